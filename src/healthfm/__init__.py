@@ -1,0 +1,67 @@
+"""healthfm: healthcare foundation models and datasets, made executable. Research use only; not a medical device.
+
+The public API; each name is imported when first used, so that ``import healthfm`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from healthfm.cards.catalog import card, find
+    from healthfm.cards.lineage import Overlap, lineage
+    from healthfm.cards.schema import DatasetCard, ModelCard
+    from healthfm.datasets.dataset import Dataset, open_dataset
+    from healthfm.errors import (
+        CapabilityError,
+        CardError,
+        CheckpointError,
+        DatasetError,
+        HealthfmError,
+        MissingExtra,
+        RunError,
+    )
+    from healthfm.evaluate.run import Run, evaluate_predictions, load_run
+    from healthfm.evaluate.runner import evaluate
+    from healthfm.models.model import Model, load_model
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "find": "cards.catalog", "card": "cards.catalog", "lineage": "cards.lineage", "Overlap": "cards.lineage",
+    "ModelCard": "cards.schema", "DatasetCard": "cards.schema",
+    "open_dataset": "datasets.dataset", "Dataset": "datasets.dataset",
+    "load_model": "models.model", "Model": "models.model",
+    "evaluate": "evaluate.runner", "evaluate_predictions": "evaluate.run", "load_run": "evaluate.run", "Run": "evaluate.run",
+    "HealthfmError": "errors", "CardError": "errors", "DatasetError": "errors", "CheckpointError": "errors",
+    "CapabilityError": "errors", "RunError": "errors", "MissingExtra": "errors",
+}  # fmt: skip
+
+__all__ = [
+    "CapabilityError", "CardError", "CheckpointError", "Dataset", "DatasetCard", "DatasetError", "HealthfmError", "MissingExtra",
+    "Model", "ModelCard", "Overlap", "Run", "RunError", "card", "evaluate", "evaluate_predictions", "find", "lineage",
+    "load_model", "load_run", "open_dataset",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'healthfm' has no attribute '{name}'")
+    return getattr(_module(_HOME[name]), name)
+
+
+def _module(name: str) -> Any:
+    try:
+        return import_module(f"healthfm.{name}")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing in ("torch", "transformers", "safetensors", "tokenizers"):
+            from healthfm.errors import MissingExtra
+
+            raise MissingExtra("models", missing) from None
+        raise
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,245 @@
+"""The catalogue: every card on this machine, found by free text, by filters, by name or alias.
+
+Cards are TOML files in ``healthfm/cards/{models,datasets}`` and in the folders of ``HEALTHFM_CARDS``. Searching works
+on plain dictionaries, kept in one JSON file under ``HEALTHFM_HOME`` until a card changes, so that ``healthfm find``
+answers at once; a card that is handed out has been validated.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from healthfm.errors import CardError
+from healthfm.home import home
+
+if TYPE_CHECKING:
+    from healthfm.cards.schema import DatasetCard, ModelCard
+
+Entry = dict[str, Any]
+KINDS = {"models": "model", "datasets": "dataset"}
+SHIPPED = Path(__file__).parent
+_CACHE_FORMAT = 1
+
+
+def card_files() -> list[Path]:
+    """Return every card's path: the shipped ones, then those of the folders in ``HEALTHFM_CARDS``, sorted."""
+    folders = [SHIPPED]
+    folders += [Path(p).expanduser() for p in os.environ.get("HEALTHFM_CARDS", "").split(os.pathsep) if p]
+    files: list[Path] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise CardError(f"HEALTHFM_CARDS: no folder {folder}")
+        for top in KINDS:
+            for place, _, names in os.walk(folder / top):
+                files += [Path(place, name) for name in names if name.endswith(".toml")]
+    return sorted(files)
+
+
+def parse(path: Path) -> Entry:
+    """Read one card file into a plain dictionary, with its ``kind`` and ``path`` set."""
+    import tomllib
+
+    try:
+        entry = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CardError(f"{path}: not valid TOML: {error}") from None
+    top = next(part for part in reversed(path.parts) if part in KINDS)
+    entry.setdefault("kind", KINDS[top])
+    entry["path"] = str(path)
+    if entry.get("slug") != path.stem:
+        raise CardError(f"{path}: slug is {entry.get('slug')!r}, the file says {path.stem!r}")
+    return entry
+
+
+@functools.cache
+def _entries(key: str, paths: tuple[Path, ...]) -> dict[tuple[str, str], Entry]:
+    cache = home() / "cache" / f"cards-{key}.json"
+    try:
+        listed = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        listed = [parse(path) for path in paths]
+        _write_cache(cache, listed)
+    entries: dict[tuple[str, str], Entry] = {}
+    for entry in listed:
+        name = (entry["kind"], entry["slug"])
+        if name in entries:
+            raise CardError(f"{entry['path']}: {name[0]} '{name[1]}' already has a card, {entries[name]['path']}")
+        entries[name] = entry
+    return entries
+
+
+def _write_cache(cache: Path, listed: list[Entry]) -> None:
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for old in cache.parent.glob("cards-*.json"):
+            old.unlink(missing_ok=True)
+        draft = cache.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps(listed), encoding="utf-8")
+        draft.replace(cache)
+    except (OSError, TypeError):
+        return  # a home that cannot be written only costs time
+
+
+def entries() -> dict[tuple[str, str], Entry]:
+    """Return every card as a plain dictionary, keyed by (kind, slug)."""
+    paths = card_files()
+    stats = [(str(p), s.st_mtime_ns, s.st_size) for p in paths if (s := p.stat())]
+    key = hashlib.sha256(repr((_CACHE_FORMAT, stats)).encode()).hexdigest()[:16]
+    return _entries(key, tuple(paths))
+
+
+def validate(entry: Entry) -> ModelCard | DatasetCard:
+    """Validate a plain card against the schema; errors name the file and the field."""
+    from pydantic import ValidationError
+
+    from healthfm.cards.schema import DatasetCard, ModelCard
+
+    fields = {k: v for k, v in entry.items() if k != "path"}
+    try:
+        return ModelCard(**fields) if entry["kind"] == "model" else DatasetCard(**fields)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors(include_url=False, include_input=False)
+        )
+        raise CardError(f"{entry.get('path', entry.get('slug'))}: {problems}") from None
+
+
+def split_name(name: str) -> tuple[str, str | None, str | None]:
+    """Split ``slug[:variant][@protocol]`` into its three parts."""
+    head, _, protocol = name.partition("@")
+    slug, _, variant = head.partition(":")
+    return slug.strip(), variant.strip() or None, protocol.strip() or None
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9一-鿿]+", "", text.lower())
+
+
+def lookup(name: str, kind: str | None = None) -> Entry:
+    """Return the entry a slug, name or alias means; a miss raises ``CardError`` with near names."""
+    slug, _, _ = split_name(name)
+    every = entries()
+    wanted = [every[k, slug] for k in KINDS.values() if (k, slug) in every and kind in (None, k)]
+    if not wanted:
+        plain = _plain(slug)
+        wanted = [
+            e for e in every.values()
+            if kind in (None, e["kind"]) and plain in {_plain(n) for n in (e["slug"], e["name"], *e.get("aliases", ()))}
+        ]  # fmt: skip
+    if len(wanted) == 1:
+        return wanted[0]
+    if wanted:
+        raise CardError(f"'{name}' is both: " + ", ".join(f"{e['kind']} {e['slug']}" for e in wanted) + "; say which kind")
+    import difflib
+
+    names = {n.lower(): e["slug"] for e in every.values() for n in (e["slug"], e["name"], *e.get("aliases", ())) if kind in (None, e["kind"])}
+    near = list(dict.fromkeys(names[n] for n in difflib.get_close_matches(slug.lower(), names, n=5, cutoff=0.55)))
+    hint = f"; near names: {', '.join(near)}" if near else ""
+    raise CardError(f"no {kind or 'model or dataset'} is called '{slug}'{hint} (healthfm find lists them)")
+
+
+@functools.cache
+def _validated(path: str, _stamp: int, kind: str, slug: str) -> ModelCard | DatasetCard:
+    return validate(entries()[kind, slug])
+
+
+def card(name: str, kind: str | None = None) -> ModelCard | DatasetCard:
+    """Return the card a name or alias means.
+
+    ``name`` is ``slug[:variant][@protocol]``; ``kind`` is "model" or "dataset" where both have the name.
+    Raises ``CardError``: no such row (with near names), or an unknown variant or protocol (with the known ones).
+    """
+    entry = lookup(name, kind)
+    found = _validated(entry["path"], Path(entry["path"]).stat().st_mtime_ns, entry["kind"], entry["slug"])
+    _, variant, protocol = split_name(name)
+    if variant is not None and variant not in found.variants:
+        known = ", ".join(found.variants) or "none"
+        raise CardError(f"{found.slug} has no variant '{variant}' (variants: {known})")
+    protocols = getattr(found, "protocols", {})
+    if protocol is not None and protocol not in protocols:
+        raise CardError(f"{found.slug} has no protocol '{protocol}' (protocols: {', '.join(protocols) or 'none'})")
+    return found
+
+
+def all_cards(kind: str | None = None) -> Iterator[ModelCard | DatasetCard]:
+    """Yield every card, validated."""
+    for entry in entries().values():
+        if kind in (None, entry["kind"]):
+            yield card(entry["slug"], entry["kind"])
+
+
+_WEIGHTS = (("slug", 12), ("name", 12), ("aliases", 10), ("tasks", 5), ("modalities", 5), ("group", 4), ("summary", 3))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+|[一-鿿]", text.lower())
+
+
+def _relevance(entry: Entry, words: list[str]) -> float:
+    """Every word must occur somewhere; where it occurs, and whether as a whole word, makes the rank."""
+    everything = json.dumps(entry, ensure_ascii=False).lower()
+    if not all(word in everything for word in words):
+        return 0.0
+    score = float(len(words))
+    for field, weight in _WEIGHTS:
+        value = entry.get(field, "")
+        tokens = _words(" ".join(value) if isinstance(value, list) else str(value))
+        for word in words:
+            if word in tokens:
+                score += 2.0 * weight
+            elif any(token.startswith(word) for token in tokens):
+                score += 1.2 * weight
+    return score
+
+
+def search(
+    text: str = "", *, kind: str | None = None, group: str | None = None, modality: str | None = None,
+    task: str | None = None, access: str | None = None, licence: str | None = None, has_runner: bool | None = None,
+) -> list[Entry]:  # fmt: skip
+    """Return the entries that match, most relevant first (see ``find``); plain dictionaries, nothing validated."""
+    words = _words(text)
+    found: list[tuple[float, str, Entry]] = []
+    for entry in entries().values():
+        licences = " ".join(one.get("name", "") for one in entry.get("licences", ())).lower()
+        keep = (
+            kind in (None, entry["kind"])
+            and (group is None or group.lower() == entry.get("group", ""))
+            and (modality is None or modality.lower() in entry.get("modalities", ()))
+            and (task is None or any(task.lower() in one.lower() for one in entry.get("tasks", ())))
+            and access in (None, entry.get("access"))
+            and (licence is None or licence.lower() in licences)
+            and (has_runner is None or has_runner == runnable(entry))
+        )
+        if not keep:
+            continue
+        score = _relevance(entry, words) if words else 1.0
+        if score:
+            found.append((-score, entry["slug"], entry))
+    return [entry for _, _, entry in sorted(found, key=lambda hit: (hit[0], hit[1], hit[2]["kind"]))]
+
+
+def runnable(entry: Entry) -> bool:
+    """Whether healthfm can run the model, or read the dataset, that this entry describes."""
+    return "run" in entry if entry["kind"] == "model" else bool(entry.get("reader"))
+
+
+def find(
+    text: str = "", *, kind: str | None = None, group: str | None = None, modality: str | None = None,
+    task: str | None = None, access: str | None = None, licence: str | None = None, has_runner: bool | None = None,
+) -> list[ModelCard | DatasetCard]:  # fmt: skip
+    """Find cards by free text and filters, most relevant first.
+
+    Every word of ``text`` must occur on the card; a word in the name counts more than one in a summary.
+    ``kind``: "model" or "dataset"; ``group``, ``modality``, ``access``: the card's words; ``task``, ``licence``:
+    a part of them; ``has_runner``: only rows that can (True) or cannot (False) be run or read by this version.
+    """
+    hits = search(text, kind=kind, group=group, modality=modality, task=task, access=access, licence=licence, has_runner=has_runner)
+    return [card(entry["slug"], entry["kind"]) for entry in hits]

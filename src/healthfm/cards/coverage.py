@@ -1,0 +1,73 @@
+"""What each listed row may claim, from the record of tests that passed (``evidence.json``, which ships in the package).
+
+A claim is (row, tick) with the tests that made it, where and when they passed, and the digests of what they proved.
+``docs/coverage.md`` explains ticks and levels; ``tests/evidence_plugin.py`` writes the record.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from healthfm.cards import catalog
+
+RECORD = Path(__file__).parent / "evidence.json"
+TICKS = {
+    "model": ("keys", "network", "input", "output", "road"),
+    "dataset": ("files", "sample", "layout", "reader", "importer"),
+}
+WHOLE = ("reproduced", "architecture", "closed")  # claims about a model as a whole, beside the five ticks
+Claim = dict[str, Any]
+
+
+def kind_of(tick: str) -> str:
+    """Return whether a tick speaks of models or of datasets."""
+    if tick in TICKS["model"] or tick in WHOLE:
+        return "model"
+    if tick in TICKS["dataset"]:
+        return "dataset"
+    raise ValueError(f"no tick '{tick}' (ticks: {', '.join((*TICKS['model'], *WHOLE, *TICKS['dataset']))})")
+
+
+@functools.cache
+def claims() -> tuple[Claim, ...]:
+    """Return every claim of the record."""
+    return tuple(json.loads(RECORD.read_text(encoding="utf-8"))["claims"]) if RECORD.is_file() else ()
+
+
+def level(kind: str, ticks: set[str], entry: dict[str, Any]) -> str:
+    """Return the evidence level that a row's ticks add up to."""
+    if kind == "model":
+        if "reproduced" in ticks:
+            return "reproduced"
+        if ticks >= set(TICKS["model"]):
+            return "exact"
+        whole = next((word for word in ("architecture", "closed") if word in ticks), None)
+        return whole or ("partial" if ticks else "none")
+    if "files" in ticks:
+        return "real"
+    if "sample" in ticks:
+        return "real-sample"
+    if "layout" in ticks:
+        return "layout" if entry.get("layout_source") else "assumed"
+    return "importer" if "importer" in ticks else "none"
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return the listed rows, models first: slug, kind, name, group, ticks, evidence (the level), and where each tick was proved."""
+    ticks: dict[tuple[str, str], dict[str, str]] = {}
+    for claim in claims():
+        ticks.setdefault((claim["kind"], claim["slug"]), {})[claim["tick"]] = claim["where"]
+    found = []
+    for (kind, slug), entry in sorted(catalog.entries().items(), key=lambda item: (item[0][0] != "model", item[1]["group"], item[0][1])):
+        if not entry.get("lists"):
+            continue
+        own = ticks.get((kind, slug), {})
+        order = [t for t in (*TICKS[kind], *WHOLE) if t in own]
+        found.append({
+            "kind": kind, "slug": slug, "name": entry["name"], "group": entry["group"], "evidence": level(kind, set(own), entry),
+            "ticks": order, "where": own,
+        })  # fmt: skip
+    return found

@@ -1,0 +1,288 @@
+"""What a card may say. A card is data: one TOML file a row, validated here, with errors that name file and field.
+
+Facts carry where they come from. ``checked`` says how well: ``read`` (seen at the source named), ``run``
+(executed by us), ``unverified`` (from memory or second hand: repeat it only with that word beside it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Template = Annotated[str, StringConstraints(min_length=1)]  # white space counts
+Url = Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
+Checked = Literal["read", "run", "unverified"]
+Modality = Literal[
+    "text", "image", "volume", "slide", "video", "signal", "sequence", "structure", "molecule",
+    "region", "variant", "cells", "profile", "timeline", "trial", "study", "table", "graph",
+]  # fmt: skip
+
+
+class Facts(BaseModel):
+    """Base of every part of a card: unknown fields are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Listing(Facts):
+    """One appearance of the row in a survey list: ``list`` is he-2024 or zhang-2024, ``entry`` its spelling there."""
+
+    list: Literal["he-2024", "zhang-2024"]
+    entry: Text
+    section: Text
+    subfield: Text | None = None
+
+
+class Paper(Facts):
+    """A publication, or the release page where there is none."""
+
+    title: Text
+    url: Url | None = None
+    year: int | None = None
+
+
+class Licence(Facts):
+    """A licence in SPDX words where one fits; ``covers`` says of what (weights, data, code, a named part)."""
+
+    name: Text
+    covers: Text
+    checked: Checked = "unverified"
+    source: Text | None = None
+
+
+class Result(Facts):
+    """A published number, as printed by its source (``unit`` says whether it is a percentage)."""
+
+    dataset: Text
+    metric: Text
+    value: float
+    unit: Literal["%", ""] = ""
+    variant: Text | None = None
+    protocol: Text | None = None
+    source: Text
+    checked: Checked = "unverified"
+
+
+class Exposure(Facts):
+    """Data a model was trained on. ``dataset`` is the slug where the data is a row; ``splits`` when only some were used."""
+
+    dataset: Slug | None = None
+    name: Text
+    stage: Literal["pretraining", "fine-tuning", "both"] = "pretraining"
+    splits: tuple[str, ...] = ()
+    size: Text | None = None
+    source: Text
+    checked: Checked = "unverified"
+
+
+class Link(Facts):
+    """A tie between two datasets. ``what`` names the shared part, ``key`` the column or id that joins them."""
+
+    dataset: Slug
+    what: Text
+    splits: tuple[str, ...] = ()
+    key: Text | None = None
+    source: Text
+    checked: Checked = "unverified"
+
+
+class Weights(Facts):
+    """One published checkpoint: where it is, in which file format, how it may be had."""
+
+    variant: Text | None = None
+    source: Text
+    hub: Text | None = None
+    package: Text | None = None
+    files: tuple[str, ...] = ()
+    format: Text
+    access: Literal["open", "gated", "credentialed", "drive", "closed", "unreleased"]
+    licence: Text | None = None
+    digest: Text | None = None
+    note: Text | None = None
+    checked: Checked = "unverified"
+
+
+class Variant(Facts):
+    """A named member of a row: a size, a part, a language. ``[config]`` on a model's variant overrides ``[run.config]``."""
+
+    summary: Text
+    parameters: int | None = None
+    records: int | None = None
+    config: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class Card(Facts):
+    """What models and datasets have in common."""
+
+    slug: Slug
+    name: Text
+    aliases: tuple[str, ...] = ()
+    summary: Text
+    group: Text
+    lists: tuple[Listing, ...] = ()
+    modalities: tuple[Modality, ...]
+    tasks: tuple[Text, ...] = ()
+    languages: tuple[str, ...] = ()
+    papers: tuple[Paper, ...] = ()
+    homepage: Url | None = None
+    code: Url | None = None
+    licences: tuple[Licence, ...] = ()
+    default_variant: str | None = None
+    variants: Mapping[str, Variant] = Field(default_factory=dict)
+    corrections: tuple[Text, ...] = ()
+    obstacles: tuple[Text, ...] = ()
+    unverified: tuple[Text, ...] = ()
+
+    @property
+    def listed(self) -> bool:
+        """Whether the row stands in one of the two survey lists."""
+        return bool(self.lists)
+
+    @model_validator(mode="after")
+    def _default_variant_exists(self) -> Card:
+        if self.default_variant is not None and self.default_variant not in self.variants:
+            raise ValueError(f"default_variant '{self.default_variant}' is not among [variants]")
+        if self.variants and self.default_variant is None:
+            raise ValueError("a card with [variants] names its default_variant")
+        return self
+
+
+class Run(Facts):
+    """How a model runs: ``family`` names the module in ``healthfm.models``, ``config`` holds its architecture numbers."""
+
+    family: Text
+    architecture: Text
+    dialect: Text | None = None
+    config: Mapping[str, Any] = Field(default_factory=dict)
+    ignore_keys: tuple[str, ...] = ()
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class Prompt(Facts):
+    """The owner's prompt: a Jinja template, where generation stops, and where both were read."""
+
+    template: Template
+    stop: tuple[str, ...] = ()
+    note: Text | None = None
+    source: Text
+    checked: Checked = "unverified"
+
+
+class ModelCard(Card):
+    """A healthcare foundation model."""
+
+    kind: Literal["model"] = "model"
+    group: Literal["language", "vision", "vision-language", "protein-molecule", "genome", "eeg", "general"]
+    access: Literal["open", "gated", "credentialed", "drive", "closed", "unreleased"]
+    architecture: Text
+    base: tuple[Text, ...] = ()
+    base_models: tuple[Slug, ...] = ()
+    parameters: int | None = None
+    weights: tuple[Weights, ...] = ()
+    trained_on: tuple[Exposure, ...] = ()
+    prompts: Mapping[str, Prompt] = Field(default_factory=dict)
+    results: tuple[Result, ...] = ()
+    run: Run | None = None
+
+    @property
+    def has_runner(self) -> bool:
+        """Whether healthfm can run this row from its card."""
+        return self.run is not None
+
+    @model_validator(mode="after")
+    def _variants_agree(self) -> ModelCard:
+        for part, facts in (("weights", self.weights), ("results", self.results)):
+            for fact in facts:
+                if fact.variant is not None and fact.variant not in self.variants:
+                    raise ValueError(f"{part}: variant '{fact.variant}' is not among [variants]")
+        return self
+
+
+class OfficialFile(Facts):
+    """Official files of one role. ``path`` may use ``{split}`` (the owner's word, see [splits]) and ``*``."""
+
+    role: Text
+    path: Text
+    variant: Text | None = None
+    splits: tuple[str, ...] = ()
+    format: Text
+    optional: bool = False
+    note: Text | None = None
+
+
+class Labels(Facts):
+    """A label space: ``classes`` in the owner's order, each with its raw code where the files use one."""
+
+    name: Text
+    kind: Literal["binary", "multi-class", "multi-label", "ordinal", "number", "text", "mask", "boxes"]
+    classes: tuple[str, ...] = ()
+    codes: Mapping[str, str] = Field(default_factory=dict)
+    note: Text | None = None
+
+
+class Protocol(Facts):
+    """A published way to ask the dataset's questions. ``options`` scores the option's letter, key or full text."""
+
+    summary: Text
+    task: Literal["multiple-choice", "yes-no-maybe"]
+    template: Template
+    options: Literal["letters", "keys", "text"]
+    delimiter: str = " "
+    shots: int = 0
+    context: Literal["as-read", "long-answer"] = "as-read"
+    follows: Text
+    variants: tuple[str, ...] = ()
+
+
+class DatasetCard(Card):
+    """A healthcare dataset or database."""
+
+    kind: Literal["dataset"] = "dataset"
+    group: Literal["text", "imaging", "pathology", "signal", "genomics", "drug", "omics", "multi-modal", "ehr", "trial", "own"]
+    record: Text
+    owner: Text
+    access: Literal["open", "registration", "credentialed", "ids-only", "recipe-only", "unclear", "closed", "own"]
+    shareable_inputs: bool
+    shareable_outputs: bool
+    remote_ok: bool
+    size: Text | None = None
+    files: tuple[OfficialFile, ...] = ()
+    splits: Mapping[str, str] = Field(default_factory=dict)
+    counts: Mapping[str, Mapping[str, int]] = Field(default_factory=dict)
+    labels: tuple[Labels, ...] = ()
+    layout_source: tuple[Text, ...] = ()
+    layout_checked: Checked = "unverified"
+    contains: tuple[Link, ...] = ()
+    overlaps: tuple[Link, ...] = ()
+    derived_from: tuple[Link, ...] = ()
+    check_against: tuple[Text, ...] = ()
+    reader: Annotated[str, StringConstraints(pattern=r"^[a-z_]+$")] | None = None
+    default_protocol: str | None = None
+    protocols: Mapping[str, Protocol] = Field(default_factory=dict)
+
+    @property
+    def has_runner(self) -> bool:
+        """Whether healthfm has a reader for the official layout."""
+        return self.reader is not None
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> DatasetCard:
+        known = set(self.variants) | {"default"}
+        for variant in self.counts:
+            if variant not in known:
+                raise ValueError(f"counts.{variant}: not among [variants] (use 'default' where there are none)")
+        for file in self.files:
+            if file.variant is not None and file.variant not in self.variants:
+                raise ValueError(f"files: variant '{file.variant}' is not among [variants]")
+            unknown = set(file.splits) - set(self.splits)
+            if unknown:
+                raise ValueError(f"files: {file.path}: splits {sorted(unknown)} are not in [splits]")
+        if self.protocols and self.default_protocol not in self.protocols:
+            raise ValueError("a card with [protocols] names its default_protocol among them")
+        if self.access in {"credentialed", "registration", "own"} and self.remote_ok:
+            raise ValueError("remote_ok must be false: credentialed, registration-only and own data stay in the house")
+        return self

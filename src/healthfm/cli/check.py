@@ -1,0 +1,40 @@
+"""``healthfm check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from healthfm.cli.console import JsonFlag, emit_fields, emit_json, emit_table
+from healthfm.cli.read import Columns, column_map, dataset_argument
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def check(
+        dataset: Annotated[str, typer.Argument(help="SLUG[:VARIANT], or a path to own data.")],
+        root: Annotated[Path | None, typer.Option(help="Folder with the official files, packed or not.")] = None,
+        columns: Columns = None,
+        json: JsonFlag = False,
+    ) -> None:
+        """Read every record once and hold the counts against the card; unreadable rows are listed, exit code 1.
+
+        Example: healthfm check medqa --root ~/MedQA
+        """
+        from healthfm.datasets.dataset import open_dataset
+
+        opened = open_dataset(dataset_argument(dataset), root, on_error="collect", columns=column_map(columns))
+        summary = opened.summary()
+        if json:
+            emit_json(summary)
+        else:
+            rows = [(name, s["records"], s["card"]) for name, s in summary["splits"].items()]
+            emit_table(("split", "records", "on the card"), rows, title=f"{summary['dataset']} in {summary['root']}")
+            emit_fields([
+                ("record", summary["record"]), ("patients", summary["patients"]), ("absent", ", ".join(summary["absent_splits"])),
+                ("labels", [f"{name}: " + ", ".join(f"{k} {n}" for k, n in found.items()) for name, found in summary["labels"].items()]),
+                ("differs", summary["notices"]), ("not read", summary["errors"]),
+            ])  # fmt: skip
+        raise typer.Exit(1 if summary["errors"] or summary["notices"] else 0)

@@ -1,0 +1,81 @@
+"""What every verb needs to show its result: JSON for machines, tables for people, a progress bar."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def emit_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def emit_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+    """Print a table, folded to the terminal; in a pipe, columns of plain text in which no cell is cut."""
+    cells = [[str(cell) if cell is not None else "" for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [list(columns), *cells]]
+        print("\n".join([title, *lines] if title else lines))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    Console(markup=False, highlight=False).print(table)
+
+
+def emit_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """Print labelled values, wrapped to the terminal; empty ones are left out."""
+    import textwrap
+
+    width = max(60, min(110, shutil.get_terminal_size().columns))
+    margin = max(len(name) for name, _ in fields) + 2
+    for name, value in fields:
+        for i, line in enumerate(value if isinstance(value, list | tuple) else [value]):
+            if line in (None, ""):
+                continue
+            label = (name if i == 0 else "").ljust(margin)
+            print(textwrap.fill(str(line), width, initial_indent=label, subsequent_indent=" " * margin, break_on_hyphens=False))
+
+
+@contextmanager
+def progress_bar(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function (done, total) that draws a bar with rate and time left on standard error."""
+    if quiet:
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task(what, total=None, rate="")
+        first: list[int] = []
+
+        def advance(done: int, total: int) -> None:
+            first[:] = first or [done]
+            elapsed = bars.tasks[task].elapsed or 0
+            rate = f"{(done - first[0]) / elapsed:.2f}/s" if elapsed and done > first[0] else ""
+            bars.update(task, completed=done, total=total, rate=rate)
+
+        yield advance

@@ -1,0 +1,39 @@
+"""``healthfm lineage``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from healthfm.cli.console import JsonFlag, emit_json
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def lineage(
+        model: Annotated[str, typer.Argument(help="A model's slug, name or alias.")],
+        dataset: Annotated[str, typer.Argument(help="A dataset's slug, name or alias.")],
+        json: JsonFlag = False,
+    ) -> None:
+        """Show every way by which a dataset's content can have reached a model, from the cards.
+
+        Example: healthfm lineage pmc-llama medqa
+        """
+        from healthfm.cards.lineage import lineage as ask
+
+        found = ask(model, dataset)
+        if json:
+            keys = ("kind", "meaning", "path", "steps", "evidence", "splits")
+            emit_json([{key: getattr(one, key) for key in keys} for one in found])
+            return
+        if not found:
+            print(f"The cards show no way by which {dataset} can have reached {model}. That is not proof that there is none.")
+            return
+        for one in found:
+            only = f" (only its {'/'.join(one.splits)} split)" if one.splits else ""
+            print(f"{one.kind}: {one.meaning}{only}\n  {' > '.join(one.path)}")
+            evidence = ("",) * (len(one.steps) - len(one.evidence)) + one.evidence
+            for step, source in zip(one.steps, evidence, strict=True):
+                print(f"  - {step}" + (f"\n      {source}" if source else ""))
+        print(f"{len(found)} paths")

@@ -1,0 +1,95 @@
+"""``healthfm show``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from healthfm.cli.console import JsonFlag, emit_fields, emit_json
+
+if TYPE_CHECKING:
+    from healthfm.cards.schema import DatasetCard, ModelCard
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def show(
+        name: Annotated[str, typer.Argument(help="A slug, name or alias.")],
+        kind: Annotated[str | None, typer.Option(help="model or dataset, where both have the name.")] = None,
+        json: JsonFlag = False,
+    ) -> None:
+        """Show what is known of a model or dataset, and how well each fact was checked.
+
+        Example: healthfm show pubmedqa
+        """
+        from healthfm.cards import catalog
+
+        card = catalog.card(name, kind)
+        if json:
+            emit_json(card.model_dump(mode="json"))
+            return
+        print(f"{card.name} ({card.kind} {card.slug})\n")
+        fields = _common(card)
+        fields += _model(card) if card.kind == "model" else _dataset(card)  # type: ignore[arg-type]
+        fields += [("corrections", list(card.corrections)), ("in the way", list(card.obstacles)), ("unverified", list(card.unverified))]
+        emit_fields(fields)
+
+
+def _mark(fact: Any) -> str:
+    return "" if fact.checked in ("read", "run") else " (unverified)"
+
+
+def _common(card: ModelCard | DatasetCard) -> list[tuple[str, Any]]:
+    return [
+        ("what", card.summary), ("group", card.group), ("modalities", ", ".join(card.modalities)), ("tasks", ", ".join(card.tasks)),
+        ("languages", ", ".join(card.languages)), ("also called", ", ".join(card.aliases)),
+        ("listed in", [f"{one.list}: {one.section}{' / ' + one.subfield if one.subfield else ''} as {one.entry}" for one in card.lists]),
+        ("papers", [f"{p.title}{f' ({p.year})' if p.year else ''} {p.url or ''}" for p in card.papers]),
+        ("home", card.homepage), ("code", card.code), ("access", card.access),
+        ("licences", [f"{one.name} ({one.covers}){_mark(one)}" for one in card.licences]),
+        ("variants", [f"{name}{' (default)' if name == card.default_variant else ''}: {v.summary}" for name, v in card.variants.items()]),
+        ("runs here", "yes" if card.has_runner else "not yet"),
+    ]  # fmt: skip
+
+
+def _model(card: ModelCard) -> list[tuple[str, Any]]:
+    return [
+        ("network", card.architecture), ("built on", ", ".join((*card.base, *card.base_models))),
+        ("parameters", f"{card.parameters:,}" if card.parameters else None),
+        ("weights", [f"{w.variant + ': ' if w.variant else ''}{w.hub or w.source}, {w.format}, {w.access}{_mark(w)}" for w in card.weights]),
+        ("trained on", [
+            f"{t.name}{' = ' + t.dataset if t.dataset else ''}{', ' + '/'.join(t.splits) + ' only' if t.splits else ''} ({t.stage}){_mark(t)}"
+            for t in card.trained_on
+        ]),
+        ("published", [
+            f"{r.dataset} {r.metric} {r.value:g}{r.unit}{' ' + r.variant if r.variant else ''}{' (' + r.protocol + ')' if r.protocol else ''}, {r.source}{_mark(r)}"
+            for r in card.results
+        ]),
+        ("prompts", [f"{name}: {p.source}{_mark(p)}" for name, p in card.prompts.items()]),
+    ]  # fmt: skip
+
+
+def _dataset(card: DatasetCard) -> list[tuple[str, Any]]:
+    def links(which: Any) -> list[str]:
+        return [
+            f"{one.dataset}: {one.what}{' (' + '/'.join(one.splits) + ' only)' if one.splits else ''}{', key ' + one.key if one.key else ''}{_mark(one)}"
+            for one in which
+        ]
+
+    return [
+        ("record", card.record), ("owner", card.owner), ("size", card.size),
+        ("sharing", f"inputs {_may(card.shareable_inputs)}, outputs {_may(card.shareable_outputs)}, remote endpoints {_may(card.remote_ok)}"),
+        ("splits", ", ".join(f"{ours} ({theirs})" if ours != theirs else ours for ours, theirs in card.splits.items())),
+        ("counts", [f"{variant}: " + ", ".join(f"{s} {n:,}" for s, n in counts.items()) for variant, counts in card.counts.items()]),
+        ("files", [f"{f.role}: {f.path}{' [' + f.variant + ']' if f.variant else ''}" for f in card.files]),
+        ("labels", [f"{one.name} ({one.kind}): {', '.join(one.classes) or one.note or ''}" for one in card.labels]),
+        ("layout from", list(card.layout_source)), ("layout", f"{card.layout_checked}"),
+        ("protocols", [f"{n}{' (default)' if n == card.default_protocol else ''}: {p.summary} After {p.follows}" for n, p in card.protocols.items()]),
+        ("contains", links(card.contains)), ("made from", links(card.derived_from)), ("overlaps", links(card.overlaps)),
+        ("check against", ", ".join(card.check_against)),
+    ]  # fmt: skip
+
+
+def _may(allowed: bool) -> str:
+    return "may" if allowed else "may not"

@@ -1,0 +1,269 @@
+"""``open_dataset``: official files, or one's own, as records by split."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from healthfm.cards import catalog
+from healthfm.cards.schema import DatasetCard
+from healthfm.datasets.locate import Files, Tree, locate, wanted
+from healthfm.errors import CardError, DatasetError, MissingExtra
+from healthfm.formats.source import Problems
+from healthfm.home import home
+from healthfm.records import KINDS, Mark, Record
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow as pa
+    import torch.utils.data
+
+Reader = Callable[[Files, str], Iterator[Record]]
+READERS: dict[str, Reader] = {}
+
+
+def dataset(slug: str, *, record: type[Record]) -> Callable[[Reader], Reader]:
+    """Register a generator ``(files, split) -> records`` as the reader of the card ``slug``."""
+
+    def register(reader: Reader) -> Reader:
+        if slug in READERS:
+            raise CardError(f"'{slug}' already has a reader")
+        reader.record = record  # type: ignore[attr-defined]
+        READERS[slug] = reader
+        return reader
+
+    return register
+
+
+def reader_of(card: DatasetCard) -> Reader:
+    """Return the registered reader of a card. Raises ``DatasetError`` when the row has none yet."""
+    if card.reader is None:
+        raise DatasetError(f"{card.slug}: healthfm has no reader for this dataset yet (healthfm show {card.slug} says what is known)")
+    importlib.import_module(f"healthfm.datasets.{card.reader}")
+    return READERS[card.slug]
+
+
+class Dataset:
+    """Records of one dataset, read lazily from files.
+
+    Iterate it for the records of the selected split (of every present split when none was selected);
+    ``ds["train"]`` selects; ``len`` counts by reading. ``errors`` lists rows that could not be read when opened with
+    ``on_error="collect"``; ``notices`` what the reader found different from the card. Both fill while iterating.
+    """
+
+    def __init__(
+        self, card: DatasetCard, read: Callable[[str, Problems], Iterator[Record]], splits: tuple[str, ...], *,
+        variant: str | None = None, protocol: str | None = None, root: Path | None = None, split: str | None = None,
+        on_error: Literal["raise", "collect"] = "raise",
+    ) -> None:  # fmt: skip
+        self.card, self.variant, self.protocol, self.root, self.splits = card, variant, protocol, root, splits
+        self.split, self.on_error = split, on_error
+        self.errors: list[DatasetError] = []
+        self.notices: list[str] = []
+        self._read = read
+        self._counts: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name} {self.split or '+'.join(self.splits)} from {self.root}>"
+
+    @property
+    def name(self) -> str:
+        """``slug[:variant]``."""
+        return self.card.slug + (f":{self.variant}" if self.variant else "")
+
+    @property
+    def selected(self) -> tuple[str, ...]:
+        """The splits that iteration covers."""
+        return self.splits if self.split is None else (self.split,)
+
+    def __getitem__(self, split: str) -> Dataset:
+        """Return the dataset with one split selected; the owner's word for it works too."""
+        name = split_name(self.card, split)
+        if name not in self.splits:
+            raise DatasetError(f"{self.name} has no split '{split}' here (present: {', '.join(self.splits) or 'none'})")
+        return Dataset(
+            self.card, self._read, self.splits, variant=self.variant, protocol=self.protocol, root=self.root,
+            split=name, on_error=self.on_error,
+        )  # fmt: skip
+
+    def __iter__(self) -> Iterator[Record]:
+        self.errors, self.notices = [], []
+        for split in self.selected:
+            problems = Problems(self.on_error)
+            seen: set[str] = set()
+            for record in self._read(split, problems):
+                if record.id in seen:
+                    problems.add(DatasetError(f"{self.name}, split {split}: the id '{record.id}' occurs twice"))
+                    continue
+                seen.add(record.id)
+                yield record
+            self._finish(split, len(seen), problems)
+
+    def _finish(self, split: str, count: int, problems: Problems) -> None:
+        self._counts[split] = count
+        self.errors += problems.found
+        expected = self.card.counts.get(self.variant or "default", {}).get(split)
+        if expected is not None and expected != count:
+            self.notices.append(f"{self.name}, split {split}: {count} records read, the card says {expected}")
+
+    def __len__(self) -> int:
+        if any(split not in self._counts for split in self.selected):
+            for _ in self:
+                pass
+        return sum(self._counts[split] for split in self.selected)
+
+    def summary(self) -> dict[str, Any]:
+        """Read everything once; return counts per split beside the card's, label counts, rows not read, notices."""
+        labels: dict[str, dict[str, int]] = {}
+        patients: set[str] = set()
+        for record in self:
+            if record.patient is not None:
+                patients.add(record.patient)
+            for name, label in {"answer": getattr(record, "answer", None), **record.labels}.items():
+                if isinstance(label, str | Mark):
+                    text = label.value if isinstance(label, Mark) else label
+                    labels.setdefault(name, {})[text] = labels.setdefault(name, {}).get(text, 0) + 1
+        counts = self.card.counts.get(self.variant or "default", {})
+        return {
+            "dataset": self.name, "root": str(self.root), "record": self.card.record,
+            "splits": {s: {"records": self._counts[s], "card": counts.get(s)} for s in self.selected},
+            "absent_splits": [s for s in self.card.splits if s not in self.splits],
+            "patients": len(patients) or None,
+            "labels": {name: dict(sorted(found.items())) for name, found in labels.items()},
+            "errors": [str(error) for error in self.errors], "notices": self.notices,
+        }  # fmt: skip
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for record in self:
+            yield as_row(record)
+
+    def to_arrow(self) -> pa.Table:
+        """Return the selected records as an Arrow table; options, labels and meta are JSON text, pixels are left out."""
+        import pyarrow as pa
+
+        rows = list(self._rows())
+        if not rows:
+            raise DatasetError(f"{self.name}: no records to convert")
+        return pa.Table.from_pylist(rows)
+
+    def to_parquet(self, path: Path | str) -> Path:
+        """Write the selected records as one Parquet file and return its path."""
+        import pyarrow.parquet as pq
+
+        pq.write_table(self.to_arrow(), path)
+        return Path(path)
+
+    def to_hf(self) -> datasets.Dataset:
+        """Return a Hugging Face ``datasets.Dataset`` of the selected records (columns as in ``to_arrow``)."""
+        try:
+            import datasets
+        except ImportError:
+            raise MissingExtra("models", "the datasets package") from None
+        return datasets.Dataset(self.to_arrow())
+
+    def to_torch(self) -> torch.utils.data.Dataset[Record]:
+        """Return a map-style ``torch.utils.data.Dataset`` of the selected records; pixels stay lazy."""
+        try:
+            from torch.utils.data import Dataset as TorchDataset
+        except ImportError:
+            raise MissingExtra("models", "torch") from None
+        records = list(self)
+
+        class Records(TorchDataset[Record]):
+            def __len__(self) -> int:
+                return len(records)
+
+            def __getitem__(self, index: int) -> Record:
+                return records[index]
+
+        return Records()
+
+
+def as_row(record: Record) -> dict[str, Any]:
+    """Return a record as a flat row: text, numbers, and JSON text for mappings."""
+    import json
+
+    row: dict[str, Any] = {}
+    for one in fields(record):
+        value = getattr(record, one.name)
+        if callable(value) or one.name == "media":
+            continue
+        if isinstance(value, Mapping | tuple):
+            value = json.dumps(value, ensure_ascii=False, default=_plain)
+        row[one.name] = value
+    return row
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mark):
+        return value.value
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return dict(value) if isinstance(value, Mapping) else asdict(value) if hasattr(value, "__dataclass_fields__") else str(value)
+
+
+def split_name(card: DatasetCard, split: str) -> str:
+    """Return our name of a split, given ours or the owner's."""
+    if split in card.splits or split not in card.splits.values():
+        return split
+    return next(ours for ours, theirs in card.splits.items() if theirs == split)
+
+
+def open_dataset(
+    name: str | Path, root: Path | str | None = None, split: str | None = None,
+    on_error: Literal["raise", "collect"] = "raise", columns: Mapping[str, Any] | None = None,
+) -> Dataset:  # fmt: skip
+    """Open a dataset by name, or one's own data by path.
+
+    ``name``: ``slug[:variant][@protocol]`` of a card, or a ``Path``: a folder with a ``dataset.toml``, a folder of
+    class folders, or a CSV, TSV, Parquet or JSON-lines manifest (``columns`` maps record fields to its column names).
+    ``root``: the folder with the official files, packed or not (default ``HEALTHFM_HOME/datasets/SLUG``).
+    ``split``: select one; ``on_error="collect"`` lists unreadable rows in ``.errors`` instead of stopping at the first.
+    Raises ``CardError`` (unknown name), ``DatasetError`` (files absent, ambiguous or damaged).
+    """
+    if on_error not in ("raise", "collect"):
+        raise DatasetError(f"on_error is '{on_error}'; use 'raise' or 'collect'")
+    if isinstance(name, Path):
+        from healthfm.datasets.own import open_own
+
+        opened = open_own(name, columns, on_error)
+    else:
+        opened = _open_card(name, root, on_error)
+    return opened if split is None else opened[split]
+
+
+def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "collect"]) -> Dataset:
+    card = catalog.card(name, "dataset")
+    assert isinstance(card, DatasetCard)
+    _, variant, protocol = catalog.split_name(name)
+    variant = variant or card.default_variant
+    reader = reader_of(card)
+    folder = Path(root).expanduser() if root is not None else home() / "datasets" / card.slug
+    tree = Tree(folder)
+    present, reasons = [], []
+    for split in card.splits:
+        if not wanted(card, variant, split):
+            continue
+        try:
+            locate(card, tree, variant, split, Problems())
+            present.append(split)
+        except DatasetError as error:
+            reasons.append(error)
+    if not present:
+        raise reasons[0]
+
+    def read(split: str, problems: Problems) -> Iterator[Record]:
+        return reader(locate(card, tree, variant, split, problems), split)
+
+    return Dataset(card, read, tuple(present), variant=variant, protocol=protocol, root=folder, on_error=on_error)
+
+
+def record_kind(card: DatasetCard) -> type[Record]:
+    """Return the record class a card names. Raises ``DatasetError`` when there is none of that name."""
+    try:
+        return KINDS[card.record]
+    except KeyError:
+        raise DatasetError(f"{card.slug}: record '{card.record}' is not one of {', '.join(KINDS)}") from None

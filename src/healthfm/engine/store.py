@@ -1,0 +1,100 @@
+"""A run folder: what was asked, and append-only parts that appear whole or not at all.
+
+``run.json`` holds the request. Parts are written beside their place and published by ``os.replace``; killing the
+process loses at most the part being written. One process at a time writes to a folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from healthfm.errors import RunError
+
+PART = re.compile(r"part-(\d{5})\.parquet")
+
+
+class RunFolder:
+    """A folder for one run. Use it as a context manager: it is locked against other writers inside ``with``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> RunFolder:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (self.path / "predictions").mkdir(exist_ok=True, mode=0o700)
+            self._lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot write there ({error.strerror}); choose another folder with --output") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise RunError(f"{self.path}: another process is writing this run; wait for it, or choose another folder with --output") from None
+        for draft in (self.path / "predictions").glob(".*"):
+            draft.unlink()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """Return a JSON file of the folder, or None when it is not there. Raises ``RunError`` when it is damaged."""
+        path = self.path / name
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError):
+            raise RunError(f"{path}: damaged or not readable; move the folder away or choose another with --output") from None
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON file of the folder, whole or not at all."""
+        self.write(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a text file of the folder, whole or not at all."""
+        self._publish(self.path / name, lambda draft: draft.write_text(text, encoding="utf-8"))
+
+    def published(self) -> set[int]:
+        """Return the numbers of the parts that are there."""
+        found = (PART.fullmatch(path.name) for path in (self.path / "predictions").iterdir())
+        return {int(match.group(1)) for match in found if match}
+
+    def publish(self, number: int, table: pa.Table) -> None:
+        """Add one part. Raises ``RunError`` when it cannot be written; earlier parts stay as they are."""
+        self._publish(self.path / "predictions" / f"part-{number:05d}.parquet", lambda draft: pq.write_table(table, draft))
+
+    def _publish(self, path: Path, write: Any) -> None:
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            write(draft)
+            with draft.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            draft.replace(path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            kept = "what was published before is kept: make room, then run the same command again"
+            raise RunError(f"{path}: cannot be written ({error.strerror or error}); {kept}") from None
+
+    def predictions(self) -> pa.Table:
+        """Return every published part as one table, in part order."""
+        parts = sorted(self.published())
+        if not parts:
+            raise RunError(f"{self.path}: no predictions yet")
+        folder = self.path / "predictions"
+        try:
+            return pa.concat_tables([pq.read_table(folder / f"part-{n:05d}.parquet") for n in parts])
+        except (pa.ArrowInvalid, OSError) as error:
+            raise RunError(f"{folder}: a part is damaged ({type(error).__name__})") from None

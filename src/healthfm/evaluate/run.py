@@ -1,0 +1,103 @@
+"""``Run``: a finished evaluation, in memory or in a folder. Metrics always come from the predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from healthfm.engine.store import RunFolder
+from healthfm.errors import RunError
+from healthfm.evaluate import scoring
+
+FORMAT = 1
+
+
+class Run:
+    """An evaluation's result: ``metrics`` (values with intervals), ``predictions`` (one row a sample), ``path``, ``report()``."""
+
+    def __init__(self, facts: Mapping[str, Any], predictions: pa.Table, scores: Mapping[str, Any], path: Path | None = None) -> None:
+        self.facts = facts
+        self.predictions = predictions
+        self.scores = scores
+        self.path = path
+
+    def __repr__(self) -> str:
+        accuracy = self.metrics["accuracy"]
+        return f"<Run {self.title}: accuracy {accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}], n = {accuracy['n']}>"
+
+    @property
+    def title(self) -> str:
+        """``MODEL on DATASET``, as asked."""
+        return f"{self.facts['request']['model']} on {self.facts['request']['dataset']}"
+
+    @property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Each metric's ``value``, ``low``, ``high``, ``method``, ``level`` and ``n``."""
+        return dict(self.scores["metrics"])
+
+    def report(self, show_inputs: bool = False) -> Path:
+        """Write ``report.html`` into the run folder and return its path."""
+        from importlib import import_module
+
+        if self.path is None:
+            raise RunError("this run has no folder; give evaluate_predictions an output folder")
+        html = import_module("healthfm.report.page").render(self, show_inputs=show_inputs)
+        with RunFolder(self.path) as folder:
+            folder.write("report.html", html)
+        return self.path / "report.html"
+
+
+def load_run(path: Path | str) -> Run:
+    """Open a finished run folder; metrics are computed again from its predictions. Raises ``RunError`` when unfinished."""
+    path = Path(path)
+    if not (path / "run.json").is_file():
+        raise RunError(f"{path}: not a run folder (no run.json)")
+    folder = RunFolder(path)
+    facts = folder.read_json("run.json")
+    assert facts is not None
+    parts = facts["plan"]["parts"]
+    absent = set(range(len(parts))) - folder.published()
+    if absent:
+        raise RunError(f"{path}: unfinished, {len(absent)} of {len(parts)} parts are missing; run the same evaluate command again to finish it")
+    table = folder.predictions()
+    return Run(facts, table, rescore(facts, table), path)
+
+
+def rescore(facts: Mapping[str, Any], table: pa.Table) -> dict[str, Any]:
+    """Return the scores of a run's predictions, with the baseline of the full split where it is known."""
+    request = facts["request"]
+    scores = scoring.score(scoring.check_table(table, request["task"]), request["task"], facts.get("classes"), request["seed"])
+    if facts.get("majority"):
+        scores["majority"] = facts["majority"]
+    return scores
+
+
+def evaluate_predictions(
+    table: pa.Table | Mapping[str, Sequence[Any]], task: str, *, classes: Sequence[str] | None = None, seed: int = 0,
+    name: str = "predictions", output: Path | str | None = None,
+) -> Run:  # fmt: skip
+    """Score predictions made elsewhere: the statistics alone.
+
+    ``table``: ``id``, ``target`` and ``prediction``, or ``probabilities`` (a list a row) with ``options`` (the classes
+    they speak of); optional ``patient`` (intervals then resample patients) and ``subgroup.NAME`` columns.
+    ``task``: a key of ``scoring.TASKS``. Raises ``RunError`` naming rows that are missing, double, NaN or unknown.
+    """
+    rows = table if isinstance(table, pa.Table) else pa.table(dict(table))
+    checked = scoring.check_table(rows, task)
+    facts = {
+        "format": FORMAT, "plan": {"parts": [[0, checked.num_rows]]}, "classes": list(classes) if classes else None, "majority": None,
+        "request": {"model": name, "dataset": "a table of predictions", "task": task, "seed": seed},
+    }  # fmt: skip
+    scores = scoring.score(checked, task, classes, seed)
+    if output is None:
+        return Run(facts, checked, scores)
+    with RunFolder(Path(output)) as folder:
+        if folder.read_json("run.json") is not None:
+            raise RunError(f"{output}: already holds a run; choose another folder")
+        folder.write_json("run.json", facts)
+        folder.publish(0, checked)
+        folder.write_json("metrics.json", scores)
+    return Run(facts, checked, scores, Path(output))

@@ -1,0 +1,55 @@
+"""JSON lines (one object a line) and JSON files that hold a list or a mapping of objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from healthfm.errors import DatasetError
+from healthfm.formats.source import Row, Source, lines
+
+
+def rows(source: Source) -> Iterator[Row]:
+    """Yield one ``Row`` a line, numbered from 1; empty lines are passed over."""
+    for number, line in lines(source):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            source.problems.add(DatasetError(f"{source}, line {number}: not valid JSON at column {error.colno}; the file may be cut short"))
+            continue
+        if not isinstance(values, dict):
+            source.problems.add(DatasetError(f"{source}, line {number}: a JSON object was expected, not a {type(values).__name__}"))
+            continue
+        yield Row(values, source, number)
+
+
+def load(source: Source) -> Any:
+    """Return the one JSON value a file holds."""
+    try:
+        with source.text() as handle:
+            return json.load(handle)
+    except json.JSONDecodeError as error:
+        raise DatasetError(f"{source}: not valid JSON at line {error.lineno}, column {error.colno}; the file may be cut short") from None
+    except UnicodeDecodeError:
+        raise DatasetError(f"{source}: not UTF-8") from None
+    except (OSError, EOFError) as error:
+        raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
+
+
+def items(source: Source) -> Iterator[Row]:
+    """Yield the objects of a JSON list (numbered from 1) or of a JSON mapping (numbered by their key)."""
+    value = load(source)
+    if isinstance(value, dict):
+        pairs: Iterator[tuple[int | str, Any]] = iter(value.items())
+    elif isinstance(value, list):
+        pairs = iter(enumerate(value, 1))
+    else:
+        raise DatasetError(f"{source}: a list or a mapping of objects was expected, not a {type(value).__name__}")
+    for number, one in pairs:
+        if isinstance(one, dict):
+            yield Row(one, source, number)
+        else:
+            source.problems.add(DatasetError(f"{source}, row {number}: a JSON object was expected, not a {type(one).__name__}"))

@@ -1,0 +1,1 @@
+"""One module a family of architectures; ``checkpoint`` reads weights safely, ``model`` is what callers hold."""

@@ -1,0 +1,99 @@
+"""GGUF's Llama dialect: tensor names, head order, configuration and tokenizer, back to the published Hugging Face form.
+
+Names and the rotary head permutation follow llama.cpp's ``convert_hf_to_gguf.py`` (class LlamaModel), inverted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+
+from healthfm.errors import CheckpointError
+from healthfm.formats.gguf import GGUF
+
+TOP = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight", "output.weight": "lm_head.weight"}
+LAYER = {
+    "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+}  # fmt: skip
+CONTROL = 3  # token_type of special tokens
+LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+
+def config(gguf: GGUF) -> dict[str, Any]:
+    """Return the architecture numbers of a GGUF header under their transformers names."""
+    meta = gguf.metadata
+    if meta.get("general.architecture") != "llama":
+        raise CheckpointError(f"{gguf.path}: its architecture is '{meta.get('general.architecture')}', only llama is read from GGUF")
+    heads = meta["llama.attention.head_count"]
+    return {
+        "vocab_size": len(meta["tokenizer.ggml.tokens"]), "hidden_size": meta["llama.embedding_length"],
+        "intermediate_size": meta["llama.feed_forward_length"], "num_hidden_layers": meta["llama.block_count"],
+        "num_attention_heads": heads, "num_key_value_heads": meta.get("llama.attention.head_count_kv", heads),
+        "max_position_embeddings": meta["llama.context_length"], "rope_theta": meta.get("llama.rope.freq_base", 10000.0),
+        "rms_norm_eps": meta["llama.attention.layer_norm_rms_epsilon"], "tie_word_embeddings": "output.weight" not in gguf,
+        "bos_token_id": meta.get("tokenizer.ggml.bos_token_id"), "eos_token_id": meta.get("tokenizer.ggml.eos_token_id"),
+    }  # fmt: skip
+
+
+def to_published(gguf: GGUF) -> dict[str, torch.Tensor]:
+    """Return the dequantised tensors under their published names, query and key heads in published order."""
+    numbers = config(gguf)
+    tensors: dict[str, torch.Tensor] = {}
+    for name in gguf:
+        value = torch.from_numpy(gguf[name])
+        if name.startswith("blk."):
+            _, layer, part, kind = name.split(".", 3)
+            if part not in LAYER:
+                raise CheckpointError(f"{gguf.path}: tensor '{name}' is not one of the Llama architecture's")
+            if part in ("attn_q", "attn_k"):
+                value = unpermute(value, numbers["num_attention_heads" if part == "attn_q" else "num_key_value_heads"])
+            tensors[f"model.layers.{layer}.{LAYER[part]}.{kind}"] = value
+        elif name in TOP:
+            tensors[TOP[name]] = value
+        elif name != "rope_freqs.weight":
+            raise CheckpointError(f"{gguf.path}: tensor '{name}' is not one of the Llama architecture's")
+    return tensors
+
+
+def unpermute(weight: torch.Tensor, heads: int) -> torch.Tensor:
+    """Undo llama.cpp's interleaving of the rotary halves: [heads, half, 2, ...] back to [heads, 2, half, ...]."""
+    half = weight.shape[0] // heads // 2
+    return weight.reshape(heads, half, 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape).contiguous()
+
+
+def tokenizer(gguf: GGUF) -> transformers.PreTrainedTokenizerFast:
+    """Rebuild the byte-level BPE tokenizer of a GGUF header, split as its ``tokenizer.ggml.pre`` names."""
+    meta = gguf.metadata
+    model, pre = meta.get("tokenizer.ggml.model"), meta.get("tokenizer.ggml.pre", "default")
+    if model != "gpt2" or pre not in _splitters():
+        raise CheckpointError(f"{gguf.path}: tokenizer '{model}' with pre-tokenizer '{pre}' is not read from GGUF; use the Hugging Face folder")
+    tokens, kinds = meta["tokenizer.ggml.tokens"], meta["tokenizer.ggml.token_type"]
+    merges = [tuple(merge.split(" ")) for merge in meta["tokenizer.ggml.merges"]]
+    core = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges))
+    core.pre_tokenizer = _splitters()[pre]
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([AddedToken(t, special=True, normalized=False) for t, kind in zip(tokens, kinds, strict=True) if kind == CONTROL])
+    special = {
+        word: tokens[meta[f"tokenizer.ggml.{key}_token_id"]]
+        for word, key in (("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"), ("pad_token", "padding"))
+        if f"tokenizer.ggml.{key}_token_id" in meta
+    }
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=core, **special)
+    fast.chat_template = meta.get("tokenizer.chat_template")
+    return fast
+
+
+def _splitters() -> dict[str, pre_tokenizers.PreTokenizer]:
+    """How text is cut before merging, by llama.cpp's name for it (``llama-vocab.cpp``)."""
+    gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return {
+        "gpt-2": gpt2,
+        "smollm": pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2]),
+        "llama-bpe": pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(LLAMA3), "isolated"), bytes_only]),
+    }

