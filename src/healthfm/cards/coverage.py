@@ -55,10 +55,10 @@ def level(kind: str, ticks: set[str], entry: dict[str, Any]) -> str:
     return "importer" if "importer" in ticks else "none"
 
 
-def rows() -> list[dict[str, Any]]:
+def rows(made: tuple[Claim, ...] | None = None) -> list[dict[str, Any]]:
     """Return the listed rows, models first: slug, kind, name, group, ticks, evidence (the level), and where each tick was proved."""
     ticks: dict[tuple[str, str], dict[str, str]] = {}
-    for claim in claims():
+    for claim in claims() if made is None else made:
         ticks.setdefault((claim["kind"], claim["slug"]), {})[claim["tick"]] = claim["where"]
     found = []
     for (kind, slug), entry in sorted(catalog.entries().items(), key=lambda item: (item[0][0] != "model", item[1]["group"], item[0][1])):

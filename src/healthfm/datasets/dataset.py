@@ -52,13 +52,15 @@ class Dataset:
     Iterate it for the records of the selected split (of every present split when none was selected);
     ``ds["train"]`` selects; ``len`` counts by reading. ``errors`` lists rows that could not be read when opened with
     ``on_error="collect"``; ``notices`` what the reader found different from the card. Both fill while iterating.
+    ``path`` and ``columns`` say how own data was opened.
     """
 
     def __init__(
         self, card: DatasetCard, read: Callable[[str, Problems], Iterator[Record]], splits: tuple[str, ...], *,
         variant: str | None = None, protocol: str | None = None, root: Path | None = None, split: str | None = None,
-        on_error: Literal["raise", "collect"] = "raise",
+        on_error: Literal["raise", "collect"] = "raise", path: Path | None = None, columns: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
+        self.path, self.columns = path, dict(columns or {})
         self.card, self.variant, self.protocol, self.root, self.splits = card, variant, protocol, root, splits
         self.split, self.on_error = split, on_error
         self.errors: list[DatasetError] = []
@@ -86,7 +88,7 @@ class Dataset:
             raise DatasetError(f"{self.name} has no split '{split}' here (present: {', '.join(self.splits) or 'none'})")
         return Dataset(
             self.card, self._read, self.splits, variant=self.variant, protocol=self.protocol, root=self.root,
-            split=name, on_error=self.on_error,
+            split=name, on_error=self.on_error, path=self.path, columns=self.columns,
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Record]:
@@ -230,6 +232,7 @@ def open_dataset(
         from healthfm.datasets.own import open_own
 
         opened = open_own(name, columns, on_error)
+        opened.path, opened.columns = name, dict(columns or {})
     else:
         opened = _open_card(name, root, on_error)
     return opened if split is None else opened[split]

@@ -38,13 +38,16 @@ def macro_f1(table: Array) -> Array:
     return np.asarray((f1 * present).sum(axis=-1) / np.maximum(present.sum(axis=-1), 1))
 
 
+def reliability(confidence: Array, correct: Array) -> list[dict[str, float]]:
+    """Return equal-mass bins of confidence: mean confidence, accuracy and count of each, in rising order.
 
-def reliability(confidence: Array, correct: Array, bins: int = 10) -> list[dict[str, float]]:
-    """Return equal-mass bins of confidence: mean confidence, accuracy and count of each, in rising order."""
+    Ten bins, fewer where they would hold under ten samples each.
+    """
+    bins = max(1, min(10, len(confidence) // 10))
     order = np.argsort(confidence, kind="stable")
     return [
         {"confidence": float(confidence[part].mean()), "accuracy": float(correct[part].mean()), "n": len(part)}
-        for part in np.array_split(order, min(bins, len(order))) if len(part)
+        for part in np.array_split(order, bins)
     ]  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def evaluate(
     facts = {
         "format": FORMAT, "request": request, "plan": plan, "protocol": protocol.model_dump(), "root": str(opened.root),
         "classes": _classes(everything, opened), "majority": _majority(everything), "split_records": len(everything),
-        "lineage": _lineage(card, opened), "notices": notices,
+        "lineage": _lineage(card, opened), "notices": notices, "data": _data_facts(opened),
     }  # fmt: skip
     with RunFolder(path) as folder:
         _begin(folder, facts, resume)
@@ -261,6 +261,12 @@ def _lineage(card: ModelCard, opened: Dataset) -> dict[str, Any]:
     if ("model", card.slug) not in known or ("dataset", opened.card.slug) not in known:
         return {"asked": False, "overlaps": []}
     return {"asked": True, "overlaps": [overlap_facts(one) for one in lineage(card.slug, opened.card.slug)]}
+
+
+def _data_facts(opened: Dataset) -> dict[str, Any]:
+    """Return what a report needs to know of the data: may its inputs be shown, and where own data lies."""
+    path = str(opened.path.absolute()) if opened.path else None
+    return {"shareable_inputs": opened.card.shareable_inputs, "path": path, "columns": opened.columns}
 
 
 def overlap_facts(overlap: Overlap) -> dict[str, Any]:

