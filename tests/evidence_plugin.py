@@ -126,8 +126,14 @@ def overclaims(record: list[dict[str, Any]], proved: list[dict[str, Any]]) -> li
         name = f"{claim['kind']} {claim['slug']}, {claim['tick']}"
         if claim["where"] == "ci" and _key(claim) not in fresh:
             problems.append(f"{name}: the record claims it, this run did not prove it")
-        if claim["where"] == "reference" and _key(claim) not in fresh and claim["code"] != code_of(claim["kind"], claim["slug"]):
-            problems.append(f"{name}: lapsed, its card or code changed since it was proved on {claim['date']}: run make reference")
+        if (
+            claim["where"] == "reference"
+            and _key(claim) not in fresh
+            and claim["code"] != code_of(claim["kind"], claim["slug"])
+        ):
+            problems.append(
+                f"{name}: lapsed, its card or code changed since it was proved on {claim['date']}: run make reference"
+            )
     return problems
 
 
@@ -142,7 +148,9 @@ def check(result: Path) -> int:
         print(f"proved but not in the record (make coverage adds it): {' '.join(_key(claim))}")
     for problem in problems:
         print(problem, file=sys.stderr)
-    print(f"evidence: {len(coverage.claims())} claims on record, {len(proved)} proved by this run, {len(problems)} problems")
+    print(
+        f"evidence: {len(coverage.claims())} claims on record, {len(proved)} proved by this run, {len(problems)} problems"
+    )
     return 1 if problems else 0
 
 
@@ -151,7 +159,11 @@ def record(result: Path) -> int:
     proved = json.loads(result.read_text(encoding="utf-8"))["claims"]
     fresh = {_key(claim) for claim in proved}
     old = {_key(c): c for c in coverage.claims()}
-    kept = [c for c in coverage.claims() if c["where"] == "reference" and _key(c) not in fresh and c["code"] == code_of(c["kind"], c["slug"])]
+    kept = [
+        c
+        for c in coverage.claims()
+        if c["where"] == "reference" and _key(c) not in fresh and c["code"] == code_of(c["kind"], c["slug"])
+    ]
     same = [{**c, "date": old[_key(c)]["date"]} if _unchanged(old.get(_key(c)), c) else c for c in proved]
     claims = sorted([*same, *kept], key=_key)
     coverage.RECORD.write_text(json.dumps({"claims": claims}, indent=1) + "\n", encoding="utf-8")
@@ -173,8 +185,13 @@ def page(claims: list[dict[str, Any]]) -> str:
         mine = [row for row in rows if row["kind"] == kind]
         levels = [row["evidence"] for row in mine]
         summary = ", ".join(f"{levels.count(level)} {level}" for level in sorted(set(levels)))
-        out.append(f"\n## {kind.capitalize()}s: {summary}\n\n| {kind} | group | evidence | ticks |\n|---|---|---|---|\n")
-        out += [f"| {r['name']} (`{r['slug']}`) | {r['group']} | {r['evidence']} | {', '.join(r['ticks'])} |\n" for r in mine]
+        out.append(
+            f"\n## {kind.capitalize()}s: {summary}\n\n| {kind} | group | evidence | ticks |\n|---|---|---|---|\n"
+        )
+        out += [
+            f"| {r['name']} (`{r['slug']}`) | {r['group']} | {r['evidence']} | {', '.join(r['ticks'])} |\n"
+            for r in mine
+        ]
     return "".join(out)
 
 

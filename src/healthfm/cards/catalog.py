@@ -137,10 +137,17 @@ def lookup(name: str, kind: str | None = None) -> Entry:
     if len(wanted) == 1:
         return wanted[0]
     if wanted:
-        raise CardError(f"'{name}' is both: " + ", ".join(f"{e['kind']} {e['slug']}" for e in wanted) + "; say which kind")
+        raise CardError(
+            f"'{name}' is both: " + ", ".join(f"{e['kind']} {e['slug']}" for e in wanted) + "; say which kind"
+        )
     import difflib
 
-    names = {n.lower(): e["slug"] for e in every.values() for n in (e["slug"], e["name"], *e.get("aliases", ())) if kind in (None, e["kind"])}
+    names = {
+        n.lower(): e["slug"]
+        for e in every.values()
+        for n in (e["slug"], e["name"], *e.get("aliases", ()))
+        if kind in (None, e["kind"])
+    }
     near = list(dict.fromkeys(names[n] for n in difflib.get_close_matches(slug.lower(), names, n=5, cutoff=0.55)))
     hint = f"; near names: {', '.join(near)}" if near else ""
     raise CardError(f"no {kind or 'model or dataset'} is called '{slug}'{hint} (healthfm find lists them)")
@@ -241,5 +248,14 @@ def find(
     ``kind``: "model" or "dataset"; ``group``, ``modality``, ``access``: the card's words; ``task``, ``licence``:
     a part of them; ``has_runner``: only rows that can (True) or cannot (False) be run or read by this version.
     """
-    hits = search(text, kind=kind, group=group, modality=modality, task=task, access=access, licence=licence, has_runner=has_runner)
+    hits = search(
+        text,
+        kind=kind,
+        group=group,
+        modality=modality,
+        task=task,
+        access=access,
+        licence=licence,
+        has_runner=has_runner,
+    )
     return [card(entry["slug"], entry["kind"]) for entry in hits]

@@ -61,7 +61,9 @@ def rows(made: tuple[Claim, ...] | None = None) -> list[dict[str, Any]]:
     for claim in claims() if made is None else made:
         ticks.setdefault((claim["kind"], claim["slug"]), {})[claim["tick"]] = claim["where"]
     found = []
-    for (kind, slug), entry in sorted(catalog.entries().items(), key=lambda item: (item[0][0] != "model", item[1]["group"], item[0][1])):
+    for (kind, slug), entry in sorted(
+        catalog.entries().items(), key=lambda item: (item[0][0] != "model", item[1]["group"], item[0][1])
+    ):
         if not entry.get("lists"):
             continue
         own = ticks.get((kind, slug), {})

@@ -7,6 +7,7 @@ model was trained on to the dataset asked about is an ``Overlap``; its kind says
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,9 @@ def lineage(model: str, dataset: str) -> list[Overlap]:
     return sorted(found.values(), key=lambda o: (order.index(o.kind), len(o.path), o.path))
 
 
-def _exposures(model: Entry, models: tuple[str, ...], says: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], Entry]]:
+def _exposures(
+    model: Entry, models: tuple[str, ...], says: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], Entry]]:
     """Yield (models passed, what was said on the way, exposure) of a model and of the base models below it."""
     for exposure in model.get("trained_on", ()):
         yield models, says, exposure
@@ -102,7 +105,9 @@ def _exposures(model: Entry, models: tuple[str, ...], says: tuple[str, ...]) -> 
                 below = catalog.lookup(base, "model")
             except CardError:
                 continue
-            yield from _exposures(below, (*models, below["slug"]), (*says, f"{models[-1]} was built on {below['slug']}"))
+            yield from _exposures(
+                below, (*models, below["slug"]), (*says, f"{models[-1]} was built on {below['slug']}")
+            )
 
 
 def _ties() -> dict[str, list[Tie]]:
@@ -171,10 +176,10 @@ def _allowed(walk: tuple[Tie, ...]) -> bool:
     """Whether a walk can carry content: one turn at most, or one step across and no turn, and no pair of ``EMPTY``."""
     vertical = [tie for tie in walk if tie.move != "across"]
     across = len(walk) - len(vertical)
-    turns = sum(a.move != b.move for a, b in zip(vertical, vertical[1:], strict=False))
+    turns = sum(a.move != b.move for a, b in itertools.pairwise(vertical))
     if across > 1 or turns > 1 - across:
         return False
-    return all(((a.move, a.by), (b.move, b.by)) not in EMPTY for a, b in zip(walk, walk[1:], strict=False))
+    return all(((a.move, a.by), (b.move, b.by)) not in EMPTY for a, b in itertools.pairwise(walk))
 
 
 def _kind(walk: tuple[Tie, ...]) -> str:

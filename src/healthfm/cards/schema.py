@@ -242,7 +242,9 @@ class DatasetCard(Card):
     """A healthcare dataset or database."""
 
     kind: Literal["dataset"] = "dataset"
-    group: Literal["text", "imaging", "pathology", "signal", "genomics", "drug", "omics", "multi-modal", "ehr", "trial", "own"]
+    group: Literal[
+        "text", "imaging", "pathology", "signal", "genomics", "drug", "omics", "multi-modal", "ehr", "trial", "own"
+    ]
     record: Text
     owner: Text
     access: Literal["open", "registration", "credentialed", "ids-only", "recipe-only", "unclear", "closed", "own"]

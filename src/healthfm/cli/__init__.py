@@ -28,7 +28,10 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("healthfm"):
             raise
-        _fail(f"this needs the package {error.name}: pip install 'healthfm[all]', or the extra that holds it (healthfm doctor)", 2)
+        _fail(
+            f"this needs the package {error.name}: pip install 'healthfm[all]', or the extra that holds it (healthfm doctor)",
+            2,
+        )
     except KeyboardInterrupt:
         _fail("stopped", 130)
     except BrokenPipeError:

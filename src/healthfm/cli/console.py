@@ -27,7 +27,10 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: 
     cells = [[str(cell) if cell is not None else "" for cell in row] for row in rows]
     if not sys.stdout.isatty():
         widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [list(columns), *cells]]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in [list(columns), *cells]
+        ]
         print("\n".join([title, *lines] if title else lines))
         return
     from rich.console import Console
@@ -52,7 +55,11 @@ def emit_fields(fields: Sequence[tuple[str, object]]) -> None:
             if line in (None, ""):
                 continue
             label = (name if i == 0 else "").ljust(margin)
-            print(textwrap.fill(str(line), width, initial_indent=label, subsequent_indent=" " * margin, break_on_hyphens=False))
+            print(
+                textwrap.fill(
+                    str(line), width, initial_indent=label, subsequent_indent=" " * margin, break_on_hyphens=False
+                )
+            )
 
 
 @contextmanager
@@ -62,7 +69,14 @@ def progress_bar(what: str, quiet: bool = False) -> Iterator[Callable[[int, int]
         yield lambda done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),

@@ -27,8 +27,15 @@ def register(app: typer.Typer) -> None:
             return
         for one in ("model", "dataset"):
             ticks = TICKS[one]
-            lines = [(r["slug"], r["evidence"], *("x" if t in r["ticks"] else "" for t in ticks)) for r in found if r["kind"] == one]
+            lines = [
+                (r["slug"], r["evidence"], *("x" if t in r["ticks"] else "" for t in ticks))
+                for r in found
+                if r["kind"] == one
+            ]
             if lines:
                 emit_table((one, "evidence", *ticks), lines)
                 levels = [line[1] for line in lines]
-                print(", ".join(f"{level} {levels.count(level)}" for level in dict.fromkeys(sorted(levels))) + f" of {len(lines)} {one}s\n")
+                print(
+                    ", ".join(f"{level} {levels.count(level)}" for level in dict.fromkeys(sorted(levels)))
+                    + f" of {len(lines)} {one}s\n"
+                )

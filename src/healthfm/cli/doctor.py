@@ -64,5 +64,7 @@ def register(app: typer.Typer) -> None:
             ("hardware", f"{found['hardware']['cpu']}, {found['hardware']['cores']} cores"), ("device", found["device"]),
             ("home", found["home"]), ("cards", f"{found['cards']['model']} models, {found['cards']['dataset']} datasets"),
         ])  # fmt: skip
-        rows = [(name, "yes" if e["installed"] else "no", " ".join(e["missing"])) for name, e in found["extras"].items()]
+        rows = [
+            (name, "yes" if e["installed"] else "no", " ".join(e["missing"])) for name, e in found["extras"].items()
+        ]
         emit_table(("extra", "installed", "missing"), rows)

@@ -21,21 +21,33 @@ def register(app: typer.Typer) -> None:
     def evaluate(
         model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
         dataset: Annotated[str, typer.Argument(help="DATASET[:VARIANT][@PROTOCOL], or a path to own data.")],
-        root: Annotated[Path | None, typer.Option(help="Folder with the dataset's official files, packed or not.")] = None,
-        weights: Annotated[str | None, typer.Option(help="File or folder with the published weights ('random' for a dry run).")] = None,
+        root: Annotated[
+            Path | None, typer.Option(help="Folder with the dataset's official files, packed or not.")
+        ] = None,
+        weights: Annotated[
+            str | None, typer.Option(help="File or folder with the published weights ('random' for a dry run).")
+        ] = None,
         task: Annotated[str | None, typer.Option(help="Insist on a task, e.g. multiple-choice.")] = None,
         split: Annotated[str, typer.Option(help="Which split to evaluate.")] = "test",
-        shots: Annotated[int | None, typer.Option(help="Solved examples before each question (default: the protocol's).")] = None,
-        shots_from: Annotated[str, typer.Option(help="Split the examples come from; the evaluated one takes whole patients out of it.")] = "train",
+        shots: Annotated[
+            int | None, typer.Option(help="Solved examples before each question (default: the protocol's).")
+        ] = None,
+        shots_from: Annotated[
+            str, typer.Option(help="Split the examples come from; the evaluated one takes whole patients out of it.")
+        ] = "train",
         shots_order: Annotated[str, typer.Option(help="first, or random (seeded).")] = "first",
-        subgroup: Annotated[list[str] | None, typer.Option(help="Break results down by this field (repeatable).")] = None,
+        subgroup: Annotated[
+            list[str] | None, typer.Option(help="Break results down by this field (repeatable).")
+        ] = None,
         limit: Annotated[int | None, typer.Option(help="Evaluate a seeded sample of this many.")] = None,
         seed: Annotated[int, typer.Option(help="Seed of samples, draws and resamples.")] = 0,
         device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
         output: Annotated[Path | None, typer.Option(help="Run folder (default: runs/MODEL--DATASET--DIGEST).")] = None,
         resume: Annotated[bool, typer.Option(help="Go on where an interrupted run stopped.")] = True,
-        show_inputs: Annotated[bool, typer.Option(help="Put the questions of private data into the report (the page is stamped).")] = False,
+        show_inputs: Annotated[
+            bool, typer.Option(help="Put the questions of private data into the report (the page is stamped).")
+        ] = False,
         json: JsonFlag = False,
     ) -> None:
         """Evaluate a model on a dataset: official files in; numbers with intervals, a contamination finding and a report out.
@@ -62,7 +74,15 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(130) from None
         page = run.report(show_inputs=show_inputs)
         if json:
-            emit_json({"path": str(run.path), "report": str(page), "request": run.facts["request"], "lineage": run.facts["lineage"], **run.scores})
+            emit_json(
+                {
+                    "path": str(run.path),
+                    "report": str(page),
+                    "request": run.facts["request"],
+                    "lineage": run.facts["lineage"],
+                    **run.scores,
+                }
+            )
         else:
             show_run(run)
             print(f"report  {page}")
@@ -73,7 +93,8 @@ def show_run(run: Run) -> None:
     from healthfm.evaluate.findings import contamination_line, headline_notes
 
     rows = [
-        (name.replace("_", "-"), f"{m['value']:.3f}", f"[{m['low']:.3f}, {m['high']:.3f}]", m["n"], m["method"]) for name, m in run.metrics.items()
+        (name.replace("_", "-"), f"{m['value']:.3f}", f"[{m['low']:.3f}, {m['high']:.3f}]", m["n"], m["method"])
+        for name, m in run.metrics.items()
     ]
     emit_table(("metric", "value", "95 % interval", "n", "interval by"), rows, title=run.title)
     for note in [*headline_notes(run), contamination_line(run)]:

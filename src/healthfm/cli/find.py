@@ -16,12 +16,19 @@ def register(app: typer.Typer) -> None:
     def find(
         text: Annotated[list[str] | None, typer.Argument(help="Words that must occur on the card.")] = None,
         kind: Annotated[str | None, typer.Option(help="model or dataset.")] = None,
-        group: Annotated[str | None, typer.Option(help="E.g. language, vision, vision-language; text, imaging, pathology.")] = None,
+        group: Annotated[
+            str | None, typer.Option(help="E.g. language, vision, vision-language; text, imaging, pathology.")
+        ] = None,
         modality: Annotated[str | None, typer.Option(help="E.g. text, image, volume, slide, signal, sequence.")] = None,
         task: Annotated[str | None, typer.Option(help="Part of a task's name, e.g. segmentation.")] = None,
-        access: Annotated[str | None, typer.Option(help="E.g. open, gated, registration, credentialed, closed.")] = None,
+        access: Annotated[
+            str | None, typer.Option(help="E.g. open, gated, registration, credentialed, closed.")
+        ] = None,
         licence: Annotated[str | None, typer.Option(help="Part of a licence's name, e.g. MIT.")] = None,
-        has_runner: Annotated[bool | None, typer.Option("--has-runner/--no-runner", help="Only rows that healthfm can (cannot) run or read.")] = None,
+        has_runner: Annotated[
+            bool | None,
+            typer.Option("--has-runner/--no-runner", help="Only rows that healthfm can (cannot) run or read."),
+        ] = None,
         json: JsonFlag = False,
     ) -> None:
         """Find models and datasets by words and filters, most relevant first.
@@ -31,7 +38,14 @@ def register(app: typer.Typer) -> None:
         from healthfm.cards import catalog
 
         hits = catalog.search(
-            " ".join(text or ()), kind=kind, group=group, modality=modality, task=task, access=access, licence=licence, has_runner=has_runner
+            " ".join(text or ()),
+            kind=kind,
+            group=group,
+            modality=modality,
+            task=task,
+            access=access,
+            licence=licence,
+            has_runner=has_runner,
         )
         if json:
             emit_json([{**{k: hit.get(k) for k in SHOWN}, "has_runner": catalog.runnable(hit)} for hit in hits])
@@ -39,7 +53,15 @@ def register(app: typer.Typer) -> None:
         if not hits:
             raise typer.Exit(_nothing())
         rows = [
-            (hit["kind"], hit["slug"], hit["group"], hit["access"], "yes" if catalog.runnable(hit) else "", hit["summary"]) for hit in hits
+            (
+                hit["kind"],
+                hit["slug"],
+                hit["group"],
+                hit["access"],
+                "yes" if catalog.runnable(hit) else "",
+                hit["summary"],
+            )
+            for hit in hits
         ]
         emit_table(("kind", "slug", "group", "access", "runs", "what it is"), rows)
         print(f"{len(hits)} rows; healthfm show SLUG says more")

@@ -28,7 +28,9 @@ def register(app: typer.Typer) -> None:
             emit_json([{key: getattr(one, key) for key in keys} for one in found])
             return
         if not found:
-            print(f"The cards show no way by which {dataset} can have reached {model}. That is not proof that there is none.")
+            print(
+                f"The cards show no way by which {dataset} can have reached {model}. That is not proof that there is none."
+            )
             return
         for one in found:
             only = f" (only its {'/'.join(one.splits)} split)" if one.splits else ""

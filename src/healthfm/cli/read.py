@@ -11,7 +11,10 @@ import typer
 from healthfm.cli.console import JsonFlag, emit_fields, emit_json
 from healthfm.errors import DatasetError
 
-Columns = Annotated[list[str] | None, typer.Option("--columns", help="For a manifest: FIELD=COLUMN, e.g. question=stem, options.A=first.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--columns", help="For a manifest: FIELD=COLUMN, e.g. question=stem, options.A=first."),
+]
 
 
 def column_map(pairs: list[str] | None) -> dict[str, Any]:
@@ -31,14 +34,18 @@ def column_map(pairs: list[str] | None) -> dict[str, Any]:
 
 def dataset_argument(name: str) -> str | Path:
     """Return a Path when the argument means own data on disk, else the name."""
-    looks_like_path = "/" in name or name.startswith(".") or name.endswith((".csv", ".tsv", ".jsonl", ".parquet", ".toml"))
+    looks_like_path = (
+        "/" in name or name.startswith(".") or name.endswith((".csv", ".tsv", ".jsonl", ".parquet", ".toml"))
+    )
     return Path(name) if looks_like_path else name
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def read(
-        dataset: Annotated[str, typer.Argument(help="SLUG[:VARIANT], or a path to own data (with a slash, or a table file).")],
+        dataset: Annotated[
+            str, typer.Argument(help="SLUG[:VARIANT], or a path to own data (with a slash, or a table file).")
+        ],
         root: Annotated[Path | None, typer.Option(help="Folder with the official files, packed or not.")] = None,
         split: Annotated[str | None, typer.Option(help="One split; all present ones without it.")] = None,
         head: Annotated[int, typer.Option(help="How many records to print.")] = 3,

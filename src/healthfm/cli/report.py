@@ -15,7 +15,9 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def report(
         run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-        show_inputs: Annotated[bool, typer.Option(help="Put the questions of private data into the page (it is stamped).")] = False,
+        show_inputs: Annotated[
+            bool, typer.Option(help="Put the questions of private data into the page (it is stamped).")
+        ] = False,
         json: JsonFlag = False,
     ) -> None:
         """Compute a run's metrics again from its predictions and write its report page; the model is not needed.

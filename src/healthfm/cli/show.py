@@ -32,7 +32,11 @@ def register(app: typer.Typer) -> None:
         print(f"{card.name} ({card.kind} {card.slug})\n")
         fields = _common(card)
         fields += _model(card) if card.kind == "model" else _dataset(card)  # type: ignore[arg-type]
-        fields += [("corrections", list(card.corrections)), ("in the way", list(card.obstacles)), ("unverified", list(card.unverified))]
+        fields += [
+            ("corrections", list(card.corrections)),
+            ("in the way", list(card.obstacles)),
+            ("unverified", list(card.unverified)),
+        ]
         emit_fields(fields)
 
 

@@ -41,7 +41,9 @@ def dataset(slug: str, *, record: type[Record]) -> Callable[[Reader], Reader]:
 def reader_of(card: DatasetCard) -> Reader:
     """Return the registered reader of a card. Raises ``DatasetError`` when the row has none yet."""
     if card.reader is None:
-        raise DatasetError(f"{card.slug}: healthfm has no reader for this dataset yet (healthfm show {card.slug} says what is known)")
+        raise DatasetError(
+            f"{card.slug}: healthfm has no reader for this dataset yet (healthfm show {card.slug} says what is known)"
+        )
     importlib.import_module(f"healthfm.datasets.{card.reader}")
     return READERS[card.slug]
 
@@ -204,7 +206,13 @@ def _plain(value: Any) -> Any:
         return value.value
     if isinstance(value, frozenset):
         return sorted(value)
-    return dict(value) if isinstance(value, Mapping) else asdict(value) if hasattr(value, "__dataclass_fields__") else str(value)
+    return (
+        dict(value)
+        if isinstance(value, Mapping)
+        else asdict(value)
+        if hasattr(value, "__dataclass_fields__")
+        else str(value)
+    )
 
 
 def split_name(card: DatasetCard, split: str) -> str:

@@ -27,7 +27,9 @@ class Files:
     def __getitem__(self, role: str) -> Source:
         sources = self.all(role)
         if len(sources) != 1:
-            raise DatasetError(f"{len(sources)} files serve as '{role}', one was expected: {', '.join(map(str, sources[:5]))}")
+            raise DatasetError(
+                f"{len(sources)} files serve as '{role}', one was expected: {', '.join(map(str, sources[:5]))}"
+            )
         return sources[0]
 
     def all(self, role: str) -> list[Source]:
@@ -95,13 +97,18 @@ def locate(card: DatasetCard, tree: Tree, variant: str | None, split: str, probl
     found: dict[str, list[Source]] = {}
     asked = wanted(card, variant, split)
     if not asked:
-        raise DatasetError(f"{card.slug}: the card names no files for split '{split}'" + (f" of variant '{variant}'" if variant else ""))
+        raise DatasetError(
+            f"{card.slug}: the card names no files for split '{split}'"
+            + (f" of variant '{variant}'" if variant else "")
+        )
     for file, pattern in asked:
         hits = tree.match(pattern)
         if not hits and not file.optional:
             raise DatasetError(_absent(card, tree, file, pattern))
         if len(hits) > 1 and "*" not in pattern:
-            raise DatasetError(f"{card.slug}: {pattern} is ambiguous, found: {', '.join(str(h) for h in hits[:5])}; point root at one of them")
+            raise DatasetError(
+                f"{card.slug}: {pattern} is ambiguous, found: {', '.join(str(h) for h in hits[:5])}; point root at one of them"
+            )
         found[file.role] = found.get(file.role, []) + hits
     return Files(variant, found, problems)
 

@@ -36,7 +36,9 @@ def medmcqa(files: Files, split: str) -> Iterator[MultipleChoice]:
                 cop = row.get("cop", -1) if split == "test" else row["cop"]
                 withheld = split == "test" and cop == -1
                 if not withheld and cop not in range(first, first + len(LETTERS)):
-                    raise BadValue(f"cop is outside {first} to {first + 3}: is this the {'hub' if first else 'zip'} variant?")
+                    raise BadValue(
+                        f"cop is outside {first} to {first + 3}: is this the {'hub' if first else 'zip'} variant?"
+                    )
                 yield MultipleChoice(
                     id=row["id"], split=split, question=row["question"], options=options,
                     answer=None if withheld else LETTERS[cop - first],
@@ -64,4 +66,6 @@ def pubmedqa(files: Files, split: str) -> Iterator[MultipleChoice]:
                 meta={"long_answer": row["LONG_ANSWER"], "sections": row["LABELS"], "mesh": row["MESHES"], "year": row.get("YEAR")},
             )  # fmt: skip
     if split == "test" and set(truth) - met:
-        raise DatasetError(f"{files['questions']}: {len(set(truth) - met)} of the {len(truth)} test questions are not in it")
+        raise DatasetError(
+            f"{files['questions']}: {len(set(truth) - met)} of the {len(truth)} test questions are not in it"
+        )

@@ -63,7 +63,9 @@ def _load_toml(path: Path) -> Manifest:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: not valid TOML: {error}") from None
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False, include_input=False))
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False, include_input=False)
+        )
         raise DatasetError(f"{path}: {problems}") from None
 
 
@@ -90,7 +92,7 @@ def own_card(name: str, record: str, splits: tuple[str, ...], manifest: Manifest
 def _open_manifest(folder: Path, manifest: Manifest, on_error: OnError, name: str) -> Dataset:
     files = dict(manifest.files)
     if not files:
-        raise DatasetError(f"{folder / 'dataset.toml'}: [files] names no manifest, e.g. test = \"questions.csv\"")
+        raise DatasetError(f'{folder / "dataset.toml"}: [files] names no manifest, e.g. test = "questions.csv"')
     for file in files.values():
         if not (folder / file).is_file():
             raise DatasetError(f"{folder}: no file '{file}'")
@@ -210,8 +212,12 @@ def _open_class_folders(folder: Path, on_error: OnError) -> Dataset:
     tops = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     by_split = {SPLIT_WORDS.get(p.name.lower(), p.name.lower()): p for p in tops}
     places = by_split if tops and set(by_split) <= set(SPLITS) else {"test": folder}
-    classes = sorted({c.name for place in places.values() for c in place.iterdir() if c.is_dir() and not c.name.startswith(".")})
-    suffixes = {f.suffix.lower() for place in places.values() for c in place.iterdir() if c.is_dir() for f in c.iterdir()}
+    classes = sorted(
+        {c.name for place in places.values() for c in place.iterdir() if c.is_dir() and not c.name.startswith(".")}
+    )
+    suffixes = {
+        f.suffix.lower() for place in places.values() for c in place.iterdir() if c.is_dir() for f in c.iterdir()
+    }
     if len(classes) < 2:
         raise DatasetError(
             f"{folder}: neither a dataset.toml nor class folders (CLASS/file or train/CLASS/file, two classes or more); "
@@ -219,7 +225,9 @@ def _open_class_folders(folder: Path, on_error: OnError) -> Dataset:
         )
     record = "Image" if suffixes & set(image.SUFFIXES) else "Document" if ".txt" in suffixes else None
     if record is None:
-        raise DatasetError(f"{folder}: class folders hold {', '.join(sorted(suffixes)[:6])}; healthfm reads {', '.join(image.SUFFIXES)} and .txt there")
+        raise DatasetError(
+            f"{folder}: class folders hold {', '.join(sorted(suffixes)[:6])}; healthfm reads {', '.join(image.SUFFIXES)} and .txt there"
+        )
 
     def read(split: str, problems: Problems) -> Iterator[Record]:
         for file in sorted(places[split].glob("*/*")):

@@ -35,12 +35,16 @@ class RunFolder:
             (self.path / "predictions").mkdir(exist_ok=True, mode=0o700)
             self._lock = (self.path / ".lock").open("w")
         except OSError as error:
-            raise RunError(f"{self.path}: cannot write there ({error.strerror}); choose another folder with --output") from None
+            raise RunError(
+                f"{self.path}: cannot write there ({error.strerror}); choose another folder with --output"
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise RunError(f"{self.path}: another process is writing this run; wait for it, or choose another folder with --output") from None
+            raise RunError(
+                f"{self.path}: another process is writing this run; wait for it, or choose another folder with --output"
+            ) from None
         for draft in (self.path / "predictions").glob(".*"):
             draft.unlink()
         return self
@@ -57,7 +61,9 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except (ValueError, OSError):
-            raise RunError(f"{path}: damaged or not readable; move the folder away or choose another with --output") from None
+            raise RunError(
+                f"{path}: damaged or not readable; move the folder away or choose another with --output"
+            ) from None
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON file of the folder, whole or not at all."""
@@ -74,7 +80,9 @@ class RunFolder:
 
     def publish(self, number: int, table: pa.Table) -> None:
         """Add one part. Raises ``RunError`` when it cannot be written; earlier parts stay as they are."""
-        self._publish(self.path / "predictions" / f"part-{number:05d}.parquet", lambda draft: pq.write_table(table, draft))
+        self._publish(
+            self.path / "predictions" / f"part-{number:05d}.parquet", lambda draft: pq.write_table(table, draft)
+        )
 
     def _publish(self, path: Path, write: Any) -> None:
         draft = path.with_name(f".{path.name}.{os.getpid()}")

@@ -10,7 +10,9 @@ from healthfm.evaluate.run import Run
 def concerning(run: Run) -> list[dict[str, Any]]:
     """Return the lineage paths that can concern the evaluated split."""
     split = run.facts["request"].get("split")
-    return [one for one in run.facts.get("lineage", {}).get("overlaps", []) if not one["splits"] or split in one["splits"]]
+    return [
+        one for one in run.facts.get("lineage", {}).get("overlaps", []) if not one["splits"] or split in one["splits"]
+    ]
 
 
 def contamination_line(run: Run) -> str:
@@ -29,10 +31,14 @@ def headline_notes(run: Run) -> list[str]:
     """Return what a reader must know beside the headline: baseline, sample, precision, quantisation, notices."""
     request, scores = run.facts["request"], run.scores
     majority = scores["majority"]
-    whole = f"the {majority['n']} questions of the split" if run.facts.get("majority") else f"these {majority['n']} rows"
+    whole = (
+        f"the {majority['n']} questions of the split" if run.facts.get("majority") else f"these {majority['n']} rows"
+    )
     notes = [f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}"]
     if request.get("limit") and scores["n"] < run.facts.get("split_records", 0):
-        notes.append(f"sample: {scores['n']} of {run.facts['split_records']} questions, drawn with seed {request['seed']}")
+        notes.append(
+            f"sample: {scores['n']} of {run.facts['split_records']} questions, drawn with seed {request['seed']}"
+        )
     for environment in run.facts.get("environments", [])[-1:]:
         model = environment["model"]
         notes.append(f"model: {model.get('weights')}, {model.get('dtype')} on {model.get('device')}")

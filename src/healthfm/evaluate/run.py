@@ -18,7 +18,9 @@ FORMAT = 1
 class Run:
     """An evaluation's result: ``metrics`` (values with intervals), ``predictions`` (one row a sample), ``path``, ``report()``."""
 
-    def __init__(self, facts: Mapping[str, Any], predictions: pa.Table, scores: Mapping[str, Any], path: Path | None = None) -> None:
+    def __init__(
+        self, facts: Mapping[str, Any], predictions: pa.Table, scores: Mapping[str, Any], path: Path | None = None
+    ) -> None:
         self.facts = facts
         self.predictions = predictions
         self.scores = scores
@@ -61,7 +63,9 @@ def load_run(path: Path | str) -> Run:
     parts = facts["plan"]["parts"]
     absent = set(range(len(parts))) - folder.published()
     if absent:
-        raise RunError(f"{path}: unfinished, {len(absent)} of {len(parts)} parts are missing; run the same evaluate command again to finish it")
+        raise RunError(
+            f"{path}: unfinished, {len(absent)} of {len(parts)} parts are missing; run the same evaluate command again to finish it"
+        )
     table = folder.predictions()
     return Run(facts, table, rescore(facts, table), path)
 
@@ -69,7 +73,9 @@ def load_run(path: Path | str) -> Run:
 def rescore(facts: Mapping[str, Any], table: pa.Table) -> dict[str, Any]:
     """Return the scores of a run's predictions, with the baseline of the full split where it is known."""
     request = facts["request"]
-    scores = scoring.score(scoring.check_table(table, request["task"]), request["task"], facts.get("classes"), request["seed"])
+    scores = scoring.score(
+        scoring.check_table(table, request["task"]), request["task"], facts.get("classes"), request["seed"]
+    )
     if facts.get("majority"):
         scores["majority"] = facts["majority"]
     return scores

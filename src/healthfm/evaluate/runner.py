@@ -98,7 +98,9 @@ def _work(
 ) -> None:  # fmt: skip
     loaded = model if isinstance(model, Model) else load_model(model, weights, device=device, dtype=dtype)
     if "score" not in loaded.capabilities:
-        raise CapabilityError(f"{loaded.name} cannot score options, which {protocol.task} needs; it can {', '.join(sorted(loaded.capabilities))}")
+        raise CapabilityError(
+            f"{loaded.name} cannot score options, which {protocol.task} needs; it can {', '.join(sorted(loaded.capabilities))}"
+        )
     _note_environment(folder, loaded)
     todo = {number: range(*plan["parts"][number]) for number in missing}
     done = len(items) - sum(map(len, todo.values()))
@@ -107,7 +109,9 @@ def _work(
             progress(done, len(items))
         part = [items[i] for i in rows]
         scores = loaded.score([item.prompt for item in part], [item.continuations for item in part])
-        folder.publish(number, part_table(part, scores, {name: [values[i] for i in rows] for name, values in columns.items()}))
+        folder.publish(
+            number, part_table(part, scores, {name: [values[i] for i in rows] for name, values in columns.items()})
+        )
         done += len(part)
     if progress is not None:
         progress(done, len(items))
@@ -126,13 +130,21 @@ def make_plan(items: Sequence[tasks.Item]) -> dict[str, Any]:
             parts[-1][1] = i + 1
             size += length
     content = json.dumps([[item.record.id, item.prompt, item.continuations, item.target] for item in items])
-    return {"characters_per_part": CHARACTERS_PER_PART, "parts": parts, "items": hashlib.sha256(content.encode()).hexdigest()[:16]}
+    return {
+        "characters_per_part": CHARACTERS_PER_PART,
+        "parts": parts,
+        "items": hashlib.sha256(content.encode()).hexdigest()[:16],
+    }
 
 
-def part_table(items: Sequence[tasks.Item], scores: Sequence[Any], columns: Mapping[str, Sequence[str | None]]) -> pa.Table:
+def part_table(
+    items: Sequence[tasks.Item], scores: Sequence[Any], columns: Mapping[str, Sequence[str | None]]
+) -> pa.Table:
     """Return one part of the predictions, one row an item."""
     likelihoods = [np.asarray(row, dtype=np.float64) for row in scores]
-    if len(likelihoods) != len(items) or any(len(row) != len(item.keys) for row, item in zip(likelihoods, items, strict=True)):
+    if len(likelihoods) != len(items) or any(
+        len(row) != len(item.keys) for row, item in zip(likelihoods, items, strict=True)
+    ):
         raise RunError("the model returned another number of scores than there were options")
     broken = [item.record.id for item, row in zip(items, likelihoods, strict=True) if not np.isfinite(row).all()]
     if broken:
@@ -165,9 +177,15 @@ def _protocol_asked(dataset: str | Path | Dataset, opened: Dataset) -> str | Non
 def _need(opened: Dataset, split: str) -> Dataset:
     if split in opened.splits:
         return opened[split]
-    files = ", ".join(f.path.replace("{split}", opened.card.splits.get(split, split)) for f in opened.card.files if f.variant in (None, opened.variant))
+    files = ", ".join(
+        f.path.replace("{split}", opened.card.splits.get(split, split))
+        for f in opened.card.files
+        if f.variant in (None, opened.variant)
+    )
     wanted = f" (official file: {files})" if split in opened.card.splits else ""
-    raise RunError(f"{opened.name}: split '{split}' is absent in {opened.root}{wanted}; present: {', '.join(opened.splits)}")
+    raise RunError(
+        f"{opened.name}: split '{split}' is absent in {opened.root}{wanted}; present: {', '.join(opened.splits)}"
+    )
 
 
 def _draw_shots(
@@ -183,7 +201,11 @@ def _draw_shots(
             f"(present: {', '.join(opened.splits)}). Get it, or carve: shots_from='{split}' takes {count} examples, with all "
             f"records of their patients, out of '{split}' and evaluates the rest"
         )
-    pool = [r for r in (records if source == split else opened[source]) if isinstance(r, MultipleChoice) and r.answer is not None]
+    pool = [
+        r
+        for r in (records if source == split else opened[source])
+        if isinstance(r, MultipleChoice) and r.answer is not None
+    ]
     if len(pool) < count:
         raise RunError(f"{opened.name}: split '{source}' has {len(pool)} solved questions, {count} examples were asked")
     picks = range(count) if order == "first" else np.random.default_rng(seed).permutation(len(pool))[:count].tolist()
@@ -292,7 +314,9 @@ def _begin(folder: RunFolder, facts: Mapping[str, Any], resume: bool) -> None:
     asked, before = json.loads(json.dumps(facts["request"])), stored.get("request", {})
     differing = [key for key in {**asked, **before} if asked.get(key) != before.get(key)]
     if differing:
-        raise RunError(f"{folder.path}: holds a run of another request ({', '.join(differing)} differ); choose another folder with --output")
+        raise RunError(
+            f"{folder.path}: holds a run of another request ({', '.join(differing)} differ); choose another folder with --output"
+        )
 
 
 def _note_environment(folder: RunFolder, model: Model) -> None:
@@ -318,7 +342,11 @@ def versions() -> dict[str, str]:
 def hardware() -> dict[str, Any]:
     """Return the processor, its cores, and the platform."""
     names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(), "platform": platform.platform()}
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+    }
 
 
 def _cpuinfo() -> list[str]:

@@ -31,7 +31,9 @@ def check_table(table: pa.Table, task: str) -> pa.Table:
     names = set(table.column_names)
     needed = {"id", "target"} | (set() if "probabilities" in names else {"prediction"})
     if needed - names:
-        raise RunError(f"the table lacks the columns {', '.join(sorted(needed - names))} (it has {', '.join(table.column_names)})")
+        raise RunError(
+            f"the table lacks the columns {', '.join(sorted(needed - names))} (it has {', '.join(table.column_names)})"
+        )
     if table.num_rows == 0:
         raise RunError("the table has no rows")
     ids = [None if value is None else str(value) for value in table["id"].to_pylist()]
@@ -44,11 +46,21 @@ def check_table(table: pa.Table, task: str) -> pa.Table:
         if "options" not in names:
             raise RunError("the table has probabilities but no options column to say of what")
         rows = list(zip(ids, table["probabilities"].to_pylist(), table["options"].to_pylist(), strict=True))
-        _refuse("have NaN, infinite or missing probabilities", [str(i) for i, p, _ in rows if not p or not np.isfinite(np.array(p, float)).all()])
-        _refuse("have as many options as probabilities", [str(i) for i, p, o in rows if len(p) != len(o or ())], negate=True)
-        _refuse("have a target that is not among their options", [str(i) for (i, _, o), t in zip(rows, targets, strict=True) if str(t) not in map(str, o)])
+        _refuse(
+            "have NaN, infinite or missing probabilities",
+            [str(i) for i, p, _ in rows if not p or not np.isfinite(np.array(p, float)).all()],
+        )
+        _refuse(
+            "have as many options as probabilities", [str(i) for i, p, o in rows if len(p) != len(o or ())], negate=True
+        )
+        _refuse(
+            "have a target that is not among their options",
+            [str(i) for (i, _, o), t in zip(rows, targets, strict=True) if str(t) not in map(str, o)],
+        )
     table = table.set_column(table.column_names.index("id"), "id", pa.array(ids, pa.string()))
-    table = table.set_column(table.column_names.index("target"), "target", pa.array([str(t) for t in targets], pa.string()))
+    table = table.set_column(
+        table.column_names.index("target"), "target", pa.array([str(t) for t in targets], pa.string())
+    )
     if "prediction" not in names:
         best = [str(o[int(np.argmax(p))]) for _, p, o in rows]
         table = table.append_column("prediction", pa.array(best, pa.string()))
@@ -72,8 +84,14 @@ def score(table: pa.Table, task: str, classes: Sequence[str] | None = None, seed
     space = list(classes) if classes else sorted(set(targets) | {p for p in predictions if p is not None})
     index = {name: i for i, name in enumerate(space)}
     ids = table["id"].to_pylist()
-    _refuse(f"have a target outside the classes {', '.join(space)}", [i for i, t in zip(ids, targets, strict=True) if t not in index])
-    _refuse(f"have a prediction outside the classes {', '.join(space)}", [i for i, p in zip(ids, predictions, strict=True) if p is not None and p not in index])
+    _refuse(
+        f"have a target outside the classes {', '.join(space)}",
+        [i for i, t in zip(ids, targets, strict=True) if t not in index],
+    )
+    _refuse(
+        f"have a prediction outside the classes {', '.join(space)}",
+        [i for i, p in zip(ids, predictions, strict=True) if p is not None and p not in index],
+    )
     truth = np.array([index[t] for t in targets])
     guess = np.array([-1 if p is None else index[p] for p in predictions])
     patients = table["patient"].to_pylist() if "patient" in table.column_names else [None] * len(ids)
@@ -89,7 +107,9 @@ def score(table: pa.Table, task: str, classes: Sequence[str] | None = None, seed
     return result
 
 
-def estimate(truth: npt.NDArray[Any], guess: npt.NDArray[Any], patients: Sequence[Any], classes: int, seed: int) -> dict[str, dict[str, Any]]:
+def estimate(
+    truth: npt.NDArray[Any], guess: npt.NDArray[Any], patients: Sequence[Any], classes: int, seed: int
+) -> dict[str, dict[str, Any]]:
     """Return accuracy and macro-F1 with intervals; patients with several samples make the intervals clustered."""
     table = metrics.confusion(truth, guess, classes)
     known = [p for p in patients if p is not None]
@@ -116,14 +136,21 @@ def _majority(truth: npt.NDArray[Any], space: Sequence[str]) -> dict[str, Any]:
 def _calibration(table: pa.Table) -> dict[str, Any] | None:
     if "probabilities" not in table.column_names:
         return None
-    rows = list(zip(table["probabilities"].to_pylist(), table["target"].to_pylist(), table["options"].to_pylist(), strict=True))
+    rows = list(
+        zip(table["probabilities"].to_pylist(), table["target"].to_pylist(), table["options"].to_pylist(), strict=True)
+    )
     if any(p is None for p, _, _ in rows):
         return None
     confidence = np.array([max(p) for p, _, _ in rows])
     correct = np.array([str(o[int(np.argmax(p))]) == t for p, t, o in rows], dtype=float)
     curve = metrics.reliability(confidence, correct)
     squares = [sum((q - (str(k) == t)) ** 2 for q, k in zip(p, o, strict=True)) for p, t, o in rows]
-    return {"ece": metrics.expected_calibration_error(curve), "brier": float(np.mean(squares)), "bins": curve, "binning": "equal mass"}
+    return {
+        "ece": metrics.expected_calibration_error(curve),
+        "brier": float(np.mean(squares)),
+        "bins": curve,
+        "binning": "equal mass",
+    }
 
 
 def _subgroups(

@@ -84,4 +84,6 @@ def cluster_bootstrap(tables: Array, statistic: Callable[[Array], Array], seed: 
     resampled = statistic((draws @ flat).reshape(RESAMPLES, *tables.shape[1:]))
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     few = f"; only {clusters} patients, too few to trust" if clusters < FEW_CLUSTERS else ""
-    return Interval(float(low), float(high), f"patient-clustered percentile bootstrap, {RESAMPLES:,} resamples, seed {seed}{few}")
+    return Interval(
+        float(low), float(high), f"patient-clustered percentile bootstrap, {RESAMPLES:,} resamples, seed {seed}{few}"
+    )

@@ -39,7 +39,10 @@ def choose_protocol(card: DatasetCard, name: str | None, task: str | None) -> tu
     protocol = card.protocols[chosen]
     if task is not None and task != protocol.task:
         fitting = [n for n, p in card.protocols.items() if p.task == task]
-        raise RunError(f"{card.slug}@{chosen} is a {protocol.task} protocol, not {task}" + (f"; use @{fitting[0]}" if fitting else ""))
+        raise RunError(
+            f"{card.slug}@{chosen} is a {protocol.task} protocol, not {task}"
+            + (f"; use @{fitting[0]}" if fitting else "")
+        )
     return chosen, protocol
 
 
@@ -57,7 +60,9 @@ def render(record: MultipleChoice, protocol: Protocol) -> str:
         if not context:
             raise RunError(f"record {record.id} has no long answer, which this protocol gives as context")
     try:
-        return _JINJA.from_string(protocol.template).render(question=record.question, context=context, options=record.options)
+        return _JINJA.from_string(protocol.template).render(
+            question=record.question, context=context, options=record.options
+        )
     except TemplateError as error:
         raise RunError(f"the protocol's template cannot be rendered: {type(error).__name__}: {error}") from None
 
@@ -75,7 +80,9 @@ def shot_block(shots: Sequence[MultipleChoice], protocol: Protocol) -> str:
         answer = answer_of(shot)
         if answer is None or answer not in shot.options:
             raise RunError(f"record {shot.id} has no single answer and cannot serve as an example")
-        solved.append(render(shot, protocol) + continuations(shot, protocol)[list(shot.options).index(answer)] + BETWEEN_SHOTS)
+        solved.append(
+            render(shot, protocol) + continuations(shot, protocol)[list(shot.options).index(answer)] + BETWEEN_SHOTS
+        )
     return "".join(solved)
 
 
@@ -89,7 +96,15 @@ def make_items(records: Sequence[Record], protocol: Protocol, shots: Sequence[Mu
         target = answer_of(record)
         if target is None:
             raise RunError(f"record {record.id} withholds its answer: this split cannot be scored; use another split")
-        items.append(Item(record, before + render(record, protocol), tuple(record.options), continuations(record, protocol), target))
+        items.append(
+            Item(
+                record,
+                before + render(record, protocol),
+                tuple(record.options),
+                continuations(record, protocol),
+                target,
+            )
+        )
     return items
 
 

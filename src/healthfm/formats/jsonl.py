@@ -18,10 +18,16 @@ def rows(source: Source) -> Iterator[Row]:
         try:
             values = json.loads(line)
         except json.JSONDecodeError as error:
-            source.problems.add(DatasetError(f"{source}, line {number}: not valid JSON at column {error.colno}; the file may be cut short"))
+            source.problems.add(
+                DatasetError(
+                    f"{source}, line {number}: not valid JSON at column {error.colno}; the file may be cut short"
+                )
+            )
             continue
         if not isinstance(values, dict):
-            source.problems.add(DatasetError(f"{source}, line {number}: a JSON object was expected, not a {type(values).__name__}"))
+            source.problems.add(
+                DatasetError(f"{source}, line {number}: a JSON object was expected, not a {type(values).__name__}")
+            )
             continue
         yield Row(values, source, number)
 
@@ -32,7 +38,9 @@ def load(source: Source) -> Any:
         with source.text() as handle:
             return json.load(handle)
     except json.JSONDecodeError as error:
-        raise DatasetError(f"{source}: not valid JSON at line {error.lineno}, column {error.colno}; the file may be cut short") from None
+        raise DatasetError(
+            f"{source}: not valid JSON at line {error.lineno}, column {error.colno}; the file may be cut short"
+        ) from None
     except UnicodeDecodeError:
         raise DatasetError(f"{source}: not UTF-8") from None
     except (OSError, EOFError) as error:
@@ -52,4 +60,6 @@ def items(source: Source) -> Iterator[Row]:
         if isinstance(one, dict):
             yield Row(one, source, number)
         else:
-            source.problems.add(DatasetError(f"{source}, row {number}: a JSON object was expected, not a {type(one).__name__}"))
+            source.problems.add(
+                DatasetError(f"{source}, row {number}: a JSON object was expected, not a {type(one).__name__}")
+            )

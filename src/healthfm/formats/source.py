@@ -52,7 +52,9 @@ class Source:
     def open(self) -> IO[bytes]:
         """Open for binary reading. Raises ``DatasetError`` when the file cannot be opened."""
         try:
-            raw: IO[bytes] = self.path.open("rb") if self.member is None else archive.open_member(self.path, self.member)
+            raw: IO[bytes] = (
+                self.path.open("rb") if self.member is None else archive.open_member(self.path, self.member)
+            )
             return gzip.open(raw) if str(self.member or self.path).endswith(".gz") else raw  # type: ignore[return-value]
         except (OSError, EOFError) as error:
             raise DatasetError(f"{self}: cannot be opened: {error.strerror or error}") from None  # type: ignore[union-attr]
@@ -82,7 +84,9 @@ class Row(dict[str, Any]):
     def __enter__(self) -> Row:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         if error is None or not isinstance(error, DatasetError | ValueError | TypeError | LookupError | AttributeError):
             return False
         located = error if isinstance(error, DatasetError) else self.error(f"cannot be read: {reason_of(error)}")
@@ -100,9 +104,11 @@ def lines(source: Source) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         with source.text() as handle:
-            for number, line in enumerate(handle, 1):  # noqa: B007 - the number is used when reading fails
+            for number, line in enumerate(handle, 1):
                 yield number, line
     except UnicodeDecodeError:
         raise DatasetError(f"{source}, line {number + 1}: not UTF-8") from None
     except (OSError, EOFError) as error:
-        raise DatasetError(f"{source}, after line {number}: the file is damaged or cut short ({type(error).__name__})") from None
+        raise DatasetError(
+            f"{source}, after line {number}: the file is damaged or cut short ({type(error).__name__})"
+        ) from None

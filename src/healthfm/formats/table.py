@@ -38,7 +38,11 @@ def _delimited(source: Source, delimiter: str) -> Iterator[Row]:
                 if not cells:
                     continue
                 if len(cells) != len(header):
-                    source.problems.add(DatasetError(f"{source}, line {reader.line_num}: {len(cells)} cells, the header has {len(header)}"))
+                    source.problems.add(
+                        DatasetError(
+                            f"{source}, line {reader.line_num}: {len(cells)} cells, the header has {len(header)}"
+                        )
+                    )
                     continue
                 yield Row(dict(zip(header, cells, strict=True)), source, reader.line_num)
     except UnicodeDecodeError:

@@ -40,7 +40,9 @@ class CausalLM(Model):
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, with the special tokens the tokenizer itself adds."""
         if self.tokenizer is None:
-            raise CheckpointError(f"{self.name}: no tokenizer beside the weights; text cannot be read (logits takes token ids)")
+            raise CheckpointError(
+                f"{self.name}: no tokenizer beside the weights; text cannot be read (logits takes token ids)"
+            )
         ids: list[int] = self.tokenizer.encode(text, verbose=False)
         return ids
 
@@ -82,7 +84,9 @@ class CausalLM(Model):
                 rows.setdefault(context + continuation[:-1], []).append((p, o, continuation))
         scores = [np.zeros(len(choices)) for choices in options]
         for batch in _batches(sorted(rows, key=lambda row: (len(row), row))):
-            for row, hidden in zip(batch, self._hidden(batch, [max(len(c) for _, _, c in rows[r]) for r in batch]), strict=True):
+            for row, hidden in zip(
+                batch, self._hidden(batch, [max(len(c) for _, _, c in rows[r]) for r in batch]), strict=True
+            ):
                 for p, o, continuation in rows[row]:
                     scores[p][o] = self._log_likelihood(hidden[-len(continuation) :], continuation)
         return scores
@@ -166,14 +170,20 @@ def load(
 def _stated(found: Checkpoint) -> dict[str, Any]:
     if found.gguf is not None:
         return gguf_llama.config(found.gguf)
-    return {k: v for k, v in found.config.items() if k not in ("architectures", "model_type", "torch_dtype", "dtype", "auto_map")}
+    return {
+        k: v
+        for k, v in found.config.items()
+        if k not in ("architectures", "model_type", "torch_dtype", "dtype", "auto_map")
+    }
 
 
 def build(card: ModelCard, variant: str | None, overrides: Mapping[str, Any]) -> transformers.PreTrainedModel:
     """Build the network of a card, uninitialised. ``with torch.device("meta")`` around it costs no memory."""
     assert card.run is not None
     if card.run.architecture not in ARCHITECTURES:
-        raise CheckpointError(f"{card.slug}: architecture '{card.run.architecture}' is not one of {', '.join(ARCHITECTURES)}")
+        raise CheckpointError(
+            f"{card.slug}: architecture '{card.run.architecture}' is not one of {', '.join(ARCHITECTURES)}"
+        )
     config_name, class_name = ARCHITECTURES[card.run.architecture]
     special = card.variants[variant].config if variant in card.variants else {}
     config = getattr(transformers, config_name)(**{**card.run.config, **special, **overrides})

@@ -71,7 +71,9 @@ def _read_folder(folder: Path) -> Checkpoint:
     others = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".gguf", *TORCH_SUFFIXES))
     if len(others) != 1:
         names = ", ".join(p.name for p in others) or "no weight files"
-        raise CheckpointError(f"{folder}: one checkpoint was expected ({', '.join(SINGLES)}, an index, or one file); found {names}")
+        raise CheckpointError(
+            f"{folder}: one checkpoint was expected ({', '.join(SINGLES)}, an index, or one file); found {names}"
+        )
     checkpoint = _read_file(others[0])
     checkpoint.config = config or checkpoint.config
     return checkpoint
@@ -98,13 +100,17 @@ def _read_shards(index: Path, config: dict[str, Any]) -> Checkpoint:
         raise CheckpointError(f"{index}: a shard's path leaves the folder; refused")
     absent = [name for name in names if not (index.parent / name).is_file()]
     if absent:
-        raise CheckpointError(f"{index.parent}: {len(absent)} of {len(names)} shards are missing: {', '.join(absent[:3])}")
+        raise CheckpointError(
+            f"{index.parent}: {len(absent)} of {len(names)} shards are missing: {', '.join(absent[:3])}"
+        )
     tensors: dict[str, torch.Tensor] = {}
     for name in names:
         shard = _read_file(index.parent / name).tensors
         lost = [key for key, file in where.items() if file == name and key not in shard]
         if lost:
-            raise CheckpointError(f"{index.parent / name}: {len(lost)} tensors of the index are not in it, e.g. {lost[0]}")
+            raise CheckpointError(
+                f"{index.parent / name}: {len(lost)} tensors of the index are not in it, e.g. {lost[0]}"
+            )
         tensors.update(shard)
     return Checkpoint(tensors, config, folder=index.parent, files=tuple(index.parent / name for name in names))
 
@@ -121,7 +127,9 @@ def _read_file(path: Path) -> Checkpoint:
     elif path.suffix in TORCH_SUFFIXES:
         tensors = _load_torch(path)
     else:
-        raise CheckpointError(f"{path}: not a checkpoint healthfm reads (.safetensors, .gguf, {', '.join(TORCH_SUFFIXES)})")
+        raise CheckpointError(
+            f"{path}: not a checkpoint healthfm reads (.safetensors, .gguf, {', '.join(TORCH_SUFFIXES)})"
+        )
     return Checkpoint(tensors, folder=path.parent, files=(path,))
 
 
@@ -130,13 +138,17 @@ def _load_torch(path: Path) -> Tensors:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() or "global" in str(error).lower():
-            reason = next((w for w in str(error).split() if "." in w and w.replace(".", "").replace("_", "").isalnum()), "code")
+            reason = next(
+                (w for w in str(error).split() if "." in w and w.replace(".", "").replace("_", "").isalnum()), "code"
+            )
             raise CheckpointError(
                 f"{path}: this pickle wants to run code ({reason}); refused. Ask its owner for safetensors, or convert it where it is trusted"
             ) from None
         raise CheckpointError(f"{path}: not a readable PyTorch checkpoint, or cut short") from None
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable PyTorch checkpoint, or cut short ({type(error).__name__})") from None
+        raise CheckpointError(
+            f"{path}: not a readable PyTorch checkpoint, or cut short ({type(error).__name__})"
+        ) from None
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"{path}: holds a {type(loaded).__name__}, a mapping of tensors was expected")
     return loaded
@@ -150,9 +162,15 @@ def load_strict(network: torch.nn.Module, tensors: Tensors, ignore: tuple[str, .
     own = network.state_dict()
     given = {k: v for k, v in tensors.items() if not any(fnmatch.fnmatchcase(k, p) for p in ignore)}
     tied = set(getattr(network, "all_tied_weights_keys", None) or {})
-    missing = [k for k in own if k not in given and k not in tied and not any(fnmatch.fnmatchcase(k, p) for p in ignore)]
+    missing = [
+        k for k in own if k not in given and k not in tied and not any(fnmatch.fnmatchcase(k, p) for p in ignore)
+    ]
     unexpected = [k for k in given if k not in own]
-    shapes = [f"{k} is {tuple(given[k].shape)}, {tuple(own[k].shape)} fits" for k in own if k in given and given[k].shape != own[k].shape]
+    shapes = [
+        f"{k} is {tuple(given[k].shape)}, {tuple(own[k].shape)} fits"
+        for k in own
+        if k in given and given[k].shape != own[k].shape
+    ]
     problems = [
         f"{len(keys)} {word}: {', '.join(keys[:3])}{' ...' if len(keys) > 3 else ''}"
         for word, keys in (("missing keys", missing), ("unexpected keys", unexpected), ("wrong shapes", shapes)) if keys

