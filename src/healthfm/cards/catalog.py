@@ -36,9 +36,11 @@ def card_files() -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise CardError(f"HEALTHFM_CARDS: no folder {folder}")
+        if not any((folder / top).is_dir() for top in KINDS):
+            raise CardError(f"HEALTHFM_CARDS: {folder} has neither a folder models nor a folder datasets")
         for top in KINDS:
             for place, _, names in os.walk(folder / top):
-                files += [Path(place, name) for name in names if name.endswith(".toml")]
+                files += [Path(place, n) for n in names if n.endswith(".toml") and not n.startswith(".")]
     return sorted(files)
 
 
@@ -50,6 +52,8 @@ def parse(path: Path) -> Entry:
         entry = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CardError(f"{path}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise CardError(f"{path}: cannot be read: {error.strerror}") from None
     top = next(part for part in reversed(path.parts) if part in KINDS)
     entry.setdefault("kind", KINDS[top])
     entry["path"] = str(path)
@@ -63,8 +67,13 @@ def _entries(key: str, paths: tuple[Path, ...]) -> dict[tuple[str, str], Entry]:
     cache = home() / "cache" / f"cards-{key}.json"
     try:
         listed = json.loads(cache.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if [entry["path"] for entry in listed] != [str(path) for path in paths]:
+            raise ValueError("not the cache of these cards")
+    except (OSError, ValueError, TypeError, KeyError):
         listed = [parse(path) for path in paths]
+        for entry in listed:
+            if not Path(entry["path"]).is_relative_to(SHIPPED):
+                validate(entry)  # the shipped cards are validated by their tests
         _write_cache(cache, listed)
     entries: dict[tuple[str, str], Entry] = {}
     for entry in listed:
@@ -123,8 +132,15 @@ def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9一-鿿]+", "", text.lower())
 
 
+def check_kind(kind: str | None) -> None:
+    """Refuse a kind that is neither None, "model" nor "dataset"."""
+    if kind is not None and kind not in KINDS.values():
+        raise CardError(f"no kind is called '{kind}' (kinds: {', '.join(KINDS.values())})")
+
+
 def lookup(name: str, kind: str | None = None) -> Entry:
     """Return the entry a slug, name or alias means; a miss raises ``CardError`` with near names."""
+    check_kind(kind)
     slug, _, _ = split_name(name)
     every = entries()
     wanted = [every[k, slug] for k in KINDS.values() if (k, slug) in every and kind in (None, k)]
@@ -192,7 +208,7 @@ def _words(text: str) -> list[str]:
 
 def _relevance(entry: Entry, words: list[str]) -> float:
     """Every word must occur somewhere; where it occurs, and whether as a whole word, makes the rank."""
-    everything = json.dumps(entry, ensure_ascii=False).lower()
+    everything = json.dumps({k: v for k, v in entry.items() if k != "path"}, ensure_ascii=False).lower()
     if not all(word in everything for word in words):
         return 0.0
     score = float(len(words))
@@ -212,6 +228,7 @@ def search(
     task: str | None = None, access: str | None = None, licence: str | None = None, has_runner: bool | None = None,
 ) -> list[Entry]:  # fmt: skip
     """Return the entries that match, most relevant first (see ``find``); plain dictionaries, nothing validated."""
+    check_kind(kind)
     words = _words(text)
     found: list[tuple[float, str, Entry]] = []
     for entry in entries().values():
@@ -221,7 +238,7 @@ def search(
             and (group is None or group.lower() == entry.get("group", ""))
             and (modality is None or modality.lower() in entry.get("modalities", ()))
             and (task is None or any(task.lower() in one.lower() for one in entry.get("tasks", ())))
-            and access in (None, entry.get("access"))
+            and (access is None or access.lower() == entry.get("access"))
             and (licence is None or licence.lower() in licences)
             and (has_runner is None or has_runner == runnable(entry))
         )

@@ -87,7 +87,8 @@ def lineage(model: str, dataset: str) -> list[Overlap]:
         for walk in _walks(slug, target, ties, trained - {slug}):
             path = (*models, slug, *(tie.end for tie in walk))
             steps = (*says, first, *(tie.says for tie in walk))
-            evidence = (_source(exposure), *(tie.evidence for tie in walk))
+            built = (f"the card of {above}, base_models" for above in models[:-1])
+            evidence = (*built, _source(exposure), *(tie.evidence for tie in walk))
             found.setdefault(path, Overlap(_kind(walk), path, steps, evidence, _splits(exposure, walk)))
     order = list(KINDS)
     return sorted(found.values(), key=lambda o: (order.index(o.kind), len(o.path), o.path))
@@ -199,4 +200,4 @@ def _splits(exposure: Entry, walk: tuple[Tie, ...]) -> tuple[str, ...]:
     """The splits of the target that a walk concerns: known where the model saw it whole or a container names its splits."""
     if not walk:
         return tuple(exposure.get("splits", ()))
-    return walk[-1].splits if all(tie.move == "down" for tie in walk) else ()
+    return walk[-1].splits if walk[-1].by == "part" and all(tie.move == "down" for tie in walk) else ()

@@ -19,8 +19,10 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm coverage --kind model
         """
+        from healthfm.cards.catalog import check_kind
         from healthfm.cards.coverage import TICKS, rows
 
+        check_kind(kind)
         found = [row for row in rows() if kind in (None, row["kind"])]
         if json:
             emit_json(found)

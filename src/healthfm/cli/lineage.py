@@ -35,7 +35,6 @@ def register(app: typer.Typer) -> None:
         for one in found:
             only = f" (only its {'/'.join(one.splits)} split)" if one.splits else ""
             print(f"{one.kind}: {one.meaning}{only}\n  {' > '.join(one.path)}")
-            evidence = ("",) * (len(one.steps) - len(one.evidence)) + one.evidence
-            for step, source in zip(one.steps, evidence, strict=True):
-                print(f"  - {step}" + (f"\n      {source}" if source else ""))
+            for step, source in zip(one.steps, one.evidence, strict=True):
+                print(f"  - {step}\n      {source}")
         print(f"{len(found)} paths")

@@ -35,7 +35,9 @@ def column_map(pairs: list[str] | None) -> dict[str, Any]:
 def dataset_argument(name: str) -> str | Path:
     """Return a Path when the argument means own data on disk, else the name."""
     looks_like_path = (
-        "/" in name or name.startswith(".") or name.endswith((".csv", ".tsv", ".jsonl", ".parquet", ".toml"))
+        "/" in name
+        or name.startswith(".")
+        or name.removesuffix(".gz").endswith((".csv", ".tsv", ".jsonl", ".parquet", ".toml"))
     )
     return Path(name) if looks_like_path else name
 

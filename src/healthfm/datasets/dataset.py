@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from healthfm.cards import catalog
 from healthfm.cards.schema import DatasetCard
-from healthfm.datasets.locate import Files, Tree, locate, wanted
+from healthfm.datasets.locate import AbsentFile, Files, Tree, locate, wanted
 from healthfm.errors import CardError, DatasetError, MissingExtra
 from healthfm.formats.source import Problems
 from healthfm.home import home
@@ -261,7 +261,7 @@ def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "c
         try:
             locate(card, tree, variant, split, Problems())
             present.append(split)
-        except DatasetError as error:
+        except AbsentFile as error:
             reasons.append(error)
     if not present:
         raise reasons[0]

@@ -16,6 +16,13 @@ from healthfm.formats.source import Problems, Source
 LEVELS = 3  # how far below the folder given the official tree may begin
 
 
+class AbsentFile(DatasetError):
+    """No file answers to one of the card's patterns: the split is not here."""
+
+
+Entry = tuple[tuple[str, ...], str, str | None]
+
+
 @dataclass
 class Files:
     """The official files of one variant and split, by role. ``files["questions"]`` is the one file of that role."""
@@ -42,45 +49,59 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._files: list[tuple[PurePosixPath, Source]] | None = None
+        self._files: list[Entry] | None = None
 
-    def files(self) -> list[tuple[PurePosixPath, Source]]:
-        """Return (path relative to the root, source) of every file, in sorted order."""
+    def files(self) -> list[Entry]:
+        """Return (parts of the path relative to the root, file, member of an archive or None) of every file, in sorted order."""
         if self._files is None:
-            found: list[tuple[PurePosixPath, Source]] = []
+            found: list[Entry] = []
             for place, folders, names in os.walk(self.root):
                 folders[:] = sorted(f for f in folders if not f.startswith("."))
+                above = Path(place).relative_to(self.root).parts
                 for name in sorted(names):
-                    path = Path(place, name)
-                    relative = PurePosixPath(path.relative_to(self.root).as_posix())
-                    found.append((relative, Source(path)))
-                    if archive.is_archive(path) and len(relative.parts) <= LEVELS:
-                        found += [(relative.parent / m, Source(path, m)) for m in archive.members(path)]
+                    path = os.path.join(place, name)  # noqa: PTH118  a Path a file is slow in a tree of a million
+                    found.append(((*above, name), path, None))
+                    if len(above) < LEVELS and archive.is_archive(name):
+                        found += [((*above, *m.split("/")), path, m) for m in archive.members(Path(path))]
             self._files = found
         return self._files
 
     def match(self, pattern: str) -> list[Source]:
         """Return the sources that ``pattern`` means: at the root or up to three levels below, else from inside the tree.
 
-        The shallowest level with a match wins. A pattern ``a/b/c.json`` also finds ``b/c.json`` and ``c.json`` at the
-        root itself, for a user who points into the official tree.
+        The shallowest level with a match wins, and an unpacked file wins over the same path inside an archive. A pattern
+        ``a/b/c.json`` also finds ``b/c.json`` and ``c.json`` at the root itself, for a user who points into the official
+        tree. A file that stands where the card says is found without listing the folder.
         """
+        literal = self.root / pattern
+        if "*" not in pattern and literal.is_file():
+            return [Source(literal)]
         parts = PurePosixPath(pattern).parts
         for level in range(LEVELS + 1):
-            hits = [s for path, s in self.files() if len(path.parts) > level and _fits(path.parts[level:], parts)]
+            hits = [e for e in self.files() if len(e[0]) == level + len(parts) and _fits(e[0][level:], parts)]
             if hits:
-                return hits
+                return _unpacked_first(hits)
         for skipped in range(1, len(parts)):
-            hits = [s for path, s in self.files() if _fits(path.parts, parts[skipped:])]
+            hits = [e for e in self.files() if _fits(e[0], parts[skipped:])]
             if hits:
-                return hits
+                return _unpacked_first(hits)
         return []
+
+
+def _unpacked_first(hits: list[Entry]) -> list[Source]:
+    plain = {parts for parts, _, member in hits if member is None}
+    return [Source(Path(path), member) for parts, path, member in hits if member is None or parts not in plain]
 
 
 def _fits(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return len(path) == len(pattern) and all(
         fnmatch.fnmatchcase(p, q) or fnmatch.fnmatchcase(p, q + ".gz") for p, q in zip(path, pattern, strict=True)
     )
+
+
+def _places(hits: list[Source]) -> int:
+    """Count the folders, in and outside archives, that hold the hits."""
+    return len({(s.path, PurePosixPath(s.member).parent) if s.member else (s.path.parent, None) for s in hits})
 
 
 def wanted(card: DatasetCard, variant: str | None, split: str) -> list[tuple[OfficialFile, str]]:
@@ -104,8 +125,9 @@ def locate(card: DatasetCard, tree: Tree, variant: str | None, split: str, probl
     for file, pattern in asked:
         hits = tree.match(pattern)
         if not hits and not file.optional:
-            raise DatasetError(_absent(card, tree, file, pattern))
-        if len(hits) > 1 and "*" not in pattern:
+            raise AbsentFile(_absent(card, tree, file, pattern))
+        above, _, name = pattern.rpartition("/")
+        if "*" not in above and (_places(hits) if "*" in name else len(hits)) > 1:
             raise DatasetError(
                 f"{card.slug}: {pattern} is ambiguous, found: {', '.join(str(h) for h in hits[:5])}; point root at one of them"
             )
@@ -116,7 +138,7 @@ def locate(card: DatasetCard, tree: Tree, variant: str | None, split: str, probl
 def _absent(card: DatasetCard, tree: Tree, file: OfficialFile, pattern: str) -> str:
     if not tree.root.is_dir():
         return f"{card.slug}: no folder {tree.root} (root is the folder with the official files; from {card.homepage or card.owner})"
-    present = [str(path) for path, _ in tree.files()][:6]
+    present = ["/".join(parts) for parts, _, _ in tree.files()[:6]]
     seen = ", ".join(present) + (" ..." if len(tree.files()) > 6 else "") if present else "nothing"
     return (
         f"{card.slug}: no {file.role} file '{pattern}' in {tree.root} or up to {LEVELS} levels below; "

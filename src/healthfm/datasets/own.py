@@ -25,6 +25,9 @@ from healthfm.records import QA, Document, Image, MultipleChoice, Record
 Read = Callable[[str, Problems], Iterator[Record]]
 OnError = Literal["raise", "collect"]
 SPLITS = ("train", "validation", "test")
+FIELDS = (
+    "id", "split", "patient", "site", "labels", "question", "context", "options", "answer", "answers", "text", "image"
+)  # fmt: skip
 SPLIT_WORDS = {"val": "validation", "valid": "validation", "dev": "validation", "training": "train", "testing": "test"}
 PROMPTED = "Question: {{ question }}\n{% for key, text in options.items() %}{{ key }}. {{ text }}\n{% endfor %}Answer:"
 
@@ -97,6 +100,11 @@ def _open_manifest(folder: Path, manifest: Manifest, on_error: OnError, name: st
         if not (folder / file).is_file():
             raise DatasetError(f"{folder}: no file '{file}'")
     columns = dict(manifest.columns)
+    unknown = sorted(set(columns) - set(FIELDS))
+    if unknown:
+        raise DatasetError(f"{folder}: columns: no field is called {', '.join(unknown)} (fields: {', '.join(FIELDS)})")
+    if not isinstance(columns.get("labels", {}), Mapping):
+        raise DatasetError(f"{folder}: columns: labels maps label names to columns, e.g. labels.diagnosis=dx")
     record = manifest.record or _guess_record(Source(folder / next(iter(files.values()))), columns)
     splits = tuple(files) if "*" not in files else _splits_in(Source(folder / files["*"]), columns)
 
@@ -113,7 +121,8 @@ def _open_manifest(folder: Path, manifest: Manifest, on_error: OnError, name: st
 
 
 def _split_of(row: Row, columns: Mapping[str, Any]) -> str:
-    word = str(row.get(columns.get("split", "split")) or "test").lower()
+    named = columns.get("split", "split")
+    word = str((row[named] if "split" in columns else row.get(named)) or "test").lower()
     return SPLIT_WORDS.get(word, word)
 
 
@@ -177,7 +186,7 @@ def _options(row: Row, columns: Mapping[str, Any], used: set[str]) -> dict[str, 
     if isinstance(named, Mapping):
         used |= set(named.values())
         return {key: str(row[column]) for key, column in named.items() if row[column] not in (None, "")}
-    if named in row:
+    if named in row or "options" in columns:
         used.add(named)
         value = row[named]
         value = json.loads(value) if isinstance(value, str) else value
@@ -212,6 +221,8 @@ def _open_class_folders(folder: Path, on_error: OnError) -> Dataset:
     tops = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     by_split = {SPLIT_WORDS.get(p.name.lower(), p.name.lower()): p for p in tops}
     places = by_split if tops and set(by_split) <= set(SPLITS) else {"test": folder}
+    if places is by_split and len(by_split) < len(tops):
+        raise DatasetError(f"{folder}: two folders mean the same split: {', '.join(p.name for p in tops)}")
     classes = sorted(
         {c.name for place in places.values() for c in place.iterdir() if c.is_dir() and not c.name.startswith(".")}
     )
@@ -231,11 +242,13 @@ def _open_class_folders(folder: Path, on_error: OnError) -> Dataset:
 
     def read(split: str, problems: Problems) -> Iterator[Record]:
         for file in sorted(places[split].glob("*/*")):
-            if file.name.startswith(".") or not file.is_file():
+            if file.name.startswith("."):
                 continue
             source = Source(file, problems=problems)
             name = file.relative_to(folder).as_posix()
             with Row({}, source, name):
+                if file.is_dir():
+                    raise BadValue("a folder inside a class folder; files are read from CLASS/file only")
                 if file.suffix.lower() not in (image.SUFFIXES if record == "Image" else (".txt",)):
                     raise BadValue(f"not {'an image' if record == 'Image' else 'a text'} file healthfm reads here")
                 labels = {"class": file.parent.name}

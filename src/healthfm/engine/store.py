@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from healthfm.errors import RunError
 
-PART = re.compile(r"part-(\d{5})\.parquet")
+PART = re.compile(r"part-(\d{5,})\.parquet")
+DRAFT = re.compile(r"\..+\.(parquet|json|html)\.\d+")  # as ``_publish`` names them
 
 
 class RunFolder:
@@ -45,8 +46,9 @@ class RunFolder:
             raise RunError(
                 f"{self.path}: another process is writing this run; wait for it, or choose another folder with --output"
             ) from None
-        for draft in (self.path / "predictions").glob(".*"):
-            draft.unlink()
+        for place in (self.path, self.path / "predictions"):
+            for draft in (one for one in place.iterdir() if DRAFT.fullmatch(one.name)):
+                draft.unlink()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,7 +62,7 @@ class RunFolder:
             return dict(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
-        except (ValueError, OSError):
+        except (ValueError, TypeError, OSError):
             raise RunError(
                 f"{path}: damaged or not readable; move the folder away or choose another with --output"
             ) from None
@@ -75,7 +77,8 @@ class RunFolder:
 
     def published(self) -> set[int]:
         """Return the numbers of the parts that are there."""
-        found = (PART.fullmatch(path.name) for path in (self.path / "predictions").iterdir())
+        folder = self.path / "predictions"
+        found = (PART.fullmatch(path.name) for path in (folder.iterdir() if folder.is_dir() else ()))
         return {int(match.group(1)) for match in found if match}
 
     def publish(self, number: int, table: pa.Table) -> None:
@@ -104,5 +107,5 @@ class RunFolder:
         folder = self.path / "predictions"
         try:
             return pa.concat_tables([pq.read_table(folder / f"part-{n:05d}.parquet") for n in parts])
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise RunError(f"{folder}: a part is damaged ({type(error).__name__})") from None

@@ -59,8 +59,11 @@ def load_run(path: Path | str) -> Run:
         raise RunError(f"{path}: not a run folder (no run.json)")
     folder = RunFolder(path)
     facts = folder.read_json("run.json")
-    assert facts is not None
-    parts = facts["plan"]["parts"]
+    try:
+        assert facts is not None
+        parts, _ = facts["plan"]["parts"], (facts["request"]["task"], facts["request"]["seed"])
+    except (KeyError, TypeError):
+        raise RunError(f"{path / 'run.json'}: damaged, it does not say what was asked") from None
     absent = set(range(len(parts))) - folder.published()
     if absent:
         raise RunError(
@@ -88,22 +91,36 @@ def evaluate_predictions(
     """Score predictions made elsewhere: the statistics alone.
 
     ``table``: ``id``, ``target`` and ``prediction``, or ``probabilities`` (a list a row) with ``options`` (the classes
-    they speak of); optional ``patient`` (intervals then resample patients) and ``subgroup.NAME`` columns.
+    they speak of); optional ``patient`` (where one has several rows, intervals resample patients; a row without one is a
+    patient of its own) and ``subgroup.NAME`` columns. A missing prediction counts as wrong.
     ``task``: a key of ``scoring.TASKS``. Raises ``RunError`` naming rows that are missing, double, NaN or unknown.
     """
-    rows = table if isinstance(table, pa.Table) else pa.table(dict(table))
-    checked = scoring.check_table(rows, task)
+    checked = scoring.check_table(table if isinstance(table, pa.Table) else _as_table(table), task)
+    known = [str(one) for one in classes] if classes is not None else None
     facts = {
-        "format": FORMAT, "plan": {"parts": [[0, checked.num_rows]]}, "classes": list(classes) if classes else None, "majority": None,
+        "format": FORMAT, "plan": {"parts": [[0, checked.num_rows]]}, "classes": known, "majority": None,
         "request": {"model": name, "dataset": "a table of predictions", "task": task, "seed": seed},
     }  # fmt: skip
-    scores = scoring.score(checked, task, classes, seed)
+    scores = scoring.score(checked, task, known, seed)
     if output is None:
         return Run(facts, checked, scores)
     with RunFolder(Path(output)) as folder:
         if folder.read_json("run.json") is not None:
             raise RunError(f"{output}: already holds a run; choose another folder")
-        folder.write_json("run.json", facts)
         folder.publish(0, checked)
         folder.write_json("metrics.json", scores)
+        folder.write_json("run.json", facts)  # last: a folder that has it is finished
     return Run(facts, checked, scores, Path(output))
+
+
+def _as_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    arrays: dict[str, Any] = {}
+    for name, values in dict(columns).items():
+        try:
+            arrays[name] = pa.array(list(values) if getattr(values, "ndim", 1) > 1 else values)
+        except (pa.ArrowException, TypeError, ValueError):
+            raise RunError(f"the column {name} mixes kinds of values, or holds none that a table can") from None
+    lengths = {name: len(values) for name, values in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise RunError(f"the columns differ in length: {', '.join(f'{name} {n}' for name, n in lengths.items())}")
+    return pa.table(arrays)

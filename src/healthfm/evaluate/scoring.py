@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ TASKS = {
     "yes-no-maybe": "yes, no or maybe",
     "multi-class": "one of several classes",
 }
+CLASSES = {"yes-no-maybe": ("yes", "no", "maybe")}  # the label space of a task that has one of its own
 
 
 def check_table(table: pa.Table, task: str) -> pa.Table:
@@ -36,36 +38,66 @@ def check_table(table: pa.Table, task: str) -> pa.Table:
         )
     if table.num_rows == 0:
         raise RunError("the table has no rows")
-    ids = [None if value is None else str(value) for value in table["id"].to_pylist()]
+    ids = _column(table, "id")
     _refuse("have no id", [str(i + 1) for i, one in enumerate(ids) if one is None])
     seen: set[str | None] = set()
     _refuse("have an id that occurred before", [str(one) for one in ids if one in seen or seen.add(one)])  # type: ignore[func-returns-value]
-    targets = table["target"].to_pylist()
-    _refuse("have no target", [str(i) for i, t in zip(ids, targets, strict=True) if t is None or t != t])
+    targets = _column(table, "target")
+    _refuse("have no target", [str(i) for i, t in zip(ids, targets, strict=True) if t is None])
     if "probabilities" in names:
         if "options" not in names:
             raise RunError("the table has probabilities but no options column to say of what")
+        if not (_is_list(table["probabilities"].type, numbers=True) and _is_list(table["options"].type)):
+            raise RunError("the columns probabilities (numbers) and options need a list in each row")
         rows = list(zip(ids, table["probabilities"].to_pylist(), table["options"].to_pylist(), strict=True))
         _refuse(
             "have NaN, infinite or missing probabilities",
             [str(i) for i, p, _ in rows if not p or not np.isfinite(np.array(p, float)).all()],
         )
+        _refuse("have probabilities outside 0 to 1", [str(i) for i, p, _ in rows if min(p) < 0 or max(p) > 1 + 1e-6])
         _refuse(
             "have as many options as probabilities", [str(i) for i, p, o in rows if len(p) != len(o or ())], negate=True
         )
+        choices = [[_label(one) for one in o] for _, _, o in rows]
         _refuse(
             "have a target that is not among their options",
-            [str(i) for (i, _, o), t in zip(rows, targets, strict=True) if str(t) not in map(str, o)],
+            [str(i) for i, t, o in zip(ids, targets, choices, strict=True) if t not in o],
         )
-    table = table.set_column(table.column_names.index("id"), "id", pa.array(ids, pa.string()))
-    table = table.set_column(
-        table.column_names.index("target"), "target", pa.array([str(t) for t in targets], pa.string())
-    )
-    if "prediction" not in names:
-        best = [str(o[int(np.argmax(p))]) for _, p, o in rows]
-        table = table.append_column("prediction", pa.array(best, pa.string()))
-    predictions = [None if p is None or p != p else str(p) for p in table["prediction"].to_pylist()]
-    return table.set_column(table.column_names.index("prediction"), "prediction", pa.array(predictions, pa.string()))
+        table = _set(table, "options", pa.array(choices, pa.list_(pa.string())))
+        if "prediction" not in names:
+            best = [o[int(np.argmax(p))] for (_, p, _), o in zip(rows, choices, strict=True)]
+            table = table.append_column("prediction", pa.array(best, pa.string()))
+    predictions = _column(table, "prediction")
+    if "probabilities" in names:
+        _refuse(
+            "have a prediction that is not among their options",
+            [str(i) for i, p, o in zip(ids, predictions, choices, strict=True) if p is not None and p not in o],
+        )
+    for name, values in (("id", ids), ("target", targets), ("prediction", predictions)):
+        table = _set(table, name, pa.array(values, pa.string()))
+    return table
+
+
+def _column(table: pa.Table, name: str) -> list[str | None]:
+    """Return a column as text; None where a value is missing or NaN."""
+    return [_label(value) for value in table[name].to_pylist()]
+
+
+def _label(value: Any) -> str | None:
+    if value is None or value != value:
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)  # a gap makes 1 to 1.0
+
+
+def _is_list(kind: pa.DataType, numbers: bool = False) -> bool:
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        return False
+    inner = kind.value_type
+    return not numbers or pa.types.is_floating(inner) or pa.types.is_integer(inner) or pa.types.is_null(inner)
+
+
+def _set(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)
 
 
 def _refuse(problem: str, rows: Sequence[str], negate: bool = False) -> None:
@@ -81,7 +113,8 @@ def score(table: pa.Table, task: str, classes: Sequence[str] | None = None, seed
     ``classes`` is the label space where it is known; a label outside it is an error, a missing prediction counts as wrong.
     """
     targets, predictions = table["target"].to_pylist(), table["prediction"].to_pylist()
-    space = list(classes) if classes else sorted(set(targets) | {p for p in predictions if p is not None})
+    known = classes or CLASSES.get(task)
+    space = list(known) if known else sorted(set(targets) | {p for p in predictions if p is not None})
     index = {name: i for i, name in enumerate(space)}
     ids = table["id"].to_pylist()
     _refuse(
@@ -94,7 +127,7 @@ def score(table: pa.Table, task: str, classes: Sequence[str] | None = None, seed
     )
     truth = np.array([index[t] for t in targets])
     guess = np.array([-1 if p is None else index[p] for p in predictions])
-    patients = table["patient"].to_pylist() if "patient" in table.column_names else [None] * len(ids)
+    patients = _column(table, "patient") if "patient" in table.column_names else [None] * len(ids)
     result: dict[str, Any] = {
         "task": task, "n": len(ids), "classes": space,
         "metrics": estimate(truth, guess, patients, len(space), seed),
@@ -110,16 +143,29 @@ def score(table: pa.Table, task: str, classes: Sequence[str] | None = None, seed
 def estimate(
     truth: npt.NDArray[Any], guess: npt.NDArray[Any], patients: Sequence[Any], classes: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Return accuracy and macro-F1 with intervals; patients with several samples make the intervals clustered."""
+    """Return accuracy and macro-F1 with intervals.
+
+    A patient with several samples makes the intervals clustered: whole patients are resampled. A sample without a
+    patient is then a patient of its own, and the interval's method says of how many samples that was assumed.
+    """
     table = metrics.confusion(truth, guess, classes)
-    known = [p for p in patients if p is not None]
-    clustered = len(known) == len(patients) and len(set(known)) < len(known)
+    members: dict[Any, list[int]] = {}
+    for row, patient in enumerate(patients):
+        members.setdefault((row,) if patient is None else patient, []).append(row)
+    unknown = sum(patient is None for patient in patients)
+    clustered = len(members) < len(patients)
+    tables = (
+        np.stack([metrics.confusion(truth[rows], guess[rows], classes) for rows in members.values()])
+        if clustered
+        else table
+    )
     found: dict[str, dict[str, Any]] = {}
     for name, formula in (("accuracy", metrics.accuracy), ("macro_f1", metrics.macro_f1)):
         if clustered:
-            groups = {p: np.flatnonzero([q == p for q in patients]) for p in dict.fromkeys(patients)}
-            tables = np.stack([metrics.confusion(truth[rows], guess[rows], classes) for rows in groups.values()])
             interval = statistics.cluster_bootstrap(tables, formula, seed)
+            if unknown:
+                note = f"{interval.method}; {unknown} samples without a patient count as one patient each"
+                interval = replace(interval, method=note)
         elif name == "accuracy":
             interval = statistics.wilson(int((truth == guess).sum()), len(truth))
         else:
@@ -142,9 +188,9 @@ def _calibration(table: pa.Table) -> dict[str, Any] | None:
     if any(p is None for p, _, _ in rows):
         return None
     confidence = np.array([max(p) for p, _, _ in rows])
-    correct = np.array([str(o[int(np.argmax(p))]) == t for p, t, o in rows], dtype=float)
+    correct = np.array([o[int(np.argmax(p))] == t for p, t, o in rows], dtype=float)
     curve = metrics.reliability(confidence, correct)
-    squares = [sum((q - (str(k) == t)) ** 2 for q, k in zip(p, o, strict=True)) for p, t, o in rows]
+    squares = [sum((q - (k == t)) ** 2 for q, k in zip(p, o, strict=True)) for p, t, o in rows]
     return {
         "ece": metrics.expected_calibration_error(curve),
         "brier": float(np.mean(squares)),
@@ -158,10 +204,12 @@ def _subgroups(
 ) -> dict[str, list[dict[str, Any]]]:  # fmt: skip
     found: dict[str, list[dict[str, Any]]] = {}
     for column in (name for name in table.column_names if name.startswith("subgroup.")):
-        values = [None if v is None else str(v) for v in table[column].to_pylist()]
+        values = _column(table, column)
         for value in sorted({v for v in values if v is not None}):
             rows = np.flatnonzero([v == value for v in values])
-            accuracy = estimate(truth[rows], guess[rows], [patients[i] for i in rows], classes, seed)["accuracy"]
+            accuracy = estimate(truth[rows], guess[rows], [patients[i] for i in rows.tolist()], classes, seed)[
+                "accuracy"
+            ]
             found.setdefault(column.removeprefix("subgroup."), []).append(
                 {"group": value, **accuracy, "too_few": len(rows) < SMALL_GROUP}
             )

@@ -13,6 +13,7 @@ from scipy import stats
 LEVEL = 0.95
 RESAMPLES = 10_000
 FEW_CLUSTERS = 50
+AT_ONCE = 4_000_000  # numbers of resampled counts held in memory at a time
 
 Array = npt.NDArray[Any]
 
@@ -49,17 +50,29 @@ def bootstrap_counts(table: Array, statistic: Callable[[Array], Array], seed: in
     n = int(table.sum())
     rng = np.random.default_rng(seed)
     cells = table.ravel()
-    draws = rng.multinomial(n, cells / n, size=RESAMPLES).reshape(RESAMPLES, *table.shape)
-    resampled = statistic(draws)
+    resampled = _in_blocks(
+        RESAMPLES, cells.size,
+        lambda rows: statistic(rng.multinomial(n, cells / n, size=len(rows)).reshape(-1, *table.shape)),
+    )  # fmt: skip
     point = float(statistic(table))
     if n < 2 or np.ptp(resampled) == 0:
         return Interval(point, point, f"BCa bootstrap, {RESAMPLES:,} resamples (degenerate: every resample is equal)")
     filled = np.flatnonzero(cells)
-    without = np.repeat(cells[None], len(filled), axis=0)
-    without[np.arange(len(filled)), filled] -= 1
-    jackknife, weight = statistic(without.reshape(len(filled), *table.shape)), cells[filled]
-    low, high = _bca(resampled, point, jackknife, weight)
+
+    def without(rows: range) -> Array:
+        tables = np.repeat(cells[None], len(rows), axis=0)
+        tables[np.arange(len(rows)), filled[rows.start : rows.stop]] -= 1
+        return statistic(tables.reshape(-1, *table.shape))
+
+    jackknife = _in_blocks(len(filled), cells.size, without)
+    low, high = _bca(resampled, point, jackknife, cells[filled])
     return Interval(low, high, f"BCa bootstrap, {RESAMPLES:,} resamples, seed {seed}")
+
+
+def _in_blocks(rows: int, width: int, values: Callable[[range], Array]) -> Array:
+    """Return ``values`` of rows of ``width`` numbers each, so many at a time as fit ``AT_ONCE``: the result is the same."""
+    step = max(1, AT_ONCE // width)
+    return np.concatenate([values(range(start, min(start + step, rows))) for start in range(0, rows, step)])
 
 
 def _bca(resampled: Array, point: float, jackknife: Array, weight: Array) -> tuple[float, float]:
@@ -80,10 +93,18 @@ def cluster_bootstrap(tables: Array, statistic: Callable[[Array], Array], seed: 
     clusters = len(tables)
     rng = np.random.default_rng(seed)
     flat = tables.reshape(clusters, -1).astype(np.float64)
-    draws = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=RESAMPLES).astype(np.float64)
-    resampled = statistic((draws @ flat).reshape(RESAMPLES, *tables.shape[1:]))
+    equal = np.full(clusters, 1 / clusters)
+
+    def values(rows: range) -> Array:
+        draws = rng.multinomial(clusters, equal, size=len(rows)).astype(np.float64)
+        return statistic((draws @ flat).reshape(-1, *tables.shape[1:]))
+
+    resampled = _in_blocks(RESAMPLES, clusters + flat.shape[1], values)
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     few = f"; only {clusters} patients, too few to trust" if clusters < FEW_CLUSTERS else ""
+    same = " (degenerate: every resample is equal)" if np.ptp(resampled) == 0 else ""
     return Interval(
-        float(low), float(high), f"patient-clustered percentile bootstrap, {RESAMPLES:,} resamples, seed {seed}{few}"
+        float(low),
+        float(high),
+        f"patient-clustered percentile bootstrap, {RESAMPLES:,} resamples, seed {seed}{same}{few}",
     )

@@ -34,6 +34,8 @@ class Item:
 def choose_protocol(card: DatasetCard, name: str | None, task: str | None) -> tuple[str, Protocol]:
     """Return the protocol to follow: the one named, else the card's default. Raises ``RunError`` when there is none."""
     chosen = name or card.default_protocol
+    if name is not None and name not in card.protocols:
+        raise RunError(f"{card.slug} has no protocol '{name}' (protocols: {', '.join(card.protocols) or 'none'})")
     if chosen is None or chosen not in card.protocols:
         raise RunError(f"{card.slug}: its card has no protocol to evaluate by ({', '.join(card.protocols) or 'none'})")
     protocol = card.protocols[chosen]
@@ -65,6 +67,8 @@ def render(record: MultipleChoice, protocol: Protocol) -> str:
         )
     except TemplateError as error:
         raise RunError(f"the protocol's template cannot be rendered: {type(error).__name__}: {error}") from None
+    except (TypeError, ValueError, ArithmeticError) as error:  # their messages can repeat a question
+        raise RunError(f"the protocol's template cannot be rendered: {type(error).__name__}") from None
 
 
 def continuations(record: MultipleChoice, protocol: Protocol) -> tuple[str, ...]:
@@ -96,6 +100,8 @@ def make_items(records: Sequence[Record], protocol: Protocol, shots: Sequence[Mu
         target = answer_of(record)
         if target is None:
             raise RunError(f"record {record.id} withholds its answer: this split cannot be scored; use another split")
+        if target not in record.options:
+            raise RunError(f"record {record.id} has no single answer, which the task {protocol.task} needs")
         items.append(
             Item(
                 record,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -16,9 +18,9 @@ MAX_RATIO = 1_000  # a member that grows more than this from its packed size is 
 SMALL = 64 << 20  # below this size the ratio says nothing
 
 
-def is_archive(path: Path) -> bool:
-    """Whether the file name says zip or tar."""
-    return path.name.lower().endswith(SUFFIXES)
+def is_archive(name: str) -> bool:
+    """Whether a file's name says zip or tar."""
+    return name.lower().endswith(SUFFIXES)
 
 
 def members(path: Path) -> Iterator[str]:
@@ -30,7 +32,9 @@ def members(path: Path) -> Iterator[str]:
         else:
             with tarfile.open(path) as tar:
                 names = [info.name for info in tar if info.isreg()]
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+                while tar.fileobj.read(1 << 20):  # to the end, where the checksum stands
+                    pass
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}: not a readable archive ({type(error).__name__}); download it again") from None
     for name in names:
         inside = PurePosixPath(name.replace("\\", "/"))
@@ -45,14 +49,20 @@ def open_member(path: Path, member: str) -> IO[bytes]:
         if zipfile.is_zipfile(path):
             packed = zipfile.ZipFile(path)
             info = next(i for i in packed.infolist() if str(PurePosixPath(i.filename.replace("\\", "/"))) == member)
-            if info.file_size > SMALL and info.file_size > MAX_RATIO * max(1, info.compress_size):
-                raise DatasetError(f"{path}!{member}: unpacks to over {MAX_RATIO} times its size; refused")
+            _refuse_bomb(f"{path}!{member}", info.file_size, info.compress_size)
             return packed.open(info)
         with tarfile.open(path) as tar:
-            handle = tar.extractfile(next(i for i in tar if i.isreg() and str(PurePosixPath(i.name)) == member))
+            entry = next(i for i in tar if i.isreg() and str(PurePosixPath(i.name.replace("\\", "/"))) == member)
+            _refuse_bomb(f"{path}!{member}", entry.size, path.stat().st_size)
+            handle = tar.extractfile(entry)
             assert handle is not None
             return io.BytesIO(handle.read())
-    except (RuntimeError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (RuntimeError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}!{member}: cannot be read ({type(error).__name__})") from None
     except StopIteration:
         raise DatasetError(f"{path}: has no member {member}") from None
+
+
+def _refuse_bomb(name: str, size: int, packed: int) -> None:
+    if size > SMALL and size > MAX_RATIO * max(1, packed):
+        raise DatasetError(f"{name}: unpacks to over {MAX_RATIO} times its size; refused")

@@ -41,7 +41,7 @@ class GGUF(Mapping[str, npt.NDArray[np.float32]]):
     @property
     def quantisation(self) -> str:
         """The commonest tensor type, e.g. ``Q4_1``."""
-        kinds = [t.tensor_type.name for t in self._tensors.values() if len(t.shape) > 1]
+        kinds: list[str] = [t.tensor_type.name for t in self._tensors.values() if len(t.shape) > 1]
         return max(set(kinds), key=kinds.count)
 
     def __getitem__(self, name: str) -> npt.NDArray[np.float32]:

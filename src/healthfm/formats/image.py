@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from healthfm.errors import DatasetError, MissingExtra
-from healthfm.formats.source import Source
+from healthfm.formats.source import DAMAGE, Source
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -21,6 +21,8 @@ def pixels(source: Source) -> npt.NDArray[Any]:
         raise MissingExtra("imaging", "Pillow") from None
     try:
         with source.open() as handle, Image.open(handle) as image:
+            if image.mode in ("P", "1"):  # palette indices and bits are not the picture's values
+                return np.asarray(image.convert("L" if image.mode == "1" else "RGB"))
             return np.asarray(image)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError, *DAMAGE) as error:
         raise DatasetError(f"{source}: not a readable image ({type(error).__name__})") from None

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from healthfm.errors import DatasetError
-from healthfm.formats.source import Row, Source, lines
+from healthfm.errors import BadValue, DatasetError
+from healthfm.formats.source import DAMAGE, Row, Source, lines
 
 
 def rows(source: Source) -> Iterator[Row]:
@@ -24,6 +24,11 @@ def rows(source: Source) -> Iterator[Row]:
                 )
             )
             continue
+        except (ValueError, RecursionError) as error:  # a number or a nesting beyond what Python reads
+            source.problems.add(
+                DatasetError(f"{source}, line {number}: not JSON that can be read ({type(error).__name__})")
+            )
+            continue
         if not isinstance(values, dict):
             source.problems.add(
                 DatasetError(f"{source}, line {number}: a JSON object was expected, not a {type(values).__name__}")
@@ -33,18 +38,27 @@ def rows(source: Source) -> Iterator[Row]:
 
 
 def load(source: Source) -> Any:
-    """Return the one JSON value a file holds."""
+    """Return the one JSON value a file holds. A key that an object holds twice is an error: it would hide a row."""
     try:
         with source.text() as handle:
-            return json.load(handle)
+            return json.load(handle, object_pairs_hook=_each_key_once)
     except json.JSONDecodeError as error:
         raise DatasetError(
             f"{source}: not valid JSON at line {error.lineno}, column {error.colno}; the file may be cut short"
         ) from None
     except UnicodeDecodeError:
         raise DatasetError(f"{source}: not UTF-8") from None
-    except (OSError, EOFError) as error:
+    except BadValue as error:
+        raise DatasetError(f"{source}: {error}") from None
+    except (*DAMAGE, RecursionError) as error:
         raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadValue(f"one JSON object holds {len(pairs) - len(found)} key(s) twice")
+    return found
 
 
 def items(source: Source) -> Iterator[Row]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +20,8 @@ from typing import IO, Any, Literal
 
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import archive
+
+DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)  # what reading damaged bytes raises
 
 
 @dataclass
@@ -100,15 +105,18 @@ def reason_of(error: BaseException) -> str:
 
 
 def lines(source: Source) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, text) of a UTF-8 file; damage ends in a ``DatasetError`` with the line."""
+    """Yield (line number from 1, text) of a UTF-8 file. A line that is not UTF-8 is a problem of that line; damage ends it."""
     number = 0
     try:
-        with source.text() as handle:
-            for number, line in enumerate(handle, 1):
+        with source.open() as handle:
+            for number, raw in enumerate(handle, 1):
+                try:
+                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError:
+                    source.problems.add(DatasetError(f"{source}, line {number}: not UTF-8"))
+                    continue
                 yield number, line
-    except UnicodeDecodeError:
-        raise DatasetError(f"{source}, line {number + 1}: not UTF-8") from None
-    except (OSError, EOFError) as error:
+    except DAMAGE as error:
         raise DatasetError(
             f"{source}, after line {number}: the file is damaged or cut short ({type(error).__name__})"
         ) from None

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from healthfm.errors import DatasetError
 from healthfm.formats import jsonl
-from healthfm.formats.source import Row, Source
+from healthfm.formats.source import DAMAGE, Row, Source
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
+csv.field_size_limit(2**31 - 1)  # a clinical note may be longer than the csv module's 128 KiB
 
 
 def rows(source: Source) -> Iterator[Row]:
@@ -31,10 +32,15 @@ def _delimited(source: Source, delimiter: str) -> Iterator[Row]:
             header = next(reader, None)
             if header is None:
                 raise DatasetError(f"{source}: the file is empty")
-            if len(set(header)) != len(header):
-                twice = sorted({name for name in header if header.count(name) > 1})
-                raise DatasetError(f"{source}: column names occur twice: {', '.join(twice)}")
-            for cells in reader:
+            _each_once(header, source)
+            while True:
+                try:
+                    cells = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    source.problems.add(DatasetError(f"{source}, line {reader.line_num}: not valid CSV ({error})"))
+                    continue
                 if not cells:
                     continue
                 if len(cells) != len(header):
@@ -47,8 +53,8 @@ def _delimited(source: Source, delimiter: str) -> Iterator[Row]:
                 yield Row(dict(zip(header, cells, strict=True)), source, reader.line_num)
     except UnicodeDecodeError:
         raise DatasetError(f"{source}: not UTF-8; save it as UTF-8") from None
-    except csv.Error as error:
-        raise DatasetError(f"{source}, line {reader.line_num}: not valid CSV ({error})") from None
+    except DAMAGE as error:
+        raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
 
 
 def _parquet(source: Source) -> Iterator[Row]:
@@ -58,9 +64,17 @@ def _parquet(source: Source) -> Iterator[Row]:
     try:
         with source.open() as handle:
             number = 0
-            for batch in pq.ParquetFile(handle).iter_batches():
+            file = pq.ParquetFile(handle)
+            _each_once(file.schema_arrow.names, source)
+            for batch in file.iter_batches():
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(values, source, number)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, *DAMAGE) as error:
         raise DatasetError(f"{source}: not a readable Parquet file ({type(error).__name__})") from None
+
+
+def _each_once(names: list[str], source: Source) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) != len(names) else []
+    if twice:
+        raise DatasetError(f"{source}: column names occur twice: {', '.join(twice)}")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -13,6 +11,7 @@ from healthfm.datasets.dataset import open_dataset
 from healthfm.errors import HealthfmError
 from healthfm.evaluate.findings import concerning, contamination_line, headline_notes
 from healthfm.evaluate.run import Run
+from healthfm.records import digest
 from healthfm.report import plots
 
 ROWS_SHOWN = 2_000
@@ -33,7 +32,7 @@ def render(run: Run, *, show_inputs: bool = False) -> str:
     """
     facts, scores = run.facts, run.scores
     shareable = bool(facts.get("data", {}).get("shareable_inputs"))
-    texts = _inputs(facts) if shareable or show_inputs else {}
+    texts = _inputs(run) if shareable or show_inputs else {}
     table = run.predictions.slice(0, ROWS_SHOWN).to_pylist()
     baseline = scores["majority"]["accuracy"]
     page = _PAGES.get_template("page.html.j2").render(
@@ -52,13 +51,14 @@ def _others(run: Run) -> int:
     return len(run.facts.get("lineage", {}).get("overlaps", [])) - len(concerning(run))
 
 
-def _inputs(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return the questions by id, read again from the official files; nothing where they are gone."""
-    data = facts.get("data", {})
+def _inputs(run: Run) -> dict[str, str]:
+    """Return the questions by id, read again from the official files; nothing where they are gone or have changed."""
+    facts, data = run.facts, run.facts.get("data", {})
     try:
         name = Path(data["path"]) if data.get("path") else facts["request"]["dataset"].partition("@")[0]
         opened = open_dataset(name, facts.get("root"), facts["request"]["split"], columns=data.get("columns"))
-        return {record.id: getattr(record, "question", "") for record in opened}
+        asked = dict(zip(run.predictions["id"].to_pylist(), run.predictions["input"].to_pylist(), strict=True))
+        return {one.id: getattr(one, "question", "") for one in opened if asked.get(one.id) == digest(one)}
     except (HealthfmError, KeyError):
         return {}
 

@@ -1,0 +1,317 @@
+"""The whole road: official files and real weights to a run folder, resumable at any moment, honest about what was asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from healthfm import CapabilityError, RunError, card, evaluate, load_model, load_run, open_dataset
+from healthfm.evaluate import runner
+from healthfm.models.causal_lm import CausalLM
+from healthfm.models.model import Model
+
+MODEL = "smollm2-135m-instruct"
+
+
+def guess(prompts: Sequence[str], options: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    """Score options by a fixed function of their text, so that runs need no network."""
+    return [
+        np.array([-float(sum(map(ord, prompt + one)) % 97) for one in choices])
+        for prompt, choices in zip(prompts, options, strict=True)
+    ]
+
+
+@pytest.fixture
+def guesser() -> Model:
+    return load_model(guess, verb="score", card={"slug": "guesser", "name": "Guesser"})
+
+
+def part_bytes(path: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted((path / "predictions").glob("part-*"))}
+
+
+def test_a_real_model_on_real_questions(smollm2: CausalLM, pubmedqa_root: Path, tmp_path: Path) -> None:
+    run = evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=10, subgroups=["year"], output=tmp_path / "run")
+    assert run.path == tmp_path / "run"
+    table = run.predictions.to_pylist()
+    assert len(table) == 10
+    official = json.loads((pubmedqa_root / "data/test_ground_truth.json").read_text())
+    assert all(row["target"] == official[row["id"]] for row in table)
+    for row in table:
+        assert row["options"] == ["yes", "no", "maybe"]
+        assert row["prediction"] == row["options"][int(np.argmax(row["log_likelihoods"]))]
+        assert sum(row["probabilities"]) == pytest.approx(1)
+    accuracy = run.metrics["accuracy"]
+    assert accuracy["value"] == np.mean([row["target"] == row["prediction"] for row in table])
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    assert run.scores["majority"] == {"class": "yes", "accuracy": 0.552, "n": 500}
+    facts = json.loads((tmp_path / "run/run.json").read_text())
+    assert facts["request"]["weights"].startswith("sha256:")
+    assert facts["environments"][0]["model"]["dtype"] == "float32"
+    assert facts["environments"][0]["versions"]["torch"]
+    assert "55.2%" in run.report().read_text()
+    assert load_run(tmp_path / "run").metrics == run.metrics
+
+
+def test_the_same_request_returns_at_once_without_the_model(
+    guesser: Model, pubmedqa_root: Path, tmp_path: Path
+) -> None:
+    first = evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=30, output=tmp_path / "run")
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("the model was asked again")
+
+    asleep = load_model(never, verb="score", card={"slug": "guesser", "name": "Guesser"})
+    again = evaluate(asleep, "pubmedqa", root=pubmedqa_root, limit=30, output=tmp_path / "run")
+    assert again.metrics == first.metrics
+    assert again.predictions.equals(first.predictions)
+
+
+def test_a_lost_part_is_redone_byte_for_byte(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:
+    evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=60, output=tmp_path / "run")
+    before = part_bytes(tmp_path / "run")
+    assert len(before) > 3
+    for name in list(before)[1:3]:
+        (tmp_path / "run/predictions" / name).unlink()
+    with pytest.raises(RunError, match=rf"unfinished, 2 of {len(before)} parts are missing"):
+        load_run(tmp_path / "run")
+    evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=60, output=tmp_path / "run")
+    assert part_bytes(tmp_path / "run") == before
+
+
+def start(output: Path, root: Path, limit: int) -> subprocess.Popen[str]:
+    command = [
+        Path(sys.executable).with_name("healthfm"),
+        "evaluate",
+        MODEL,
+        "pubmedqa",
+        "--root",
+        root,
+        "--limit",
+        limit,
+        "--output",
+        output,
+    ]
+    return subprocess.Popen(
+        [str(one) for one in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def wait_for_part(output: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not list(output.glob("predictions/part-*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_a_run_stopped_in_the_middle_goes_on(
+    pubmedqa_root: Path, tmp_path: Path, sign: signal.Signals, code: int
+) -> None:
+    process = start(tmp_path / "run", pubmedqa_root, 24)
+    wait_for_part(tmp_path / "run", process)
+    time.sleep(random.random())
+    process.send_signal(sign)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code
+    kept = part_bytes(tmp_path / "run")
+    assert kept
+    if sign == signal.SIGINT:
+        assert "stopped; finished parts are kept" in errors
+        assert "Traceback" not in errors
+    finished = start(tmp_path / "run", pubmedqa_root, 24)
+    out, errors = finished.communicate(timeout=600)
+    assert finished.returncode == 0, errors
+    assert "accuracy" in out
+    after = part_bytes(tmp_path / "run")
+    assert all(after[name] == content for name, content in kept.items())
+    assert load_run(tmp_path / "run").predictions.num_rows == 24
+
+
+def test_an_uninterrupted_run_has_the_same_bytes_as_a_resumed_one(
+    smollm2: CausalLM, pubmedqa_root: Path, tmp_path: Path
+) -> None:
+    evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=16, output=tmp_path / "run")
+    before = part_bytes(tmp_path / "run")
+    assert len(before) >= 2
+    (tmp_path / "run/predictions" / list(before)[1]).unlink()
+    evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=16, output=tmp_path / "run")
+    assert part_bytes(tmp_path / "run") == before
+
+
+def test_a_limit_is_a_seeded_sample_not_the_head(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:
+    ids = [r.id for r in open_dataset("pubmedqa", pubmedqa_root, "test")]
+    chosen = {}
+    for seed in (0, 1):
+        run = evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=20, seed=seed, output=tmp_path / str(seed))
+        chosen[seed] = run.predictions["id"].to_pylist()
+        assert len(set(run.predictions["target"].to_pylist())) > 1
+    assert chosen[0] != ids[:20]
+    assert chosen[0] != chosen[1]
+
+
+def test_another_request_does_not_reuse_a_folder(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:
+    evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=5, output=tmp_path / "run")
+    with pytest.raises(RunError, match=r"another request \(.*limit.* differ\)"):
+        evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=6, output=tmp_path / "run")
+    with pytest.raises(RunError, match="resume is off"):
+        evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=5, output=tmp_path / "run", resume=False)
+
+
+def test_changed_official_files_are_another_request(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(pubmedqa_root / "data", tmp_path / "data")
+    evaluate(guesser, "pubmedqa", root=tmp_path, limit=5, output=tmp_path / "run")
+    path = tmp_path / "data/ori_pqal.json"
+    path.write_text(path.read_text().replace('QUESTION": "', 'QUESTION": "Really: '))
+    with pytest.raises(RunError, match=r"another request \(items differ\)"):
+        evaluate(guesser, "pubmedqa", root=tmp_path, limit=5, output=tmp_path / "run")
+
+
+def test_default_folders_of_different_requests_differ(
+    guesser: Model, pubmedqa_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = [(f"pubmedqa@{p}", n) for p in ("reasoning-required", "reasoning-free") for n in (2, 3)]
+    paths = {str(evaluate(guesser, name, root=pubmedqa_root, limit=n).path) for name, n in asked}
+    assert len(paths) == 4
+    assert all(path.startswith("runs/guesser--pubmedqa-pqa-l-reasoning-") for path in paths)
+
+
+def test_the_plan_covers_every_item_once_and_is_a_pure_function(pubmedqa_root: Path) -> None:
+    ds = open_dataset("pubmedqa", pubmedqa_root)
+    items = runner.tasks.make_items(list(ds["test"]), ds.card.protocols["reasoning-required"])
+    plan = runner.make_plan(items)
+    assert [i for start, end in plan["parts"] for i in range(start, end)] == list(range(500))
+    assert plan == runner.make_plan(items)
+    assert plan["items"] != runner.make_plan(items[::-1])["items"]
+
+
+def test_an_absent_split_fails_before_the_model_is_loaded(medqa_root: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"split 'validation' is absent in .*phrases_no_exclude_dev\.jsonl.*present: test"
+    ):
+        evaluate(MODEL, "medqa", root=medqa_root, split="validation", weights="/nowhere")
+
+
+def test_absent_examples_fail_early_and_a_carve_is_offered(guesser: Model, medqa_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"split 'train', which is absent.*carve: shots_from='test'"):
+        evaluate(MODEL, "medqa@letters-5shot", root=medqa_root, weights="/nowhere")
+    run = evaluate(guesser, "medqa@letters-5shot", root=medqa_root, shots_from="test", output=tmp_path / "run")
+    shots = run.facts["request"]["shot_ids"]
+    assert shots == [f"test-{i}" for i in range(1, 6)]
+    assert run.predictions.num_rows == 1268
+    assert not set(shots) & set(run.predictions["id"].to_pylist())
+
+
+def test_a_carve_takes_whole_patients(guesser: Model, tmp_path: Path) -> None:
+    lines = ["id,patient,question,A,B,answer"] + [
+        f"{i},p{i // 3},question {i}?,yes,no,{'AB'[i % 2]}" for i in range(12)
+    ]
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    run = evaluate(guesser, tmp_path / "own.csv", shots=2, shots_from="test", output=tmp_path / "run")
+    assert run.facts["request"]["shot_ids"] == ["0", "1"]
+    assert set(run.predictions["patient"].to_pylist()) == {"p1", "p2", "p3"}
+    assert "patient-clustered" in run.metrics["accuracy"]["method"]
+
+
+def test_withheld_answers_are_refused_before_the_model_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    row = {"id": "x", "question": "q?", "opa": "1", "opb": "2", "opc": "3", "opd": "4", "choice_type": "single"}
+    more = {"exp": None, "subject_name": "s", "topic_name": "t"}
+    (tmp_path / "data/test.json").write_text(json.dumps({**row, **more}) + "\n")
+    with pytest.raises(RunError, match="withholds its answer"):
+        evaluate(MODEL, "medmcqa", root=tmp_path, weights="/nowhere")
+
+
+def test_own_questions_are_evaluated_and_never_shown(guesser: Model, tmp_path: Path) -> None:
+    lines = ["question,A,B,answer"] + [f"Has patient Smith{i} gout?,yes,no,A" for i in range(4)]
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    run = evaluate(guesser, tmp_path / "own.csv", output=tmp_path / "run")
+    assert run.metrics["accuracy"]["n"] == 4
+    assert "Smith" not in run.report().read_text()
+    assert b"Smith" not in b"".join(p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file())
+    shown = run.report(show_inputs=True).read_text()
+    assert "Smith2" in shown
+    assert 'class="stamp"' in shown
+
+
+def test_a_model_that_cannot_score_is_refused(pubmedqa_root: Path, tmp_path: Path) -> None:
+    reader = load_model(lambda items: {}, verb="preprocess", card={"slug": "reader", "name": "Reader"})
+    with pytest.raises(CapabilityError, match="reader cannot score options, which yes-no-maybe needs"):
+        evaluate(reader, "pubmedqa", root=pubmedqa_root, limit=3, output=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("scores", "reason"),
+    [
+        (lambda p, o: [np.full(len(x), np.nan) for x in o], "NaN or infinite scores for 3 samples"),
+        (lambda p, o: [np.zeros(2) for _ in o], "another number of scores"),
+        (lambda p, o: [], "another number of scores"),
+    ],
+)
+def test_scores_that_make_no_sense_are_refused(scores: Any, reason: str, pubmedqa_root: Path, tmp_path: Path) -> None:
+    broken = load_model(scores, verb="score", card={"slug": "broken", "name": "Broken"})
+    with pytest.raises(RunError, match=reason):
+        evaluate(broken, "pubmedqa", root=pubmedqa_root, limit=3, output=tmp_path / "run")
+
+
+def test_subgroups_are_reported_and_unknown_ones_refused(guesser: Model, medqa_root: Path, tmp_path: Path) -> None:
+    run = evaluate(guesser, "medqa", root=medqa_root, limit=100, subgroups=["step"], output=tmp_path / "run")
+    groups = run.scores["subgroups"]["step"]
+    assert {g["group"] for g in groups} == {"step1", "step2&3"}
+    assert sum(g["n"] for g in groups) == 100
+    with pytest.raises(RunError, match=r"no record has 'ward'.*step"):
+        evaluate(guesser, "medqa", root=medqa_root, limit=10, subgroups=["ward"], output=tmp_path / "other")
+
+
+def test_the_lineage_finding_stands_in_the_run(
+    pubmedqa_root: Path, tmp_path: Path, medqa_root: Path, guesser: Model
+) -> None:
+    unknown = evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=3, output=tmp_path / "a")
+    assert unknown.facts["lineage"] == {"asked": False, "overlaps": []}
+    named = load_model(guess, verb="score", card=card("pmc-llama", "model"))  # type: ignore[arg-type]
+    run = evaluate(named, "medqa", root=medqa_root, limit=3, output=tmp_path / "b")
+    kinds = {one["kind"]: one for one in run.facts["lineage"]["overlaps"]}
+    assert kinds["direct"]["splits"] == ["train"]
+    page = run.report().read_text()
+    assert "no way by which this split reached the model" in page
+    assert "concern other splits" in page
+
+
+@pytest.mark.parametrize("name", ["run.json", "predictions/part-00000.parquet"])
+def test_a_damaged_folder_is_named(guesser: Model, pubmedqa_root: Path, tmp_path: Path, name: str) -> None:
+    evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=20, output=tmp_path / "run")
+    path = tmp_path / "run" / name
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RunError, match=r"damaged"):
+        evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=20, output=tmp_path / "run")
+
+
+def test_run_folders_are_private(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:
+    evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=3, output=tmp_path / "run")
+    assert (tmp_path / "run").stat().st_mode & 0o077 == 0
+
+
+def test_predictions_are_plain_parquet(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:
+    evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=3, output=tmp_path / "run")
+    names = pq.read_table(tmp_path / "run/predictions/part-00000.parquet").column_names
+    wanted = "id input options log_likelihoods probabilities output prediction target patient site"
+    assert names == wanted.split()

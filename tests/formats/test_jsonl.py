@@ -1,0 +1,98 @@
+"""JSON lines and JSON files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from healthfm.errors import DatasetError
+from healthfm.formats import jsonl
+from healthfm.formats.source import Problems, Source
+
+SECRET = "Jane Roe"
+
+
+def write(folder: Path, content: str | bytes, name: str = "a.jsonl") -> Source:
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return Source(folder / name)
+
+
+def test_rows_are_numbered_by_their_line_and_empty_lines_are_passed_over(tmp_path: Path) -> None:
+    rows = list(jsonl.rows(write(tmp_path, '{"a": 1}\n\n   \r\n{"a": "ü\u2028"}')))
+    assert [(row.number, dict(row)) for row in rows] == [(1, {"a": 1}), (4, {"a": "ü\u2028"})]
+
+
+def test_a_last_line_that_was_cut_short_is_an_error_that_names_it(tmp_path: Path) -> None:
+    source = write(tmp_path, f'{{"a": 1}}\n{{"a": 2}}\n{{"a": "{SECRET}')
+    rows = jsonl.rows(source)
+    assert [next(rows)["a"], next(rows)["a"]] == [1, 2]
+    with pytest.raises(DatasetError, match=r"a\.jsonl, line 3: not valid JSON .* cut short") as caught:
+        next(rows)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(("line", "kind"), [("[1, 2]", "list"), ('"Jane Roe"', "str"), ("null", "NoneType")])
+def test_a_line_that_is_no_object_is_an_error(tmp_path: Path, line: str, kind: str) -> None:
+    with pytest.raises(DatasetError, match=f"line 1: a JSON object was expected, not a {kind}") as caught:
+        list(jsonl.rows(write(tmp_path, line)))
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["[" * 200_000, '{"a": ' + "9" * 5000 + "}"], ids=["too deep", "too long a number"])
+def test_json_beyond_what_python_reads_is_an_error_of_its_line(tmp_path: Path, line: str) -> None:
+    with pytest.raises(DatasetError, match="line 2: not JSON that can be read"):
+        list(jsonl.rows(write(tmp_path, '{"a": 1}\n' + line)))
+
+
+def test_collecting_lists_every_bad_line_and_keeps_every_good_one(tmp_path: Path) -> None:
+    content = b'{"a": 1}\n{"a": \n[]\n{"a": 2}\n{"a": "\xff"}\n' + b"[" * 200_000 + b'\n{"a": 3}\n{"a'
+    source = write(tmp_path, content)
+    problems = Problems("collect")
+    assert [row["a"] for row in jsonl.rows(Source(source.path, problems=problems))] == [1, 2, 3]
+    assert [str(error).partition(", line ")[2].partition(":")[0] for error in problems.found] == [
+        "2",
+        "3",
+        "5",
+        "6",
+        "8",
+    ]
+
+
+def test_an_empty_file_holds_no_rows(tmp_path: Path) -> None:
+    assert list(jsonl.rows(write(tmp_path, ""))) == []
+
+
+def test_a_mapping_gives_rows_by_key_and_a_list_rows_by_position(tmp_path: Path) -> None:
+    mapping = jsonl.items(write(tmp_path, '{"007": {"a": 1}, "x": {"a": 2}}', "m.json"))
+    listed = jsonl.items(write(tmp_path, '[{"a": 1}, {"a": 2}]', "l.json"))
+    assert [(row.number, row["a"]) for row in mapping] == [("007", 1), ("x", 2)]
+    assert [(row.number, row["a"]) for row in listed] == [(1, 1), (2, 2)]
+
+
+def test_a_key_that_stands_twice_is_an_error_and_hides_no_row(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"m\.json: one JSON object holds 1 key\(s\) twice"):
+        list(jsonl.items(write(tmp_path, '{"1": {"a": 1}, "1": {"a": 2}}', "m.json")))
+
+
+def test_an_item_that_is_no_object_is_collected(tmp_path: Path) -> None:
+    source = write(tmp_path, '{"1": {"a": 1}, "2": "Jane Roe", "3": {"a": 3}}', "m.json")
+    problems = Problems("collect")
+    assert [row.number for row in jsonl.items(Source(source.path, problems=problems))] == ["1", "3"]
+    assert [str(e) for e in problems.found] == [f"{source}, row 2: a JSON object was expected, not a str"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"1": {"a": 1}, "2"', "not valid JSON at line 1"),
+        (b"", "not valid JSON"),
+        (b'{"1": "\xff"}', "not UTF-8"),
+        (b"7", "a list or a mapping of objects was expected, not a int"),
+        (b"[" * 200_000, "RecursionError"),
+    ],
+)
+def test_a_damaged_json_file_is_an_error_that_names_it(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(DatasetError, match=message) as caught:
+        list(jsonl.items(write(tmp_path, content, "m.json")))
+    assert "m.json" in str(caught.value)

@@ -1,0 +1,117 @@
+"""Scores of options: equal to lm-evaluation-harness's, and the same whatever stands beside them in a batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from healthfm import CapabilityError, RunError, load_model, open_dataset
+from healthfm.evaluate.tasks import Item, make_items, sample
+from healthfm.models import causal_lm
+from healthfm.models.causal_lm import CausalLM
+
+
+@pytest.fixture(scope="module")
+def lm_eval_scores(smollm2: CausalLM):  # type: ignore[no-untyped-def]
+    """lm-evaluation-harness's log-likelihoods of (prompt, option) pairs, on the same network and tokenizer."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    harness = HFLM(pretrained=smollm2.network, tokenizer=smollm2.tokenizer, batch_size=4, device="cpu")
+
+    def score(items: list[Item]) -> list[np.ndarray]:
+        pairs = [(item.prompt, option) for item in items for option in item.continuations]
+        requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
+        flat = iter([value for value, _ in harness.loglikelihood(requests, disable_tqdm=True)])
+        return [np.array([next(flat) for _ in item.continuations]) for item in items]
+
+    return score
+
+
+def medqa_items(root: Path, protocol: str, n: int) -> list[Item]:
+    records = list(open_dataset("medqa", root, "test"))
+    card = open_dataset("medqa", root).card
+    return make_items([records[i] for i in sample(len(records), n, 0)], card.protocols[protocol])
+
+
+def test_letters_of_50_medqa_questions_score_as_in_lm_eval(smollm2: CausalLM, lm_eval_scores, medqa_root: Path) -> None:  # type: ignore[no-untyped-def]
+    items = medqa_items(medqa_root, "letters", 50)
+    ours = smollm2.score([i.prompt for i in items], [i.continuations for i in items])
+    theirs = lm_eval_scores(items)
+    assert max(np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True)) <= 1e-4
+    assert [a.argmax() for a in ours] == [b.argmax() for b in theirs]
+
+
+def test_option_texts_of_medqa_questions_score_as_in_lm_eval(
+    smollm2: CausalLM, lm_eval_scores, medqa_root: Path
+) -> None:  # type: ignore[no-untyped-def]
+    items = medqa_items(medqa_root, "text", 8)
+    ours = smollm2.score([i.prompt for i in items], [i.continuations for i in items])
+    for a, b in zip(ours, lm_eval_scores(items), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3, rtol=1e-5)
+
+
+def test_scores_do_not_depend_on_batch_or_order(
+    smollm2: CausalLM, medqa_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = medqa_items(medqa_root, "text", 4)
+    prompts, options = [i.prompt for i in items], [i.continuations for i in items]
+    together = smollm2.score(prompts, options)
+    backwards = smollm2.score(prompts[::-1], options[::-1])[::-1]
+    monkeypatch.setattr(causal_lm, "TOKENS_PER_BATCH", 1)
+    alone = smollm2.score(prompts, options)
+    for a, b, c in zip(together, backwards, alone, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+        np.testing.assert_allclose(a, c, atol=1e-4)
+
+
+def test_a_score_is_the_sum_over_the_logits(smollm2: CausalLM) -> None:
+    prompt, option = "Aspirin is used to treat", " mild pain and fever"
+    context, whole = smollm2.encode(prompt), smollm2.encode(prompt + option)
+    logits = torch.from_numpy(smollm2.logits([whole])[0]).double().log_softmax(-1)
+    expected = sum(float(logits[i - 1, whole[i]]) for i in range(len(context), len(whole)))
+    assert smollm2.score([prompt], [[option]])[0][0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_white_space_at_the_prompts_end_moves_to_the_option(smollm2: CausalLM) -> None:
+    spaced, plain = smollm2.score(["The answer is ", "The answer is"], [["yes", "no"], [" yes", " no"]])
+    np.testing.assert_allclose(spaced, plain, atol=1e-5)
+    kept = smollm2.score(["The answer is"], [["yes", "no"]])[0]
+    assert np.abs(kept - plain).max() > 0.5
+
+
+def test_preprocess_pads_on_the_right(smollm2: CausalLM) -> None:
+    batch = smollm2.preprocess(["one two three", "one"])
+    assert batch["input_ids"].shape == batch["attention_mask"].shape
+    assert batch["attention_mask"].sum(1).tolist() == [len(smollm2.encode("one two three")), len(smollm2.encode("one"))]
+
+
+def test_too_long_a_prompt_is_refused_not_cut(smollm2: CausalLM) -> None:
+    with pytest.raises(RunError, match=r"takes 8192: use fewer shots"):
+        smollm2.score(["word " * 9000], [[" a", " b"]])
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "reason"), [([""], [["a"]], "empty prompt"), (["a"], [], "lists of options")]
+)
+def test_calls_that_make_no_sense_are_refused(
+    smollm2: CausalLM, prompts: list[str], options: list[list[str]], reason: str
+) -> None:
+    with pytest.raises(RunError, match=reason):
+        smollm2.score(prompts, options)
+
+
+def test_verbs_it_lacks_are_refused() -> None:
+    def constant(prompts: list[str], options: list[list[str]]) -> list[np.ndarray]:
+        return [np.zeros(len(choices)) for choices in options]
+
+    model = load_model(constant, verb="score", card={"slug": "constant", "name": "Constant"})
+    assert model.capabilities == {"score"}
+    assert model.score(["a"], [["b", "c"]])[0].tolist() == [0, 0]
+    with pytest.raises(CapabilityError, match="constant cannot logits; it can score"):
+        model.logits([[1]])
+    with pytest.raises(CapabilityError, match="say which verb"):
+        load_model(constant, card={"slug": "constant"})

@@ -1,0 +1,89 @@
+"""Records: frozen, lazy, and strict about what a question is."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from healthfm.errors import BadValue
+from healthfm.records import KINDS, MISSING, UNCERTAIN, Document, Image, MultipleChoice, digest
+
+OPTIONS = {"A": "aspirin", "B": "beta blocker"}
+
+
+def question(**changes: object) -> MultipleChoice:
+    return MultipleChoice(**{"id": "1", "question": "Which?", "options": OPTIONS, "answer": "A", **changes})  # type: ignore[arg-type]
+
+
+def test_records_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        question().answer = "B"  # type: ignore[misc]
+
+
+def test_records_take_keywords_only_and_no_unknown_field() -> None:
+    with pytest.raises(TypeError):
+        Document("1", "text")  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Document(id="1", text="text", titel="x")  # type: ignore[call-arg]
+
+
+def test_records_without_labels_do_not_share_a_mapping() -> None:
+    one, other = Document(id="1", text="a"), Document(id="2", text="b")
+    assert one.labels == {} and one.labels is not other.labels
+    assert (one.split, one.patient, one.site, one.media) == (None, None, None, ())
+
+
+@pytest.mark.parametrize("answer", ["A", ("A", "B"), None, ()])
+def test_an_answer_is_a_key_several_keys_or_withheld(answer: object) -> None:
+    assert question(answer=answer).answer == answer
+
+
+@pytest.mark.parametrize("answer", ["C", "a", "", ("A", "C"), "aspirin"])
+def test_an_answer_that_is_no_key_is_refused_without_repeating_it(answer: object) -> None:
+    with pytest.raises(BadValue) as caught:
+        question(answer=answer)
+    assert str(caught.value) == "the answer is not among the options (A, B)"
+
+
+@pytest.mark.parametrize("options", [{}, {"A": "only"}])
+def test_a_question_needs_two_options(options: dict[str, str]) -> None:
+    with pytest.raises(BadValue, match=r"option\(s\), at least two are needed"):
+        question(options=options, answer=None)
+
+
+@pytest.mark.parametrize("text", [None, 3, ["Which?"]])
+def test_a_question_is_text(text: object) -> None:
+    with pytest.raises(BadValue, match="the question is not text"):
+        question(question=text)
+
+
+def test_pixels_are_decoded_only_when_asked_for() -> None:
+    calls = []
+
+    def load() -> np.ndarray:
+        calls.append(1)
+        return np.ones((2, 2))
+
+    record = Image(id="1", load=load, labels={"class": "polyp"})
+    assert (record.id, record.labels["class"], calls) == ("1", "polyp", [])
+    assert record.pixels.shape == (2, 2)
+    assert calls == [1]
+
+
+def test_missing_and_uncertain_are_different_labels_and_no_words() -> None:
+    assert len({MISSING, UNCERTAIN, "missing"}) == 3
+
+
+def test_every_kind_is_found_by_its_own_name() -> None:
+    assert {name: kind.__name__ for name, kind in KINDS.items()} == {name: name for name in KINDS}
+
+
+def test_the_digest_follows_content_and_not_labels_or_meta() -> None:
+    plain = digest(question())
+    assert digest(question(id="2", split="test", meta={"x": 1}, answer="B")) == plain
+    assert digest(question(options=dict(reversed(OPTIONS.items())))) == plain
+    changed = [question(question="Who?"), question(context="x"), question(options={**OPTIONS, "B": "b"})]
+    assert len({plain, *map(digest, changed)}) == 4
+    assert digest(Document(id="1", text="a")) != digest(Document(id="1", text="b"))
