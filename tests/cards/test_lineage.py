@@ -30,6 +30,8 @@ DATASETS: dict[str, dict[str, Any]] = {
     "retelling": {"derived_from": [link("source-a", checked="read")]},
     "cousin": {"overlaps": [link("source-b")]},
     "second-collection": {"contains": [link("part-a")]},
+    "shelf": {"contains": [link("cousin")]},
+    "rack": {"contains": [link("source-b")]},
     "mixture-with-parts": {"derived_from": [link("stranger")], "contains": [link("benchmark")]},
     "step-0": {}, **{f"step-{i + 1}": {"contains": [link(f"step-{i}")]} for i in range(6)},
 }  # fmt: skip
@@ -40,6 +42,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "on-source-b": {"trained_on": [saw("source-b")]},
     "on-mixture": {"trained_on": [saw("mixture")]},
     "on-cousin": {"trained_on": [saw("cousin")]},
+    "on-shelf": {"trained_on": [saw("shelf")]},
     "on-stranger": {"trained_on": [saw("stranger"), {"name": "notes of a hospital", "source": "its paper"}]},
     "on-benchmark": {"trained_on": [saw("benchmark")]},
     "on-both": {"trained_on": [saw("collection"), saw("part-a", splits=["test"])]},
@@ -129,6 +132,8 @@ def test_overlap_is_followed_on_one_straight_way(ask: Any) -> None:
     found = only(ask("on-cousin", "mixture"))
     assert (found.kind, found.path) == ("overlap", ("on-cousin", "cousin", "source-b", "mixture"))
     assert ask("on-cousin", "source-a") == []
+    assert only(ask("on-shelf", "source-b")).kind == "overlap"
+    assert ask("on-shelf", "rack") == []
 
 
 def test_sources_of_one_mixture_have_nothing_to_do_with_each_other(ask: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,15 @@ def test_reader_makes_the_record_its_card_names() -> None:
     for card in datasets():
         if card.reader is not None:
             assert reader_of(card).record.__name__ == card.record, card.slug  # type: ignore[attr-defined]
+
+
+def test_source_of_a_layout_is_a_source() -> None:
+    for card in datasets():
+        assert not [one for one in card.layout_source if one.lower().startswith("none")], card.slug
+        assert card.layout_source or card.layout_checked == "unverified", card.slug
+
+
+def test_cards_speak_to_their_readers_only() -> None:
+    stray = re.compile(r"/work\b|\bfacts file|\[[RMT]\]|\[mem\]|\[repo\]|✓|\b(oracle|TODO|FIXME)\b")
+    found = {p.name: m.group() for p in catalog.card_files() if (m := stray.search(p.read_text(encoding="utf-8")))}
+    assert found == {}

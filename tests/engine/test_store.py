@@ -153,7 +153,12 @@ with RunFolder(Path(sys.argv[1])) as folder:
     assert folder.published() == {0}
     assert folder.predictions()["x"].to_pylist() == [1.0]
     assert folder.read_json("run.json") == {"asked": "this"}
-    assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "part-00000.parquet", "predictions", "run.json"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        ".lock",
+        "part-00000.parquet",
+        "predictions",
+        "run.json",
+    ]
 
 
 @pytest.mark.parametrize("content", ["", '{"asked": ', "[1]", "3", "null", '"text"', b"\xff\xfe{}"])

@@ -163,7 +163,9 @@ def test_rows_without_a_subgroup_value_are_in_no_group(gap: float | None) -> Non
 
 
 def test_subgroups_resample_their_own_patients() -> None:
-    table = columns(**{"subgroup.site": ["a"] * 20 + ["b"] * 20, "patient": [i // 2 for i in range(20)] + list(range(20, 40))})
+    table = columns(
+        **{"subgroup.site": ["a"] * 20 + ["b"] * 20, "patient": [i // 2 for i in range(20)] + list(range(20, 40))}
+    )
     one, other = evaluate_predictions(table, "yes-no-maybe").scores["subgroups"]["site"]
     assert "only 10 patients" in one["method"]
     assert other["method"] == "Wilson score"
@@ -253,7 +255,9 @@ def test_rows_without_a_target_are_named(gap: float | None) -> None:
     assert refusal(table, "multi-class").endswith("have no target: b")
 
 
-@pytest.mark.parametrize("bad", [[0.5, math.nan, 0.1], [0.5, math.inf, 0.1], [0.5, -math.inf, 0], [0.5, None, 0], [], None])
+@pytest.mark.parametrize(
+    "bad", [[0.5, math.nan, 0.1], [0.5, math.inf, 0.1], [0.5, -math.inf, 0], [0.5, None, 0], [], None]
+)
 def test_rows_with_broken_probabilities_are_named(bad: Any) -> None:
     table = likely(4)
     table["probabilities"][2] = bad
@@ -284,7 +288,9 @@ def test_options_that_are_no_lists_are_refused() -> None:
 
 def test_a_target_or_prediction_that_is_not_among_the_options_is_named() -> None:
     table = likely(4)
-    assert refusal({**table, "target": ["yes", "no", "YES", "no"]}).endswith("target that is not among their options: q2")
+    assert refusal({**table, "target": ["yes", "no", "YES", "no"]}).endswith(
+        "target that is not among their options: q2"
+    )
     guessed = {**table, "prediction": ["yes", "perhaps", None, "no"]}
     assert refusal(guessed).endswith("prediction that is not among their options: q1")
 

@@ -40,7 +40,7 @@ def test_intervals_name_their_method_and_level() -> None:
     assert bootstrap_counts(table, metrics.macro_f1, 5).method == "BCa bootstrap, 10,000 resamples, seed 5"
 
 
-@pytest.mark.parametrize(("n", "seed"), [(80, 1), (200, 3)])
+@pytest.mark.parametrize(("n", "seed"), [(60, 38), (80, 38)])
 def test_bca_of_macro_f1_equals_scipys_on_the_same_samples(n: int, seed: int) -> None:
     """Both draw 10,000 resamples: an end's Monte-Carlo error is about 1 % of the width (density at the 2.5 % quantile, and
     the bias term), the difference of two ends about 1.4 %; four times that is 6 %."""

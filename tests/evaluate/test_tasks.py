@@ -21,12 +21,25 @@ LETTERS = "Question: {{ question }}\n{% for key, text in options.items() %}{{ ke
 
 
 def question(answer: Any = "B", options: Mapping[str, str] | None = None, **more: Any) -> MultipleChoice:
-    fields = {"id": "q1", "question": "Which?", "options": options or {"A": "one", "B": "two"}, "answer": answer, **more}
+    fields = {
+        "id": "q1",
+        "question": "Which?",
+        "options": options or {"A": "one", "B": "two"},
+        "answer": answer,
+        **more,
+    }
     return MultipleChoice(**fields)
 
 
 def protocol(template: str = LETTERS, **more: Any) -> Protocol:
-    fields = {"summary": "s", "task": "multiple-choice", "template": template, "options": "letters", "follows": "f", **more}
+    fields = {
+        "summary": "s",
+        "task": "multiple-choice",
+        "template": template,
+        "options": "letters",
+        "follows": "f",
+        **more,
+    }
     return Protocol(**fields)
 
 
@@ -49,7 +62,9 @@ def test_a_prompt_keeps_its_text_as_it_is() -> None:
     assert tasks.render(question(question=text), protocol("{{ question }}\n")) == text + "\n"
 
 
-@pytest.mark.parametrize("template", ["{{ qestion }}", "{{ options.Z }}", "{% if patient %}x{% endif %}", "{{ record.id }}"])
+@pytest.mark.parametrize(
+    "template", ["{{ qestion }}", "{{ options.Z }}", "{% if patient %}x{% endif %}", "{{ record.id }}"]
+)
 def test_a_name_that_does_not_exist_is_an_error_not_an_empty_string(template: str) -> None:
     with pytest.raises(RunError, match="template cannot be rendered: UndefinedError"):
         tasks.render(question(), protocol(template))
@@ -141,7 +156,9 @@ def test_medqa_prompts_equal_the_harness(medqa_root: Path, shots: int) -> None:
     found = card("medqa")
     assert isinstance(found, DatasetCard)
     item = tasks.make_items(records[-1:], found.protocols["letters"], records[:-1])[0]  # type: ignore[arg-type]
-    theirs = harness_prompt(docs, shots, doc_to_text=doc_to_text, doc_to_target=doc_to_target, doc_to_choice=list("ABCD"))
+    theirs = harness_prompt(
+        docs, shots, doc_to_text=doc_to_text, doc_to_target=doc_to_target, doc_to_choice=list("ABCD")
+    )
     assert item.prompt == theirs
 
 

@@ -39,7 +39,8 @@ def test_a_palette_is_resolved_to_colours_and_bits_to_grey(tmp_path: Path) -> No
     two[:2] = (255, 0, 10)
     Image.fromarray(two).quantize(2).save(tmp_path / "palette.png")
     Image.fromarray(two[..., 0]).convert("1").save(tmp_path / "bits.png")
-    assert Image.open(tmp_path / "palette.png").mode == "P"
+    with Image.open(tmp_path / "palette.png") as written:
+        assert written.mode == "P"
     np.testing.assert_array_equal(image.pixels(Source(tmp_path / "palette.png")), two)
     np.testing.assert_array_equal(image.pixels(Source(tmp_path / "bits.png")), two[..., 0])
 

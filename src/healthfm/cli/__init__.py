@@ -7,11 +7,12 @@ import sys
 
 import typer
 
+from healthfm import __version__
 from healthfm.cli import check, coverage, doctor, evaluate, find, lineage, read, report, show
 from healthfm.errors import HealthfmError
 
 app = typer.Typer(
-    name="healthfm", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    name="healthfm",  add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Find, read, run, evaluate and compare healthcare foundation models and datasets.\n\nResearch use only; not a medical device. Nothing is downloaded or sent anywhere unless asked.",
 )  # fmt: skip
@@ -19,12 +20,31 @@ for verb in (find, show, lineage, read, check, evaluate, report, coverage, docto
     verb.register(app)
 
 
+WrongCall = typer.BadParameter.__base__  # the usage error of the click that typer carries
+assert WrongCall is not None
+
+
 def main() -> None:
     """Run the command line. A user's mistake is one line on standard error and exit code 2; Ctrl-C is 130."""
+    words = sys.argv[1:]
+    if words == ["--version"]:
+        print(__version__)
+        return
+    verb = (
+        words[0]
+        if words
+        and any(words[0] == command.callback.__name__ for command in app.registered_commands if command.callback)
+        else ""
+    )
     try:
-        app()
+        code = app(args=words or ["--help"], standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except HealthfmError as error:
         _fail(str(error), 2)
+    except WrongCall as error:
+        _fail(f"{error.format_message()} (see {' '.join(filter(None, ('healthfm', verb, '--help')))})", 2)  # type: ignore[attr-defined]
+    except typer.Abort:
+        _fail("stopped", 130)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("healthfm"):
             raise

@@ -82,14 +82,19 @@ def progress_bar(what: str, quiet: bool = False) -> Iterator[Callable[[int, int]
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(what, total=None, rate="")
-        first: list[int] = []
+    bars = Progress(*columns, console=Console(stderr=True))
+    task = bars.add_task(what, total=None, rate="")
+    first: list[int] = []
 
-        def advance(done: int, total: int) -> None:
-            first[:] = first or [done]
-            elapsed = bars.tasks[task].elapsed or 0
-            rate = f"{(done - first[0]) / elapsed:.2f}/s" if elapsed and done > first[0] else ""
-            bars.update(task, completed=done, total=total, rate=rate)
+    def advance(done: int, total: int) -> None:
+        if not first:
+            bars.start()
+            first.append(done)
+        elapsed = bars.tasks[task].elapsed or 0
+        rate = f"{(done - first[0]) / elapsed:.2f}/s" if elapsed and done > first[0] else ""
+        bars.update(task, completed=done, total=total, rate=rate)
 
+    try:
         yield advance
+    finally:
+        bars.stop()

@@ -66,10 +66,14 @@ def _load_toml(path: Path) -> Manifest:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: not valid TOML: {error}") from None
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False, include_input=False)
-        )
-        raise DatasetError(f"{path}: {problems}") from None
+        raise DatasetError(f"{path}: {_told(error)}") from None
+
+
+def _told(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'dataset.toml'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors(include_url=False, include_input=False)
+    )
 
 
 def own_card(name: str, record: str, splits: tuple[str, ...], manifest: Manifest) -> DatasetCard:
@@ -116,7 +120,10 @@ def _open_manifest(folder: Path, manifest: Manifest, on_error: OnError, name: st
                     continue
                 yield _record(record, row, columns, split, folder)
 
-    card = own_card(name, record, splits, manifest)
+    try:
+        card = own_card(name, record, splits, manifest)
+    except ValidationError as error:
+        raise DatasetError(f"{folder}: {_told(error)}") from None
     return Dataset(card, read, splits, root=folder, protocol=None, on_error=on_error)
 
 

@@ -23,7 +23,7 @@ from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate import tasks
 from healthfm.evaluate.run import FORMAT, Run, rescore
 from healthfm.models import weights as weight_places
-from healthfm.models.model import Model, load_model
+from healthfm.models.model import Model, check_placement, load_model
 from healthfm.records import MultipleChoice, Record, digest
 
 CHARACTERS_PER_PART = 12_000
@@ -50,6 +50,8 @@ def evaluate(
     Raises, before the model is loaded: ``CardError``, ``DatasetError``, ``RunError`` (absent split, withheld answers,
     another request's folder); and ``CheckpointError``, ``CapabilityError`` when the model cannot be loaded or asked.
     """
+    check_placement(device, dtype)
+    card = _model_card(model)
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, root)
     protocol_name, protocol = tasks.choose_protocol(opened.card, _protocol_asked(dataset, opened), task)
     split = split_name(opened.card, split)
@@ -62,7 +64,6 @@ def evaluate(
     if not items:
         raise RunError(f"{opened.name}: split '{split}' has no records")
 
-    card = _model_card(model)
     columns = _subgroup_columns(items, subgroups)
     plan = make_plan(items)
     request = {

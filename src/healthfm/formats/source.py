@@ -57,10 +57,10 @@ class Source:
     def open(self) -> IO[bytes]:
         """Open for binary reading. Raises ``DatasetError`` when the file cannot be opened."""
         try:
-            raw: IO[bytes] = (
-                self.path.open("rb") if self.member is None else archive.open_member(self.path, self.member)
-            )
-            return gzip.open(raw) if str(self.member or self.path).endswith(".gz") else raw  # type: ignore[return-value]
+            if self.member is None:
+                return gzip.open(self.path) if self.path.name.endswith(".gz") else self.path.open("rb")  # type: ignore[return-value]
+            raw = archive.open_member(self.path, self.member)
+            return gzip.open(raw) if self.member.endswith(".gz") else raw  # type: ignore[return-value]
         except (OSError, EOFError) as error:
             raise DatasetError(f"{self}: cannot be opened: {error.strerror or error}") from None  # type: ignore[union-attr]
 

@@ -12,7 +12,7 @@ import transformers
 from transformers.initialization import no_init_weights
 
 from healthfm.cards.schema import ModelCard
-from healthfm.errors import CheckpointError, RunError
+from healthfm.errors import CapabilityError, CheckpointError, RunError
 from healthfm.models import checkpoint, gguf_llama
 from healthfm.models.checkpoint import Checkpoint
 from healthfm.models.model import Float32, Float64, Model
@@ -157,6 +157,8 @@ def load(
         checkpoint.load_strict(network, tensors, card.run.ignore_keys)
     network.tie_weights()
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if place.startswith("cuda") and not torch.cuda.is_available():
+        raise CapabilityError("device is 'cuda', but torch sees no CUDA device here (healthfm doctor)")
     precision = dtype if dtype != "auto" else "float32" if place == "cpu" or card.run is None else card.run.dtype
     network.to(device=place, dtype=DTYPES[precision]).eval()
     model = CausalLM(card, variant, network, _tokenizer(found))

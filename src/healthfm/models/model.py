@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 VERBS = ("preprocess", "forward", "logits", "score")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+DEVICES = ("auto", "cpu", "cuda")
 
 
 class Model:
@@ -104,6 +106,14 @@ def own_model_card(facts: ModelCard | Mapping[str, Any] | None, target: Any) -> 
     return card
 
 
+def check_placement(device: str, dtype: str) -> None:
+    """Raise ``CapabilityError`` for a device or precision healthfm does not know."""
+    if device.partition(":")[0] not in DEVICES:
+        raise CapabilityError(f"device is '{device}'; use {', '.join(DEVICES)}")
+    if dtype not in DTYPES:
+        raise CapabilityError(f"dtype is '{dtype}'; use {', '.join(DTYPES)}")
+
+
 def load_model(
     model: str | torch.nn.Module | Callable[..., Any], weights: Path | str | Mapping[str, torch.Tensor] | None = None,
     config: Mapping[str, Any] | None = None, device: str = "auto", dtype: str = "auto", *,
@@ -119,6 +129,7 @@ def load_model(
     """
     if not isinstance(model, str):
         return External(own_model_card(card, model), model, verb)
+    check_placement(device, dtype)
     found = catalog.card(model, "model")
     assert isinstance(found, ModelCard)
     _, variant, _ = catalog.split_name(model)

@@ -1,0 +1,167 @@
+"""``healthfm read`` and ``healthfm check``, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from healthfm.cli import main
+from healthfm.cli.read import column_map, dataset_argument
+from healthfm.errors import DatasetError
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run the command line in this process; return exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["healthfm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        return int(stopped.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    path = tmp_path / "notes.csv"
+    path.write_text("id,body,dx,who\n007,Fever – “high”.,flu,P1\n08,Well.,none,P2\n", encoding="utf-8")
+    return path
+
+
+def test_read_shows_the_first_records_of_official_files(call: Call, medqa_root: Path) -> None:
+    code, out, err = call("read", "medqa", "--root", medqa_root, "--head", 2)
+    assert (code, err) == (0, "")
+    assert "A junior orthopaedic surgery resident" in out and "test-2" in out and "test-3" not in out
+    assert "medqa:us-4-options: 2 records shown; splits present: test" in out
+
+
+def test_read_prints_json_for_machines(call: Call, pubmedqa_root: Path) -> None:
+    code, out, _ = call("read", "pubmedqa", "--root", pubmedqa_root, "--split", "test", "--head", 5, "--json")
+    rows = json.loads(out)
+    assert code == 0 and len(rows) == 5
+    truth = json.loads((pubmedqa_root / "data" / "test_ground_truth.json").read_text())
+    assert all(truth[row["id"]] == row["answer"] and row["split"] == "test" for row in rows)
+
+
+def test_read_writes_every_record_to_parquet(call: Call, medqa_root: Path, tmp_path: Path) -> None:
+    code, out, _ = call("read", "medqa", "--root", medqa_root, "--output", tmp_path / "out.parquet")
+    assert (code, out.strip()) == (0, str(tmp_path / "out.parquet"))
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 1273
+
+
+def test_read_maps_the_columns_of_own_data(call: Call, notes: Path) -> None:
+    code, out, _ = call(
+        "read", notes, "--columns", "text=body,labels.diagnosis=dx", "--columns", "patient=who", "--json"
+    )
+    first = json.loads(out)[0]
+    assert code == 0
+    assert (first["id"], first["text"], first["patient"]) == ("007", "Fever – “high”.", "P1")
+    assert json.loads(first["labels"]) == {"diagnosis": "flu"}
+
+
+def test_check_of_whole_official_files_succeeds(call: Call, medqa_root: Path, pubmedqa_root: Path) -> None:
+    code, out, _ = call("check", "medqa", "--root", medqa_root)
+    assert code == 0 and "1273" in out and "A 353, B 309, C 346, D 265" in out and "differs" not in out
+    code, out, _ = call("check", "pubmedqa", "--root", pubmedqa_root, "--json")
+    assert code == 0 and json.loads(out)["splits"]["test"] == {"records": 500, "card": 500}
+
+
+def official_file(root: Path, medqa_root: Path) -> Path:
+    """Copy the first 20 lines of the official file."""
+    inside = Path("data_clean/questions/US/4_options/phrases_no_exclude_test.jsonl")
+    (root / inside).parent.mkdir(parents=True)
+    lines = (medqa_root / inside).read_text(encoding="utf-8").splitlines(keepends=True)[:20]
+    (root / inside).write_text("".join(lines), encoding="utf-8")
+    return root / inside
+
+
+def test_check_reports_a_count_that_differs_and_exits_1(call: Call, medqa_root: Path, tmp_path: Path) -> None:
+    official_file(tmp_path, medqa_root)
+    code, out, err = call("check", "medqa", "--root", tmp_path)
+    assert (code, err) == (1, "")
+    assert "20 records read, the card says 1273" in " ".join(out.split())
+
+
+def test_check_lists_rows_that_cannot_be_read_and_exits_1(call: Call, medqa_root: Path, tmp_path: Path) -> None:
+    file = official_file(tmp_path, medqa_root)
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text[:-200], encoding="utf-8")
+    code, out, _ = call("check", "medqa", "--root", tmp_path, "--json")
+    summary = json.loads(out)
+    assert (code, summary["splits"]["test"]["records"]) == (1, 19)
+    assert len(summary["errors"]) == 1 and "line 20: not valid JSON" in summary["errors"][0]
+
+
+def test_check_of_own_data_without_fault_succeeds_and_with_one_exits_1(call: Call, notes: Path) -> None:
+    assert call("check", notes, "--columns", "text=body")[0] == 0
+    notes.write_text(notes.read_text(encoding="utf-8") + "09,cut\n", encoding="utf-8")
+    code, out, _ = call("check", notes, "--columns", "text=body")
+    assert code == 1 and "line 4: 2 cells, the header has 4" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("verb", ["read", "check"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("medqa", "--root", "/gone"), "no folder /gone"),
+        (("medqaa",), "near names"),
+        (("./gone.csv",), "no file or folder gone.csv"),
+        (("mimic-iv",), "has no reader for this dataset yet"),
+        (("medqa", "--columns", "question"), "--columns takes FIELD=COLUMN, not 'question'"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_2(
+    call: Call, verb: str, arguments: tuple[str, ...], message: str
+) -> None:
+    code, out, err = call(verb, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("healthfm: ") and err.count("\n") == 1 and message in err and "Traceback" not in err
+
+
+def test_a_bad_row_is_told_without_its_text(call: Call, notes: Path) -> None:
+    code, _, err = call("read", notes, "--columns", "text=letter")
+    assert code == 2 and "notes.csv, row 2: no 'letter' (it has: id, body, dx, who)" in err and "Fever" not in err
+
+
+def test_the_installed_command_reads_and_its_help_has_an_example(medqa_root: Path) -> None:
+    command = Path(sys.executable).with_name("healthfm")
+    done = subprocess.run(
+        [command, "check", "medqa", "--root", medqa_root], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "") and "1273" in done.stdout
+    for verb in ("read", "check"):
+        text = subprocess.run([command, verb, "--help"], capture_output=True, text=True, check=True).stdout
+        assert f"Example: healthfm {verb} " in text and "--root" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["mine/", "./mine", "a.csv", "a.tsv", "a.csv.gz", "a.jsonl", "a.parquet", "dataset.toml"]
+)
+def test_what_looks_like_a_path_is_own_data(name: str) -> None:
+    assert dataset_argument(name) == Path(name)
+
+
+@pytest.mark.parametrize("name", ["medqa", "medqa:us@text", "eicu-crdv2-0"])
+def test_what_looks_like_a_name_is_a_card(name: str) -> None:
+    assert dataset_argument(name) == name
+
+
+def test_a_column_map_nests_at_the_first_dot() -> None:
+    found = column_map(["question=stem,answer=key", "options.A=first column", "options.B=x.y"])
+    assert found == {"question": "stem", "answer": "key", "options": {"A": "first column", "B": "x.y"}}
+
+
+@pytest.mark.parametrize("pair", ["question", "=stem", "question=", ""])
+def test_a_column_pair_that_is_none_is_refused(pair: str) -> None:
+    with pytest.raises(DatasetError, match="--columns takes FIELD=COLUMN"):
+        column_map([pair])

@@ -1,0 +1,140 @@
+"""``healthfm evaluate`` and ``report`` as a user meets them: one clear line for a mistake, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+HEALTHFM = str(Path(sys.executable).with_name("healthfm"))
+MODEL = "smollm2-135m-instruct"
+
+
+def run(*words: object, before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [HEALTHFM, *map(str, words)], capture_output=True, text=True, timeout=300, preexec_fn=before, check=False
+    )
+
+
+def assert_one_clear_line(result: subprocess.CompletedProcess[str], *says: str) -> None:
+    assert result.returncode == 2, result
+    lines = [line for line in result.stderr.splitlines() if line.startswith("healthfm: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    assert all(one in lines[0] for one in says), lines[0]
+
+
+def test_a_run_prints_its_numbers_and_a_second_one_resumes(pubmedqa_root: Path, tmp_path: Path) -> None:
+    words = (
+        "evaluate",
+        MODEL,
+        "pubmedqa",
+        "--root",
+        pubmedqa_root,
+        "--limit",
+        4,
+        "--output",
+        tmp_path / "run",
+        "--json",
+    )
+    first, second = run(*words), run(*words)
+    assert first.returncode == second.returncode == 0, first.stderr
+    found = json.loads(first.stdout)
+    assert found == json.loads(second.stdout)
+    assert set(found["metrics"]) == {"accuracy", "macro_f1"}
+    assert found["majority"]["accuracy"] == 0.552
+    assert Path(found["report"]).is_file()
+    plain = run("report", tmp_path / "run")
+    assert "Wilson score" in plain.stdout
+    assert "always 'yes' is right for 55.2% of the 500 questions" in plain.stdout
+    assert "contamination:" in plain.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("evaluate", "smolm2", "pubmedqa"), ("no model is called 'smolm2'", "smollm2")),
+        (("evaluate", MODEL, "pubmedq"), ("no dataset is called 'pubmedq'", "pubmedqa")),
+        (("evaluate", MODEL, "pubmedqa@cot"), ("no protocol 'cot'", "reasoning-free")),
+        (("evaluate", MODEL, "pubmedqa:pqa-x"), ("no variant 'pqa-x'", "pqa-l")),
+        (("evaluate", MODEL, "pubmedqa", "--root", "/nonexistent"), ("no folder /nonexistent",)),
+        (("evaluate", "uni", "pubmedqa", "--root", "examples/pubmedqa"), ("cannot run uni yet",)),
+        (("evaluate", MODEL, "mimic-iv"), ("no reader for this dataset yet",)),
+        (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--split", "exam"), ("split 'exam' is absent",)),
+        (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--limit", "0"), ("limit is 0",)),
+        (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--weights", "/none.gguf"), ("no weights at /none.gguf",)),
+        (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--dtype", "float8"), ("dtype", "float8")),
+        (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--device", "tpu"), ("device", "tpu")),
+        (("report", "/nonexistent"), ("not a run folder",)),
+        (("evaluate", MODEL), ("Missing argument",)),
+        (("evaluate", MODEL, "pubmedqa", "--limit", "many"), ("--limit", "integer")),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_clear_line(words: tuple[str, ...], says: tuple[str, ...], tmp_path: Path) -> None:
+    more = ("--output", str(tmp_path / "run")) if words[0] == "evaluate" else ()
+    assert_one_clear_line(run(*words, *more), *says)
+
+
+def test_a_read_only_place_is_one_clear_line(pubmedqa_root: Path) -> None:
+    words = ("evaluate", MODEL, "pubmedqa", "--root", pubmedqa_root, "--limit", 2, "--output", "/proc/healthfm-run")
+    assert_one_clear_line(run(*words), "/proc/healthfm-run: cannot write there")
+
+
+def test_a_full_disk_keeps_what_was_written_and_the_run_goes_on_later(pubmedqa_root: Path, tmp_path: Path) -> None:
+    words = ("evaluate", MODEL, "pubmedqa", "--root", pubmedqa_root, "--limit", 12, "--output", tmp_path / "run")
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
+
+    assert_one_clear_line(run(*words, before=small_files), "cannot be written", "make room")
+    assert run(*words).returncode == 0
+
+
+def test_a_pickle_that_wants_to_run_code_is_one_clear_line(pubmedqa_root: Path, tmp_path: Path) -> None:
+    import os
+    import pickle
+
+    class Runs:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'it-ran'}",)
+
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": Runs()}, protocol=2))
+    words = (
+        "evaluate",
+        MODEL,
+        "pubmedqa",
+        "--root",
+        pubmedqa_root,
+        "--limit",
+        2,
+        "--weights",
+        tmp_path / "pytorch_model.bin",
+    )
+    assert_one_clear_line(run(*words, "--output", tmp_path / "run"), "wants to run code", "refused")
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_weights_that_do_not_fit_are_one_clear_line(pubmedqa_root: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"model.embed_tokens.weight": torch.zeros(4, 4)}, tmp_path / "model.safetensors")
+    words = ("evaluate", MODEL, "pubmedqa", "--root", pubmedqa_root, "--limit", 2, "--weights", tmp_path)
+    assert_one_clear_line(
+        run(*words, "--output", tmp_path / "run"), "does not fit LlamaForCausalLM", "missing keys", "wrong shapes"
+    )
+
+
+def test_hostile_text_in_own_data_stays_text(tmp_path: Path) -> None:
+    rows = "question,A,B,answer\n<script>alert(1)</script>?,<b>yes</b>,no,A\nplain?,yes,no,B\n"
+    (tmp_path / "own.csv").write_text(rows)
+    result = run("evaluate", MODEL, tmp_path / "own.csv", "--output", tmp_path / "run", "--show-inputs")
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "run/report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
