@@ -97,6 +97,14 @@ class MultipleChoice(TextRecord):
             raise BadValue(f"the answer is not among the options ({', '.join(self.options)})")
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A turn of a conversation: ``content`` holds text and media; their order is their placement."""
+
+    role: str
+    content: str | tuple[str | Image, ...]
+
+
 KINDS: Mapping[str, type[Record]] = {kind.__name__: kind for kind in (Document, QA, MultipleChoice, Image)}
 
 

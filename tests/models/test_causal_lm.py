@@ -10,7 +10,7 @@ import torch
 
 from healthfm import CapabilityError, RunError, load_model, open_dataset
 from healthfm.evaluate.tasks import Item, make_items, sample
-from healthfm.models import causal_lm
+from healthfm.models import likelihood
 from healthfm.models.causal_lm import CausalLM
 
 
@@ -61,7 +61,7 @@ def test_scores_do_not_depend_on_batch_or_order(
     prompts, options = [i.prompt for i in items], [i.continuations for i in items]
     together = smollm2.score(prompts, options)
     backwards = smollm2.score(prompts[::-1], options[::-1])[::-1]
-    monkeypatch.setattr(causal_lm, "TOKENS_PER_BATCH", 1)
+    monkeypatch.setattr(likelihood, "TOKENS_PER_BATCH", 1)
     alone = smollm2.score(prompts, options)
     for a, b, c in zip(together, backwards, alone, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)

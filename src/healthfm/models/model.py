@@ -17,9 +17,11 @@ from healthfm.errors import CapabilityError, CheckpointError
 if TYPE_CHECKING:
     import torch
 
+    from healthfm.records import Message
+
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
-VERBS = ("preprocess", "forward", "logits", "score")
+VERBS = ("preprocess", "forward", "logits", "score", "generate", "embed", "embed_tokens", "fill", "classify")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -69,6 +71,40 @@ class Model:
         The boundary rule is lm-evaluation-harness's: white space at the prompt's end moves to the option.
         """
         raise self._cannot("score")
+
+    def generate(
+        self,
+        prompts: Sequence[str | Sequence[Message]],
+        max_new_tokens: int = 256,
+        temperature: float = 0,
+        stop: Sequence[str] | None = None,
+        seed: int = 0,
+        stream: bool = False,
+    ) -> Any:
+        """Return the text generated for each prompt (a str, or a list of ``Message``); greedy at temperature 0.
+
+        ``stop`` strings end a text and are not part of it (None: the card's). With ``stream`` and one prompt, return an
+        iterator over pieces of text instead.
+        """
+        raise self._cannot("generate")
+
+    def embed(self, items: Sequence[Any], output: str = "pooled", batch_size: int | str = "auto") -> Any:
+        """Return "pooled" vectors, float32 [n, d], pooled as the card says; or "tokens", a list of [length, d]."""
+        raise self._cannot("embed")
+
+    def embed_tokens(self, token_ids: Sequence[Sequence[int]]) -> Float32:
+        """Return pooled vectors, float32 [n, d], of token ids, before any tokenizer."""
+        raise self._cannot("embed_tokens")
+
+    def fill(self, texts: Sequence[str], top_k: int = 5) -> list[list[tuple[str, float]]]:
+        """Return, for each text with one mask token, the ``top_k`` (token, probability) that fit it best."""
+        raise self._cannot("fill")
+
+    def classify(
+        self, items: Sequence[Any], classes: Sequence[str], templates: Any = None, logits: bool = False
+    ) -> Float32:
+        """Return a probability (or logit) of each class for each item, float32 [n, classes]."""
+        raise self._cannot("classify")
 
 
 class External(Model):
