@@ -152,10 +152,14 @@ class Card(Facts):
 
 
 class Run(Facts):
-    """How a model runs: ``family`` names the module in ``healthfm.models``, ``config`` holds its architecture numbers."""
+    """How a model runs: ``family`` names the module in ``healthfm.models``, ``config`` holds its architecture numbers.
+
+    ``native``: the network is transformers' own class and the published key names are its own.
+    """
 
     family: Text
     architecture: Text
+    native: bool = False
     dialect: Text | None = None
     config: Mapping[str, Any] = Field(default_factory=dict)
     ignore_keys: tuple[str, ...] = ()
