@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from healthfm import CapabilityError, RunError, card, evaluate, load_model, load_run, open_dataset
-from healthfm.evaluate import runner
+from healthfm.evaluate import questions
 from healthfm.models.causal_lm import CausalLM
 from healthfm.models.model import Model
 
@@ -196,12 +196,34 @@ def test_default_folders_of_different_requests_differ(
 
 
 def test_the_plan_covers_every_item_once_and_is_a_pure_function(pubmedqa_root: Path) -> None:
-    ds = open_dataset("pubmedqa", pubmedqa_root)
-    items = runner.tasks.make_items(list(ds["test"]), ds.card.protocols["reasoning-required"])
-    plan = runner.make_plan(items)
-    assert [i for start, end in plan["parts"] for i in range(start, end)] == list(range(500))
-    assert plan == runner.make_plan(items)
-    assert plan["items"] != runner.make_plan(items[::-1])["items"]
+    opened = open_dataset("pubmedqa", pubmedqa_root)
+
+    def plan(seed: int) -> dict[str, Any]:
+        return questions.prepare(
+            opened,
+            None,
+            None,
+            "test",
+            shots=0,
+            shots_from="train",
+            shots_order="first",
+            subgroups=None,
+            seed=seed,
+            limit=400,
+        ).plan
+
+    assert [i for start, end in plan(0)["parts"] for i in range(start, end)] == list(range(400))
+    assert plan(0) == plan(0)
+    assert plan(0)["items"] != plan(1)["items"]
+
+
+def test_counts_that_differ_from_the_card_stand_in_the_run(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(pubmedqa_root / "data", tmp_path / "data")
+    truth = tmp_path / "data/test_ground_truth.json"
+    truth.write_text(json.dumps(dict(list(json.loads(truth.read_text()).items())[:490])))
+    run = evaluate(guesser, "pubmedqa", root=tmp_path, limit=5, output=tmp_path / "run")
+    assert run.facts["notices"] == ["pubmedqa:pqa-l, split test: 490 records read, the card says 500"]
+    assert "490 records read" in run.report().read_text()
 
 
 def test_an_absent_split_fails_before_the_model_is_loaded(medqa_root: Path) -> None:
@@ -255,7 +277,7 @@ def test_own_questions_are_evaluated_and_never_shown(guesser: Model, tmp_path: P
 
 def test_a_model_that_cannot_score_is_refused(pubmedqa_root: Path, tmp_path: Path) -> None:
     reader = load_model(lambda items: {}, verb="preprocess", card={"slug": "reader", "name": "Reader"})
-    with pytest.raises(CapabilityError, match="reader cannot score options, which yes-no-maybe needs"):
+    with pytest.raises(CapabilityError, match="reader cannot score, which yes-no-maybe needs"):
         evaluate(reader, "pubmedqa", root=pubmedqa_root, limit=3, output=tmp_path / "run")
 
 
@@ -313,5 +335,5 @@ def test_run_folders_are_private(guesser: Model, pubmedqa_root: Path, tmp_path: 
 def test_predictions_are_plain_parquet(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:
     evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=3, output=tmp_path / "run")
     names = pq.read_table(tmp_path / "run/predictions/part-00000.parquet").column_names
-    wanted = "id input options log_likelihoods probabilities output prediction target patient site"
+    wanted = "id input target patient site options log_likelihoods probabilities output prediction"
     assert names == wanted.split()

@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
         Example: healthfm doctor
         """
         from healthfm.cards import catalog
-        from healthfm.evaluate.runner import hardware, versions
+        from healthfm.evaluate.provenance import hardware, versions
         from healthfm.home import home
 
         every = catalog.entries()

@@ -46,7 +46,7 @@ class RunFolder:
             raise RunError(
                 f"{self.path}: another process is writing this run; wait for it, or choose another folder with --output"
             ) from None
-        for place in (self.path, self.path / "predictions"):
+        for place in (self.path, *(one for one in self.path.iterdir() if one.is_dir())):
             for draft in (one for one in place.iterdir() if DRAFT.fullmatch(one.name)):
                 draft.unlink()
         return self
@@ -75,21 +75,20 @@ class RunFolder:
         """Write a text file of the folder, whole or not at all."""
         self._publish(self.path / name, lambda draft: draft.write_text(text, encoding="utf-8"))
 
-    def published(self) -> set[int]:
-        """Return the numbers of the parts that are there."""
-        folder = self.path / "predictions"
+    def published(self, room: str = "predictions") -> set[int]:
+        """Return the numbers of the parts that are there; ``room`` is the subfolder that holds them."""
+        folder = self.path / room
         found = (PART.fullmatch(path.name) for path in (folder.iterdir() if folder.is_dir() else ()))
         return {int(match.group(1)) for match in found if match}
 
-    def publish(self, number: int, table: pa.Table) -> None:
+    def publish(self, number: int, table: pa.Table, room: str = "predictions") -> None:
         """Add one part. Raises ``RunError`` when it cannot be written; earlier parts stay as they are."""
-        self._publish(
-            self.path / "predictions" / f"part-{number:05d}.parquet", lambda draft: pq.write_table(table, draft)
-        )
+        self._publish(self.path / room / f"part-{number:05d}.parquet", lambda draft: pq.write_table(table, draft))
 
     def _publish(self, path: Path, write: Any) -> None:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
+            path.parent.mkdir(exist_ok=True, mode=0o700)
             write(draft)
             with draft.open("rb+") as handle:
                 os.fsync(handle.fileno())
@@ -99,12 +98,12 @@ class RunFolder:
             kept = "what was published before is kept: make room, then run the same command again"
             raise RunError(f"{path}: cannot be written ({error.strerror or error}); {kept}") from None
 
-    def predictions(self) -> pa.Table:
-        """Return every published part as one table, in part order."""
-        parts = sorted(self.published())
+    def predictions(self, room: str = "predictions") -> pa.Table:
+        """Return every published part of a room as one table, in part order."""
+        parts = sorted(self.published(room))
         if not parts:
-            raise RunError(f"{self.path}: no predictions yet")
-        folder = self.path / "predictions"
+            raise RunError(f"{self.path}: no {room} yet")
+        folder = self.path / room
         try:
             return pa.concat_tables([pq.read_table(folder / f"part-{n:05d}.parquet") for n in parts])
         except (pa.ArrowException, OSError) as error:

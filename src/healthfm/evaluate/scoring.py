@@ -19,6 +19,8 @@ TASKS = {
     "multiple-choice": "one of the question's options",
     "yes-no-maybe": "yes, no or maybe",
     "multi-class": "one of several classes",
+    "linear-probe": "one of several classes, by logistic regression on frozen embeddings",
+    "knn": "one of several classes, by the nearest embeddings",
 }
 CLASSES = {"yes-no-maybe": ("yes", "no", "maybe")}  # the label space of a task that has one of its own
 

@@ -1,0 +1,1 @@
+"""Adapting a model to a task with little labelled data."""

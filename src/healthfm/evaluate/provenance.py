@@ -1,0 +1,86 @@
+"""What a run must say of itself: versions, hardware, digests, where the data lies, what the cards know of leaks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from healthfm.cards import catalog
+from healthfm.cards.lineage import Overlap, lineage
+from healthfm.cards.schema import ModelCard
+from healthfm.datasets.dataset import Dataset
+from healthfm.models import weights as weight_places
+from healthfm.models.model import Model
+
+PACKAGES = ("healthfm", "torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-learn", "pyarrow")
+
+
+def weights_digest(model: str | Model, card: ModelCard, weights: Path | str | None) -> str:
+    """Return the digest of the weights a run will use, without loading them."""
+    if isinstance(model, Model):
+        return str(model.provenance.get("digest") or model.provenance.get("weights"))
+    if weights == "random":
+        return "random"
+    _, variant, _ = catalog.split_name(model)
+    path = Path(weights).expanduser() if weights is not None else weight_places.locate(card, variant)
+    files = weight_places.weight_files(path)
+    return weight_places.fingerprint(files) if files else str(path)
+
+
+def card_digest(card: Any) -> str:
+    """Return a short digest of everything a card says."""
+    return hashlib.sha256(card.model_dump_json().encode()).hexdigest()[:16]
+
+
+def lineage_finding(card: ModelCard, opened: Dataset) -> dict[str, Any]:
+    """Return the lineage finding; a model or dataset of the user's own has no cards to ask."""
+    known = catalog.entries()
+    if ("model", card.slug) not in known or ("dataset", opened.card.slug) not in known:
+        return {"asked": False, "overlaps": []}
+    return {"asked": True, "overlaps": [overlap_facts(one) for one in lineage(card.slug, opened.card.slug)]}
+
+
+def data_facts(opened: Dataset) -> dict[str, Any]:
+    """Return what a report needs to know of the data: may its inputs be shown, and where own data lies."""
+    path = str(opened.path.absolute()) if opened.path else None
+    return {"shareable_inputs": opened.card.shareable_inputs, "path": path, "columns": opened.columns}
+
+
+def overlap_facts(overlap: Overlap) -> dict[str, Any]:
+    """Return an overlap as plain data."""
+    return {
+        "kind": overlap.kind, "meaning": overlap.meaning, "path": list(overlap.path), "steps": list(overlap.steps),
+        "evidence": list(overlap.evidence), "splits": list(overlap.splits),
+    }  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Return the processor, its cores, and the platform."""
+    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+    }
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,70 @@
+"""Probes through ``evaluate``: two splits, frozen embeddings, no patient on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from healthfm import RunError, evaluate, load_model, load_run
+from healthfm.models.model import Model
+
+WORDS = ("significant", "not", "no", "improved", "however", "may", "increase", "risk")
+
+
+@pytest.fixture
+def counter() -> Model:
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        return np.array(
+            [[len(text), *(text.lower().count(word) for word in WORDS)] for text in texts], dtype=np.float32
+        )
+
+    return load_model(embed, verb="embed", card={"slug": "counter", "name": "Counter"})
+
+
+@pytest.mark.parametrize("task", ["linear-probe", "knn"])
+def test_a_probe_on_real_texts(counter: Model, pubmedqa_root: Path, tmp_path: Path, task: str) -> None:
+    run = evaluate(counter, "pubmedqa", root=pubmedqa_root, task=task, limit=60, output=tmp_path / "run")
+    assert run.predictions.num_rows == 60
+    assert run.facts["request"]["fitted_on"] == 500
+    assert run.facts["fitted"]["probe"]
+    assert run.scores["classes"] == ["yes", "no", "maybe"]
+    assert run.report().is_file()
+    again = load_run(tmp_path / "run")
+    assert again.metrics == run.metrics
+
+
+def test_a_lost_part_of_embeddings_is_redone_and_the_predictions_are_the_same(
+    counter: Model, pubmedqa_root: Path, tmp_path: Path
+) -> None:
+    first = evaluate(counter, "pubmedqa", root=pubmedqa_root, task="linear-probe", output=tmp_path / "run")
+    (tmp_path / "run/predictions/part-00000.parquet").unlink()
+    sorted((tmp_path / "run/embeddings").glob("part-*"))[2].unlink()
+    again = evaluate(counter, "pubmedqa", root=pubmedqa_root, task="linear-probe", output=tmp_path / "run")
+    assert again.predictions.equals(first.predictions)
+
+
+def test_a_missing_training_split_offers_a_carve_by_patient(counter: Model, tmp_path: Path) -> None:
+    lines = ["id,patient,text,label"] + [f"{i},p{i // 4},{'no risk ' * (i % 2)}seen,{'ab'[i % 2]}" for i in range(80)]
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    with pytest.raises(RunError, match=r"fitted on split 'train', which is absent.*carve: shots_from='test'"):
+        evaluate(counter, tmp_path / "own.csv", task="linear-probe", output=tmp_path / "run")
+    run = evaluate(counter, tmp_path / "own.csv", task="linear-probe", shots_from="test", output=tmp_path / "run")
+    assert run.metrics["accuracy"]["value"] == 1.0
+    assert run.predictions.num_rows == 40
+    assert len(set(run.predictions["patient"].to_pylist())) == 10
+
+
+def test_a_patient_in_both_splits_is_refused(counter: Model, tmp_path: Path) -> None:
+    rows = [f"{i},p{i % 5},some text {i},{'ab'[i % 2]},{'train' if i < 10 else 'test'}" for i in range(20)]
+    (tmp_path / "own.csv").write_text("\n".join(["id,patient,text,label,split", *rows]))
+    with pytest.raises(RunError, match="5 patients stand in both splits"):
+        evaluate(counter, tmp_path / "own.csv", task="knn", output=tmp_path / "run")
+
+
+def test_records_without_a_label_are_refused(counter: Model, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("id,text,split\n1,a,train\n2,b,test\n")
+    with pytest.raises(RunError, match="record 1 has no label"):
+        evaluate(counter, tmp_path / "own.csv", task="knn", output=tmp_path / "run")
