@@ -10,7 +10,7 @@ import torch
 
 from healthfm import CapabilityError, RunError, load_model, open_dataset
 from healthfm.evaluate.tasks import Item, make_items, sample
-from healthfm.models import likelihood
+from healthfm.models import likelihood, onednn
 from healthfm.models.causal_lm import CausalLM
 
 
@@ -66,6 +66,77 @@ def test_scores_do_not_depend_on_batch_or_order(
     for a, b, c in zip(together, backwards, alone, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
         np.testing.assert_allclose(a, c, atol=1e-4)
+
+
+@pytest.mark.parametrize("protocol", ["letters", "text"])
+@pytest.mark.parametrize("shots", [0, 3])
+def test_packing_and_prefix_sharing_change_nothing(
+    smollm2: CausalLM, medqa_root: Path, protocol: str, shots: int
+) -> None:
+    opened = open_dataset("medqa", medqa_root, "test")
+    records = list(opened)
+    items = make_items(records[5:10], opened.card.protocols[protocol], records[:shots])  # type: ignore[arg-type]
+    prompts, options = [i.prompt for i in items], [i.continuations for i in items]
+    questions = [likelihood.encode(smollm2, p, o) for p, o in zip(prompts, options, strict=True)]
+    prefix = likelihood.shared_prefix([q.context for q in questions])
+    assert (len(prefix) > 100) == (shots > 0)
+    plain = likelihood._score_plain(smollm2, questions)
+    for _ in range(2):  # the second time the prefix is kept
+        for a, b in zip(smollm2.score(prompts, options), plain, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_a_kept_prefix_gives_the_same_bytes_as_a_new_one(smollm2: CausalLM, medqa_root: Path) -> None:
+    opened = open_dataset("medqa", medqa_root, "test")
+    records = list(opened)
+    items = make_items(records[5:9], opened.card.protocols["letters"], records[:2])  # type: ignore[arg-type]
+    prompts, options = [i.prompt for i in items], [i.continuations for i in items]
+    smollm2.kept_prefix = None
+    new = smollm2.score(prompts, options)
+    kept = smollm2.score(prompts, options)
+    smollm2.score(["Something else entirely, and long enough. " * 20 + end for end in "ab"], [[" x", " y"]] * 2)
+    again = smollm2.score(prompts, options)
+    for a, b, c in zip(new, kept, again, strict=True):
+        assert a.tobytes() == b.tobytes() == c.tobytes()
+
+
+def test_a_branch_that_saw_its_siblings_would_score_otherwise(
+    smollm2: CausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of the packed mask."""
+    prompt, options = "Metformin is a drug for", [" high blood pressure of the lung", " type 2 diabetes in adults"]
+    right = smollm2.score([prompt], [options])[0]
+    monkeypatch.setattr(
+        likelihood, "_visible", lambda starts, length, longest: torch.ones(longest, longest, dtype=torch.bool).tril()
+    )
+    assert np.abs(smollm2.score([prompt], [options])[0] - right).max() > 0.1
+
+
+def test_options_that_repeat_or_begin_alike_are_scored_alike(smollm2: CausalLM) -> None:
+    first, again, longer = smollm2.score(["The heart pumps"], [[" blood", " blood", " blood through the body"]])[0]
+    assert first == again
+    assert longer < first
+
+
+def test_the_network_is_unchanged_after_scoring(smollm2: CausalLM) -> None:
+    before = {name: module.forward for name, module in smollm2.network.named_modules()}
+    smollm2.score(["a b c"], [[" d", " e"]])
+    after = {name: module.forward for name, module in smollm2.network.named_modules()}
+    assert before == after
+
+
+def test_changed_weights_are_packed_anew() -> None:
+    layer = torch.nn.Linear(8, 8)
+    network = torch.nn.Sequential(layer)
+    x = torch.randn(3, 8)
+    with torch.inference_mode(), onednn.packed_linear(network):
+        first = network(x)
+    with torch.no_grad():
+        layer.weight.mul_(2)
+    with torch.inference_mode(), onednn.packed_linear(network):
+        second = network(x)
+    torch.testing.assert_close(second - layer.bias, 2 * (first - layer.bias))
+    torch.testing.assert_close(second, network(x))
 
 
 def test_a_score_is_the_sum_over_the_logits(smollm2: CausalLM) -> None:

@@ -1,46 +1,75 @@
 """Log-likelihoods of options given prompts, with a causal language model.
 
 The boundary rule is lm-evaluation-harness's: prompt and option are encoded together and cut where the prompt alone ends.
+
+What several rows share is computed once: the tokens that all prompts begin with (their keys and values are kept for the
+next call), the question for all of its options (packed behind it, each blind to the others), and the projection to the
+vocabulary only where a log-probability is needed. Networks without rotary positions take the plain road: one row an
+option.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+import transformers
 
 from healthfm.errors import RunError
+from healthfm.models import onednn
 from healthfm.models.model import Float64
 from healthfm.models.text import TextModel
 
-TOKENS_PER_BATCH = 4096
+TOKENS_PER_BATCH = 2048  # padded tokens of one forward pass
+KEPT_PER_BATCH = 32_768  # tokens whose keys and values one pass may hold
+PREFIX_STEP = 32  # a shared beginning is cut to a multiple of this, so that its cache serves the next call
 Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt's token ids and those of its options."""
+
+    context: Tokens
+    continuations: tuple[Tokens, ...]
+
+    @property
+    def branches(self) -> list[Tokens]:
+        """What must be read after the prompt: each option but its last token, none twice."""
+        return list(dict.fromkeys(c[:-1] for c in self.continuations if len(c) > 1))
+
+    @property
+    def length(self) -> int:
+        """Tokens of the packed row."""
+        return len(self.context) + sum(map(len, self.branches))
 
 
 def score(model: TextModel, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> list[Float64]:
     """Return the summed log-likelihood of each prompt's options.
 
-    Equal rows are computed once (the single-token options of a question share one row), rows are sorted by length,
-    and the vocabulary projection is applied only where a log-probability is needed.
+    The numbers do not depend on what else is scored beside a prompt, to float32 rounding.
     """
     if len(prompts) != len(options):
         raise RunError(f"{len(prompts)} prompts but {len(options)} lists of options")
-    rows: dict[Tokens, list[tuple[int, int, Tokens]]] = {}
-    for p, (prompt, choices) in enumerate(zip(prompts, options, strict=True)):
-        for o, (context, continuation) in enumerate(pairs(model, prompt, choices)):
-            rows.setdefault(context + continuation[:-1], []).append((p, o, continuation))
-    scores = [np.zeros(len(choices)) for choices in options]
-    for batch in _batches(sorted(rows, key=lambda row: (len(row), row))):
-        needed = [max(len(c) for _, _, c in rows[row]) for row in batch]
-        for row, hidden in zip(batch, _hidden(model, batch, needed), strict=True):
-            for p, o, continuation in rows[row]:
-                scores[p][o] = _log_likelihood(model, hidden[-len(continuation) :], continuation)
+    questions = [encode(model, prompt, choices) for prompt, choices in zip(prompts, options, strict=True)]
+    if not hasattr(model.network.get_decoder(), "rotary_emb") or _too_long_to_pack(model, questions):
+        return _score_plain(model, questions)
+    prefix = shared_prefix([question.context for question in questions])
+    scores: list[Float64] = [np.zeros(0)] * len(questions)
+    with torch.inference_mode(), onednn.packed_linear(model.network) if model.fast_linear else nullcontext():
+        for batch in _batches([question.length - len(prefix) for question in questions], len(prefix)):
+            hidden = _forward(model, prefix, [questions[i] for i in batch])
+            for i, states in zip(batch, hidden, strict=True):
+                scores[i] = _sum(model, questions[i], states)
     return scores
 
 
-def pairs(model: TextModel, prompt: str, options: Sequence[str]) -> list[tuple[Tokens, Tokens]]:
-    """Return (context, continuation) token ids for each option. Raises ``RunError``: empty prompt or option, too long."""
+def encode(model: TextModel, prompt: str, options: Sequence[str]) -> Question:
+    """Return a prompt and its options as token ids. Raises ``RunError``: empty prompt or option, or too long."""
     context = prompt.rstrip()
     if not context:
         raise RunError("an empty prompt cannot be scored")
@@ -48,39 +77,134 @@ def pairs(model: TextModel, prompt: str, options: Sequence[str]) -> list[tuple[T
     start = model.encode(context)
     found = []
     for option in options:
-        whole = model.encode(context + tail + option)
-        continuation = whole[len(start) :]
+        continuation = model.encode(context + tail + option)[len(start) :]
         if not continuation:
             raise RunError("an option adds no token to its prompt")
-        if len(whole) > model.max_length + 1:
+        if len(start) + len(continuation) > model.max_length + 1:
             raise RunError(
-                f"a prompt with its option has {len(whole)} tokens; {model.name} takes {model.max_length}: "
+                f"a prompt with its option has {len(start) + len(continuation)} tokens; {model.name} takes {model.max_length}: "
                 "use fewer shots or a shorter context"
             )
-        found.append((tuple(whole[: len(start)]), tuple(continuation)))
-    return found
+        found.append(tuple(continuation))
+    return Question(tuple(start), tuple(found))
 
 
-@torch.inference_mode()
-def _hidden(model: TextModel, rows: Sequence[Tokens], needed: Sequence[int]) -> list[torch.Tensor]:
-    batch = {name: one.to(model.network.device) for name, one in model.pad(rows).items()}
-    hidden = model.network.get_decoder()(**batch, use_cache=False).last_hidden_state
-    return [hidden[i, len(row) - n : len(row)] for i, (row, n) in enumerate(zip(rows, needed, strict=True))]
+def shared_prefix(contexts: Sequence[Tokens]) -> Tokens:
+    """Return the tokens that all contexts begin with, cut to a multiple of ``PREFIX_STEP`` and short of any whole context."""
+    if len(contexts) < 2:
+        return ()
+    first, last = min(contexts), max(contexts)
+    shortest = min(map(len, contexts)) - 1
+    same = next((i for i in range(shortest) if first[i] != last[i]), shortest)
+    return first[: max(0, same) // PREFIX_STEP * PREFIX_STEP]
 
 
-@torch.inference_mode()
-def _log_likelihood(model: TextModel, hidden: torch.Tensor, continuation: Tokens) -> float:
-    logits = model.network.get_output_embeddings()(hidden).float()
-    chosen = torch.log_softmax(logits, dim=-1)[torch.arange(len(continuation)), torch.tensor(continuation)]
-    return float(chosen.double().sum())
+def _too_long_to_pack(model: TextModel, questions: Sequence[Question]) -> bool:
+    """A packed row spells out its mask, which would hide a sliding window: longer rows go the plain road."""
+    window = getattr(model.network.config, "sliding_window", None)
+    return window is not None and any(question.length > window for question in questions)
 
 
-def _batches(rows: Sequence[Tokens]) -> list[list[Tokens]]:
-    """Cut rows, sorted by length, into batches of at most ``TOKENS_PER_BATCH`` padded tokens."""
-    batches: list[list[Tokens]] = []
-    for row in rows:
-        if batches and (len(batches[-1]) + 1) * len(row) <= TOKENS_PER_BATCH:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
+def _batches(lengths: Sequence[int], prefix: int) -> Iterator[list[int]]:
+    """Yield indices of rows, shortest first, in batches that fit both budgets."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        rows = len(batch) + 1
+        if batch and (rows * lengths[i] > TOKENS_PER_BATCH or rows * (lengths[i] + prefix) > KEPT_PER_BATCH):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _forward(model: TextModel, prefix: Tokens, batch: Sequence[Question]) -> list[torch.Tensor]:
+    """Return, for each question, the hidden states [length without prefix, d] of its packed row."""
+    device = model.network.device
+    rows = [_pack(question, len(prefix)) for question in batch]
+    longest = max(len(tokens) for tokens, _, _ in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    positions = torch.zeros(len(rows), longest, dtype=torch.long)
+    for i, (tokens, places, _) in enumerate(rows):
+        ids[i, : len(tokens)] = torch.tensor(tokens)
+        positions[i, : len(tokens)] = torch.tensor(places)
+        positions[i, len(tokens) :] = torch.arange(longest - len(tokens)) + places[-1] + 1
+    extra: dict[str, Any] = {}
+    if any(question.branches for question in batch):
+        seen = torch.stack([_visible(starts, len(tokens), longest) for tokens, _, starts in rows])
+        seen = torch.cat([torch.ones(len(rows), longest, len(prefix), dtype=torch.bool), seen], dim=2)
+        extra["attention_mask"] = seen[:, None].to(device)
+    if prefix:
+        extra["past_key_values"] = _past(model, prefix, len(rows))
+    decoder = model.network.get_decoder()
+    out = decoder(input_ids=ids.to(device), position_ids=positions.to(device), use_cache=bool(prefix), **extra)
+    return [out.last_hidden_state[i, : len(tokens)] for i, (tokens, _, _) in enumerate(rows)]
+
+
+def _pack(question: Question, skip: int) -> tuple[Tokens, list[int], list[int]]:
+    """Return a row's tokens without the shared prefix, their positions, and where each branch starts."""
+    own = question.context[skip:]
+    tokens, places, starts = list(own), list(range(skip, len(question.context))), []
+    for branch in question.branches:
+        starts.append(len(tokens))
+        tokens += branch
+        places += range(len(question.context), len(question.context) + len(branch))
+    return tuple(tokens), places, starts
+
+
+def _visible(starts: Sequence[int], length: int, longest: int) -> torch.Tensor:
+    """Return which token sees which, bool [longest, longest]: the past, but never another branch."""
+    seen = torch.ones(longest, longest, dtype=torch.bool).tril()
+    for start, end in zip(starts, [*starts[1:], length], strict=True):
+        seen[start:end, starts[0] : start] = False
+    return seen
+
+
+def _past(model: TextModel, prefix: Tokens, rows: int) -> transformers.DynamicCache:
+    """Return the keys and values of the shared prefix for a batch; the last prefix's are kept on the model."""
+    if model.kept_prefix is None or model.kept_prefix[0] != prefix:
+        ids = torch.tensor([prefix], device=model.network.device)
+        past = model.network.get_decoder()(input_ids=ids, use_cache=True).past_key_values
+        model.kept_prefix = (prefix, [(layer.keys, layer.values) for layer in past.layers])
+    cache = transformers.DynamicCache()
+    for i, (keys, values) in enumerate(model.kept_prefix[1]):
+        cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), i)
+    return cache
+
+
+def _sum(model: TextModel, question: Question, states: torch.Tensor) -> Float64:
+    """Return the log-likelihood of each option from its row's hidden states."""
+    packed = sum(map(len, question.branches))
+    needed = states[len(states) - packed - 1 :]  # the prompt's last token, then every branch
+    logs = torch.log_softmax(model.network.get_output_embeddings()(needed).float(), dim=-1)
+    starts, at = {(): 1}, 1
+    for branch in question.branches:
+        starts[branch] = at
+        at += len(branch)
+    sums = []
+    for tokens in question.continuations:
+        start = starts[tokens[:-1]]
+        rows = [0, *range(start, start + len(tokens) - 1)]
+        sums.append(float(logs[rows, list(tokens)].double().sum()))
+    return np.array(sums)
+
+
+def _score_plain(model: TextModel, questions: Sequence[Question]) -> list[Float64]:
+    """Score with one row an option, equal rows once."""
+    rows: dict[Tokens, list[tuple[int, int]]] = {}
+    for q, question in enumerate(questions):
+        for o, tokens in enumerate(question.continuations):
+            rows.setdefault(question.context + tokens[:-1], []).append((q, o))
+    scores = [np.zeros(len(question.continuations)) for question in questions]
+    order = sorted(rows, key=lambda row: (len(row), row))
+    with torch.inference_mode(), onednn.packed_linear(model.network) if model.fast_linear else nullcontext():
+        for batch in _batches([len(row) for row in order], 0):
+            inputs = {name: one.to(model.network.device) for name, one in model.pad([order[i] for i in batch]).items()}
+            hidden = model.network.get_decoder()(**inputs, use_cache=False).last_hidden_state
+            for i, states in zip(batch, hidden, strict=True):
+                for q, o in rows[order[i]]:
+                    tokens = questions[q].continuations[o]
+                    needed = states[len(order[i]) - len(tokens) : len(order[i])]
+                    logs = torch.log_softmax(model.network.get_output_embeddings()(needed).float(), dim=-1)
+                    scores[q][o] = float(logs[range(len(tokens)), list(tokens)].double().sum())
+    return scores

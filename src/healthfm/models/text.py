@@ -11,17 +11,21 @@ import transformers
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError, CheckpointError
-from healthfm.models import checkpoint
+from healthfm.models import checkpoint, qwen_tokenizer, sentencepiece_bpe
 from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.model import Model
 from healthfm.models.weights import locate
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
 
 
 class TextModel(Model):
-    """A network with its tokenizer. ``max_length`` is the longest input in tokens, special tokens included."""
+    """A network with its tokenizer. ``max_length`` is the longest input in tokens, special tokens included.
+
+    ``fast_linear``: on the CPU in float32, multiply through oneDNN (see ``onednn``). ``kept_prefix``: the tokens that the last
+    scored prompts began with, and their keys and values.
+    """
 
     network: transformers.PreTrainedModel
 
@@ -35,7 +39,10 @@ class TextModel(Model):
         super().__init__(card, variant)
         self.network = network
         self.tokenizer = tokenizer
-        self.max_length = int(network.config.max_position_embeddings)
+        longest = getattr(network.config, "max_position_embeddings", None) or network.config.seq_length  # the latter: BLOOM
+        self.max_length = int(longest)
+        self.fast_linear = True
+        self.kept_prefix: tuple[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] | None = None
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, with the special tokens the tokenizer itself adds."""
@@ -96,9 +103,16 @@ def published_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_tokenizer(folder: Path | None) -> transformers.PreTrainedTokenizerBase | None:
-    """Return the tokenizer whose files lie in a folder, or None. No code is ever loaded with it."""
+    """Return the tokenizer whose files lie in a folder, or None. No code is ever loaded with it.
+
+    Qwen's ranks and sentencepiece's BPE models are built here; all else is transformers' own.
+    """
     if folder is None or not any((folder / name).is_file() for name in TOKENIZER_FILES):
         return None
+    if (folder / "qwen.tiktoken").is_file():
+        return qwen_tokenizer.load(folder / "qwen.tiktoken")
+    if (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file():
+        return sentencepiece_bpe.load(folder / "tokenizer.model")
     try:
         return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError) as error:
