@@ -4,6 +4,9 @@ A test marked ``@pytest.mark.evidence("medqa", "files")`` claims a tick for a ro
 test that makes it passed. ``where="reference"`` marks a claim whose proof needs what CI has not; CI does not repeat it,
 and it lapses when the code it was made from changes.
 
+Files that ``healthfm verify`` wrote on the owner's weights can be contributed to ``healthfm/cards/reproduced/``: one that is
+complete and repeats its card's number claims ``reproduced`` (``where="contributed"``); it lapses when card and file disagree.
+
     python -m tests.evidence_plugin check build/evidence.json     fail when the record claims more than is proved
     python -m tests.evidence_plugin record build/evidence.json    put what was proved into the record and docs/coverage.md
 """
@@ -21,6 +24,7 @@ from typing import Any
 import pytest
 
 from healthfm.cards import catalog, coverage
+from healthfm.evaluate.verify import problems as disagreements
 
 PROJECT = Path(__file__).parent.parent
 SOURCE = PROJECT / "src" / "healthfm"
@@ -114,6 +118,26 @@ def proves_with(request: pytest.FixtureRequest) -> Any:
 # The record -----------------------------------------------------------------------------------------------------------
 
 
+def contributed(folder: Path = SOURCE / "cards" / "reproduced") -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the claims of contributed evidence files, and what is wrong with the others."""
+    claims: dict[str, dict[str, Any]] = {}
+    problems = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            evidence = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            evidence = None
+        if wrong := disagreements(evidence):
+            problems.append(f"{path.name}: does not count: {'; '.join(wrong)}")
+            continue
+        data = [f"{evidence['dataset']} {evidence['split']}", evidence["digest"]]
+        claims[evidence["row"]] = {
+            "kind": "model", "slug": evidence["row"], "tick": "reproduced", "where": "contributed", "date": evidence["date"],
+            "code": digest(path), "data": data, "tests": [],
+        }  # fmt: skip
+    return list(claims.values()), problems
+
+
 def _key(claim: dict[str, Any]) -> tuple[str, str, str]:
     return claim["kind"], claim["slug"], claim["tick"]
 
@@ -121,9 +145,11 @@ def _key(claim: dict[str, Any]) -> tuple[str, str, str]:
 def overclaims(record: list[dict[str, Any]], proved: list[dict[str, Any]]) -> list[str]:
     """Return what the record claims but may not: CI claims that were not proved now, reference claims that lapsed."""
     fresh = {_key(claim) for claim in proved}
-    problems = []
+    given, problems = contributed()
     for claim in record:
         name = f"{claim['kind']} {claim['slug']}, {claim['tick']}"
+        if claim["where"] == "contributed" and claim not in given:
+            problems.append(f"{name}: the record claims it, no contributed evidence file proves it now")
         if claim["where"] == "ci" and _key(claim) not in fresh:
             problems.append(f"{name}: the record claims it, this run did not prove it")
         if (
@@ -165,7 +191,10 @@ def record(result: Path) -> int:
         if c["where"] == "reference" and _key(c) not in fresh and c["code"] == code_of(c["kind"], c["slug"])
     ]
     same = [{**c, "date": old[_key(c)]["date"]} if _unchanged(old.get(_key(c)), c) else c for c in proved]
-    claims = sorted([*same, *kept], key=_key)
+    given, problems = contributed()
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    claims = sorted([*same, *kept, *given], key=_key)
     coverage.RECORD.write_text(json.dumps({"claims": claims}, indent=1) + "\n", encoding="utf-8")
     coverage.claims.cache_clear()
     (PROJECT / "docs" / "coverage.md").write_text(page(claims), encoding="utf-8")

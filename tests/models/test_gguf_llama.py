@@ -15,9 +15,11 @@ import transformers
 
 from healthfm import CheckpointError, load_model, open_dataset
 from healthfm.formats.gguf import GGUF
-from healthfm.models import gguf_llama
+from healthfm.models import gguf_llama, sentencepiece_bpe
 from healthfm.models.causal_lm import CausalLM
 from healthfm.models.weights import locate
+from tests.models import published
+from tests.references.recipe_weights import fill
 
 HARD = [
     "In 2024, the patient's BP was 120/80.\n\n  Temp 38.5°C; naïve β-blocker…",
@@ -37,6 +39,10 @@ def path(smollm2: CausalLM) -> Path:
 @pytest.fixture(scope="module")
 def llama_cpp(path: Path) -> Iterator[Callable[[str], list[int]]]:
     """llama.cpp's own tokenizer, asked through its server on this machine."""
+    yield served(path)
+
+
+def served(path: Path) -> Callable[[str], list[int]]:
     import xllamacpp
 
     parameters = xllamacpp.CommonParams()
@@ -45,14 +51,15 @@ def llama_cpp(path: Path) -> Iterator[Callable[[str], list[int]]]:
     server = xllamacpp.Server(parameters)
 
     def tokenize(text: str) -> list[int]:
-        body = json.dumps({"content": text, "parse_special": True}).encode()
+        body = json.dumps({"content": text, "parse_special": True, "add_special": True}).encode()
         request = urllib.request.Request(
             f"{server.listening_address}/tokenize", body, {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
             return list(json.load(answer)["tokens"])
 
-    yield tokenize
+    tokenize.server = server  # type: ignore[attr-defined]
+    return tokenize
 
 
 def test_tokens_equal_llama_cpps(smollm2: CausalLM, llama_cpp: Callable[[str], list[int]], pubmedqa_root: Path) -> None:
@@ -124,3 +131,76 @@ def test_an_unknown_tensor_is_refused(path: Path) -> None:
 
     with pytest.raises(CheckpointError, match=r"blk\.0\.attn_sinks\.weight"):
         gguf_llama.to_published(Stranger(path))
+
+
+# sentencepiece vocabularies ------------------------------------------------------------------------------------------------
+
+NUMBERS = {
+    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["llama", "internlm"])
+def spm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Llama with a sentencepiece vocabulary as ``convert_hf_to_gguf.py`` writes it (LLaMA's, or InternLM's with no blank before)."""
+    import gguf
+
+    folder = tmp_path_factory.mktemp(request.param)
+    size = published.sentencepiece_model(folder, request.param)
+    pieces = sentencepiece_bpe.parse(folder / "tokenizer.model")
+    network = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=size, **NUMBERS))
+    fill(network.state_dict())
+    network.save_pretrained(folder)
+    writer = gguf.GGUFWriter(folder / "small.gguf", "llama")
+    writer.add_block_count(2)
+    writer.add_context_length(2048)
+    writer.add_embedding_length(64)
+    writer.add_feed_forward_length(96)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_rope_dimension_count(16)
+    writer.add_vocab_size(size)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(pieces.texts)
+    writer.add_token_scores(pieces.scores)
+    writer.add_token_types(pieces.kinds)
+    writer.add_add_space_prefix(pieces.prefix)
+    for name, number in (("bos", 1), ("eos", 2), ("unk", 0)):
+        getattr(writer, f"add_{name}_token_id")(number)
+    for name, value in network.state_dict().items():
+        writer.add_tensor(*written(name, value))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return folder / "small.gguf"
+
+
+def written(name: str, value: torch.Tensor) -> tuple[str, np.ndarray]:
+    """A tensor under GGUF's name, rotary halves interleaved."""
+    top = {published: ours for ours, published in gguf_llama.TOP.items()}
+    if name in top:
+        return top[name], value.numpy()
+    _, _, layer, rest = name.split(".", 3)
+    part = next(ours for ours, published in gguf_llama.LAYER.items() if rest == f"{published}.weight")
+    heads = {"attn_q": 4, "attn_k": 2}.get(part)
+    if heads:
+        value = value.reshape(heads, 2, -1, value.shape[1]).swapaxes(1, 2).reshape(value.shape).contiguous()
+    return f"blk.{layer}.{part}.weight", value.numpy()
+
+
+def test_sentencepiece_tokens_equal_llama_cpps(spm: Path, pubmedqa_root: Path) -> None:
+    model = load_model("medalpaca", spm, device="cpu")
+    llama_cpp = served(spm)
+    texts = [record.context + "\n" + record.question for record in open_dataset("pubmedqa", pubmedqa_root, "test")]  # type: ignore[attr-defined]
+    for text in HARD + texts[:100]:
+        assert model.encode(text) == llama_cpp(text), text[:40]  # type: ignore[attr-defined]
+
+
+def test_the_same_network_from_gguf_and_from_its_folder(spm: Path) -> None:
+    ids = [[1, 5, 60, 300, 41, 7]]
+    ours = load_model("medalpaca", spm, device="cpu").logits(ids)[0]
+    theirs = load_model("medalpaca", spm.parent / "model.safetensors", device="cpu").logits(ids)[0]
+    assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)

@@ -107,11 +107,15 @@ class Weights(Facts):
 
 
 class Variant(Facts):
-    """A named member of a row: a size, a part, a language. ``[config]`` on a model's variant overrides ``[run.config]``."""
+    """A named member of a row: a size, a part, a language. ``[config]`` on a model's variant overrides ``[run.config]``.
+
+    ``architecture``: where it is not ``[run]``'s; the variant's ``[config]`` then stands alone.
+    """
 
     summary: Text
     parameters: int | None = None
     records: int | None = None
+    architecture: Text | None = None
     config: Mapping[str, Any] = Field(default_factory=dict)
 
 
@@ -166,14 +170,60 @@ class Run(Facts):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
+class Decoding(Facts):
+    """How the owner's code generates; what it leaves to its library is absent. ``max_input_tokens`` keeps the last ones."""
+
+    max_new_tokens: int | None = None
+    min_new_tokens: int | None = None
+    max_input_tokens: int | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float | None = None
+    beams: int | None = None
+
+
 class Prompt(Facts):
-    """The owner's prompt: a Jinja template, where generation stops, and where both were read."""
+    """The owner's prompt: a Jinja template, how text becomes token ids, where generation stops, and where all was read.
+
+    ``tokens``: "as tokenizer" (with the special tokens the tokenizer adds), "bare" (without them), or "parts" (cut at
+    U+001F and encoded part by part, see ``healthfm.models.prompts``).
+    ``default``: the form a chat takes where the tokenizer has no chat template. ``parser`` names the rule of
+    ``healthfm.evaluate.parsers`` that reads the answer.
+    """
 
     template: Template
+    tokens: Literal["as tokenizer", "bare", "parts"] = "as tokenizer"
     stop: tuple[str, ...] = ()
+    default: bool = False
+    parser: Text | None = None
+    decode: Decoding = Decoding()
     note: Text | None = None
     source: Text
     checked: Checked = "unverified"
+
+
+class Recipe(Facts):
+    """How ``healthfm verify`` measures a published number again.
+
+    It repeats the one entry of [[results]] with this data, ``metric`` and ``variant``. ``dataset`` is
+    ``slug[:variant][@protocol]``; ``follows`` says why that protocol is the publisher's. ``tolerance`` (a fraction of 1) is the
+    difference that precision and versions explain, where the measured interval is narrower.
+    """
+
+    dataset: Text
+    metric: Text = "accuracy"
+    variant: Text | None = None
+    split: Text = "test"
+    shots: int = 0
+    tolerance: float = Field(ge=0, le=0.05)
+    follows: Text
+    checked: Checked = "unverified"
+
+    @property
+    def data(self) -> str:
+        """The dataset's slug."""
+        return self.dataset.partition("@")[0].partition(":")[0]
 
 
 class ModelCard(Card):
@@ -191,6 +241,7 @@ class ModelCard(Card):
     prompts: Mapping[str, Prompt] = Field(default_factory=dict)
     results: tuple[Result, ...] = ()
     run: Run | None = None
+    verify: tuple[Recipe, ...] = ()
 
     @property
     def has_runner(self) -> bool:
@@ -203,6 +254,22 @@ class ModelCard(Card):
             for fact in facts:
                 if fact.variant is not None and fact.variant not in self.variants:
                     raise ValueError(f"{part}: variant '{fact.variant}' is not among [variants]")
+        if sum(prompt.default for prompt in self.prompts.values()) > 1:
+            raise ValueError("prompts: only one of them can be the default")
+        return self
+
+    def published(self, recipe: Recipe) -> Result:
+        """Return the one result that a recipe repeats. Raises ``ValueError`` when there is none, or several."""
+        wanted = (recipe.data, recipe.metric, recipe.variant)
+        found = [one for one in self.results if (one.dataset, one.metric, one.variant) == wanted]
+        if len(found) != 1:
+            raise ValueError(f"verify: {len(found)} results are {', '.join(map(str, wanted))}; a recipe repeats one")
+        return found[0]
+
+    @model_validator(mode="after")
+    def _recipes_repeat_results(self) -> ModelCard:
+        for recipe in self.verify:
+            self.published(recipe)
         return self
 
 

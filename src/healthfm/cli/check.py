@@ -14,7 +14,7 @@ from healthfm.cli.read import Columns, column_map, dataset_argument
 def register(app: typer.Typer) -> None:
     @app.command()
     def check(
-        dataset: Annotated[str, typer.Argument(help="SLUG[:VARIANT], or a path to own data.")],
+        dataset: Annotated[str, typer.Argument(help="SLUG[:VARIANT], or own data (a folder with a slash: ./ward).")],
         root: Annotated[Path | None, typer.Option(help="Folder with the official files, packed or not.")] = None,
         columns: Columns = None,
         json: JsonFlag = False,

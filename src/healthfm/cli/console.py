@@ -97,4 +97,5 @@ def progress_bar(what: str, quiet: bool = False) -> Iterator[Callable[[int, int]
     try:
         yield advance
     finally:
-        bars.stop()
+        if first:  # a bar never started would leave an empty line before the error
+            bars.stop()

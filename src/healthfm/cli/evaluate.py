@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def evaluate(
         model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
-        dataset: Annotated[str, typer.Argument(help="DATASET[:VARIANT][@PROTOCOL], or a path to own data.")],
+        dataset: Annotated[str, typer.Argument(help="DATASET[:VARIANT][@PROTOCOL], or own data (e.g. ./ward).")],
         root: Annotated[
             Path | None, typer.Option(help="Folder with the dataset's official files, packed or not.")
         ] = None,
@@ -43,6 +43,18 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option(help="Seed of samples, draws and resamples.")] = 0,
         device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
+        endpoint: Annotated[
+            str | None,
+            typer.Option(
+                help="OpenAI-compatible server that runs the model: http(s)://HOST[:PORT][#MODEL] (key: HEALTHFM_API_KEY)."
+            ),
+        ] = None,
+        requests_per_minute: Annotated[
+            int | None, typer.Option(help="Ask the endpoint no faster than this.", min=1)
+        ] = None,
+        allow_remote: Annotated[
+            str | None, typer.Option(help="Let data that must stay on this machine go to this HOST.", metavar="HOST")
+        ] = None,
         output: Annotated[Path | None, typer.Option(help="Run folder (default: runs/MODEL--DATASET--DIGEST).")] = None,
         resume: Annotated[bool, typer.Option(help="Go on where an interrupted run stopped.")] = True,
         show_inputs: Annotated[
@@ -58,6 +70,7 @@ def register(app: typer.Typer) -> None:
         """
         from healthfm.errors import RunError
         from healthfm.evaluate.runner import evaluate as run_evaluate
+        from healthfm.models.client import Endpoint
 
         if shots_order not in ("first", "random"):
             raise RunError(f"--shots-order is '{shots_order}'; use first or random")
@@ -67,7 +80,8 @@ def register(app: typer.Typer) -> None:
                 run = run_evaluate(
                     model, dataset_argument(dataset), root=root, task=task, split=split, shots=shots, shots_from=shots_from,
                     shots_order=shots_order, subgroups=subgroup, seed=seed, limit=limit, output=output, resume=resume,  # type: ignore[arg-type]
-                    weights=weights, device=device, dtype=dtype, progress=advance,
+                    weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote,
+                    endpoint=Endpoint(endpoint, requests_per_minute) if endpoint is not None else None,
                 )  # fmt: skip
         except KeyboardInterrupt:
             print("healthfm: stopped; finished parts are kept, the same command goes on from there", file=sys.stderr)

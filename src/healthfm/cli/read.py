@@ -37,6 +37,7 @@ def dataset_argument(name: str) -> str | Path:
     looks_like_path = (
         "/" in name
         or name.startswith(".")
+        or ("." in name and Path(name).is_file())  # e.g. an .xlsx: the reader says what it takes instead
         or name.removesuffix(".gz").endswith((".csv", ".tsv", ".jsonl", ".parquet", ".toml"))
     )
     return Path(name) if looks_like_path else name
@@ -46,7 +47,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def read(
         dataset: Annotated[
-            str, typer.Argument(help="SLUG[:VARIANT], or a path to own data (with a slash, or a table file).")
+            str, typer.Argument(help="SLUG[:VARIANT], or a path to own data (a folder with a slash: ./ward).")
         ],
         root: Annotated[Path | None, typer.Option(help="Folder with the official files, packed or not.")] = None,
         split: Annotated[str | None, typer.Option(help="One split; all present ones without it.")] = None,

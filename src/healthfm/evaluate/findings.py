@@ -42,6 +42,10 @@ def headline_notes(run: Run) -> list[str]:
     for environment in run.facts.get("environments", [])[-1:]:
         model = environment["model"]
         notes.append(f"model: {model.get('weights')}, {model.get('dtype')} on {model.get('device')}")
+    if usage := run.facts.get("usage"):
+        notes.append(
+            f"endpoint: {usage['requests']} requests, {usage['prompt_tokens']} tokens read and {usage['completion_tokens']} written"
+        )
     if len(run.facts.get("environments", [])) > 1:
         notes.append("resumed under other versions or hardware: see the provenance section")
     if scores["unanswered"]:

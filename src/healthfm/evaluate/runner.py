@@ -16,6 +16,7 @@ from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate import probes, provenance, questions
 from healthfm.evaluate.job import Job
 from healthfm.evaluate.run import FORMAT, Run, rescore
+from healthfm.models.client import Client, Endpoint, keep_in_house
 from healthfm.models.model import Model, check_placement, load_model
 
 Progress = Callable[[int, int], None]
@@ -26,7 +27,7 @@ def evaluate(
     split: str = "test", shots: int | None = None, shots_from: str = "train", shots_order: Literal["first", "random"] = "first",
     subgroups: Sequence[str] | None = None, seed: int = 0, limit: int | None = None, output: Path | str | None = None,
     resume: bool = True, weights: Path | str | None = None, device: str = "auto", dtype: str = "auto",
-    progress: Progress | None = None,
+    progress: Progress | None = None, endpoint: str | Endpoint | None = None, allow_remote: str | None = None,
 ) -> Run:  # fmt: skip
     """Evaluate a model on a dataset and return the run.
 
@@ -37,13 +38,18 @@ def evaluate(
     patients are taken out of it. ``limit`` draws a seeded sample. ``subgroups`` name record fields, labels or ``meta`` keys.
     ``output`` is the run folder (default ``runs/MODEL--DATASET--DIGEST``): the same request goes on where it stopped, and
     returns at once when it is finished. ``progress`` is called with (samples done, samples in all).
+    ``endpoint`` is an OpenAI-compatible server that runs the model (see ``load_model``). Data that must stay in the house
+    goes to another machine only when ``allow_remote`` names its host; refused before anything is sent.
 
     Raises, before the model is loaded: ``CardError``, ``DatasetError``, ``RunError`` (absent split, withheld answers,
     another request's folder); and ``CheckpointError``, ``CapabilityError`` when the model cannot be loaded or asked.
     """
     check_placement(device, dtype)
-    card = _model_card(model)
+    card = _model_card(model, endpoint)
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, root)
+    client = Client(endpoint) if endpoint is not None else getattr(model, "client", None)
+    if client is not None:
+        keep_in_house(opened.card, client, allow_remote)
     split = split_name(opened.card, split)
     if task in probes.TASKS:
         job = probes.prepare(opened, task, split, fit_on=shots_from, subgroups=subgroups, seed=seed, limit=limit)
@@ -55,11 +61,14 @@ def evaluate(
         )  # fmt: skip
     if not job.records:
         raise RunError(f"{opened.name}: split '{split}' has no records")
+    if endpoint is not None:
+        model = load_model(model, weights, endpoint=client)  # type: ignore[arg-type]
     request = {
         "model": model if isinstance(model, str) else model.name, "dataset": job.name, "task": job.task, "split": split,
         **job.asked, "subgroups": list(subgroups or ()), "seed": seed, "limit": limit,
         "weights": provenance.weights_digest(model, card, weights), "device": device, "dtype": dtype,
         "cards": {"model": provenance.card_digest(card), "dataset": provenance.card_digest(opened.card)}, "items": job.plan["items"],
+        **({"endpoint": model.provenance["endpoint"]} if isinstance(model, Model) and client is not None else {}),
     }  # fmt: skip
     facts = {
         "format": FORMAT, "request": request, "plan": job.plan, **job.facts, "root": str(opened.root), "classes": job.classes,
@@ -101,11 +110,13 @@ def _work(folder: RunFolder, job: Job, load: Callable[[], Model], progress: Prog
         _note_environment(folder, loaded)
         total = job.parts[-1][1]
         count = total - sum(map(len, todo.values()))
+        spent = dict(loaded.provenance.get("usage", {}))
         for number, rows in todo.items():
             if progress is not None:
                 progress(count, total)
             folder.publish(number, job.compute(loaded, rows), job.room)
             count += len(rows)
+            spent = _note_usage(folder, loaded, spent)
         if progress is not None:
             progress(count, total)
     if job.finish is not None:
@@ -114,14 +125,18 @@ def _work(folder: RunFolder, job: Job, load: Callable[[], Model], progress: Prog
         folder.publish(0, table)
 
 
-def _model_card(model: str | Model) -> ModelCard:
+def _model_card(model: str | Model, endpoint: str | Endpoint | None) -> ModelCard:
     if isinstance(model, Model):
+        if endpoint is not None:
+            raise RunError(
+                "model is loaded already; give its name, or load_model(name, endpoint=...) and no endpoint here"
+            )
         return model.card
     if not isinstance(model, str):
         raise RunError("model is neither a name nor a loaded model; wrap it: load_model(yours, card=..., verb='score')")
     card = catalog.card(model, "model")
     assert isinstance(card, ModelCard)
-    if card.run is None:
+    if card.run is None and endpoint is None:
         load_model(model)  # raises, saying what stands in the way
     return card
 
@@ -160,7 +175,19 @@ def _begin(folder: RunFolder, facts: Mapping[str, Any], resume: bool) -> None:
 def _note_environment(folder: RunFolder, model: Model) -> None:
     facts = folder.read_json("run.json")
     assert facts is not None
-    now = {"versions": provenance.versions(), "hardware": provenance.hardware(), "model": model.provenance}
+    stable = {key: value for key, value in model.provenance.items() if key != "usage"}
+    now = {"versions": provenance.versions(), "hardware": provenance.hardware(), "model": stable}
     seen = facts.get("environments", [])
     if json.loads(json.dumps(now)) not in seen:
         folder.write_json("run.json", {**facts, "environments": [*seen, now]})
+
+
+def _note_usage(folder: RunFolder, model: Model, spent: Mapping[str, int]) -> dict[str, int]:
+    """Add what an endpoint was asked since ``spent`` to the run's own count; return the count now."""
+    now = dict(model.provenance.get("usage", {}))
+    if now:
+        facts = folder.read_json("run.json") or {}
+        before = facts.get("usage", {})
+        usage = {key: before.get(key, 0) + now[key] - spent.get(key, 0) for key in now}
+        folder.write_json("run.json", {**facts, "usage": usage})
+    return now

@@ -1,9 +1,10 @@
-"""Members of zip and tar archives, read in place, with guards on paths and sizes (nothing is unpacked to disk)."""
+"""Members of zip and tar archives, read in place, with guards on paths and sizes (only ``unpack`` writes to disk)."""
 
 from __future__ import annotations
 
 import io
 import lzma
+import shutil
 import tarfile
 import zipfile
 import zlib
@@ -23,10 +24,16 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
+def _is_zip(path: Path) -> bool:
+    """Whether a file begins as a zip does (``zipfile.is_zipfile`` also says yes to a tar whose last member is one)."""
+    with path.open("rb") as handle:
+        return handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+
+
 def members(path: Path) -> Iterator[str]:
     """Yield the names of the regular files inside. Raises ``DatasetError`` on damage or on a path that leaves the archive."""
     try:
-        if zipfile.is_zipfile(path):
+        if _is_zip(path):
             with zipfile.ZipFile(path) as packed:
                 names = [info.filename for info in packed.infolist() if not info.is_dir()]
         else:
@@ -46,7 +53,7 @@ def members(path: Path) -> Iterator[str]:
 def open_member(path: Path, member: str) -> IO[bytes]:
     """Open one member for reading. Raises ``DatasetError`` when it is damaged, encrypted or suspiciously packed."""
     try:
-        if zipfile.is_zipfile(path):
+        if _is_zip(path):
             packed = zipfile.ZipFile(path)
             info = next(i for i in packed.infolist() if str(PurePosixPath(i.filename.replace("\\", "/"))) == member)
             _refuse_bomb(f"{path}!{member}", info.file_size, info.compress_size)
@@ -61,6 +68,44 @@ def open_member(path: Path, member: str) -> IO[bytes]:
         raise DatasetError(f"{path}!{member}: cannot be read ({type(error).__name__})") from None
     except StopIteration:
         raise DatasetError(f"{path}: has no member {member}") from None
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Write the regular files of an archive into a folder, in one pass, with the guards of ``members``.
+
+    Links and devices are left out. Raises ``DatasetError``: damage, a path that leaves the archive, or more unpacked than
+    ``MAX_RATIO`` times the archive's size.
+    """
+    room = max(SMALL, MAX_RATIO * path.stat().st_size)
+    try:
+        for name, size, handle in _contents(path):
+            inside = PurePosixPath(name.replace("\\", "/"))
+            if inside.is_absolute() or ".." in inside.parts:
+                raise DatasetError(f"{path}: a member's path leaves the archive; refused")
+            room -= size
+            if room < 0:
+                raise DatasetError(f"{path}: unpacks to over {MAX_RATIO} times its size; refused")
+            target = folder / inside
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as out:
+                shutil.copyfileobj(handle, out, 1 << 20)
+    except (RuntimeError, OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path}: not a readable archive ({type(error).__name__}); download it again") from None
+
+
+def _contents(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """Yield name, size and open handle of each regular file."""
+    if _is_zip(path):
+        with zipfile.ZipFile(path) as packed:
+            for info in packed.infolist():
+                if not info.is_dir():
+                    yield info.filename, info.file_size, packed.open(info)
+    else:
+        with tarfile.open(path, "r|*") as tar:
+            for entry in tar:
+                handle = tar.extractfile(entry) if entry.isreg() else None
+                if handle is not None:
+                    yield entry.name, entry.size, handle
 
 
 def _refuse_bomb(name: str, size: int, packed: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,27 @@ import transformers
 from transformers.initialization import no_init_weights
 
 from healthfm.cards.schema import ModelCard
-from healthfm.errors import CheckpointError
-from healthfm.models import checkpoint, gguf_llama, likelihood
+from healthfm.errors import CapabilityError, CheckpointError
+from healthfm.models import checkpoint, generation, gguf_llama, likelihood, lora, remap
+from healthfm.models.checkpoint import Checkpoint
 from healthfm.models.model import Float32, Float64
+from healthfm.models.sequence_classifier import SequenceClassifier
 from healthfm.models.text import TextModel, open_weights, place, provenance, published_config, read_tokenizer
+from healthfm.models.weights import locate
+from healthfm.records import Message
 
-ARCHITECTURES = {"llama": ("LlamaConfig", "LlamaForCausalLM")}
+ARCHITECTURES = {
+    "llama": ("LlamaConfig", "LlamaForCausalLM"), "mistral": ("MistralConfig", "MistralForCausalLM"),
+    "bloom": ("BloomConfig", "BloomForCausalLM"), "biogpt": ("BioGptConfig", "BioGptForCausalLM"),
+    "qwen2": ("Qwen2Config", "Qwen2ForCausalLM"), "glm": ("GlmConfig", "GlmForCausalLM"),
+}  # fmt: skip
+HEADS = ("lm_head.weight", "score.weight")  # a classifier's base has the first, its adapter the second
 
 
 class CausalLM(TextModel):
     """A causal language model with its tokenizer. ``forward`` takes ``input_ids`` and returns ``logits``."""
 
-    capabilities = frozenset({"preprocess", "forward", "logits", "score"})
+    capabilities = frozenset({"preprocess", "forward", "logits", "score", "generate"})
 
     @torch.inference_mode()
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Float32]:
@@ -38,39 +49,122 @@ class CausalLM(TextModel):
         """Return the summed log-likelihood of each prompt's options (see ``likelihood.score``)."""
         return likelihood.score(self, prompts, options)
 
+    def generate(
+        self, prompts: Sequence[str | Sequence[Message]], max_new_tokens: int = 256, temperature: float = 0,
+        stop: Sequence[str] | None = None, seed: int = 0, stream: bool = False,
+    ) -> Any:  # fmt: skip
+        """Return the text generated for each prompt (see ``generation.generate``)."""
+        return generation.generate(
+            self, generation.begin_causal, prompts, max_new_tokens, temperature, stop, seed, stream
+        )
+
 
 def load(
     card: ModelCard, variant: str | None, weights: Path | str | Mapping[str, torch.Tensor] | None,
     config: dict[str, Any], device: str, dtype: str,
-) -> CausalLM:  # fmt: skip
-    """Load a causal language model from its card (see ``healthfm.load_model``)."""
-    found = open_weights(card, variant, weights)
-    stated = gguf_llama.config(found.gguf) if found.gguf is not None else published_config(found.config)
-    network = build(card, variant, {**stated, **config})
+) -> CausalLM | SequenceClassifier:  # fmt: skip
+    """Load a causal language model from its card (see ``healthfm.load_model``); a classifier where an adapter brings its head."""
+    merge = bool(config.pop("merge_adapter", True))
+    architecture_of(card, variant)
+    found, adapters = _open(card, variant, weights)
+    tensors = gguf_llama.to_published(found.gguf) if found.gguf is not None else found.tensors
+    shown = remap.sizes(tensors)
+    vocabulary = {"vocab_size": shown["vocab_size"]} if "vocab_size" in shown else {}
+    numbers = {**shown, **numbers_of(card, variant), **vocabulary, **_stated(found), **config}
+    classes = lora.classes(adapters)
+    network = build(card, variant, numbers, classes)
     if weights == "random":
         torch.manual_seed(0)
         network.init_weights()
     else:
-        tensors = gguf_llama.to_published(found.gguf) if found.gguf is not None else found.tensors
         assert card.run is not None
-        checkpoint.load_strict(network, tensors, card.run.ignore_keys)
+        ignored = card.run.ignore_keys + (HEADS if classes else ())
+        checkpoint.load_strict(network, remap.to_transformers(tensors, numbers), ignored)
     network.tie_weights()
+    for adapter in adapters:
+        network = lora.apply(network, adapter, merge or adapter is not adapters[-1])
     place(network, card, device, dtype)
-    tokenizer = gguf_llama.tokenizer(found.gguf) if found.gguf is not None else read_tokenizer(found.folder)
-    model = CausalLM(card, variant, network, tokenizer)
-    model.provenance = provenance(found, network)
+    tokenizer = _tokenizer(found, adapters)
+    check_vocabulary(network, tokenizer)
+    kind = SequenceClassifier if classes else CausalLM
+    model = kind(card, variant, network, tokenizer)
+    files = tuple(adapter.path for adapter in adapters)
+    model.provenance = provenance(replace(found, files=found.files + files), network)
     return model
 
 
-def build(card: ModelCard, variant: str | None, overrides: Mapping[str, Any]) -> transformers.PreTrainedModel:
-    """Build the network of a card, uninitialised. ``with torch.device("meta")`` around it costs no memory."""
-    assert card.run is not None
-    if card.run.architecture not in ARCHITECTURES:
+def _open(
+    card: ModelCard, variant: str | None, weights: Path | str | Mapping[str, torch.Tensor] | None
+) -> tuple[Checkpoint, list[lora.Adapter]]:
+    """Return the checkpoint, and the adapters where the folder holds one."""
+    folder = locate(card, variant) if weights is None else weights
+    if isinstance(folder, Path) and lora.is_adapter(folder.expanduser()):
+        return lora.read(folder.expanduser())
+    return open_weights(card, variant, folder), []
+
+
+def _stated(found: Checkpoint) -> dict[str, Any]:
+    """Return the architecture numbers that the checkpoint itself states, under transformers' names."""
+    if found.gguf is not None:
+        return gguf_llama.config(found.gguf)
+    params = found.folder / "params.json" if found.folder is not None else None
+    if params is not None and params.is_file() and remap.layout(found.tensors) == "meta":
+        return remap.meta_config(json.loads(params.read_text(encoding="utf-8")), found.tensors)
+    return remap.config(published_config(found.config), found.tensors)
+
+
+def _tokenizer(found: Checkpoint, adapters: Sequence[lora.Adapter]) -> transformers.PreTrainedTokenizerBase | None:
+    """Return the outermost tokenizer: an adapter's own, else the base's."""
+    if found.gguf is not None:
+        return gguf_llama.tokenizer(found.gguf)
+    folders = [*(adapter.path.parent for adapter in reversed(adapters)), found.folder]
+    return next((t for t in map(read_tokenizer, folders) if t is not None), None)
+
+
+def check_vocabulary(
+    network: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase | None
+) -> None:
+    """Raise ``CheckpointError`` where the tokenizer's own vocabulary, added tokens aside, is larger than the network's."""
+    rows = int(network.config.vocab_size)
+    if tokenizer is not None and tokenizer.vocab_size > rows:
         raise CheckpointError(
-            f"{card.slug}: architecture '{card.run.architecture}' is not one of {', '.join(ARCHITECTURES)}"
+            f"the tokenizer has {tokenizer.vocab_size} tokens, the network {rows}: they belong to different models"
         )
-    config_name, class_name = ARCHITECTURES[card.run.architecture]
-    special = card.variants[variant].config if variant in card.variants else {}
-    config = getattr(transformers, config_name)(**{**card.run.config, **special, **overrides})
+
+
+def architecture_of(card: ModelCard, variant: str | None) -> str:
+    """Return the architecture of a variant. Raises ``CapabilityError``: not one of ``ARCHITECTURES``."""
+    assert card.run is not None
+    own = card.variants[variant].architecture if variant in card.variants else None
+    name = own or card.run.architecture
+    if name not in ARCHITECTURES:
+        raise CapabilityError(
+            f"healthfm cannot run {card.slug}:{variant}: architecture '{name}' is not one of {', '.join(ARCHITECTURES)}"
+        )
+    return name
+
+
+def numbers_of(card: ModelCard, variant: str | None) -> dict[str, Any]:
+    """Return the architecture numbers of a card's variant."""
+    assert card.run is not None
+    if variant not in card.variants:
+        return dict(card.run.config)
+    own = card.variants[variant]
+    return {**({} if own.architecture else card.run.config), **own.config}
+
+
+def build(
+    card: ModelCard, variant: str | None, overrides: Mapping[str, Any], classes: int | None = None
+) -> transformers.PreTrainedModel:
+    """Build the network of a card, uninitialised, with a classification head if it has ``classes``.
+
+    ``with torch.device("meta")`` around it costs no memory.
+    """
+    config_name, class_name = ARCHITECTURES[architecture_of(card, variant)]
+    numbers = {**numbers_of(card, variant), **overrides}
+    if classes:
+        class_name = class_name.replace("CausalLM", "SequenceClassification")
+        numbers["num_labels"] = classes
+    config = getattr(transformers, config_name)(**numbers)
     with no_init_weights():
         return getattr(transformers, class_name)(config)

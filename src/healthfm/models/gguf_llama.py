@@ -13,6 +13,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from healthfm.errors import CheckpointError
 from healthfm.formats.gguf import GGUF
+from healthfm.models import sentencepiece_bpe
+from healthfm.models.sentencepiece_bpe import Pieces
 
 TOP = {
     "token_embd.weight": "model.embed_tokens.weight",
@@ -73,9 +75,11 @@ def unpermute(weight: torch.Tensor, heads: int) -> torch.Tensor:
 
 
 def tokenizer(gguf: GGUF) -> transformers.PreTrainedTokenizerFast:
-    """Rebuild the byte-level BPE tokenizer of a GGUF header, split as its ``tokenizer.ggml.pre`` names."""
+    """Rebuild the tokenizer of a GGUF header: byte-level BPE, cut as ``tokenizer.ggml.pre`` names, or sentencepiece's BPE."""
     meta = gguf.metadata
     model, pre = meta.get("tokenizer.ggml.model"), meta.get("tokenizer.ggml.pre", "default")
+    if model == "llama":
+        return _sentencepiece(meta)
     if model != "gpt2" or pre not in _splitters():
         raise CheckpointError(
             f"{gguf.path}: tokenizer '{model}' with pre-tokenizer '{pre}' is not read from GGUF; use the Hugging Face folder"
@@ -92,19 +96,30 @@ def tokenizer(gguf: GGUF) -> transformers.PreTrainedTokenizerFast:
             if kind == CONTROL
         ]
     )
-    special = {
-        word: tokens[meta[f"tokenizer.ggml.{key}_token_id"]]
-        for word, key in (
-            ("bos_token", "bos"),
-            ("eos_token", "eos"),
-            ("unk_token", "unknown"),
-            ("pad_token", "padding"),
-        )
-        if f"tokenizer.ggml.{key}_token_id" in meta
-    }
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=core, **special)
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=core, **_special(meta))
     fast.chat_template = meta.get("tokenizer.chat_template")
     return fast
+
+
+def _special(meta: dict[str, Any]) -> dict[str, str]:
+    """Special tokens by transformers' names, from the ids of a GGUF header."""
+    words = (("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"), ("pad_token", "padding"))
+    ids = {word: meta.get(f"tokenizer.ggml.{key}_token_id") for word, key in words}
+    return {word: meta["tokenizer.ggml.tokens"][i] for word, i in ids.items() if i is not None}
+
+
+def _sentencepiece(meta: dict[str, Any]) -> transformers.PreTrainedTokenizerFast:
+    """Kinds of tokens are numbered as in sentencepiece's own format; llama.cpp puts the start token first unless told not to."""
+    pieces = Pieces(
+        meta["tokenizer.ggml.tokens"], meta["tokenizer.ggml.scores"], meta["tokenizer.ggml.token_type"],
+        prefix=bool(meta.get("tokenizer.ggml.add_space_prefix", True)),
+    )  # fmt: skip
+    policy = {
+        f"add_{end}_token": bool(meta.get(f"tokenizer.ggml.add_{end}_token", end == "bos")) for end in ("bos", "eos")
+    }
+    return sentencepiece_bpe.build(
+        pieces, {**_special(meta), **policy, "chat_template": meta.get("tokenizer.chat_template")}
+    )
 
 
 def _splitters() -> dict[str, pre_tokenizers.PreTokenizer]:

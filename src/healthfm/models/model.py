@@ -17,6 +17,7 @@ from healthfm.errors import CapabilityError, CheckpointError
 if TYPE_CHECKING:
     import torch
 
+    from healthfm.models.client import Client, Endpoint
     from healthfm.records import Message
 
 Float32 = npt.NDArray[np.float32]
@@ -153,13 +154,15 @@ def check_placement(device: str, dtype: str) -> None:
 def load_model(
     model: str | torch.nn.Module | Callable[..., Any], weights: Path | str | Mapping[str, torch.Tensor] | None = None,
     config: Mapping[str, Any] | None = None, device: str = "auto", dtype: str = "auto", *,
-    card: ModelCard | Mapping[str, Any] | None = None, verb: str | None = None,
+    card: ModelCard | Mapping[str, Any] | None = None, verb: str | None = None, endpoint: str | Endpoint | Client | None = None,
 ) -> Model:  # fmt: skip
     """Load a model by name, or wrap one of the caller's.
 
     ``model``: ``slug[:variant]``; or an object of the caller's with a ``card`` (and ``verb`` for a plain function).
     ``weights``: None = this machine's copy (never a download); a Path (file or folder in the published layout); a
     mapping from published key names to tensors; or "random". ``config`` overrides the card's architecture numbers.
+    ``endpoint``: an OpenAI-compatible server that holds the weights, ``http(s)://HOST[:PORT][#MODEL]``; ``weights`` may then
+    be the folder with the row's tokenizer files. Nothing is sent before a verb is called but a few fixed words.
     ``device``: "auto", "cpu", "cuda"; ``dtype``: "auto" (float32 on CPU, the card's on GPU), "float32", "bfloat16", "float16".
     Raises ``CardError``, ``CheckpointError``, ``CapabilityError`` (the row has no runner yet), ``MissingExtra``.
     """
@@ -169,13 +172,19 @@ def load_model(
     found = catalog.card(model, "model")
     assert isinstance(found, ModelCard)
     _, variant, _ = catalog.split_name(model)
+    if isinstance(weights, str) and weights != "random":
+        weights = Path(weights)
+    if endpoint is not None:
+        served = importlib.import_module("healthfm.models.endpoint").load(
+            found, variant or found.default_variant, endpoint, weights
+        )
+        assert isinstance(served, Model)
+        return served
     if found.run is None:
         why = f": {found.obstacles[0]}" if found.obstacles else ""
         raise CapabilityError(
             f"healthfm cannot run {found.slug} yet{why} (healthfm show {found.slug} says what is known)"
         )
-    if isinstance(weights, str) and weights != "random":
-        weights = Path(weights)
     if isinstance(weights, Path) and not weights.expanduser().exists():
         raise CheckpointError(f"no weights at {weights}")
     family = importlib.import_module(f"healthfm.models.{found.run.family}")

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from healthfm.cards.schema import ModelCard
-from healthfm.errors import CapabilityError, CheckpointError
+from healthfm.errors import CapabilityError, CheckpointError, MissingExtra
 from healthfm.models import checkpoint, qwen_tokenizer, sentencepiece_bpe
 from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.model import Model
@@ -39,7 +39,9 @@ class TextModel(Model):
         super().__init__(card, variant)
         self.network = network
         self.tokenizer = tokenizer
-        longest = getattr(network.config, "max_position_embeddings", None) or network.config.seq_length  # the latter: BLOOM
+        longest = (
+            getattr(network.config, "max_position_embeddings", None) or network.config.seq_length
+        )  # the latter: BLOOM
         self.max_length = int(longest)
         self.fast_linear = True
         self.kept_prefix: tuple[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] | None = None
@@ -115,5 +117,10 @@ def read_tokenizer(folder: Path | None) -> transformers.PreTrainedTokenizerBase 
         return sentencepiece_bpe.load(folder / "tokenizer.model")
     try:
         return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except ImportError as error:  # BioGPT's needs sacremoses
+        wanted = next(
+            (name for name in ("sacremoses", "sentencepiece") if name in str(error)), "its tokenizer's package"
+        )
+        raise MissingExtra("models", wanted) from None
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{folder}: the tokenizer cannot be read ({type(error).__name__})") from None

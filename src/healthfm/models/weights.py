@@ -10,7 +10,8 @@ from healthfm.cards.schema import ModelCard
 from healthfm.errors import CheckpointError
 from healthfm.home import home
 
-SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".npz")
+SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".index", ".tar", ".gz", ".tgz", ".zip")
+TENSORFLOW_SHARD = "*.data-?????-of-?????"
 FULL_HASH = 4 << 30  # files up to this size are hashed whole
 
 
@@ -53,7 +54,11 @@ def weight_files(path: Path) -> tuple[Path, ...]:
     """Return the weight files that ``path`` means: itself, or those of the folder, sorted."""
     if path.is_file():
         return (path,)
-    return tuple(sorted(p for p in path.iterdir() if p.suffix in SUFFIXES)) if path.is_dir() else ()
+    return (
+        tuple(sorted(p for p in path.iterdir() if p.suffix in SUFFIXES or p.match(TENSORFLOW_SHARD)))
+        if path.is_dir()
+        else ()
+    )
 
 
 def fingerprint(files: tuple[Path, ...]) -> str:

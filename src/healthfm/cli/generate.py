@@ -1,0 +1,191 @@
+"""``healthfm generate``: one prompt, a file of prompts, or a chat in the terminal."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from healthfm.cli.console import JsonFlag, emit_json, progress_bar
+
+if TYPE_CHECKING:
+    from healthfm.models.model import Model
+    from healthfm.records import Message
+
+HELP = "commands: /clear forgets the conversation, /exit or Ctrl-D ends it"
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def generate(
+        model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
+        prompt: Annotated[
+            str | None, typer.Argument(help="The text. Without one: standard input, or a chat in a terminal.")
+        ] = None,
+        file: Annotated[
+            Path | None,
+            typer.Option(help="Prompts, one a line; .jsonl: {prompt}, {messages}, or the slots of --prompt."),
+        ] = None,
+        name: Annotated[
+            str | None, typer.Option("--prompt", help="Use the card's prompt of this name (healthfm show MODEL).")
+        ] = None,
+        raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, in no chat form.")] = False,
+        system: Annotated[str | None, typer.Option(help="A system text before the conversation.")] = None,
+        max_new_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 256,
+        temperature: Annotated[
+            float,
+            typer.Option(help="0 takes the likeliest token; above it, tokens are drawn as the card filters them."),
+        ] = 0,
+        seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+        stop: Annotated[
+            list[str] | None, typer.Option(help="End before this text (repeatable; default: the card's).")
+        ] = None,
+        weights: Annotated[str | None, typer.Option(help="File or folder with the published weights.")] = None,
+        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+        dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
+        json: JsonFlag = False,
+    ) -> None:
+        """Generate text: an answer to one prompt, to each prompt of a file, or a chat.
+
+        A text is asked as a chat turn where the model has a chat form; --raw only continues it. Research use only: an answer
+        can be wrong or harmful, and is no medical advice.
+
+        Example: healthfm generate smollm2-135m-instruct "Name two drugs for high blood pressure." --max-new-tokens 40
+        """
+        from healthfm.errors import RunError
+        from healthfm.models.model import load_model
+
+        if prompt is not None and file is not None:
+            raise RunError("give a prompt or --file, not both")
+        if name is not None and raw:
+            raise RunError("give --prompt or --raw, not both")
+        lines = _lines(file) if file is not None else None
+        chat = prompt is None and file is None and sys.stdin.isatty() and not json and name is None and not raw
+        if prompt is None and file is None and not chat:
+            prompt = sys.stdin.read()
+        loaded = load_model(model, weights, device=device, dtype=dtype)
+        how: dict[str, Any] = {
+            "max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "stop": stop or None,
+        }  # fmt: skip
+        if chat:
+            _chat(loaded, system, how)
+        elif lines is not None:
+            _answer_all(loaded, lines, name, system, raw, how, json)
+        else:
+            from healthfm.models.prompts import prepare
+
+            assert prompt is not None
+            asked = prepare(loaded, prompt, name, system, raw)
+            if json:
+                emit_json({"model": loaded.name, "text": loaded.generate([asked], **how)[0], **how, **_weights(loaded)})
+            else:
+                _show(loaded, asked, how)
+
+
+def _weights(model: Model) -> dict[str, Any]:
+    return {"weights": model.provenance.get("weights"), "digest": model.provenance.get("digest")}
+
+
+def _show(model: Model, asked: str | list[Message], how: dict[str, Any]) -> str:
+    """Print an answer as it comes; return it."""
+    pieces = []
+    for piece in model.generate([asked], stream=True, **how):
+        print(piece, end="", flush=True)
+        pieces.append(piece)
+    print()
+    return "".join(pieces)
+
+
+def _chat(model: Model, system: str | None, how: dict[str, Any]) -> None:
+    from healthfm.errors import HealthfmError
+    from healthfm.models.prompts import chats
+    from healthfm.records import Message
+
+    if not chats(model):
+        from healthfm.errors import CapabilityError
+
+        raise CapabilityError(f"{model.name} has no chat form; give it a prompt to continue")
+    print(f"{model.name}: research use only, no medical advice; {HELP}", file=sys.stderr)
+    first = [Message("system", system)] if system is not None else []
+    turns = list(first)
+    while True:
+        try:
+            said = input("you: ").strip()
+        except EOFError:
+            print()
+            return
+        if said == "/exit":
+            return
+        if said == "/clear":
+            turns = list(first)
+        elif said:
+            print(f"{model.name}: ", end="", flush=True)
+            try:
+                answer = _show(model, [*turns, Message("user", said)], how)
+            except (
+                HealthfmError
+            ) as error:  # too long a conversation, or one the model has no form for: the chat goes on
+                print(f"\nhealthfm: {error}", file=sys.stderr)
+                continue
+            turns += [Message("user", said), Message("assistant", answer)]
+
+
+def _lines(file: Path) -> list[Any]:
+    """Return a file's prompts: a str, or the object of a .jsonl line. Raises ``RunError`` with the line's number."""
+    from healthfm.errors import RunError
+
+    try:
+        texts = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{file}: cannot be read as text ({type(error).__name__})") from None
+    found: list[Any] = []
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            continue
+        if file.suffix != ".jsonl":
+            found.append(text)
+            continue
+        try:
+            row = json_module.loads(text)
+        except ValueError:
+            raise RunError(f"{file}:{number}: not a line of JSON") from None
+        if not isinstance(row, dict):
+            raise RunError(f"{file}:{number}: an object is needed, this is a {type(row).__name__}")
+        found.append(row)
+    if not found:
+        raise RunError(f"{file}: has no prompts")
+    return found
+
+
+def _asked(model: Model, row: Any, name: str | None, system: str | None, raw: bool, number: int) -> str | list[Message]:
+    from healthfm.errors import RunError
+    from healthfm.models.prompts import choose, prepare, render
+    from healthfm.records import Message
+
+    if isinstance(row, str) or ("prompt" in row and isinstance(row["prompt"], str)):
+        return prepare(model, row if isinstance(row, str) else row["prompt"], name, system, raw)
+    if name is not None:
+        return render(choose(model.card, name), **row)
+    try:
+        return [Message(str(turn["role"]), str(turn["content"])) for turn in row["messages"]]
+    except (KeyError, TypeError):
+        raise RunError(f"prompt {number}: needs 'prompt' (a text) or 'messages' (role and content each)") from None
+
+
+def _answer_all(
+    model: Model, rows: list[Any], name: str | None, system: str | None, raw: bool, how: dict[str, Any], json: bool
+) -> None:
+    """Answer each prompt of a file; with ``json`` as lines of JSON, one as soon as it is there."""
+    asked = [_asked(model, row, name, system, raw, number) for number, row in enumerate(rows, 1)]
+    with progress_bar(f"{model.name}", quiet=json) as advance:
+        for number, one in enumerate(asked):
+            advance(number, len(asked))
+            text = model.generate([one], **how)[0]
+            print(
+                json_module.dumps({"number": number + 1, "text": text}, ensure_ascii=False) if json else text,
+                flush=True,
+            )
+        advance(len(asked), len(asked))

@@ -1,0 +1,53 @@
+"""``healthfm verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def verify(
+        model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
+        weights: Annotated[Path | None, typer.Option(help="File or folder with the owner's weights.")] = None,
+        root: Annotated[Path | None, typer.Option(help="Folder with the dataset's official files.")] = None,
+        dataset: Annotated[str | None, typer.Option(help="Which of the card's recipes (default: the first).")] = None,
+        limit: Annotated[int | None, typer.Option(help="Only look at a seeded sample; proves nothing.", min=1)] = None,
+        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+        dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
+        output: Annotated[Path | None, typer.Option(help="Run folder (default: runs/MODEL--DATASET--DIGEST).")] = None,
+        json: JsonFlag = False,
+    ) -> None:
+        """Measure a number published for a model again, on the owner's weights and files; exit 1 when it does not come out.
+
+        Writes evidence.json into the run folder, which can be contributed (CONTRIBUTING.md).
+
+        Example: healthfm verify biomistral --weights BioMistral-7B --root pubmedqa
+        """
+        from healthfm.evaluate.verify import verify as run_verify
+
+        with progress_bar(f"verify {model}", quiet=json) as advance:
+            found = run_verify(
+                model, weights=weights, root=root, dataset=dataset, limit=limit, device=device, dtype=dtype, output=output,
+                progress=advance,
+            )  # fmt: skip
+        evidence = found.evidence
+        if json:
+            emit_json({**evidence, "path": str(found.path)})
+        else:
+            published, measured = evidence["published"], evidence["measured"]
+            rows = [
+                ("published", published["as_printed"], published["source"]),
+                ("measured", f"{measured['value']:.4f}", f"[{measured['low']:.4f}, {measured['high']:.4f}], n = {measured['n']}"),
+                ("weights", evidence["digest"][:19], "as on the card" if evidence["digest_on_card"] else "the card states no digest"),
+            ]  # fmt: skip
+            emit_table(("", published["metric"], ""), rows, title=f"{evidence['row']} on {evidence['dataset']}")
+            print(evidence["verdict"])
+            print(f"evidence  {found.path}")
+        if not found.agrees:
+            raise typer.Exit(1)

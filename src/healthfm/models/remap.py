@@ -1,0 +1,220 @@
+"""Published key layouts to those of transformers' classes: pure functions from a mapping of tensors to another one.
+
+The layout is told by tensor names alone: configuration files misname it (MMedLM 2 7B says ``internlm`` and holds InternLM 2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from healthfm.errors import CheckpointError
+
+Tensors = Mapping[str, torch.Tensor]
+Config = Mapping[str, Any]
+INTERNLM2 = {
+    "attention.wo": "self_attn.o_proj", "feed_forward.w1": "mlp.gate_proj", "feed_forward.w2": "mlp.down_proj",
+    "feed_forward.w3": "mlp.up_proj", "attention_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
+}  # fmt: skip
+QWEN = {
+    "attn.c_proj": "self_attn.o_proj", "mlp.w2": "mlp.gate_proj", "mlp.w1": "mlp.up_proj", "mlp.c_proj": "mlp.down_proj",
+    "ln_1": "input_layernorm", "ln_2": "post_attention_layernorm",
+}  # fmt: skip
+QWEN_TOP = {"transformer.wte.weight": "model.embed_tokens.weight", "transformer.ln_f.weight": "model.norm.weight"}
+QWEN_CONFIG = {
+    "layer_norm_epsilon": "rms_norm_eps",
+    "rotary_emb_base": "rope_theta",
+    "seq_length": "max_position_embeddings",
+}
+META = {"attention.wv": "self_attn.v_proj", **INTERNLM2}
+META_TOP = {
+    "tok_embeddings.weight": "model.embed_tokens.weight", "norm.weight": "model.norm.weight", "output.weight": "lm_head.weight",
+}  # fmt: skip
+
+
+def to_transformers(tensors: Tensors, config: Config) -> Tensors:
+    """Return tensors under the names of transformers' classes, from whichever layout their names show.
+
+    ``config``: the architecture numbers under transformers' names. Raises ``CheckpointError``: numbers that do not fit.
+    """
+    return LAYOUTS[layout(tensors)](tensors, config)
+
+
+def layout(tensors: Tensors) -> str:
+    """Return the layout that tensor names show: internlm2, qwen, meta (LLaMA's original .pth) or plain."""
+    names = (
+        ("internlm2", "model.layers.0.attention.wqkv.weight"),
+        ("qwen", "transformer.h.0.attn.c_attn.weight"),
+        ("meta", "layers.0.attention.wq.weight"),
+    )
+    found = (name for name, key in names if key in tensors)
+    name = next(found, "plain")
+    return (
+        "plain" if name == "qwen" and "transformer.h.0.mlp.w2.weight" not in tensors else name
+    )  # GPT-2 has c_attn too
+
+
+def config(stated: Config, tensors: Tensors) -> dict[str, Any]:
+    """Return the numbers of a published ``config.json`` under transformers' names (Qwen v1 and InternLM have their own)."""
+    found = dict(stated)
+    if "bias" in found and "attention_bias" not in found:  # InternLM
+        found["attention_bias"] = found.pop("bias")
+    if layout(tensors) == "qwen":
+        for theirs, ours in QWEN_CONFIG.items():
+            if theirs in found:
+                found[ours] = found.pop(theirs)
+        if "intermediate_size" in found:
+            found["intermediate_size"] //= 2  # theirs counts both halves of the gated unit
+    if "num_attention_heads" in found:  # configurations older than grouped queries do not state the second number
+        found.setdefault("num_key_value_heads", found["num_attention_heads"])
+    return found
+
+
+def sizes(tensors: Tensors) -> dict[str, int]:
+    """Return the sizes that tensors show where no configuration states them: ``vocab_size``, and Llama's ``intermediate_size``."""
+    rows = {
+        "vocab_size": ("embed_tokens.weight", "word_embeddings.weight", "wte.weight"),
+        "intermediate_size": ("layers.0.mlp.up_proj.weight",),
+    }
+    found = {name: next((key for key in tensors if key.endswith(ends)), None) for name, ends in rows.items()}
+    return {name: tensors[key].shape[0] for name, key in found.items() if key is not None}
+
+
+def plain(tensors: Tensors, config: Config) -> Tensors:
+    """Drop the rotary frequencies that old releases of transformers saved (Llama, InternLM v1): they follow from the config.
+
+    BLOOM's own releases lack the prefix ``transformer.``.
+    """
+    prefix = "transformer." if "word_embeddings_layernorm.weight" in tensors else ""
+    return {prefix + key: value for key, value in tensors.items() if not key.endswith("rotary_emb.inv_freq")}
+
+
+def internlm2(tensors: Tensors, config: Config) -> Tensors:
+    """InternLM 2 to Llama. ``wqkv``: [key heads x (queries per key head, key, value) x head width, hidden].
+
+    Source: InternLM/InternLM ``tools/convert2llama.py``. No rotary permutation.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for key, value in tensors.items():
+        if key.endswith("rotary_emb.inv_freq"):
+            continue
+        if key.endswith("wqkv.weight"):
+            prefix = key.removesuffix("attention.wqkv.weight") + "self_attn."
+            for part, rows in zip("qkv", _split_wqkv(key, value, config), strict=True):
+                found[f"{prefix}{part}_proj.weight"] = rows
+        elif key == "output.weight":
+            found["lm_head.weight"] = value
+        else:
+            found[_renamed(key, INTERNLM2).replace("model.tok_embeddings", "model.embed_tokens")] = value
+    return found
+
+
+def _split_wqkv(key: str, value: torch.Tensor, config: Config) -> tuple[torch.Tensor, ...]:
+    heads, keys = int(config["num_attention_heads"]), int(config["num_key_value_heads"])
+    group, width = heads // keys, int(config["hidden_size"]) // heads
+    if value.shape[0] != keys * (group + 2) * width:
+        raise CheckpointError(
+            f"{key} has {value.shape[0]} rows, {heads} heads over {keys} key-value heads of width {width} need {keys * (group + 2) * width}"
+        )
+    packed = value.reshape(keys, group + 2, width, value.shape[-1])
+    parts = packed.split([group, 1, 1], dim=1)
+    return tuple(part.reshape(-1, value.shape[-1]).contiguous() for part in parts)
+
+
+def qwen(tensors: Tensors, config: Config) -> Tensors:
+    """Qwen v1 to Qwen 2. The feed-forward is w1(x) * silu(w2(x)): w2 is the gate.
+
+    Source: Qwen/Qwen-7B ``modeling_qwen.py``. Its NTK scaling and log-n attention act only beyond 8,192 tokens.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for key, value in tensors.items():
+        if key.endswith("rotary_emb.inv_freq"):
+            continue
+        name = re.sub(r"^transformer\.h\.", "model.layers.", key)
+        if ".attn.c_attn." in name:
+            if value.shape[0] % 3:
+                raise CheckpointError(f"{key} has {value.shape[0]} rows, which is not three equal parts")
+            for part, rows in zip("qkv", value.chunk(3), strict=True):
+                found[name.replace("attn.c_attn", f"self_attn.{part}_proj")] = rows.contiguous()
+        else:
+            found[QWEN_TOP.get(key) or _renamed(name, QWEN)] = value
+    return found
+
+
+def meta(tensors: Tensors, config: Config) -> Tensors:
+    """LLaMA's original layout (``consolidated.00.pth``) to transformers': query and key rows change their rotary order.
+
+    Source: meta-llama/llama ``model.py``, which turns neighbouring pairs where transformers turns halves.
+    """
+    heads = int(config["num_attention_heads"])
+    found: dict[str, torch.Tensor] = {}
+    for key, value in tensors.items():
+        if key == "rope.freqs":
+            continue
+        part = re.fullmatch(r"(layers\.\d+\.)attention\.w([qk])\.weight", key)
+        if part:
+            number = heads if part[2] == "q" else int(config.get("num_key_value_heads") or heads)
+            found[f"model.{part[1]}self_attn.{part[2]}_proj.weight"] = halves(value, number)
+        else:
+            found[META_TOP.get(key) or "model." + _renamed(key, META)] = value
+    return found
+
+
+def meta_config(params: Config, tensors: Tensors) -> dict[str, Any]:
+    """Return transformers' names for LLaMA's ``params.json``; sizes that it leaves open are taken from the tensors."""
+    return {
+        "hidden_size": params["dim"], "num_hidden_layers": params["n_layers"], "num_attention_heads": params["n_heads"],
+        "num_key_value_heads": params.get("n_kv_heads", params["n_heads"]), "rms_norm_eps": params["norm_eps"],
+        "rope_theta": params.get("rope_theta", 10000.0), "vocab_size": tensors["tok_embeddings.weight"].shape[0],
+        "intermediate_size": tensors["layers.0.feed_forward.w1.weight"].shape[0],
+    }  # fmt: skip
+
+
+def halves(weight: torch.Tensor, heads: int) -> torch.Tensor:
+    """Reorder rows from interleaved rotary pairs, [heads, half, 2, ...], to rotary halves, [heads, 2, half, ...]."""
+    half = weight.shape[0] // heads // 2
+    return weight.reshape(heads, half, 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape).contiguous()
+
+
+def delta(base: Tensors, difference: Tensors) -> Tensors:
+    """Return base + difference, for weights published as a difference to a base they may not carry.
+
+    Embeddings may have gained rows (new tokens): those are the difference's own. Tensors the base lacks are new ones.
+    Raises ``CheckpointError``: another base.
+    """
+    lost = [key for key in base if key not in difference and not key.endswith("inv_freq")]
+    if lost:
+        raise CheckpointError(
+            f"the delta lacks {len(lost)} tensors of the base, e.g. {lost[0]}: it belongs to another base"
+        )
+    found: dict[str, torch.Tensor] = {}
+    for key, change in difference.items():
+        if key not in base:
+            found[key] = change
+            continue
+        old = base[key]
+        grown = any(word in key for word in ("embed_tokens", "lm_head"))
+        if old.shape != change.shape and not (grown and old.shape[1:] == change.shape[1:] and len(old) < len(change)):
+            raise CheckpointError(
+                f"the delta's {key} is {tuple(change.shape)}, the base's {tuple(old.shape)}: it belongs to another base"
+            )
+        found[key] = change.clone()
+        found[key][: len(old)] += old.to(change.dtype)
+    return found
+
+
+def _renamed(key: str, names: Mapping[str, str]) -> str:
+    """Replace the part of a key between its layer number and its last word."""
+    head, _, last = key.rpartition(".")
+    for old, new in names.items():
+        if head.endswith("." + old):
+            return f"{head.removesuffix(old)}{new}.{last}"
+    return key
+
+
+LAYOUTS: dict[str, Callable[[Tensors, Config], Tensors]] = {
+    "plain": plain, "internlm2": internlm2, "qwen": qwen, "meta": meta,
+}  # fmt: skip

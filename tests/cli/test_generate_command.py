@@ -1,0 +1,170 @@
+"""``healthfm generate`` as a user meets it: one prompt, a file, a pipe, and a chat in a terminal."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import io
+import json
+import os
+import pty
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from healthfm import cli
+from healthfm.cli import generate
+from healthfm.models import model
+from healthfm.models.causal_lm import CausalLM
+from healthfm.models.model import Model, load_model
+from healthfm.records import Message
+
+HEALTHFM = str(Path(sys.executable).with_name("healthfm"))
+MODEL = "smollm2-135m-instruct"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(smollm2: CausalLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command line in this process, with the model that the tests have loaded already."""
+
+    def load(name: str, *args: Any, **words: Any) -> Model:
+        return smollm2 if name == MODEL else load_model(name, *args, **words)
+
+    def call(*words: object, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(model, "load_model", load)
+        monkeypatch.setattr(sys, "argv", ["healthfm", "generate", *map(str, words)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        found = capsys.readouterr()
+        return int(end.value.code or 0), found.out, found.err
+
+    return call
+
+
+def test_a_prompt_is_answered_and_continued_raw(run: Run) -> None:
+    code, out, _ = run(MODEL, "The capital of France is", "--raw", "--max-new-tokens", 2, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["text"].startswith(" Paris")
+    assert found["temperature"] == 0 and found["max_new_tokens"] == 2 and "Q4_1" in found["weights"]
+    asked = run(MODEL, "What is the capital of France?", "--max-new-tokens", 12)[1]
+    assert "Paris" in asked and asked.endswith("\n")
+
+
+def test_a_pipe_is_one_prompt(run: Run) -> None:
+    assert run(MODEL, "--raw", "--max-new-tokens", 1, stdin="The capital of France is")[1] == " Paris\n"
+
+
+def test_a_stop_string_ends_the_answer(run: Run) -> None:
+    long = run(MODEL, "Count: one two three", "--raw", "--max-new-tokens", 12)[1].removesuffix("\n")
+    word = long.split()[3]
+    assert (
+        run(MODEL, "Count: one two three", "--raw", "--max-new-tokens", 12, "--stop", word)[1]
+        == long[: long.index(word)] + "\n"
+    )
+
+
+def test_a_file_is_answered_line_by_line(run: Run, tmp_path: Path) -> None:
+    plain = tmp_path / "prompts.txt"
+    plain.write_text("The capital of France is\n\nThe capital of Italy is\n")
+    lines = run(MODEL, "--file", plain, "--raw", "--max-new-tokens", 1, "--json")[1].splitlines()
+    assert [json.loads(line)["number"] for line in lines] == [1, 2]
+    assert json.loads(lines[0])["text"] == " Paris"
+    rows = tmp_path / "prompts.jsonl"
+    rows.write_text('{"prompt": "Hi"}\n{"messages": [{"role": "user", "content": "Hi"}]}\n')
+    first, second = run(MODEL, "--file", rows, "--max-new-tokens", 3, "--json")[1].splitlines()
+    assert json.loads(first)["text"] == json.loads(second)["text"] != ""
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("nosuchmodel", "a"), "no model is called 'nosuchmodel'"),
+        ((MODEL, "a", "--file", "x.txt"), "not both"),
+        ((MODEL, "a", "--prompt", "b", "--raw"), "not both"),
+        ((MODEL, "--file", "/nonexistent"), "/nonexistent: cannot be read"),
+        ((MODEL, "a", "--prompt", "alpaca"), "has no prompt 'alpaca' (prompts: none)"),
+        ((MODEL, "a", "--raw", "--system", "b"), "no place for a system text"),
+        ((MODEL, "a", "--max-new-tokens", "0"), "max_new_tokens is 0"),
+        ((MODEL, "a", "--temperature", "-1"), "temperature is -1"),
+        (("med-palm", "a"), "cannot run med-palm"),
+        ((MODEL, "--raw"), "an empty prompt cannot be continued"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(run: Run, words: tuple[str, ...], says: str) -> None:
+    code, _, err = run(*words)
+    lines = [line for line in err.splitlines() if line.startswith("healthfm: ")]
+    assert code == 2 and len(lines) == 1 and says in lines[0], err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("not json\n", ":1: not a line of JSON"),
+        ("\n[1]\n", ":2: an object is needed"),
+        ('{"a": 1}\n', "prompt 1: needs 'prompt'"),
+        ("", "has no prompts"),
+    ],
+)
+def test_a_bad_line_of_a_file_is_named_but_not_shown(run: Run, tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(text)
+    code, _, err = run(MODEL, "--file", file)
+    assert code == 2 and says in err
+
+
+def test_a_chat_keeps_its_turns_until_it_is_cleared(
+    smollm2: CausalLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = iter(["My name is Ada.", "What is my name?", "/clear", "What is my name?", "/exit"])
+    monkeypatch.setattr(builtins, "input", lambda _: next(said))
+    generate._chat(smollm2, "Be brief.", {"max_new_tokens": 8})
+    out = capsys.readouterr().out
+
+    def answer(*turns: Message) -> str:
+        return smollm2.generate([[Message("system", "Be brief."), *turns]], max_new_tokens=8)[0]  # type: ignore[no-any-return]
+
+    name, again = Message("user", "My name is Ada."), Message("user", "What is my name?")
+    first = answer(name)
+    second, third = answer(name, Message("assistant", first), again), answer(again)
+    assert second != third
+    assert out == "".join(f"{MODEL}: {one}\n" for one in (first, second, third))
+
+
+class Terminal:
+    """A chat in a real terminal."""
+
+    def __init__(self, *words: str) -> None:
+        self.child, self.screen = pty.fork()
+        if self.child == 0:
+            os.execv(HEALTHFM, [HEALTHFM, "generate", *words])
+        self.seen = ""
+
+    def wait(self, text: str) -> None:
+        before, deadline = len(self.seen), time.monotonic() + 240
+        while text not in self.seen[before:]:
+            assert time.monotonic() < deadline, self.seen
+            self.seen += os.read(self.screen, 4096).decode(errors="replace")
+
+    def type(self, text: str) -> None:
+        os.write(self.screen, text.encode())
+
+    def end(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
+
+
+def test_a_chat_ends_on_ctrl_c_without_a_traceback() -> None:
+    chat = Terminal(MODEL, "--max-new-tokens", "200")
+    chat.wait("you: ")
+    assert "research use only" in chat.seen
+    chat.type("Tell me a long story.\n")
+    chat.wait(f"{MODEL}: ")
+    chat.type("\x03")
+    with contextlib.suppress(OSError):  # the screen closes when the command is gone
+        chat.wait("never shown")
+    assert chat.end() == 130 and "Traceback" not in chat.seen

@@ -1,0 +1,67 @@
+"""``healthfm verify`` as a user meets it: a verdict, an evidence file, an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from healthfm.evaluate.verify import FIELDS
+from healthfm.models.causal_lm import CausalLM
+from healthfm.models.weights import locate
+from tests.evaluate.test_verify import write_card
+
+HEALTHFM = str(Path(sys.executable).with_name("healthfm"))
+
+
+def run(cards: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HEALTHFM_CARDS": str(cards), "COLUMNS": "200"}
+    return subprocess.run([HEALTHFM, *map(str, words)], capture_output=True, text=True, timeout=300, env=environment)
+
+
+@pytest.mark.parametrize(("value", "code", "says"), [(0.25, 0, "sample agrees"), (0.99, 1, "sample differs")])
+def test_the_exit_code_is_the_verdict(
+    smollm2: CausalLM, medqa_root: Path, tmp_path: Path, value: float, code: int, says: str
+) -> None:
+    write_card(tmp_path / "cards", "checked", value, "medqa@letters", smollm2.provenance["digest"])
+    words = ("verify", "checked", "--weights", locate(smollm2.card, None), "--root", medqa_root, "--limit", 6, "--output", tmp_path / "run")  # fmt: skip
+    found = run(tmp_path / "cards", *words)
+    assert found.returncode == code, found.stderr
+    assert says in found.stdout
+    assert "as on the card" in found.stdout
+    evidence = json.loads((tmp_path / "run/evidence.json").read_text())
+    assert set(evidence) == set(FIELDS)
+    again = run(tmp_path / "cards", *words, "--json")
+    assert again.returncode == code
+    assert json.loads(again.stdout)["verdict"] == says
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("verify", "uni", "--weights", "/none"), "uni: its card has no recipe"),
+        (("verify", "biomistral", "--weights", "/none", "--root", "/nonexistent"), "no folder /nonexistent"),
+        (("verify", "biomistral", "--weights", "/none", "--root", "examples/pubmedqa"), "no weights at /none"),
+        (("verify", "biomistral", "--dataset", "medqq"), "no dataset is called 'medqq'"),
+        (("verify", "biomistrl"), "no model is called 'biomistrl'"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    (tmp_path / "cards/models").mkdir(parents=True)
+    found = run(tmp_path / "cards", *words)
+    assert found.returncode == 2, found
+    lines = [line for line in found.stderr.splitlines() if line.startswith("healthfm: ")]
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert "Traceback" not in found.stderr
+
+
+def test_wrong_weights_are_one_clear_line(smollm2: CausalLM, medqa_root: Path, tmp_path: Path) -> None:
+    write_card(tmp_path / "cards", "checked", 0.3, "medqa@letters", "sha256:" + "0" * 64)
+    found = run(tmp_path / "cards", "verify", "checked", "--weights", locate(smollm2.card, None), "--root", medqa_root)
+    assert found.returncode == 2
+    assert "these are not the weights its card names" in found.stderr
