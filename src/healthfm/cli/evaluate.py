@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
-from healthfm.cli.read import dataset_argument
+from healthfm.cli.read import Columns, column_map, dataset_argument
 
 if TYPE_CHECKING:
     from healthfm.evaluate.run import Run
@@ -55,6 +55,7 @@ def register(app: typer.Typer) -> None:
         allow_remote: Annotated[
             str | None, typer.Option(help="Let data that must stay on this machine go to this HOST.", metavar="HOST")
         ] = None,
+        columns: Columns = None,
         output: Annotated[Path | None, typer.Option(help="Run folder (default: runs/MODEL--DATASET--DIGEST).")] = None,
         resume: Annotated[bool, typer.Option(help="Go on where an interrupted run stopped.")] = True,
         show_inputs: Annotated[
@@ -68,17 +69,20 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm evaluate smollm2-135m-instruct pubmedqa --root examples/pubmedqa --limit 64
         """
+        from healthfm.datasets.dataset import open_dataset
         from healthfm.errors import RunError
         from healthfm.evaluate.runner import evaluate as run_evaluate
         from healthfm.models.client import Endpoint
 
         if shots_order not in ("first", "random"):
             raise RunError(f"--shots-order is '{shots_order}'; use first or random")
+        data = dataset_argument(dataset)
+        opened = open_dataset(data, root, columns=column_map(columns)) if columns else data
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with progress_bar(f"{model} on {dataset}", quiet=json) as advance:
                 run = run_evaluate(
-                    model, dataset_argument(dataset), root=root, task=task, split=split, shots=shots, shots_from=shots_from,
+                    model, opened, root=root, task=task, split=split, shots=shots, shots_from=shots_from,
                     shots_order=shots_order, subgroups=subgroup, seed=seed, limit=limit, output=output, resume=resume,  # type: ignore[arg-type]
                     weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote,
                     endpoint=Endpoint(endpoint, requests_per_minute) if endpoint is not None else None,

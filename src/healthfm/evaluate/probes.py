@@ -43,7 +43,7 @@ def prepare(
     else:
         raise RunError(
             f"{opened.name}: {task} is fitted on split '{source}', which is absent in {opened.root} (present: "
-            f"{', '.join(opened.splits)}). Get it, or carve: shots_from='{split}' fits on half of the patients of '{split}' "
+            f"{', '.join(opened.splits)}). Get it, or carve: shots_from='{split}' (--shots-from {split}) fits on half of the patients of '{split}' "
             "and evaluates the others"
         )
     _refuse_straddling(fit, records)

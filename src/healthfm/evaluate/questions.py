@@ -82,7 +82,7 @@ def _draw_shots(
     if source not in opened.splits:
         raise RunError(
             f"{opened.name}: {count} examples were asked from split '{source}', which is absent in {opened.root} "
-            f"(present: {', '.join(opened.splits)}). Get it, or carve: shots_from='{split}' takes {count} examples, with all "
+            f"(present: {', '.join(opened.splits)}). Get it, or carve: shots_from='{split}' (--shots-from {split}) takes {count} examples, with all "
             f"records of their patients, out of '{split}' and evaluates the rest"
         )
     pool = [

@@ -37,7 +37,9 @@ def choose_protocol(card: DatasetCard, name: str | None, task: str | None) -> tu
     if name is not None and name not in card.protocols:
         raise RunError(f"{card.slug} has no protocol '{name}' (protocols: {', '.join(card.protocols) or 'none'})")
     if chosen is None or chosen not in card.protocols:
-        raise RunError(f"{card.slug}: its card has no protocol to evaluate by ({', '.join(card.protocols) or 'none'})")
+        raise RunError(
+            f"{card.slug}: no protocol to evaluate by; its card or dataset.toml must name one ({', '.join(card.protocols) or 'none'})"
+        )
     protocol = card.protocols[chosen]
     if task is not None and task != protocol.task:
         fitting = [n for n, p in card.protocols.items() if p.task == task]

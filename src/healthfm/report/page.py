@@ -87,7 +87,7 @@ def limits(run: Run) -> list[str]:
             found.append(
                 f"The weights are {environment['model']['weights']}: the published full-precision weights can score otherwise."
             )
-    if facts.get("lineage"):
+    if facts.get("lineage", {}).get("asked"):
         found.append(
             "The contamination finding rests on what the cards say of training data; most owners publish little of it."
         )
