@@ -60,7 +60,6 @@ def test_a_response_without_its_end_token_reads_the_same() -> None:
         ("F", None),
     ],
 )
-@pytest.mark.evidence("biomistral", "output")
 def test_an_opening_letter_is_one_that_is_an_option(text: str, answer: str | None) -> None:
     assert parsers.opening_letter(text, LETTERS) == answer
 

@@ -99,7 +99,6 @@ def test_a_score_leaves_out_the_end_token_and_keeps_the_blank(model: Seq2SeqLM) 
     assert encoded[-1] == tokenizer.eos_token_id
 
 
-@pytest.mark.evidence("clinical-t5", "output")
 def test_greedy_text_is_transformers(model: Seq2SeqLM) -> None:
     """Decoded as the owners' compute_metrics (preprocess_mednli.py) does: the whole text without special tokens."""
     prompts, _ = asked()
