@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from healthfm.models.causal_lm import CausalLM
 
 pytest_plugins = ["tests.evidence_plugin"]
+
+settings.register_profile(
+    "healthfm", deadline=None, derandomize=True
+)  # the same examples everywhere, none of them timed
+settings.load_profile("healthfm")
 
 PROJECT = Path(__file__).parent.parent
 
