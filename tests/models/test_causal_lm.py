@@ -10,7 +10,7 @@ import torch
 
 from healthfm import CapabilityError, RunError, load_model, open_dataset
 from healthfm.evaluate.tasks import Item, make_items, sample
-from healthfm.models import likelihood, onednn
+from healthfm.models import likelihood, onednn, shared_prefix
 from healthfm.models.causal_lm import CausalLM
 
 
@@ -61,7 +61,7 @@ def test_scores_do_not_depend_on_batch_or_order(
     prompts, options = [i.prompt for i in items], [i.continuations for i in items]
     together = smollm2.score(prompts, options)
     backwards = smollm2.score(prompts[::-1], options[::-1])[::-1]
-    monkeypatch.setattr(likelihood, "TOKENS_PER_BATCH", 1)
+    monkeypatch.setitem(likelihood.TOKENS_PER_BATCH, "cpu", 1)
     alone = smollm2.score(prompts, options)
     for a, b, c in zip(together, backwards, alone, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
@@ -78,7 +78,7 @@ def test_packing_and_prefix_sharing_change_nothing(
     items = make_items(records[5:10], opened.card.protocols[protocol], records[:shots])  # type: ignore[arg-type]
     prompts, options = [i.prompt for i in items], [i.continuations for i in items]
     questions = [likelihood.encode(smollm2, p, o) for p, o in zip(prompts, options, strict=True)]
-    prefix = likelihood.shared_prefix([q.context for q in questions])
+    prefix = likelihood.common_prefix([q.context for q in questions])
     assert (len(prefix) > 100) == (shots > 0)
     plain = likelihood._score_plain(smollm2, questions)
     for _ in range(2):  # the second time the prefix is kept
@@ -98,6 +98,38 @@ def test_a_kept_prefix_gives_the_same_bytes_as_a_new_one(smollm2: CausalLM, medq
     again = smollm2.score(prompts, options)
     for a, b, c in zip(new, kept, again, strict=True):
         assert a.tobytes() == b.tobytes() == c.tobytes()
+
+
+@pytest.mark.parametrize("protocol", ["letters", "text"])
+def test_attending_to_a_prefix_that_stands_once_equals_attending_to_copies_of_it(
+    smollm2: CausalLM, medqa_root: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    opened = open_dataset("medqa", medqa_root, "test")
+    records = list(opened)
+    items = make_items(records[5:9], opened.card.protocols[protocol], records[:2])  # type: ignore[arg-type]
+    prompts, options = [i.prompt for i in items], [i.continuations for i in items]
+    assert shared_prefix.available(smollm2.network)
+    once = smollm2.score(prompts, options)
+    monkeypatch.setattr(shared_prefix, "available", lambda network: False)
+    for a, b in zip(once, smollm2.score(prompts, options), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_a_prefix_that_gets_half_the_weight_would_score_otherwise(
+    smollm2: CausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of joining the two softmaxes by their log-sum-exp."""
+    start = (
+        "The patient has had a cough and a fever for three days and lives with two dogs and an old parrot in town. " * 2
+    )
+    prompts, options = (
+        [start + "The likely organ is the", start + "The likely animal is the"],
+        [[" lung", " parrot"]] * 2,
+    )
+    right = smollm2.score(prompts, options)
+    monkeypatch.setattr(torch, "sigmoid", lambda x: torch.full_like(x, 0.5))
+    wrong = smollm2.score(prompts, options)
+    assert max(np.abs(a - b).max() for a, b in zip(right, wrong, strict=True)) > 0.1
 
 
 def test_a_branch_that_saw_its_siblings_would_score_otherwise(

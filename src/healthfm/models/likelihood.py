@@ -13,18 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 import transformers
 
 from healthfm.errors import RunError
-from healthfm.models import onednn
+from healthfm.models import onednn, shared_prefix
 from healthfm.models.model import Float64
 from healthfm.models.text import TextModel
 
-TOKENS_PER_BATCH = 2048  # padded tokens of one forward pass
+TOKENS_PER_BATCH = {"cpu": 512, "cuda": 16_384}  # padded tokens of one pass: what a cache holds, or what fills a GPU
 KEPT_PER_BATCH = 32_768  # tokens whose keys and values one pass may hold
 PREFIX_STEP = 32  # a shared beginning is cut to a multiple of this, so that its cache serves the next call
 Tokens = tuple[int, ...]
@@ -58,13 +57,13 @@ def score(model: TextModel, prompts: Sequence[str], options: Sequence[Sequence[s
     questions = [encode(model, prompt, choices) for prompt, choices in zip(prompts, options, strict=True)]
     if not hasattr(model.network.get_decoder(), "rotary_emb") or _too_long_to_pack(model, questions):
         return _score_plain(model, questions)
-    prefix = shared_prefix([question.context for question in questions])
+    prefix = common_prefix([question.context for question in questions])
     scores: list[Float64] = [np.zeros(0)] * len(questions)
     with torch.inference_mode(), onednn.packed_linear(model.network) if model.fast_linear else nullcontext():
-        for batch in _batches([question.length - len(prefix) for question in questions], len(prefix)):
+        for batch in _batches(model, [question.length - len(prefix) for question in questions], len(prefix)):
             hidden = _forward(model, prefix, [questions[i] for i in batch])
-            for i, states in zip(batch, hidden, strict=True):
-                scores[i] = _sum(model, questions[i], states)
+            for i, sums in zip(batch, _sums(model, [questions[i] for i in batch], hidden), strict=True):
+                scores[i] = sums
     return scores
 
 
@@ -89,7 +88,7 @@ def encode(model: TextModel, prompt: str, options: Sequence[str]) -> Question:
     return Question(tuple(start), tuple(found))
 
 
-def shared_prefix(contexts: Sequence[Tokens]) -> Tokens:
+def common_prefix(contexts: Sequence[Tokens]) -> Tokens:
     """Return the tokens that all contexts begin with, cut to a multiple of ``PREFIX_STEP`` and short of any whole context."""
     if len(contexts) < 2:
         return ()
@@ -105,12 +104,13 @@ def _too_long_to_pack(model: TextModel, questions: Sequence[Question]) -> bool:
     return window is not None and any(question.length > window for question in questions)
 
 
-def _batches(lengths: Sequence[int], prefix: int) -> Iterator[list[int]]:
+def _batches(model: TextModel, lengths: Sequence[int], prefix: int) -> Iterator[list[int]]:
     """Yield indices of rows, shortest first, in batches that fit both budgets."""
+    budget = TOKENS_PER_BATCH.get(model.network.device.type, TOKENS_PER_BATCH["cuda"])
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         rows = len(batch) + 1
-        if batch and (rows * lengths[i] > TOKENS_PER_BATCH or rows * (lengths[i] + prefix) > KEPT_PER_BATCH):
+        if batch and (rows * lengths[i] > budget or rows * (lengths[i] + prefix) > KEPT_PER_BATCH):
             yield batch
             batch = []
         batch.append(i)
@@ -129,15 +129,24 @@ def _forward(model: TextModel, prefix: Tokens, batch: Sequence[Question]) -> lis
         ids[i, : len(tokens)] = torch.tensor(tokens)
         positions[i, : len(tokens)] = torch.tensor(places)
         positions[i, len(tokens) :] = torch.arange(longest - len(tokens)) + places[-1] + 1
-    extra: dict[str, Any] = {}
+    seen = None
     if any(question.branches for question in batch):
-        seen = torch.stack([_visible(starts, len(tokens), longest) for tokens, _, starts in rows])
-        seen = torch.cat([torch.ones(len(rows), longest, len(prefix), dtype=torch.bool), seen], dim=2)
-        extra["attention_mask"] = seen[:, None].to(device)
-    if prefix:
-        extra["past_key_values"] = _past(model, prefix, len(rows))
-    decoder = model.network.get_decoder()
-    out = decoder(input_ids=ids.to(device), position_ids=positions.to(device), use_cache=bool(prefix), **extra)
+        seen = torch.stack([_visible(starts, len(tokens), longest) for tokens, _, starts in rows])[:, None]
+    decoder, given = model.network.get_decoder(), {"input_ids": ids.to(device), "position_ids": positions.to(device)}
+    if not prefix:
+        out = decoder(**given, use_cache=False, attention_mask=None if seen is None else seen.to(device))
+    elif shared_prefix.available(model.network):
+        blind = (
+            None if seen is None else torch.zeros(seen.shape, dtype=model.network.dtype).masked_fill(~seen, -torch.inf)
+        )
+        kept = _kept(model, prefix)
+        with shared_prefix.attending(model.network):
+            out = decoder(**given, use_cache=False, attention_mask=blind, shared_prefix=kept)
+    else:
+        if seen is not None:
+            before = torch.ones(len(rows), 1, longest, len(prefix), dtype=torch.bool)
+            seen = torch.cat([before, seen], dim=3).to(device)
+        out = decoder(**given, use_cache=True, attention_mask=seen, past_key_values=_past(model, prefix, len(rows)))
     return [out.last_hidden_state[i, : len(tokens)] for i, (tokens, _, _) in enumerate(rows)]
 
 
@@ -160,33 +169,43 @@ def _visible(starts: Sequence[int], length: int, longest: int) -> torch.Tensor:
     return seen
 
 
-def _past(model: TextModel, prefix: Tokens, rows: int) -> transformers.DynamicCache:
-    """Return the keys and values of the shared prefix for a batch; the last prefix's are kept on the model."""
+def _kept(model: TextModel, prefix: Tokens) -> shared_prefix.Layers:
+    """Return the keys and values of the shared prefix; the last prefix's are kept on the model."""
     if model.kept_prefix is None or model.kept_prefix[0] != prefix:
         ids = torch.tensor([prefix], device=model.network.device)
         past = model.network.get_decoder()(input_ids=ids, use_cache=True).past_key_values
         model.kept_prefix = (prefix, [(layer.keys, layer.values) for layer in past.layers])
+    return model.kept_prefix[1]
+
+
+def _past(model: TextModel, prefix: Tokens, rows: int) -> transformers.DynamicCache:
+    """Return a copy of the shared prefix's keys and values for each row of a batch."""
     cache = transformers.DynamicCache()
-    for i, (keys, values) in enumerate(model.kept_prefix[1]):
+    for i, (keys, values) in enumerate(_kept(model, prefix)):
         cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), i)
     return cache
 
 
-def _sum(model: TextModel, question: Question, states: torch.Tensor) -> Float64:
-    """Return the log-likelihood of each option from its row's hidden states."""
-    packed = sum(map(len, question.branches))
-    needed = states[len(states) - packed - 1 :]  # the prompt's last token, then every branch
-    logs = torch.log_softmax(model.network.get_output_embeddings()(needed).float(), dim=-1)
-    starts, at = {(): 1}, 1
-    for branch in question.branches:
-        starts[branch] = at
-        at += len(branch)
-    sums = []
-    for tokens in question.continuations:
-        start = starts[tokens[:-1]]
-        rows = [0, *range(start, start + len(tokens) - 1)]
-        sums.append(float(logs[rows, list(tokens)].double().sum()))
-    return np.array(sums)
+def _sums(model: TextModel, batch: Sequence[Question], hidden: Sequence[torch.Tensor]) -> Iterator[Float64]:
+    """Yield the log-likelihoods of each question's options from its row's hidden states."""
+    counts = [sum(map(len, question.branches)) + 1 for question in batch]  # the prompt's last token, then every branch
+    logs = _logs(model, torch.cat([states[-count:] for states, count in zip(hidden, counts, strict=True)]))
+    for question, mine in zip(batch, logs.split(counts), strict=True):
+        starts, at = {(): 1}, 1
+        for branch in question.branches:
+            starts[branch] = at
+            at += len(branch)
+        sums = []
+        for tokens in question.continuations:
+            start = starts[tokens[:-1]]
+            rows = [0, *range(start, start + len(tokens) - 1)]
+            sums.append(float(mine[rows, list(tokens)].double().sum()))
+        yield np.array(sums)
+
+
+def _logs(model: TextModel, states: torch.Tensor) -> torch.Tensor:
+    """Return the log-probability of every token behind each hidden state, float32 [n, vocabulary]."""
+    return torch.log_softmax(model.network.get_output_embeddings()(states).float(), dim=-1)
 
 
 def _score_plain(model: TextModel, questions: Sequence[Question]) -> list[Float64]:
@@ -198,13 +217,12 @@ def _score_plain(model: TextModel, questions: Sequence[Question]) -> list[Float6
     scores = [np.zeros(len(question.continuations)) for question in questions]
     order = sorted(rows, key=lambda row: (len(row), row))
     with torch.inference_mode(), onednn.packed_linear(model.network) if model.fast_linear else nullcontext():
-        for batch in _batches([len(row) for row in order], 0):
+        for batch in _batches(model, [len(row) for row in order], 0):
             inputs = {name: one.to(model.network.device) for name, one in model.pad([order[i] for i in batch]).items()}
             hidden = model.network.get_decoder()(**inputs, use_cache=False).last_hidden_state
             for i, states in zip(batch, hidden, strict=True):
                 for q, o in rows[order[i]]:
                     tokens = questions[q].continuations[o]
                     needed = states[len(order[i]) - len(tokens) : len(order[i])]
-                    logs = torch.log_softmax(model.network.get_output_embeddings()(needed).float(), dim=-1)
-                    scores[q][o] = float(logs[range(len(tokens)), list(tokens)].double().sum())
+                    scores[q][o] = float(_logs(model, needed)[range(len(tokens)), list(tokens)].double().sum())
     return scores
