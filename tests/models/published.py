@@ -17,7 +17,7 @@ import transformers
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from healthfm.models import qwen_tokenizer
+from healthfm.models import tiktoken_bpe
 from tests.references.recipe_weights import recipe_array
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -94,9 +94,21 @@ def byte_level_json(folder: Path, size: int = 600) -> int:
 
 
 def qwen_ranks(folder: Path, size: int = 700) -> int:
-    """``qwen.tiktoken``: the bytes, then what byte-pair merging of Qwen's cut of the text makes, in the order it is made."""
+    """``qwen.tiktoken``: the bytes, then what byte-pair merging of the kind's cut of the text makes, in the order it is made."""
+    return _ranks(folder / "qwen.tiktoken", tiktoken_bpe.QWEN, size)
+
+
+def glm4_ranks(folder: Path, size: int = 700) -> int:
+    """GLM-4's ``tokenizer.model``: ranks too, with the configuration that says so."""
+    template = "[gMASK]<sop>{% for one in messages %}<|{{ one.role }}|>\n{{ one.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"  # fmt: skip
+    stated = {"tokenizer_class": "ChatGLM4Tokenizer", "chat_template": template, "eos_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(stated))
+    return _ranks(folder / "tokenizer.model", tiktoken_bpe.GLM4, size)
+
+
+def _ranks(path: Path, kind: tiktoken_bpe.Kind, size: int) -> int:
     core = Tokenizer(models.BPE())
-    cut = pre_tokenizers.Split(qwen_tokenizer.Regex(qwen_tokenizer.CUT), "isolated")
+    cut = pre_tokenizers.Split(tiktoken_bpe.Regex(kind.cut), "isolated")
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [cut, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
@@ -104,12 +116,12 @@ def qwen_ranks(folder: Path, size: int = 700) -> int:
     core.train_from_iterator(
         texts()[:1500], trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
     )
-    letters = {letter: byte for byte, letter in enumerate(qwen_tokenizer._letters())}
+    letters = {letter: byte for byte, letter in enumerate(tiktoken_bpe._letters())}
     ranked = [text for text, _ in sorted(core.get_vocab().items(), key=lambda item: item[1])]
     tokens = dict.fromkeys([bytes([byte]) for byte in range(256)] + [bytes(letters[c] for c in t) for t in ranked])
     lines = [f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(tokens)]
-    (folder / "qwen.tiktoken").write_text("\n".join(lines) + "\n")
-    return len(lines) + len(qwen_tokenizer.SPECIAL)
+    path.write_text("\n".join(lines) + "\n")
+    return len(lines) + len(kind.special)
 
 
 def biogpt_files(folder: Path, merges: int = 300) -> int:
@@ -162,10 +174,11 @@ def remapped(name: str, **changes: Any) -> Callable[[int], tuple[dict[str, torch
 
     def make(vocabulary: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         made = json.loads((EXPECTED / f"causal_{name}.json").read_text(encoding="utf-8"))
-        old = made["config"]["vocab_size"]
+        rows = "padded_vocab_size" if "padded_vocab_size" in made["config"] else "vocab_size"
+        old = made["config"][rows]
         shapes = {key: [vocabulary if n == old else n for n in shape] for key, shape in made["keys"].items()}
         tensors = {key: torch.from_numpy(recipe_array(key, tuple(shape))) for key, shape in shapes.items()}
-        return tensors, {**made["config"], "vocab_size": vocabulary, **changes}
+        return tensors, {**made["config"], rows: vocabulary, **changes}
 
     return make
 
@@ -178,7 +191,7 @@ LLAMA = native("Llama", **SMALL, num_key_value_heads=4)
 GROUPED = native("Llama", **SMALL, num_key_value_heads=2)
 MISTRAL = native("Mistral", **SMALL, num_key_value_heads=2, sliding_window=64)
 BLOOM = native("Bloom", hidden_size=32, n_layer=2, n_head=4, seq_length=LONGEST)
-GLM = native("Glm", **SMALL, num_key_value_heads=2, head_dim=8, attention_bias=True, pad_token_id=0)
+CHATGLM = remapped("chatglm", seq_length=LONGEST, pad_token_id=0, model_type="chatglm", architectures=["ChatGLMModel"], auto_map={"AutoModel": "modeling_chatglm.ChatGLMForConditionalGeneration"})  # fmt: skip
 BIOGPT = native("BioGpt", **{k: v for k, v in SMALL.items() if k != "tie_word_embeddings"})
 INTERNLM2 = remapped("internlm2", max_position_embeddings=LONGEST, model_type="internlm", architectures=["InternLM2ForCausalLM"], auto_map={"AutoModelForCausalLM": "modeling_internlm2.InternLM2ForCausalLM"})  # fmt: skip
 QWEN = remapped("qwen", seq_length=LONGEST, model_type="qwen", architectures=["QWenLMHeadModel"], use_logn_attn=True, use_dynamic_ntk=True)  # fmt: skip
@@ -234,6 +247,19 @@ def publish_adapter(folder: Path, base: Path, base_name: str, targets: list[str]
     }  # fmt: skip
     (folder / "adapter_config.json").write_text(json.dumps(stated))
     return folder
+
+
+def bentsao_adapter(folder: Path, name: str) -> Path:
+    """Write a small BenTsao: the adapter of ``name`` (on LLaMA, or ":bloom") and its base, whose texts vary."""
+    network, target = (BLOOM, ["query_key_value"]) if name.endswith(":bloom") else (LLAMA, ["q_proj", "v_proj"])
+
+    def loud(vocabulary: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        tensors, config = network(vocabulary)
+        quiet = ("embed", "norm", "ln_", "lm_head")
+        return {k: v if any(word in k for word in quiet) else v * 2 for k, v in tensors.items()}, config
+
+    base = publish(folder / "base-of-it", loud, byte_level_json)
+    return publish_adapter(folder / "weights", base, "a base", target)
 
 
 def _targets(base: Path, targets: list[str]) -> dict[str, tuple[int, int]]:

@@ -20,6 +20,7 @@ import transformers
 
 from healthfm import CapabilityError, CheckpointError, MissingExtra, RunError, load_model
 from healthfm.cli import app
+from healthfm.models import generation
 from healthfm.models.causal_lm import CausalLM
 from tests.models import published as pub
 
@@ -34,7 +35,7 @@ FULL: dict[str, tuple[Any, ...]] = {  # name: network, tokenizer, file format, s
     "meditron": (pub.LLAMA, pub.padded_model, "bin", 2),
     "meditron:70b": (pub.GROUPED, pub.padded_model, "bin", 3),
     "taiyi": (pub.QWEN, pub.qwen_ranks, "bin", 2),
-    "taiyi:taiyi-2": (pub.GLM, pub.byte_level_json, "safetensors", 2),
+    "taiyi:taiyi-2": (pub.CHATGLM, pub.glm4_ranks, "safetensors", 4),
     "biomedgpt": (pub.LLAMA, pub.sentencepiece_model, "bin", 3),
     "pmc-llama": (pub.LLAMA, pub.sentencepiece_model, "bin", 2),
     "pmc-llama:7b": (pub.LLAMA, pub.sentencepiece_model, "bin", 2),
@@ -112,9 +113,7 @@ def assert_equal_logits(model: CausalLM, network: torch.nn.Module) -> None:
         assert np.abs(ours - theirs).max() <= 1e-3 * np.sqrt(np.mean(theirs**2))
 
 
-@pytest.mark.parametrize(
-    "name", ["me-llama:70b", "biomistral", "pulse:7b", "taiyi:taiyi-2", "biogpt", "chemdfm", "omnina"]
-)
+@pytest.mark.parametrize("name", ["me-llama:70b", "biomistral", "pulse:7b", "biogpt", "chemdfm", "omnina"])
 def test_logits_equal_transformers_own_loading(name: str, tmp_path: Path) -> None:
     weights = checkpoint(name, tmp_path)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(weights, dtype=torch.float32).eval()
@@ -177,6 +176,31 @@ def test_the_vocabulary_is_taken_from_the_tensors_where_no_configuration_states_
     assert load("meditron", tensors, config=sizes).network.config.vocab_size == 613
 
 
+@pytest.mark.parametrize("name", ["medalpaca", "pmc-llama"])
+def test_llamas_first_conversion_names_ids_that_no_network_has(name: str, tmp_path: Path) -> None:
+    """Their published ``config.json``: start 0, end 1, padding -1, and the context under another name."""
+
+    def first(vocabulary: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        tensors, config = pub.LLAMA(vocabulary)
+        del config["max_position_embeddings"]
+        return tensors, {
+            **config,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+            "pad_token_id": -1,
+            "max_sequence_length": 2048,
+        }
+
+    model = load(name, pub.publish(tmp_path, first, pub.sentencepiece_model))
+    prompts, options = ["Is it?", "A longer question: is it so?"], [["yes", "no"], ["yes, it is", "no"]]
+    together = model.score(prompts, options)
+    for one, choices, scores in zip(prompts, options, together, strict=True):
+        np.testing.assert_allclose(model.score([one], [choices])[0], scores, atol=1e-4)
+    assert model.max_length == 2048 and model.preprocess(prompts)["input_ids"].min() >= 0
+    assert generation.end_ids(model) == {1, 2}
+    assert isinstance(model.generate(["Is it?"], 4)[0], str)
+
+
 def test_blooms_own_release_lacks_a_prefix(tmp_path: Path) -> None:
     tensors, config = pub.BLOOM(601)
     bare = {key.removeprefix("transformer."): value for key, value in tensors.items()}
@@ -229,6 +253,23 @@ def test_a_truncated_ranks_file_is_refused(tmp_path: Path) -> None:
         CheckpointError, match=r"qwen\.tiktoken: (not a readable file of tiktoken ranks|its ranks do not run)"
     ):
         load("taiyi", weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("chemdfm:v1-5-8b", "tokenizer.json"), ("chemdfm:v1-5-8b", "tokenizer_config.json"), ("biogpt", "vocab.json"),
+        ("biogpt", "merges.txt"),
+    ],
+)  # fmt: skip
+def test_a_damaged_or_missing_tokenizer_file_is_refused(name: str, file: str, tmp_path: Path) -> None:
+    weights = checkpoint(name, tmp_path)
+    content = (weights / file).read_bytes()
+    (weights / file).write_bytes(content[:30])
+    if file == "merges.txt":
+        (weights / file).unlink()
+    with pytest.raises(CheckpointError, match="the tokenizer cannot be read: a file of it is damaged or missing"):
+        load(name, weights)
 
 
 def settings(weights: Path, **changes: Any) -> None:

@@ -194,6 +194,42 @@ def test_a_wrong_vocabulary_size_is_named(folder: Path) -> None:
         load(folder)
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"hidden_size": "many"}, "cannot have the architecture numbers of card and config.json: .*int"),
+        ({"num_attention_heads": 7}, "cannot have the architecture numbers of card and config.json: .*7"),
+        ({"num_attention_heads": 0}, "cannot have the architecture numbers of card and config.json: .*zero"),
+    ],
+)
+def test_architecture_numbers_that_cannot_be_are_refused(folder: Path, changes: dict[str, object], says: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    with pytest.raises(CheckpointError, match=says):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("config.json", "[1]", r"config\.json: holds a list, an object was expected"),
+        ("config.json", '{"vocab_size": 9', r"config\.json: not valid JSON"),
+        ("model.safetensors.index.json", '{"weight_map": [1]}', r"index\.json: not a readable shard index"),
+        ("model.safetensors.index.json", '{"weight_map"', r"index\.json: not a readable shard index"),
+        ("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "a pointer of Git LFS"),
+        ("model.safetensors", "<html>404</html>", "not a readable safetensors file"),
+        ("pytorch_model.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "a pointer of Git LFS"),
+        ("pytorch_model.bin", "<html>404</html>", "not a readable PyTorch checkpoint"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_something_else_says_so(folder: Path, file: str, content: str, says: str) -> None:
+    if file == "pytorch_model.bin":
+        (folder / "model.safetensors").unlink()
+    (folder / file).write_text(content)
+    with pytest.raises(CheckpointError, match=says):
+        load(folder)
+
+
 def test_absent_weights_say_where_they_are_published() -> None:
     with pytest.raises(CheckpointError, match=r"no weights at"):
         load(Path("nowhere"))

@@ -126,6 +126,7 @@ def say(model: CausalLM, text: str, stop: Sequence[str], stream: bool = False, c
         (" Patient", ["Patient: "], " Patient"),
         ("STOP at once", ["STOP"], ""),
         (" naïve β-blocker 🫀 高血压!", ["压!"], " naïve β-blocker 🫀 高血"),
+        (" 休息。高血压 再休息。", ["高血压"], " 休息。"),  # each of its characters comes in several tokens
     ],
 )
 def test_a_stop_string_is_cut_wherever_tokens_end(smollm2: CausalLM, text: str, stop: list[str], left: str) -> None:

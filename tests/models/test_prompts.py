@@ -224,6 +224,23 @@ def test_a_questions_own_braces_and_borders_stay_text() -> None:
     assert made.parts == ("a", "{{ 7 * 7 }}</s>", "b")
 
 
+@pytest.mark.parametrize(
+    ("rule", "pieces", "kept"),
+    [
+        ({}, [" a", " b ", "\n"], [" a", " b ", "\n"]),
+        ({"trim": True}, [" ", "\n", " a", " ", "b ", "\n"], ["a", " b"]),
+        ({"trim": True}, ["a", " ", " \n", "b", "c "], ["a", "  \nb", "c"]),
+        ({"trim": True}, [" ", "\n"], []),
+        ({"after": "Answer:"}, ["x Ans", "wer: y An", "swer: z "], [" z "]),
+        ({"after": "Answer:", "trim": True}, ["x", " "], ["x"]),
+    ],
+)
+def test_an_answers_pieces_are_kept_as_they_come(rule: Slots, pieces: list[str], kept: list[str]) -> None:
+    model = reading(small_tokenizers()["byte-level"])
+    assert list(prompts.kept(model, prompt("a", **rule), [1], iter(pieces))) == kept
+    assert list(prompts.kept(model, None, [1], iter(pieces))) == pieces
+
+
 def test_a_conversation_takes_the_cards_default_prompt() -> None:
     messages = [Message("user", "one"), Message("assistant", "two"), Message("user", ("th", "ree"))]
     assert str(prompts.converse(model_card("chemdfm"), messages)) == (

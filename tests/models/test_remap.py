@@ -21,7 +21,9 @@ from tests.models.published import EXPECTED
 from tests.references.recipe_weights import fill, recipe_array
 
 MANIFESTS = EXPECTED.parent / "manifests"
-ROWS = {"internlm2": "mmedlm-2", "qwen": "taiyi", "internlm": "pulse"}  # reference -> a row that loads its layout
+ROWS = {  # reference -> a row that loads its layout
+    "internlm2": "mmedlm-2", "qwen": "taiyi", "chatglm": "taiyi:taiyi-2", "internlm": "chatdoctor",
+}  # fmt: skip
 
 
 def reference(name: str) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def recipe(keys: Mapping[str, list[int]]) -> dict[str, torch.Tensor]:
 
 def load(name: str, tensors: Mapping[str, torch.Tensor]) -> CausalLM:
     """Load the reference's tensors and configuration as a checkpoint of the row."""
-    config = remap.config(reference(name)["config"], tensors)
+    config = {**remap.config(reference(name)["config"], tensors), "pad_token_id": 0}
     return load_model(ROWS[name], tensors, config, device="cpu")  # type: ignore[return-value]
 
 
@@ -50,6 +52,7 @@ def assert_reference_logits(name: str, tensors: Mapping[str, torch.Tensor]) -> N
     [
         pytest.param("internlm2", marks=pytest.mark.evidence("mmedlm-2", "network")),
         pytest.param("qwen", marks=pytest.mark.evidence("taiyi", "network")),
+        pytest.param("chatglm", marks=pytest.mark.evidence("taiyi", "network")),
         "internlm",
     ],
 )
@@ -78,6 +81,18 @@ def wrong_packing(tensors: dict[str, torch.Tensor]) -> None:
     tensors.update({k: packed_in_three(v) for k, v in tensors.items() if "wqkv" in k})
 
 
+def values_before_keys(tensors: dict[str, torch.Tensor]) -> None:
+    c = reference("chatglm")["config"]
+    rows = [c[n] * c["kv_channels"] for n in ("num_attention_heads", "multi_query_group_num", "multi_query_group_num")]
+    for key in [key for key in tensors if "query_key_value" in key]:
+        queries, keys, values = tensors[key].split(rows)
+        tensors[key] = torch.cat([queries, values, keys])
+
+
+def up_before_gate(tensors: dict[str, torch.Tensor]) -> None:
+    tensors.update({k: torch.cat(v.chunk(2)[::-1]) for k, v in tensors.items() if "dense_h_to_4h" in k})
+
+
 def wrong_gate(tensors: dict[str, torch.Tensor]) -> None:
     swap(
         tensors,
@@ -99,6 +114,7 @@ def no_bias(tensors: dict[str, torch.Tensor]) -> None:
     ("name", "spoil"),
     [
         ("internlm2", wrong_packing), ("internlm2", wrong_gate), ("qwen", wrong_gate), ("qwen", no_bias),
+        ("chatglm", values_before_keys), ("chatglm", up_before_gate), ("chatglm", no_bias),
         ("internlm", wrong_rotary), ("internlm", no_bias),
     ],
 )  # fmt: skip
@@ -138,6 +154,7 @@ def test_other_layouts_are_left_alone() -> None:
         pytest.param("mmedlm-2", "7b", marks=pytest.mark.evidence("mmedlm-2", "keys")),
         pytest.param("mmedlm-2", "1-8b", marks=pytest.mark.evidence("mmedlm-2", "keys")),
         pytest.param("taiyi", "taiyi-1", marks=pytest.mark.evidence("taiyi", "keys")),
+        pytest.param("taiyi", "taiyi-2", marks=pytest.mark.evidence("taiyi", "keys")),
     ],
 )
 def test_the_full_layout_loads_strictly(name: str, variant: str, proves_with: Any) -> None:
@@ -236,38 +253,6 @@ def test_without_the_rotary_reordering_the_original_files_give_other_logits(
     assert np.linalg.norm(wrong - right) > 0.05 * np.linalg.norm(right)
 
 
-# Deltas ------------------------------------------------------------------------------------------------------------------
-
-BASE = {"model.embed_tokens.weight": torch.ones(5, 3), "model.norm.weight": torch.full((3,), 2.0)}
-
-
-def test_a_delta_gives_base_plus_difference_and_its_own_new_rows() -> None:
-    change = {
-        "model.embed_tokens.weight": torch.full((6, 3), 0.5), "model.norm.weight": torch.full((3,), -1.0),
-        "model.mm_projector.weight": torch.full((2, 2), 7.0),
-    }  # fmt: skip
-    whole = remap.delta(BASE, change)
-    assert whole["model.norm.weight"].tolist() == [1, 1, 1]
-    assert whole["model.embed_tokens.weight"][:5].unique().tolist() == [1.5]
-    assert whole["model.embed_tokens.weight"][5].tolist() == [0.5] * 3
-    assert torch.equal(whole["model.mm_projector.weight"], change["model.mm_projector.weight"])
-    assert change["model.norm.weight"].tolist() == [-1, -1, -1]
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"model.embed_tokens.weight": torch.ones(5, 4), "model.norm.weight": torch.ones(3)}, r"is \(5, 4\), the base's \(5, 3\)"),
-        ({"model.embed_tokens.weight": torch.ones(4, 3), "model.norm.weight": torch.ones(3)}, r"is \(4, 3\), the base's \(5, 3\)"),
-        ({"model.embed_tokens.weight": torch.ones(5, 3), "model.norm.weight": torch.ones(4)}, r"norm.weight is \(4,\)"),
-        ({"model.norm.weight": torch.ones(3)}, "lacks 1 tensors of the base, e.g. model.embed_tokens.weight"),
-    ],
-)  # fmt: skip
-def test_a_delta_of_another_size_is_refused(change: dict[str, torch.Tensor], says: str) -> None:
-    with pytest.raises(CheckpointError, match=says):
-        remap.delta(BASE, change)
-
-
 # Damage ------------------------------------------------------------------------------------------------------------------
 
 
@@ -279,6 +264,23 @@ def test_a_packed_matrix_of_another_size_is_named() -> None:
         CheckpointError, match=r"wqkv\.weight has 72 rows, 6 heads over 2 key-value heads of width 8 need 80"
     ):
         load("internlm2", tensors)
+
+
+def test_chatglms_packed_matrix_of_another_size_is_named() -> None:
+    tensors = recipe(reference("chatglm")["keys"])
+    key = "transformer.encoder.layers.1.self_attention.query_key_value.weight"
+    tensors[key] = tensors[key][:-8]
+    with pytest.raises(CheckpointError, match=r"has 72 rows, 6 heads and 2 key-value heads of width 8 need 80"):
+        load("chatglm", tensors)
+
+
+def test_chatglms_rotary_base_is_10000_times_its_ratio() -> None:
+    tensors = recipe(reference("chatglm")["keys"])
+    stated = {**remap.config(reference("chatglm")["config"], tensors), "pad_token_id": 0}
+    assert stated["rope_theta"] == 5_000_000
+    wrong = load_model("taiyi:taiyi-2", tensors, {**stated, "rope_theta": 10000.0}, device="cpu")
+    theirs = np.array(reference("chatglm")["logits"][0])
+    assert np.linalg.norm(wrong.logits(reference("chatglm")["tokens"])[0] - theirs) > 1e-3 * np.linalg.norm(theirs)
 
 
 def test_qwens_packed_matrix_must_fall_into_three() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json as json_module
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from healthfm.models.model import Model
     from healthfm.records import Message
 
-HELP = "commands: /clear forgets the conversation, /exit or Ctrl-D ends it"
+HELP = "/clear forgets the conversation, Ctrl-C stops an answer, /exit or Ctrl-D ends the chat"
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +39,9 @@ def register(app: typer.Typer) -> None:
         max_new_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 256,
         temperature: Annotated[
             float,
-            typer.Option(help="0 takes the likeliest token; above it, tokens are drawn as the card filters them."),
+            typer.Option(
+                help="0 takes the likeliest text, by beams where the card says so; above it, tokens are drawn as the card filters them."
+            ),
         ] = 0,
         seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
         stop: Annotated[
@@ -66,6 +70,8 @@ def register(app: typer.Typer) -> None:
         chat = prompt is None and file is None and sys.stdin.isatty() and not json and name is None and not raw
         if prompt is None and file is None and not chat:
             prompt = sys.stdin.read()
+        if sys.stderr.isatty():
+            print(f"loading {model} ...", file=sys.stderr)
         loaded = load_model(model, weights, device=device, dtype=dtype)
         how: dict[str, Any] = {
             "max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "stop": stop or None,
@@ -89,14 +95,13 @@ def _weights(model: Model) -> dict[str, Any]:
     return {"weights": model.provenance.get("weights"), "digest": model.provenance.get("digest")}
 
 
-def _show(model: Model, asked: str | list[Message], how: dict[str, Any]) -> str:
-    """Print an answer as it comes; return it."""
-    pieces = []
+def _show(model: Model, asked: str | list[Message], how: dict[str, Any], shown: list[str] | None = None) -> None:
+    """Print an answer as it comes; its pieces also go into ``shown``."""
     for piece in model.generate([asked], stream=True, **how):
         print(piece, end="", flush=True)
-        pieces.append(piece)
+        if shown is not None:
+            shown.append(piece)
     print()
-    return "".join(pieces)
 
 
 def _chat(model: Model, system: str | None, how: dict[str, Any]) -> None:
@@ -108,6 +113,8 @@ def _chat(model: Model, system: str | None, how: dict[str, Any]) -> None:
         from healthfm.errors import CapabilityError
 
         raise CapabilityError(f"{model.name} has no chat form; give it a prompt to continue")
+    with contextlib.suppress(ImportError):  # Windows has none
+        importlib.import_module("readline")  # gives input() its arrow keys
     print(f"{model.name}: research use only, no medical advice; {HELP}", file=sys.stderr)
     first = [Message("system", system)] if system is not None else []
     turns = list(first)
@@ -121,16 +128,19 @@ def _chat(model: Model, system: str | None, how: dict[str, Any]) -> None:
             return
         if said == "/clear":
             turns = list(first)
+        elif said.startswith("/"):
+            print(f"no command {said.split()[0]}; {HELP}", file=sys.stderr)
         elif said:
             print(f"{model.name}: ", end="", flush=True)
+            answer: list[str] = []
             try:
-                answer = _show(model, [*turns, Message("user", said)], how)
-            except (
-                HealthfmError
-            ) as error:  # too long a conversation, or one the model has no form for: the chat goes on
+                _show(model, [*turns, Message("user", said)], how, answer)
+            except KeyboardInterrupt:
+                print()
+            except HealthfmError as error:  # too long, or a form that the model has not: the chat goes on
                 print(f"\nhealthfm: {error}", file=sys.stderr)
                 continue
-            turns += [Message("user", said), Message("assistant", answer)]
+            turns += [Message("user", said), Message("assistant", "".join(answer))]
 
 
 def _lines(file: Path) -> list[Any]:

@@ -85,14 +85,31 @@ def opening_letter_sentence(text: str, keys: Sequence[str]) -> str | None:
     return found.group(1) if found and found.group(1) in keys else None
 
 
-def opening_letter(text: str, keys: Sequence[str]) -> str | None:
-    """Return the key that a text opens with, alone or before anything but a letter or digit.
+def whole(text: str, keys: Sequence[str]) -> str | None:
+    """Return the key that a text is, to the letter.
 
-    Source: github.com/BioMistral/BioMistral@4d1fa85e Evaluation/FewShot/PredictFewShot-Avg-Thread.py, which looks at the
-    first generated token: it is the answer when it is a class name.
+    Source: github.com/BioMistral/BioMistral@4d1fa85e Evaluation/FewShot/PredictFewShot-Avg-Thread.py and
+    EvaluateSFT-FewShotV2.py (the first generated token); github.com/elehman16/do-we-still-need-clinical-lms@350f9e46
+    src/finetuning/preprocess_mednli.py, ``compute_metrics``.
     """
-    found = re.match(r"\s*([A-Za-z0-9]+)(?![A-Za-z0-9])", text)
-    return found.group(1) if found and found.group(1) in keys else None
+    return text if text in keys else None
+
+
+def first_option_within(text: str, keys: Sequence[str]) -> str | None:
+    """Return the first of the keys, in their own order, that is anywhere in a text, within a word too ("Answer: B" is A).
+
+    Source: github.com/BIDS-Xu-Lab/Me-LLaMA@08c893f2 src/tasks/vital_measure.py, ``Classification`` with ``LOWER_CASE`` off
+    (MedQA, MedMCQA).
+    """
+    return next((key for key in keys if key in text.strip()), None)
+
+
+def first_option_within_lower(text: str, keys: Sequence[str]) -> str | None:
+    """Return the first of the keys, in their own order, that is anywhere in a text, in any case ("maybe not" is no).
+
+    Source: as ``first_option_within``, ``LOWER_CASE`` on (PubMedQA and the other tasks).
+    """
+    return next((key for key in keys if key.lower() in text.lower()), None)
 
 
 def palm_answer(text: str, keys: Sequence[str]) -> str | None:
@@ -106,7 +123,8 @@ def palm_answer(text: str, keys: Sequence[str]) -> str | None:
 
 PARSERS: dict[str, Parser] = {
     "option-is-correct": option_is_correct, "mmedbench": mmedbench, "biogpt": biogpt, "meditron": meditron,
-    "opening-letter-sentence": opening_letter_sentence, "opening-letter": opening_letter, "palm-answer": palm_answer,
+    "opening-letter-sentence": opening_letter_sentence, "whole": whole,
+    "first-option-within": first_option_within, "first-option-within-lower": first_option_within_lower, "palm-answer": palm_answer,
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,15 @@ from typing import Any
 
 import torch
 import transformers
-from transformers.initialization import no_init_weights
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError, CheckpointError
 from healthfm.models import checkpoint, generation, gguf_llama, likelihood, lora, remap
 from healthfm.models.checkpoint import Checkpoint
 from healthfm.models.model import Float32, Float64
+from healthfm.models.opening import open_weights, place, provenance
 from healthfm.models.sequence_classifier import SequenceClassifier
-from healthfm.models.text import TextModel, open_weights, place, provenance, published_config, read_tokenizer
+from healthfm.models.text import TextModel, build_network, published_config, read_tokenizer
 from healthfm.models.weights import locate
 from healthfm.records import Message
 
@@ -26,6 +27,7 @@ ARCHITECTURES = {
     "llama": ("LlamaConfig", "LlamaForCausalLM"), "mistral": ("MistralConfig", "MistralForCausalLM"),
     "bloom": ("BloomConfig", "BloomForCausalLM"), "biogpt": ("BioGptConfig", "BioGptForCausalLM"),
     "qwen2": ("Qwen2Config", "Qwen2ForCausalLM"), "glm": ("GlmConfig", "GlmForCausalLM"),
+    "gpt2": ("GPT2Config", "GPT2LMHeadModel"), "phi": ("PhiConfig", "PhiForCausalLM"),
 }  # fmt: skip
 HEADS = ("lm_head.weight", "score.weight")  # a classifier's base has the first, its adapter the second
 
@@ -50,7 +52,7 @@ class CausalLM(TextModel):
         return likelihood.score(self, prompts, options)
 
     def generate(
-        self, prompts: Sequence[str | Sequence[Message]], max_new_tokens: int = 256, temperature: float = 0,
+        self, prompts: Sequence[str | Sequence[Message]], max_new_tokens: int | None = 256, temperature: float | None = 0,
         stop: Sequence[str] | None = None, seed: int = 0, stream: bool = False,
     ) -> Any:  # fmt: skip
         """Return the text generated for each prompt (see ``generation.generate``)."""
@@ -163,8 +165,6 @@ def build(
     config_name, class_name = ARCHITECTURES[architecture_of(card, variant)]
     numbers = {**numbers_of(card, variant), **overrides}
     if classes:
-        class_name = class_name.replace("CausalLM", "SequenceClassification")
+        class_name = re.sub("ForCausalLM|LMHeadModel", "ForSequenceClassification", class_name)
         numbers["num_labels"] = classes
-    config = getattr(transformers, config_name)(**numbers)
-    with no_init_weights():
-        return getattr(transformers, class_name)(config)
+    return build_network(config_name, class_name, numbers)

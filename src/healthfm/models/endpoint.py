@@ -13,7 +13,7 @@ A server that does neither cannot score: its chat answers hold no probability of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,7 +182,7 @@ class EndpointModel(Model):
         return self.client.path.removesuffix("/v1")
 
     def generate(
-        self, prompts: Sequence[str | Sequence[Message]], max_new_tokens: int = 256, temperature: float = 0,
+        self, prompts: Sequence[str | Sequence[Message]], max_new_tokens: int | None = 256, temperature: float | None = 0,
         stop: Sequence[str] | None = None, seed: int = 0, stream: bool = False,
     ) -> Any:  # fmt: skip
         """Return the text generated for each prompt (see ``Model.generate``).
@@ -192,25 +192,34 @@ class EndpointModel(Model):
         """
         if isinstance(prompts, str):
             raise RunError("generate takes a list of prompts; put the one prompt in a list")
-        bodies = [self._body(one, max_new_tokens, temperature, stop, seed) for one in prompts]
+        asked = [self._body(one, max_new_tokens, temperature, stop, seed) for one in prompts]
         if stream:
-            if len(bodies) != 1:
-                raise RunError(f"stream takes one prompt, {len(bodies)} were given")
-            return self._stream(bodies[0])
-        answers = self.client.many(lambda body: self.client.ask(self._path(body), body), bodies)
-        return [
-            _cut(_text(self.client, answer), body.get("stop", ())) for answer, body in zip(answers, bodies, strict=True)
+            if len(asked) != 1:
+                raise RunError(f"stream takes one prompt, {len(asked)} were given")
+            [(body, used)] = asked
+            return self._kept(body, used, self._stream(body))
+        answers = self.client.many(lambda one: self.client.ask(self._path(one[0]), one[0]), asked)
+        texts = [
+            _cut(_text(self.client, one), body.get("stop", ())) for one, (body, _) in zip(answers, asked, strict=True)
         ]
+        return ["".join(self._kept(*one, [text])) for one, text in zip(asked, texts, strict=True)]
+
+    def _kept(self, body: Mapping[str, Any], used: Prompt | None, pieces: Iterable[str]) -> Iterator[str]:
+        return card_prompts.kept(self, used, body.get("prompt", ()), pieces)  # type: ignore[arg-type]
 
     def _body(
-        self, prompt: str | Sequence[Message], length: int, temperature: float, stop: Sequence[str] | None, seed: int
-    ) -> dict[str, Any]:  # fmt: skip
-        asked, used = self._asked(prompt)
-        used = used or card_prompts.default(self.card)
+        self, prompt: str | Sequence[Message], length: int | None, temperature: float | None, stop: Sequence[str] | None, seed: int
+    ) -> tuple[dict[str, Any], Prompt | None]:  # fmt: skip
+        """Return a request, and the card's ``Prompt`` that it was made by. A server searches no beams."""
+        asked, made_by = self._asked(prompt)
+        used = made_by or card_prompts.default(self.card)
+        decode = card_prompts.decoding(self.card, prompt, made_by)
+        heat = temperature if temperature is not None else decode.temperature or 0.0
         stops = list(stop if stop is not None else used.stop if used is not None else ())
-        likely = {k: getattr(used.decode, k) for k in ("top_p", "top_k")} if used is not None and temperature else {}
-        more = {**({"stop": stops} if stops else {}), **{k: v for k, v in likely.items() if v is not None}}
-        return {"model": self.served, "max_tokens": length, "temperature": temperature, "seed": seed, **more, **asked}
+        filters = {"top_p": decode.top_p, "top_k": decode.top_k} if heat else {}
+        more = {**({"stop": stops} if stops else {}), **{k: v for k, v in filters.items() if v is not None}}
+        most = length or decode.max_new_tokens or card_prompts.LONGEST
+        return {"model": self.served, "max_tokens": most, "temperature": heat, "seed": seed, **more, **asked}, made_by
 
     def _asked(self, prompt: str | Sequence[Message]) -> tuple[dict[str, Any], Prompt | None]:
         """Return a prompt in the protocol's words, and the card's ``Prompt`` that it was made by."""

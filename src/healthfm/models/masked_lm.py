@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from transformers.initialization import no_init_weights
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError, CheckpointError, RunError
 from healthfm.models import bert_files, checkpoint
 from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.model import Float32
-from healthfm.models.text import TextModel, open_weights, place, provenance, published_config
+from healthfm.models.opening import open_weights, place, provenance
+from healthfm.models.text import TextModel, build_network, published_config
 from healthfm.models.weights import locate
 
 TOKENS_PER_BATCH = 8192
@@ -223,8 +223,8 @@ def settings(
 
 def build(numbers: Mapping[str, Any]) -> transformers.BertForPreTraining:
     """Build the network, uninitialised. ``with torch.device("meta")`` around it costs no memory."""
-    with no_init_weights():
-        network = transformers.BertForPreTraining(transformers.BertConfig(**numbers))
+    network = build_network("BertConfig", "BertForPreTraining", numbers)
+    assert isinstance(network, transformers.BertForPreTraining)
     network.tie_weights()
     return network
 

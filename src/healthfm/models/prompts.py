@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from healthfm.cards.schema import ModelCard, Prompt
+from healthfm.cards.schema import Decoding, ModelCard, Prompt
 from healthfm.errors import CapabilityError, RunError
 from healthfm.records import Message
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from healthfm.models.model import Model
     from healthfm.models.text import TextModel
 
+LONGEST = 256  # new tokens of an answer where neither the caller nor the card says
 BORDER = "\x1f"  # in a template: the owner's code encodes what stands on either side apart
 _JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
 
@@ -44,6 +46,12 @@ def choose(card: ModelCard, name: str) -> Prompt:
 def default(card: ModelCard) -> Prompt | None:
     """Return the prompt that the card marks as its default, or None."""
     return next((prompt for prompt in card.prompts.values() if prompt.default), None)
+
+
+def decoding(card: ModelCard, prompt: str | Sequence[Message], made_by: Prompt | None) -> Decoding:
+    """Return how a card decodes a prompt: text that is given as it is has no owner's way, and is continued plainly."""
+    used = made_by or (None if isinstance(prompt, str) else default(card))
+    return used.decode if used is not None else Decoding()
 
 
 def slots(prompt: Prompt) -> frozenset[str]:
@@ -197,3 +205,31 @@ def _parts(model: TextModel, parts: Sequence[str]) -> list[int]:
 def _id_of(model: TextModel, token: str) -> int:
     assert model.tokenizer is not None
     return int(model.tokenizer.convert_tokens_to_ids(token))
+
+
+# Answers --------------------------------------------------------------------------------------------------------------
+
+
+def kept(model: TextModel, prompt: Prompt | None, ids: Sequence[int], pieces: Iterable[str]) -> Iterator[str]:
+    """Yield of an answer's pieces what the prompt's owner keeps; ``ids`` are the prompt's, ``pieces`` the text behind them.
+
+    In a prompt made in "parts" the last id opens the answer and belongs to it; then ``Prompt.after`` and ``Prompt.trim``.
+    """
+    if prompt is None:
+        yield from pieces
+        return
+    if prompt.tokens == "parts":
+        assert model.tokenizer is not None
+        pieces = itertools.chain([str(model.tokenizer.decode(ids[-1:], skip_special_tokens=True))], pieces)
+    if prompt.after is not None:  # which of them is the last shows at the end
+        pieces = ["".join(pieces).rpartition(prompt.after)[2]]
+    if not prompt.trim:
+        yield from pieces
+        return
+    waiting, begun = "", False
+    for piece in pieces:
+        waiting += piece
+        sure = waiting.rstrip() if begun else waiting.strip()
+        if sure:
+            yield sure
+            waiting, begun = waiting[len(waiting.rstrip()) :], True

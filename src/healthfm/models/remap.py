@@ -29,6 +29,19 @@ QWEN_CONFIG = {
     "rotary_emb_base": "rope_theta",
     "seq_length": "max_position_embeddings",
 }
+DERIVED = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")  # follow from the configuration
+CHATGLM = {
+    "self_attention.dense": "self_attn.o_proj", "mlp.dense_h_to_4h": "mlp.gate_up_proj", "mlp.dense_4h_to_h": "mlp.down_proj",
+}  # fmt: skip
+CHATGLM_TOP = {
+    "transformer.embedding.word_embeddings.weight": "model.embed_tokens.weight",
+    "transformer.encoder.final_layernorm.weight": "model.norm.weight", "transformer.output_layer.weight": "lm_head.weight",
+}  # fmt: skip
+CHATGLM_CONFIG = {
+    "num_layers": "num_hidden_layers", "padded_vocab_size": "vocab_size", "ffn_hidden_size": "intermediate_size",
+    "kv_channels": "head_dim", "multi_query_group_num": "num_key_value_heads", "layernorm_epsilon": "rms_norm_eps",
+    "seq_length": "max_position_embeddings", "add_qkv_bias": "attention_bias",
+}  # fmt: skip
 META = {"attention.wv": "self_attn.v_proj", **INTERNLM2}
 META_TOP = {
     "tok_embeddings.weight": "model.embed_tokens.weight", "norm.weight": "model.norm.weight", "output.weight": "lm_head.weight",
@@ -44,10 +57,11 @@ def to_transformers(tensors: Tensors, config: Config) -> Tensors:
 
 
 def layout(tensors: Tensors) -> str:
-    """Return the layout that tensor names show: internlm2, qwen, meta (LLaMA's original .pth) or plain."""
+    """Return the layout that tensor names show: internlm2, qwen, chatglm, meta (LLaMA's original .pth) or plain."""
     names = (
         ("internlm2", "model.layers.0.attention.wqkv.weight"),
         ("qwen", "transformer.h.0.attn.c_attn.weight"),
+        ("chatglm", "transformer.encoder.layers.0.self_attention.query_key_value.weight"),
         ("meta", "layers.0.attention.wq.weight"),
     )
     found = (name for name, key in names if key in tensors)
@@ -58,7 +72,7 @@ def layout(tensors: Tensors) -> str:
 
 
 def config(stated: Config, tensors: Tensors) -> dict[str, Any]:
-    """Return the numbers of a published ``config.json`` under transformers' names (Qwen v1 and InternLM have their own)."""
+    """Return the numbers of a published ``config.json`` under transformers' names (Qwen v1, ChatGLM and InternLM have their own)."""
     found = dict(stated)
     if "bias" in found and "attention_bias" not in found:  # InternLM
         found["attention_bias"] = found.pop("bias")
@@ -68,6 +82,12 @@ def config(stated: Config, tensors: Tensors) -> dict[str, Any]:
                 found[ours] = found.pop(theirs)
         if "intermediate_size" in found:
             found["intermediate_size"] //= 2  # theirs counts both halves of the gated unit
+    if layout(tensors) == "chatglm":
+        for theirs, ours in CHATGLM_CONFIG.items():
+            if theirs in found:
+                found[ours] = found.pop(theirs)
+        found["rope_theta"] = 10000.0 * found.pop("rope_ratio", 1)
+        found["partial_rotary_factor"] = 0.5
     if "num_attention_heads" in found:  # configurations older than grouped queries do not state the second number
         found.setdefault("num_key_value_heads", found["num_attention_heads"])
     return found
@@ -84,12 +104,13 @@ def sizes(tensors: Tensors) -> dict[str, int]:
 
 
 def plain(tensors: Tensors, config: Config) -> Tensors:
-    """Drop the rotary frequencies that old releases of transformers saved (Llama, InternLM v1): they follow from the config.
+    """Drop what old releases of transformers saved though it follows from the configuration (Llama, InternLM v1, GPT-2).
 
-    BLOOM's own releases lack the prefix ``transformer.``.
+    BLOOM's and GPT-2's own releases lack the prefix ``transformer.``; GPT-2's hold the masks of its attention.
     """
-    prefix = "transformer." if "word_embeddings_layernorm.weight" in tensors else ""
-    return {prefix + key: value for key, value in tensors.items() if not key.endswith("rotary_emb.inv_freq")}
+    bare = "word_embeddings_layernorm.weight" in tensors or "wpe.weight" in tensors
+    kept = {key: value for key, value in tensors.items() if not key.endswith(DERIVED)}
+    return {f"transformer.{key}": value for key, value in kept.items()} if bare else kept
 
 
 def internlm2(tensors: Tensors, config: Config) -> Tensors:
@@ -144,6 +165,30 @@ def qwen(tensors: Tensors, config: Config) -> Tensors:
     return found
 
 
+def chatglm(tensors: Tensors, config: Config) -> Tensors:
+    """ChatGLM (GLM-4 in its first form) to transformers' Glm. ``query_key_value``: [queries, keys, values], one below another.
+
+    Source: THUDM/glm-4-9b ``modeling_chatglm.py``. Its rotary pairs are neighbours, as Glm's are.
+    """
+    heads, keys, width = (int(config[name]) for name in ("num_attention_heads", "num_key_value_heads", "head_dim"))
+    rows = [heads * width, keys * width, keys * width]
+    found: dict[str, torch.Tensor] = {}
+    for key, value in tensors.items():
+        if key.endswith("rotary_pos_emb.inv_freq"):
+            continue
+        name = key.replace("transformer.encoder.layers.", "model.layers.")
+        if ".query_key_value." in name:
+            if len(value) != sum(rows):
+                raise CheckpointError(
+                    f"{key} has {len(value)} rows, {heads} heads and {keys} key-value heads of width {width} need {sum(rows)}"
+                )
+            for part, part_rows in zip("qkv", value.split(rows), strict=True):
+                found[name.replace("self_attention.query_key_value", f"self_attn.{part}_proj")] = part_rows.contiguous()
+        else:
+            found[CHATGLM_TOP.get(key) or _renamed(name, CHATGLM)] = value
+    return found
+
+
 def meta(tensors: Tensors, config: Config) -> Tensors:
     """LLaMA's original layout (``consolidated.00.pth``) to transformers': query and key rows change their rotary order.
 
@@ -179,33 +224,6 @@ def halves(weight: torch.Tensor, heads: int) -> torch.Tensor:
     return weight.reshape(heads, half, 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape).contiguous()
 
 
-def delta(base: Tensors, difference: Tensors) -> Tensors:
-    """Return base + difference, for weights published as a difference to a base they may not carry.
-
-    Embeddings may have gained rows (new tokens): those are the difference's own. Tensors the base lacks are new ones.
-    Raises ``CheckpointError``: another base.
-    """
-    lost = [key for key in base if key not in difference and not key.endswith("inv_freq")]
-    if lost:
-        raise CheckpointError(
-            f"the delta lacks {len(lost)} tensors of the base, e.g. {lost[0]}: it belongs to another base"
-        )
-    found: dict[str, torch.Tensor] = {}
-    for key, change in difference.items():
-        if key not in base:
-            found[key] = change
-            continue
-        old = base[key]
-        grown = any(word in key for word in ("embed_tokens", "lm_head"))
-        if old.shape != change.shape and not (grown and old.shape[1:] == change.shape[1:] and len(old) < len(change)):
-            raise CheckpointError(
-                f"the delta's {key} is {tuple(change.shape)}, the base's {tuple(old.shape)}: it belongs to another base"
-            )
-        found[key] = change.clone()
-        found[key][: len(old)] += old.to(change.dtype)
-    return found
-
-
 def _renamed(key: str, names: Mapping[str, str]) -> str:
     """Replace the part of a key between its layer number and its last word."""
     head, _, last = key.rpartition(".")
@@ -216,5 +234,5 @@ def _renamed(key: str, names: Mapping[str, str]) -> str:
 
 
 LAYOUTS: dict[str, Callable[[Tensors, Config], Tensors]] = {
-    "plain": plain, "internlm2": internlm2, "qwen": qwen, "meta": meta,
+    "plain": plain, "internlm2": internlm2, "qwen": qwen, "chatglm": chatglm, "meta": meta,
 }  # fmt: skip

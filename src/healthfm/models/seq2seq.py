@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from transformers.initialization import no_init_weights
 from transformers.modeling_outputs import BaseModelOutput
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CheckpointError, RunError
 from healthfm.models import checkpoint, generation
 from healthfm.models.model import Float32, Float64
-from healthfm.models.text import TextModel, open_weights, place, provenance, published_config, read_tokenizer
+from healthfm.models.opening import open_weights, place, provenance
+from healthfm.models.text import TextModel, build_network, published_config, read_tokenizer
 from healthfm.records import Message
 
 ARCHITECTURES = {"t5": ("T5Config", "T5ForConditionalGeneration")}
@@ -62,7 +62,7 @@ class Seq2SeqLM(TextModel):
         return np.array(scores)
 
     def generate(
-        self, prompts: Sequence[str | Sequence[Message]], max_new_tokens: int = 256, temperature: float = 0,
+        self, prompts: Sequence[str | Sequence[Message]], max_new_tokens: int | None = 256, temperature: float | None = 0,
         stop: Sequence[str] | None = None, seed: int = 0, stream: bool = False,
     ) -> Any:  # fmt: skip
         """Return the decoder's text for each prompt (see ``generation.generate``)."""
@@ -133,5 +133,4 @@ def build(card: ModelCard, variant: str | None, overrides: Mapping[str, Any]) ->
     special = card.variants[variant].config if variant in card.variants else {}
     numbers = {**card.run.config, **special, **overrides}
     numbers["max_position_embeddings"] = numbers.pop("n_positions", numbers.get("max_position_embeddings"))
-    with no_init_weights():
-        return getattr(transformers, class_name)(getattr(transformers, config_name)(**numbers))
+    return build_network(config_name, class_name, numbers)

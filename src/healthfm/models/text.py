@@ -1,4 +1,4 @@
-"""What every family of text models shares: a tokenizer beside a network, weights opened, a device and a precision."""
+"""What every family of text models shares: a tokenizer beside a network."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
+from transformers.initialization import no_init_weights
 
 from healthfm.cards.schema import ModelCard
-from healthfm.errors import CapabilityError, CheckpointError, MissingExtra
-from healthfm.models import checkpoint, qwen_tokenizer, sentencepiece_bpe
-from healthfm.models.checkpoint import Checkpoint, Tensors
+from healthfm.errors import CheckpointError, MissingExtra
+from healthfm.models import sentencepiece_bpe, tiktoken_bpe
 from healthfm.models.model import Model
-from healthfm.models.weights import locate
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
 
 
@@ -70,49 +69,37 @@ class TextModel(Model):
         return {"input_ids": ids, "attention_mask": mask}
 
 
-def open_weights(card: ModelCard, variant: str | None, weights: Path | str | Tensors | None) -> Checkpoint:
-    """Return the checkpoint that ``load_model``'s ``weights`` means; "random" holds no tensors."""
-    if isinstance(weights, Mapping):
-        return Checkpoint(weights, note="in-memory weights of the caller's")
-    if weights == "random":
-        return Checkpoint({}, note="random weights, seed 0")
-    return checkpoint.read(Path(weights).expanduser() if weights is not None else locate(card, variant))
-
-
-def place(network: transformers.PreTrainedModel, card: ModelCard, device: str, dtype: str) -> None:
-    """Move a network to its device and precision, ready to run. Raises ``CapabilityError`` where there is no CUDA."""
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if where.startswith("cuda") and not torch.cuda.is_available():
-        raise CapabilityError("device is 'cuda', but torch sees no CUDA device here (healthfm doctor)")
-    stated = card.run.dtype if card.run is not None else "float32"
-    precision = dtype if dtype != "auto" else "float32" if where == "cpu" else stated
-    network.to(device=where, dtype=DTYPES[precision]).eval()
-
-
-def provenance(found: Checkpoint, network: transformers.PreTrainedModel) -> dict[str, Any]:
-    """Return which weights run, in which precision, on which device."""
-    return {
-        "weights": found.note or ", ".join(path.name for path in found.files), "files": [path.name for path in found.files],
-        "digest": found.digest, "device": str(network.device), "dtype": str(network.dtype).removeprefix("torch."),
-    }  # fmt: skip
-
-
 def published_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the architecture numbers of a ``config.json`` (not its class names, precision or code)."""
-    return {
-        k: v for k, v in config.items() if k not in ("architectures", "model_type", "torch_dtype", "dtype", "auto_map")
-    }
+    """Return the architecture numbers of a ``config.json`` (not its class names, precision or code, nor a padding id of -1)."""
+    left_out = ("architectures", "model_type", "torch_dtype", "dtype", "auto_map")
+    found = {k: v for k, v in config.items() if k not in left_out}
+    if found.get("pad_token_id") == -1:  # LLaMA's first conversions to transformers say so; no embedding has that row
+        del found["pad_token_id"]
+    return found
+
+
+def build_network(config_name: str, class_name: str, numbers: Mapping[str, Any]) -> transformers.PreTrainedModel:
+    """Build a network of transformers' classes, uninitialised. Raises ``CheckpointError``: numbers it cannot have."""
+    try:
+        with no_init_weights():
+            return getattr(transformers, class_name)(getattr(transformers, config_name)(**numbers))  # type: ignore[no-any-return]
+    except (ValueError, TypeError, ArithmeticError, KeyError, AssertionError, StrictDataclassError) as error:
+        why = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise CheckpointError(
+            f"{class_name} cannot have the architecture numbers of card and config.json: {why[0].strip()}"
+        ) from None
 
 
 def read_tokenizer(folder: Path | None) -> transformers.PreTrainedTokenizerBase | None:
     """Return the tokenizer whose files lie in a folder, or None. No code is ever loaded with it.
 
-    Qwen's ranks and sentencepiece's BPE models are built here; all else is transformers' own.
+    Ranks files of tiktoken's (Qwen, GLM-4) and sentencepiece's BPE models are built here; all else is transformers' own.
     """
     if folder is None or not any((folder / name).is_file() for name in TOKENIZER_FILES):
         return None
-    if (folder / "qwen.tiktoken").is_file():
-        return qwen_tokenizer.load(folder / "qwen.tiktoken")
+    ranks = tiktoken_bpe.find(folder)
+    if ranks is not None:
+        return tiktoken_bpe.load(ranks)
     if (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file():
         return sentencepiece_bpe.load(folder / "tokenizer.model")
     try:
@@ -122,5 +109,7 @@ def read_tokenizer(folder: Path | None) -> transformers.PreTrainedTokenizerBase 
             (name for name in ("sacremoses", "sentencepiece") if name in str(error)), "its tokenizer's package"
         )
         raise MissingExtra("models", wanted) from None
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{folder}: the tokenizer cannot be read ({type(error).__name__})") from None
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{folder}: the tokenizer cannot be read: a file of it is damaged or missing ({type(error).__name__})"
+        ) from None
