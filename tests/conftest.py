@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,15 @@ def smollm2() -> CausalLM:
     from healthfm import load_model
 
     return load_model("smollm2-135m-instruct", device="cpu")  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """Owners' real files that the repository does not carry; a test that needs them is skipped where they are not."""
+    folder = Path(os.environ.get("HEALTHFM_REFERENCE_DATA", PROJECT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("the reference data is not here (HEALTHFM_REFERENCE_DATA)")
+    return folder
 
 
 @pytest.fixture(autouse=True)

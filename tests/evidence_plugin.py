@@ -14,6 +14,7 @@ complete and repeats its card's number claims ``reproduced`` (``where="contribut
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import json
 import sys
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 
 from healthfm.cards import catalog, coverage
@@ -41,12 +43,24 @@ def digest(*paths: Path) -> str:
     return whole.hexdigest()[:16]
 
 
+@functools.cache
+def imports() -> grimp.ImportGraph:
+    """Return which module of the package imports which."""
+    return grimp.build_graph("healthfm", cache_dir=None)
+
+
 def code_of(kind: str, slug: str) -> str:
-    """Return the digest of the reader or family that serves a row, and of its card."""
+    """Return the digest of a row's card and of the code that serves it: its reader or family, and what that imports of its
+    own room and of ``formats``.
+    """
     entry = catalog.lookup(slug, kind)
     name = entry.get("reader") if kind == "dataset" else entry.get("run", {}).get("family")
-    room = SOURCE / ("datasets" if kind == "dataset" else "models")
-    return digest(Path(entry["path"]), *([room / f"{name}.py"] if name else []))
+    if not name:
+        return digest(Path(entry["path"]))
+    room = f"healthfm.{'datasets' if kind == 'dataset' else 'models'}."
+    used = imports().find_upstream_modules(f"{room}{name}") | {f"{room}{name}"}
+    mine = sorted(one for one in used if one.startswith((room, "healthfm.formats.")))
+    return digest(Path(entry["path"]), *(SOURCE.joinpath(*one.split(".")[1:]).with_suffix(".py") for one in mine))
 
 
 class Evidence:

@@ -143,13 +143,17 @@ class Terminal:
         self.child, self.screen = pty.fork()
         if self.child == 0:
             os.execv(HEALTHFM, [HEALTHFM, "generate", *words])
-        self.seen = ""
+        self.seen, self.read = "", 0
 
-    def wait(self, text: str) -> None:
-        before, deadline = len(self.seen), time.monotonic() + 240
-        while text not in self.seen[before:]:
+    def wait(self, text: str) -> str:
+        """Wait until the screen shows a text behind what was waited for before; return what stands between."""
+        deadline = time.monotonic() + 240
+        while text not in self.seen[self.read :]:
             assert time.monotonic() < deadline, self.seen
             self.seen += os.read(self.screen, 4096).decode(errors="replace")
+        between, _, _ = self.seen[self.read :].partition(text)
+        self.read += len(between) + len(text)
+        return between
 
     def type(self, text: str) -> None:
         os.write(self.screen, text.encode())
@@ -158,13 +162,37 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
 
 
-def test_a_chat_ends_on_ctrl_c_without_a_traceback() -> None:
-    chat = Terminal(MODEL, "--max-new-tokens", "200")
+def test_a_chat_in_a_terminal_streams_edits_and_stops() -> None:
+    """One chat, as somebody types it: a slip, an unknown command, a line from the history, an answer stopped, the end."""
+    chat = Terminal(MODEL, "--max-new-tokens", "120")
     chat.wait("you: ")
-    assert "research use only" in chat.seen
-    chat.type("Tell me a long story.\n")
+    assert "loading" in chat.seen and "research use only" in chat.seen
+    chat.type("/halp\n")
+    chat.wait("no command /halp; /clear forgets")
+    chat.wait("you: ")
+    chat.type("Say helloo\x7f to Ada.\n")
     chat.wait(f"{MODEL}: ")
+    assert chat.wait("you: ").strip()
+    chat.type("\x1b[A\n")
+    chat.wait("Say hello to Ada.")
+    chat.wait(f"{MODEL}: ")
+    chat.wait("you: ")
+    chat.type("Tell me a long story about the sea.\n")
+    chat.wait(f"{MODEL}: ")
+    chat.wait(" ")  # a word is there while the rest is still being made
     chat.type("\x03")
+    stopped = chat.wait("you: ")
+    assert "^C" in stopped and len(stopped) < 300
+    chat.type("\x04")
     with contextlib.suppress(OSError):  # the screen closes when the command is gone
+        chat.wait("never shown")
+    assert chat.end() == 0 and "Traceback" not in chat.seen
+
+
+def test_a_chat_ends_on_ctrl_c_without_a_traceback() -> None:
+    chat = Terminal(MODEL)
+    chat.wait("you: ")
+    chat.type("\x03")
+    with contextlib.suppress(OSError):
         chat.wait("never shown")
     assert chat.end() == 130 and "Traceback" not in chat.seen

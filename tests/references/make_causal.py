@@ -3,6 +3,7 @@
     python -m tests.references.make_causal internlm  FOLDER COMMIT   modeling_internlm.py, configuration_internlm.py
     python -m tests.references.make_causal internlm2 FOLDER COMMIT   modeling_internlm2.py, unchanged but for its place
     python -m tests.references.make_causal qwen      FOLDER COMMIT   modeling_qwen.py
+    python -m tests.references.make_causal chatglm   FOLDER COMMIT   modeling_chatglm.py, whose vision tower is left out
     python -m tests.references.make_causal qwen_tokens FOLDER COMMIT tokenization_qwen.py, qwen.tiktoken (``causal_qwen_tokens.json``)
 
 ``FOLDER`` is a checkout of the repository named in ``SOURCES``. InternLM 2 and Qwen need einops beside the project's own
@@ -29,6 +30,7 @@ DATA = Path(__file__).parent.parent / "data"
 SOURCES = {
     "internlm": "github.com/Pentahill/llm-example, a copy of the hub's internlm/internlm-chat-7b",
     "internlm2": "github.com/IntMeGroup/HarmonyIQA, a copy of InternVL2-8B's modeling_internlm2.py; the logits are its output layer on its model's last state",
+    "chatglm": "github.com/XuRui314/GLM4v-Finetune, a copy of the hub's THUDM/glm-4v-9b with other masks for images; its text part is GLM-4-9B's",
     "qwen": "github.com/zhangningboo/Qwen-7B, a copy of the hub's Qwen/Qwen-7B",
 }
 TOKENS = [[1, 17, 42, 5, 99, 3, 64, 8, 23, 77, 11, 2], [1, 90, 4, 31]]
@@ -45,8 +47,16 @@ SMALL = {
         "vocab_size": 101, "hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
         "kv_channels": 8, "max_position_embeddings": 64, "seq_length": 64, "layer_norm_epsilon": 1e-6, "rotary_emb_base": 10000,
     },
+    "chatglm": {
+        "padded_vocab_size": 101, "hidden_size": 48, "ffn_hidden_size": 56, "num_layers": 2, "num_attention_heads": 6, "kv_channels": 8,
+        "multi_query_group_num": 2, "seq_length": 64, "layernorm_epsilon": 1.5625e-07, "rope_ratio": 500, "add_qkv_bias": True,
+    },
 }  # fmt: skip
 FULL = {
+    "chatglm:taiyi-2": {
+        "padded_vocab_size": 151552, "hidden_size": 4096, "ffn_hidden_size": 13696, "num_layers": 40, "num_attention_heads": 32,
+        "kv_channels": 128, "multi_query_group_num": 2, "seq_length": 131072, "layernorm_epsilon": 1.5625e-07, "rope_ratio": 500,
+    },
     "internlm2:mmedlm-2-7b": {
         "vocab_size": 92544, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
         "num_attention_heads": 32, "num_key_value_heads": 8,
@@ -73,6 +83,11 @@ def module(name: str, folder: Path) -> types.ModuleType:
         stub = types.ModuleType("reference.configuration_internlm2")
         stub.InternLM2Config = transformers.PreTrainedConfig
         sys.modules["reference.configuration_internlm2"] = stub
+    if name == "chatglm":
+        for lacked, holds in (("configuration_chatglm", "ChatGLMConfig"), ("visual", "EVA2CLIPModel")):
+            stub = types.ModuleType(f"reference.{lacked}")
+            setattr(stub, holds, transformers.PreTrainedConfig if holds == "ChatGLMConfig" else lambda _: None)
+            sys.modules[f"reference.{lacked}"] = stub
     return importlib.import_module(f"reference.modeling_{name}")
 
 
@@ -88,6 +103,21 @@ def internlm2_config(numbers: dict[str, Any]) -> transformers.PreTrainedConfig:
     return config
 
 
+def chatglm_config(numbers: dict[str, Any]) -> transformers.PreTrainedConfig:
+    """As ``internlm2_config``: what GLM-4's configurations on the hub state and its modelling file reads."""
+    config = transformers.PreTrainedConfig()
+    defaults = {
+        "hidden_dropout": 0.0, "attention_dropout": 0.0, "apply_residual_connection_post_layernorm": False, "post_layer_norm": True,
+        "add_bias_linear": False, "add_qkv_bias": True, "bias_dropout_fusion": True, "multi_query_attention": True, "rmsnorm": True,
+        "apply_query_key_layer_scaling": True, "attention_softmax_in_fp32": True, "fp32_residual_connection": False,
+        "pre_seq_len": None, "prefix_projection": False, "original_rope": True, "torch_dtype": torch.float32, "use_cache": False,
+        "max_length": 20, "num_hidden_layers": numbers["num_layers"],
+    }  # fmt: skip
+    for key, value in {**defaults, **numbers}.items():
+        setattr(config, key, value)
+    return config
+
+
 def build(name: str, source: types.ModuleType, numbers: dict[str, Any]) -> torch.nn.Module:
     """Build the reference network."""
     if name == "qwen":
@@ -95,6 +125,8 @@ def build(name: str, source: types.ModuleType, numbers: dict[str, Any]) -> torch
         return source.QWenLMHeadModel(config)
     if name == "internlm":
         return source.InternLMForCausalLM(source.InternLMConfig(**numbers))
+    if name == "chatglm":
+        return source.ChatGLMForConditionalGeneration(chatglm_config(numbers), empty_init=False)
     network = source.InternLM2ForCausalLM(internlm2_config(numbers))
     del network.mlpfinal  # the copy's own addition
     return network
@@ -106,6 +138,10 @@ def logits(name: str, network: torch.nn.Module, ids: list[int]) -> list[list[flo
     tokens = torch.tensor([ids])
     if name == "internlm2":
         found = network.output(network.model(input_ids=tokens, use_cache=False)[0])
+    elif name == "chatglm":
+        found = network.transformer.output_layer(
+            network.transformer(input_ids=tokens, use_cache=False, return_dict=True)[0]
+        )
     else:
         found = network(input_ids=tokens, use_cache=False)[0]
     return found[0].float().tolist()
@@ -113,7 +149,7 @@ def logits(name: str, network: torch.nn.Module, ids: list[int]) -> list[list[flo
 
 def qwen_tokens(folder: Path, commit: str) -> None:
     """Write the digest of the ids that the owner's tokenizer gives the tests' texts, and of its ranks."""
-    from tests.models.test_qwen_tokenizer import EXPECTED, SPECIAL, sample
+    from tests.models.test_tiktoken_bpe import EXPECTED, SPECIAL, sample
 
     base = transformers.PreTrainedTokenizer
     transformers.PreTrainedTokenizer = type("PreTrainedTokenizer", (), {"__init__": lambda self, **_: None})

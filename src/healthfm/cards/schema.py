@@ -15,6 +15,7 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Template = Annotated[str, StringConstraints(min_length=1)]  # white space counts
 Url = Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
+Side = Annotated[int, Field(gt=0, le=8192)]
 Checked = Literal["read", "run", "unverified"]
 Modality = Literal[
     "text", "image", "volume", "slide", "video", "signal", "sequence", "structure", "molecule",
@@ -109,7 +110,8 @@ class Weights(Facts):
 class Variant(Facts):
     """A named member of a row: a size, a part, a language. ``[config]`` on a model's variant overrides ``[run.config]``.
 
-    ``architecture``: where it is not ``[run]``'s; the variant's ``[config]`` then stands alone.
+    ``architecture``: where it is not ``[run]``'s; the variant's ``[config]`` then stands alone. ``[run]`` on a model's variant
+    overrides the card's own fields of ``[run]``.
     """
 
     summary: Text
@@ -117,6 +119,7 @@ class Variant(Facts):
     records: int | None = None
     architecture: Text | None = None
     config: Mapping[str, Any] = Field(default_factory=dict)
+    run: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class Card(Facts):
@@ -155,32 +158,81 @@ class Card(Facts):
         return self
 
 
+class Transform(Facts):
+    """How the owner's code makes a picture into pixels. The steps run in this order, on 8 bit RGB; absent ones are left out.
+
+    ``pad``: "square", evenly around the picture, in the colour ``fill``. ``part``: the middle with the shape of ``resize``, so large
+    that this share of the shorter side is kept. ``resize``: the shorter side, or (height, width).
+    ``crop``: the middle (height, width), or a square of that side. ``grey``: the luminance in all three channels. ``scale``:
+    what values are divided by. ``mean`` and ``std``: a number a channel; or ``mean = "image"``: every picture's own, a channel.
+    """
+
+    pad: Literal["square"] | None = None
+    fill: tuple[int, int, int] = (0, 0, 0)
+    part: float | None = Field(default=None, gt=0, le=1)
+    resize: Side | tuple[Side, Side] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "tensorflow-bicubic"] = "bilinear"
+    crop: Side | tuple[Side, Side] | None = None
+    grey: bool = False
+    scale: float = Field(default=255, gt=0)
+    mean: tuple[float, float, float] | Literal["image"] | None = None
+    std: tuple[float, float, float] | None = None
+    micrometres_per_pixel: tuple[float, ...] = ()
+    source: Text | None = None
+    checked: Checked = "unverified"
+
+    @model_validator(mode="after")
+    def _mean_and_std_go_together(self) -> Transform:
+        if isinstance(self.mean, tuple) != (self.std is not None):
+            raise ValueError("mean and std go together (mean = 'image' stands alone)")
+        whole = isinstance(self.resize, tuple)
+        if (self.part is not None and not whole) or (
+            self.interpolation == "tensorflow-bicubic" and (not whole or self.crop or self.grey)
+        ):
+            raise ValueError(
+                "part and tensorflow-bicubic need resize = [height, width]; the latter is the last step before the mean"
+            )
+        return self
+
+
 class Run(Facts):
     """How a model runs: ``family`` names the module in ``healthfm.models``, ``config`` holds its architecture numbers.
 
-    ``native``: the network is transformers' own class and the published key names are its own.
+    ``native``: the network is transformers' own class and the published key names are its own. ``dialect``: whose key names the
+    checkpoint has. ``state``: the key under which its tensors stand; ``strip``: what comes off the front of key names, in
+    this order. ``transform`` and ``pooling``: how pictures go in, and how one vector comes out.
     """
 
     family: Text
     architecture: Text
     native: bool = False
     dialect: Text | None = None
+    state: Text | None = None
+    strip: tuple[Text, ...] = ()
     config: Mapping[str, Any] = Field(default_factory=dict)
     ignore_keys: tuple[str, ...] = ()
+    transform: Transform | None = None
+    pooling: Text | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 class Decoding(Facts):
-    """How the owner's code generates; what it leaves to its library is absent. ``max_input_tokens`` keeps the last ones."""
+    """How the owner's code generates; what it leaves to its library is absent. ``max_input_tokens`` keeps the last ones.
+
+    ``temperature`` only where the owner's code draws; ``min_length`` counts the prompt's tokens too; ``early_stopping``: beams
+    end as soon as there are as many finished texts.
+    """
 
     max_new_tokens: int | None = None
     min_new_tokens: int | None = None
+    min_length: int | None = None
     max_input_tokens: int | None = None
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
     repetition_penalty: float | None = None
     beams: int | None = None
+    early_stopping: bool | None = None
 
 
 class Prompt(Facts):
@@ -188,6 +240,7 @@ class Prompt(Facts):
 
     ``tokens``: "as tokenizer" (with the special tokens the tokenizer adds), "bare" (without them), or "parts" (cut at
     U+001F and encoded part by part, see ``healthfm.models.prompts``).
+    ``after``: the answer is what stands behind the last of these; ``trim``: white space at its ends is dropped.
     ``default``: the form a chat takes where the tokenizer has no chat template. ``parser`` names the rule of
     ``healthfm.evaluate.parsers`` that reads the answer.
     """
@@ -195,6 +248,8 @@ class Prompt(Facts):
     template: Template
     tokens: Literal["as tokenizer", "bare", "parts"] = "as tokenizer"
     stop: tuple[str, ...] = ()
+    after: Text | None = None
+    trim: bool = False
     default: bool = False
     parser: Text | None = None
     decode: Decoding = Decoding()
@@ -258,6 +313,21 @@ class ModelCard(Card):
             raise ValueError("prompts: only one of them can be the default")
         return self
 
+    def runner(self, variant: str | None) -> Run:
+        """Return ``[run]`` as a variant has it, its ``config`` included. Raises ``ValueError``: no runner, or one that does not fit."""
+        if self.run is None:
+            raise ValueError(f"{self.slug} has no [run]")
+        special = self.variants.get(variant or self.default_variant or "", Variant(summary="the only one"))
+        config = {**self.run.config, **special.config}
+        return Run.model_validate({**self.run.model_dump(), **special.run, "config": config})
+
+    @model_validator(mode="after")
+    def _variants_run(self) -> ModelCard:
+        for name, variant in self.variants.items():
+            if variant.run:
+                self.runner(name)
+        return self
+
     def published(self, recipe: Recipe) -> Result:
         """Return the one result that a recipe repeats. Raises ``ValueError`` when there is none, or several."""
         wanted = (recipe.data, recipe.metric, recipe.variant)
@@ -296,15 +366,28 @@ class Labels(Facts):
 
 
 class Protocol(Facts):
-    """A published way to ask the dataset's questions. ``options`` scores the option's letter, key or full text."""
+    """A published way to ask the dataset's questions, or healthfm's own where ``follows`` says so.
+
+    ``options``: what is scored for each option (its letter or key, or its text), behind ``delimiter``. Generated answers: ``parser``
+    names the rule that reads them, ``stop`` and ``max_new_tokens`` end them. Classification: ``label`` names the label
+    space (None: the card's first), ``words`` the classes where the prompt calls them otherwise.
+    """
 
     summary: Text
-    task: Literal["multiple-choice", "yes-no-maybe"]
+    task: Literal[
+        "multiple-choice", "multiple-choice-generated", "yes-no-maybe", "yes-no-maybe-generated", "free-text",
+        "text-classification", "multi-label-classification",
+    ]  # fmt: skip
     template: Template
-    options: Literal["letters", "keys", "text"]
+    options: Literal["letters", "keys", "text"] = "keys"
     delimiter: str = " "
     shots: int = 0
     context: Literal["as-read", "long-answer"] = "as-read"
+    parser: Text = "stated-answer"
+    stop: tuple[str, ...] = ()
+    max_new_tokens: int = Field(default=256, ge=1)
+    label: Text | None = None
+    words: Mapping[str, str] = Field(default_factory=dict)
     follows: Text
     variants: tuple[str, ...] = ()
 

@@ -52,7 +52,7 @@ class TensorBundle(Mapping[str, npt.NDArray[np.generic]]):
             if index.stat().st_size > LARGEST_INDEX:
                 raise Damaged("too large to be an index")
             rows = dict(_table(index.read_bytes()))
-            header = _message(rows.pop(b""))
+            header = message(rows.pop(b""))
             if _number(header, 2):
                 raise CheckpointError(f"{index}: big-endian checkpoints are not read")
             self._entries = {name.decode(): _entry(value) for name, value in rows.items()}
@@ -91,12 +91,17 @@ class TensorBundle(Mapping[str, npt.NDArray[np.generic]]):
         dtype = np.dtype(DTYPES[entry.dtype])
         if math.prod(entry.shape) * dtype.itemsize != entry.size:
             raise CheckpointError(f"{self.path}: the size of tensor '{name}' does not fit its shape")
-        with self.shards[entry.shard].open("rb") as handle:
-            handle.seek(entry.offset)
-            data = handle.read(entry.size)
+        data = self.stored(name)
         if masked(crc32c(data)) != entry.crc:
             raise CheckpointError(f"{self.shards[entry.shard]}: tensor '{name}' is damaged (its checksum differs)")
         return np.frombuffer(data, dtype).reshape(entry.shape).copy()
+
+    def stored(self, name: str) -> bytes:
+        """Return a tensor's bytes as they lie in the shard, unchecked (text has a checksum of another kind)."""
+        entry = self._entries[name]
+        with self.shards[entry.shard].open("rb") as handle:
+            handle.seek(entry.offset)
+            return handle.read(entry.size)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -113,15 +118,15 @@ def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     footer = data[-FOOTER:]
     if len(footer) < FOOTER or int.from_bytes(footer[-8:], "little") != MAGIC:
         raise Damaged("no table footer")
-    _, at = _varint(footer, 0)  # offset of the metaindex block
-    _, at = _varint(footer, at)  # its size
+    _, at = varint(footer, 0)  # offset of the metaindex block
+    _, at = varint(footer, at)  # its size
     for _, handle in _block(data, *_handle(footer, at)):
         yield from _block(data, *_handle(handle, 0))
 
 
 def _handle(data: bytes, at: int) -> tuple[int, int]:
-    offset, at = _varint(data, at)
-    size, _ = _varint(data, at)
+    offset, at = varint(data, at)
+    size, _ = varint(data, at)
     return offset, size
 
 
@@ -139,9 +144,9 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
     last = len(block) - 4 - 4 * restarts
     key, at = b"", 0
     while at < last:
-        shared, at = _varint(block, at)
-        unshared, at = _varint(block, at)
-        length, at = _varint(block, at)
+        shared, at = varint(block, at)
+        unshared, at = varint(block, at)
+        length, at = varint(block, at)
         if shared > len(key) or at + unshared + length > last:
             raise Damaged("an entry reaches past its block")
         key = key[:shared] + block[at : at + unshared]
@@ -152,7 +157,7 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
 # Its values: protocol buffers ---------------------------------------------------------------------------------------------
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while shift < 64:
         byte = data[at]
@@ -164,21 +169,21 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise Damaged("a number does not end")
 
 
-def _message(data: bytes) -> Fields:
+def message(data: bytes) -> Fields:
     """Return a protocol buffer's values by field number: ints, or bytes for nested messages."""
     fields: Fields = {}
     at = 0
     while at < len(data):
-        tag, at = _varint(data, at)
+        tag, at = varint(data, at)
         number, kind = tag >> 3, tag & 7
         value: int | bytes
         if kind == 0:
-            value, at = _varint(data, at)
+            value, at = varint(data, at)
         elif kind in (1, 5):
             width = 8 if kind == 1 else 4
             value, at = int.from_bytes(data[at : at + width], "little"), at + width
         elif kind == 2:
-            length, at = _varint(data, at)
+            length, at = varint(data, at)
             value, at = data[at : at + length], at + length
         else:
             raise Damaged("an unknown kind of field")
@@ -197,12 +202,12 @@ def _number(fields: Fields, number: int) -> int:
 
 def _entry(data: bytes) -> Entry:
     """Read a BundleEntryProto. Sliced (partitioned) variables do not occur in published BERTs and are refused."""
-    fields = _message(data)
+    fields = message(data)
     if 7 in fields:
         raise Damaged("partitioned variables are not read")
     shape = fields.get(2, [b""])[-1]
-    dims = _message(shape).get(2, []) if isinstance(shape, bytes) else []
-    sizes = tuple(_number(_message(dim), 1) for dim in dims if isinstance(dim, bytes))
+    dims = message(shape).get(2, []) if isinstance(shape, bytes) else []
+    sizes = tuple(_number(message(dim), 1) for dim in dims if isinstance(dim, bytes))
     return Entry(*(_number(fields, 1), sizes), *(_number(fields, i) for i in (3, 4, 5, 6)))
 
 

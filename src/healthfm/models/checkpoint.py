@@ -1,10 +1,12 @@
 """Published weights to tensors, without running code from them.
 
-safetensors, ``torch.load(weights_only=True)`` and GGUF; single files and sharded folders in the published layout.
+safetensors, ``torch.load(weights_only=True)``, GGUF, npz and TensorFlow SavedModels; single files and sharded folders in the
+published layout.
 """
 
 from __future__ import annotations
 
+import argparse
 import fnmatch
 import json
 import pickle
@@ -13,16 +15,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from healthfm.errors import CheckpointError
+from healthfm.formats import tf_variables
 from healthfm.formats.gguf import GGUF
 from healthfm.models.weights import fingerprint
 
 Tensors = Mapping[str, torch.Tensor]
+PLAIN = (argparse.Namespace,)  # runs nothing; training scripts keep their arguments beside the weights
 TORCH_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+POINTER = b"version https://git-lfs"
+PICKLED = (b"PK", b"\x80")  # how PyTorch's files begin: its archive, or a bare pickle
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 SINGLES = ("model.safetensors", "pytorch_model.bin")
 
@@ -68,7 +76,10 @@ def _read_folder(folder: Path) -> Checkpoint:
             checkpoint = _read_file(folder / name)
             checkpoint.config = config
             return checkpoint
-    others = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".gguf", *TORCH_SUFFIXES))
+    if (folder / tf_variables.INDEX).is_file():
+        files = tuple(sorted((folder / tf_variables.INDEX.parent).iterdir()))
+        return Checkpoint(_from_arrays(tf_variables.saved_model(folder)), config, folder=folder, files=files)
+    others = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".gguf", ".npz", *TORCH_SUFFIXES))
     if len(others) != 1:
         names = ", ".join(p.name for p in others) or "no weight files"
         raise CheckpointError(
@@ -87,15 +98,17 @@ def _config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{path}: not valid JSON ({type(error).__name__})") from None
-    return dict(config)
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path}: holds a {type(config).__name__}, an object was expected")
+    return config
 
 
 def _read_shards(index: Path, config: dict[str, Any]) -> Checkpoint:
     try:
         where: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    except (ValueError, KeyError, OSError):
+        names = sorted(set(where.values()))
+    except (ValueError, KeyError, OSError, TypeError, AttributeError):
         raise CheckpointError(f"{index}: not a readable shard index") from None
-    names = sorted(set(where.values()))
     if any(Path(name).name != name for name in names):
         raise CheckpointError(f"{index}: a shard's path leaves the folder; refused")
     absent = [name for name in names if not (index.parent / name).is_file()]
@@ -116,6 +129,9 @@ def _read_shards(index: Path, config: dict[str, Any]) -> Checkpoint:
 
 
 def _read_file(path: Path) -> Checkpoint:
+    with path.open("rb") as handle:
+        if handle.read(len(POINTER)) == POINTER:
+            raise CheckpointError(f"{path}: a pointer of Git LFS, not the file itself (git lfs pull brings it)")
     if path.suffix == ".gguf":
         gguf = GGUF(path)
         return Checkpoint({}, gguf=gguf, folder=path.parent, files=(path,), note=f"{gguf.quantisation}, dequantised")
@@ -126,16 +142,26 @@ def _read_file(path: Path) -> Checkpoint:
             raise CheckpointError(f"{path}: not a readable safetensors file, or cut short ({error})") from None
     elif path.suffix in TORCH_SUFFIXES:
         tensors = _load_torch(path)
+    elif path.suffix == ".npz":
+        tensors = _from_arrays(tf_variables.npz(path))
     else:
         raise CheckpointError(
-            f"{path}: not a checkpoint healthfm reads (.safetensors, .gguf, {', '.join(TORCH_SUFFIXES)})"
+            f"{path}: not a checkpoint healthfm reads (.safetensors, .gguf, .npz, {', '.join(TORCH_SUFFIXES)})"
         )
     return Checkpoint(tensors, folder=path.parent, files=(path,))
 
 
+def _from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Tensors:
+    return {name: torch.from_numpy(value) for name, value in arrays.items()}
+
+
 def _load_torch(path: Path) -> Tensors:
+    with path.open("rb") as handle:
+        if not handle.read(2).startswith(PICKLED):
+            raise CheckpointError(f"{path}: not a readable PyTorch checkpoint, or cut short")
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(list(PLAIN)):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() or "global" in str(error).lower():
             reason = next(

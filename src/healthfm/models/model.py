@@ -76,15 +76,16 @@ class Model:
     def generate(
         self,
         prompts: Sequence[str | Sequence[Message]],
-        max_new_tokens: int = 256,
-        temperature: float = 0,
+        max_new_tokens: int | None = 256,
+        temperature: float | None = 0,
         stop: Sequence[str] | None = None,
         seed: int = 0,
         stream: bool = False,
     ) -> Any:
-        """Return the text generated for each prompt (a str, or a list of ``Message``); greedy at temperature 0.
+        """Return the text generated for each prompt (a str, or a list of ``Message``); the likeliest at temperature 0.
 
-        ``stop`` strings end a text and are not part of it (None: the card's). With ``stream`` and one prompt, return an
+        None means what the prompt's owner does, as the card says: of ``max_new_tokens``, ``temperature``, and ``stop``, whose
+        strings end a text and are not part of it. With ``stream`` and one prompt, return an
         iterator over pieces of text instead.
         """
         raise self._cannot("generate")
@@ -187,7 +188,7 @@ def load_model(
         )
     if isinstance(weights, Path) and not weights.expanduser().exists():
         raise CheckpointError(f"no weights at {weights}")
-    family = importlib.import_module(f"healthfm.models.{found.run.family}")
+    family = importlib.import_module(f"healthfm.models.{found.runner(variant).family}")
     loaded = family.load(found, variant or found.default_variant, weights, dict(config or {}), device, dtype)
     assert isinstance(loaded, Model)
     return loaded

@@ -54,11 +54,10 @@ def weight_files(path: Path) -> tuple[Path, ...]:
     """Return the weight files that ``path`` means: itself, or those of the folder, sorted."""
     if path.is_file():
         return (path,)
-    return (
-        tuple(sorted(p for p in path.iterdir() if p.suffix in SUFFIXES or p.match(TENSORFLOW_SHARD)))
-        if path.is_dir()
-        else ()
-    )
+    if not path.is_dir():
+        return ()
+    found = tuple(sorted(p for p in path.iterdir() if p.suffix in SUFFIXES or p.match(TENSORFLOW_SHARD)))
+    return found or weight_files(path / "variables")  # a TensorFlow SavedModel's
 
 
 def fingerprint(files: tuple[Path, ...]) -> str:

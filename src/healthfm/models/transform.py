@@ -1,0 +1,165 @@
+"""Pictures to pixels, as the card's [run.transform] says. PIL and numpy; equal to torchvision's transforms on PIL images.
+
+The steps and their order: ``healthfm.cards.schema.Transform``. Resizing is PIL's, which always filters (antialias).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from healthfm.cards.schema import Transform
+from healthfm.errors import DatasetError, MissingExtra, RunError
+from healthfm.formats import image
+from healthfm.formats.source import Source
+from healthfm.records import Image
+
+try:
+    import PIL.Image
+except ImportError:
+    raise MissingExtra("imaging", "Pillow") from None
+
+Float32 = npt.NDArray[np.float32]
+Picture = Path | npt.NDArray[Any] | PIL.Image.Image | Image
+FILTERS = {
+    "nearest": PIL.Image.Resampling.NEAREST, "bilinear": PIL.Image.Resampling.BILINEAR,
+    "bicubic": PIL.Image.Resampling.BICUBIC, "lanczos": PIL.Image.Resampling.LANCZOS,
+}  # fmt: skip
+LARGEST = 1 << 28  # pixels that one picture may be resized to
+COLOUR = ("RGB", "RGBA", "RGBX", "P", "CMYK", "YCbCr", "HSV", "LAB", "L", "LA", "PA", "1")
+
+
+def pixels(item: Picture, rule: Transform) -> Float32:
+    """Return a picture as the network sees it: float32 [3, height, width].
+
+    Raises ``DatasetError`` for a file that cannot be read, ``RunError`` for an array that is no picture.
+    """
+    picture = rgb(item)
+    if rule.pad is not None:
+        picture = _square(picture, rule.fill)
+    if rule.part is not None and isinstance(rule.resize, tuple):
+        picture = _part(picture, rule.resize, rule.part)
+    if isinstance(rule.resize, tuple) and rule.interpolation == "tensorflow-bicubic":
+        values = tensorflow_bicubic(np.asarray(picture).astype(np.float32) / np.float32(rule.scale), rule.resize)
+        return _normalised(values.clip(0, 1), rule)
+    if rule.resize is not None:
+        picture = _resized(picture, rule)
+    if rule.crop is not None:
+        picture = _middle(picture, (rule.crop, rule.crop) if isinstance(rule.crop, int) else rule.crop)
+    if rule.grey:
+        picture = picture.convert("L").convert("RGB")
+    return _normalised(np.asarray(picture).astype(np.float32) / np.float32(rule.scale), rule)
+
+
+def _normalised(values: Float32, rule: Transform) -> Float32:
+    if rule.mean == "image":
+        wide = values.astype(np.float64)
+        values = np.divide(wide - wide.mean((0, 1)), wide.std((0, 1))).astype(np.float32)
+    elif rule.mean is not None:
+        values = (values - np.array(rule.mean, np.float32)) / np.array(rule.std, np.float32)
+    return np.ascontiguousarray(values.transpose(2, 0, 1))
+
+
+def rgb(item: Picture) -> PIL.Image.Image:
+    """Return any picture as 8 bit RGB: grey three times, transparency dropped, 16 bit divided by 257."""
+    if isinstance(item, PIL.Image.Image):
+        if item.mode in COLOUR:
+            return item.convert("RGB")
+        item = np.asarray(item)
+    elif isinstance(item, Path):
+        if not item.is_file():
+            raise DatasetError(f"no image at {item}")
+        item = image.pixels(Source(item))
+    elif isinstance(item, Image):
+        item = item.pixels
+    return PIL.Image.fromarray(_eight_bit(np.asarray(item)), "RGB")
+
+
+def _eight_bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if values.ndim == 2:
+        values = values[..., None]
+    if (
+        values.ndim != 3
+        or values.shape[-1] > 4
+        or values.dtype not in (np.uint8, np.uint16, np.int32, np.bool_)
+        or not values.size
+    ):
+        raise RunError(
+            f"a picture is uint8 or uint16 [height, width] or [height, width, 1 to 4 channels], not {values.dtype} {list(values.shape)}"
+        )  # fmt: skip
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * np.uint8(255)
+    elif values.dtype != np.uint8:  # PIL gives 16 bit files as int32 at times
+        if values.min() < 0 or values.max() > 65535:
+            raise RunError("a picture of whole numbers holds 0 to 65535; window or rescale it first")
+        values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    colours = values[..., : 3 if values.shape[-1] >= 3 else 1]
+    return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
+
+
+def _square(picture: PIL.Image.Image, fill: tuple[int, int, int]) -> PIL.Image.Image:
+    side = max(picture.size)
+    padded = PIL.Image.new("RGB", (side, side), fill)
+    padded.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return padded
+
+
+def _resized(picture: PIL.Image.Image, rule: Transform) -> PIL.Image.Image:
+    width, height = picture.size
+    if isinstance(rule.resize, tuple):
+        height, width = rule.resize
+    elif rule.resize is not None:  # the shorter side; the other is cut to a whole number, as torchvision does
+        side = rule.resize
+        width, height = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
+    if width * height > LARGEST:
+        raise RunError(f"a picture of {picture.width} x {picture.height} would become {width} x {height}: too narrow")
+    return picture.resize((width, height), FILTERS[rule.interpolation])
+
+
+def _middle(picture: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
+    """Return the middle, on a black ground where the picture is smaller; halves round to even, as torchvision's do."""
+    height, width = size
+    if picture.width < width or picture.height < height:
+        across, down = max(width - picture.width, 0), max(height - picture.height, 0)
+        ground = PIL.Image.new("RGB", (picture.width + across, picture.height + down))
+        ground.paste(picture, (across // 2, down // 2))
+        picture = ground
+    top, left = round((picture.height - height) / 2), round((picture.width - width) / 2)
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _part(picture: PIL.Image.Image, shape: tuple[int, int], share: float) -> PIL.Image.Image:
+    """Return the middle with the shape's ratio of sides (REMEDIS ``data_util.center_crop``)."""
+    ratio = shape[1] / shape[0]
+    if ratio > picture.width / picture.height:
+        height, width = round(share / ratio * picture.width), round(share * picture.width)
+    else:
+        height, width = round(share * picture.height), round(share * ratio * picture.height)
+    height, width = max(height, 1), max(width, 1)
+    top, left = (picture.height - height + 1) // 2, (picture.width - width + 1) // 2
+    return picture.crop((left, top, left + width, top + height))
+
+
+def tensorflow_bicubic(values: Float32, size: tuple[int, int]) -> Float32:
+    """Resize [height, width, 3] as TensorFlow 1's ``resize_bicubic`` does: no filter, corners first, 1,024 steps between places."""
+    for axis, length in enumerate(size):
+        values = np.moveaxis(_interpolated(np.moveaxis(values, axis, 0), length), 0, axis)
+    return values
+
+
+def _interpolated(values: Float32, length: int) -> Float32:
+    given = len(values)
+    place = np.arange(length, dtype=np.float32) * np.float32(given / length)
+    start = np.floor(place).astype(np.int64)
+    step = np.rint((place - start) * 1024) / 1024
+    far = 1 + np.stack([step, 1 - step])
+    near = np.stack([step, 1 - step])
+    outer = ((-0.75 * far + 3.75) * far - 6) * far + 3
+    inner = (1.25 * near - 2.25) * near * near + 1
+    weights = np.stack([outer[0], inner[0], inner[1], outer[1]]).astype(np.float32)
+    rows = np.clip(start + np.arange(-1, 3)[:, None], 0, given - 1)
+    mixed: Float32 = np.einsum("kl,kl...->l...", weights, values[rows], dtype=np.float32)
+    return mixed

@@ -1,0 +1,263 @@
+"""What every family of vision models shares: pixels as the card says, a tower from pixels to tokens, a vector out of them.
+
+A tower keeps the published key names, or says in ``dialects`` how those become its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from healthfm.cards.schema import ModelCard, Run, Transform
+from healthfm.errors import CapabilityError, CheckpointError, RunError
+from healthfm.models import checkpoint, transform
+from healthfm.models.checkpoint import Checkpoint, Tensors
+from healthfm.models.model import Float32, Model
+from healthfm.models.opening import open_weights, place, provenance
+from healthfm.models.transform import Picture
+from healthfm.records import Video, Volume
+
+PIXELS_PER_BATCH = 32 * 224 * 224
+Weights = Path | str | Mapping[str, torch.Tensor] | None
+Dialects = Mapping[str, Callable[[Tensors, Any], Tensors]]
+Numbers = TypeVar("Numbers")
+
+
+class Tower(torch.nn.Module):
+    """Pixels [n, 3, height, width] to tokens [n, t, d] and one vector a picture; the first ``prefix`` tokens are no patches.
+
+    ``num_classes``: those of a trained head, which most published towers lack.
+    """
+
+    prefix = 0
+    num_classes = 0
+    pooling = "mean"
+    poolings: tuple[str, ...] = ("mean",)
+
+    def tokens(self, pixels: torch.Tensor, layer: int | None = None) -> torch.Tensor:
+        """Return the tokens after the last norm; or those that leave block ``layer`` (-1: the last), before that norm."""
+        raise NotImplementedError
+
+    def pool(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return one vector a picture: "cls" (the first token), "mean" (of the patches) or "cls+mean" (joined)."""
+        if self.pooling == "cls":
+            return tokens[:, 0]
+        mean = tokens[:, self.prefix :].mean(1)
+        return torch.cat((tokens[:, 0], mean), -1) if self.pooling == "cls+mean" else mean
+
+    def logits(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Return the head's class scores [n, classes]."""
+        raise NotImplementedError
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens = self.tokens(pixels)
+        return tokens, self.pool(tokens)
+
+
+class VisionModel(Model):
+    """A tower with its transform. Items are paths, arrays [height, width(, channels)], PIL images or ``Image`` records.
+
+    Without a transform they are what the network takes: float32 arrays [channels, rows, columns].
+    """
+
+    capabilities = frozenset({"preprocess", "forward", "embed"})
+    network: Tower
+
+    def __init__(self, card: ModelCard, variant: str | None, network: Tower, rule: Transform | None) -> None:
+        super().__init__(card, variant)
+        self.network = network
+        self.transform = rule
+
+    def preprocess(self, items: Sequence[Picture]) -> dict[str, torch.Tensor]:
+        """Return ``pixels``, float32 [n, 3, height, width]. Raises ``RunError``: pictures that come out in different sizes."""
+        arrays = [self._array(picture) for item in items for picture in pictures(item)]
+        sizes = {array.shape for array in arrays}
+        if len(sizes) > 1:
+            listed = ", ".join(f"{height} x {width}" for _, height, width in sorted(sizes)[:3])
+            raise RunError(
+                f"{self.name} does not crop, and these pictures become {listed}: pass those of one shape together"
+            )
+        return {"pixels": torch.from_numpy(np.stack(arrays))}
+
+    @torch.inference_mode()
+    def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Float32]:
+        """Return ``tokens`` [n, t, d], those that are no patches first, and ``pooled`` [n, d], pooled as the card says.
+
+        With a trained head also ``logits`` [n, classes].
+        """
+        first = next(self.network.parameters())
+        tokens, pooled = self.network(batch["pixels"].to(first.device, first.dtype))
+        found = {"tokens": tokens, "pooled": pooled}
+        if self.network.num_classes:
+            found["logits"] = self.network.logits(pooled)
+        return {name: value.float().cpu().numpy() for name, value in found.items()}
+
+    def embed(self, items: Sequence[Picture], output: str = "pooled", batch_size: int | str = "auto") -> Any:
+        """Return "pooled" vectors, float32 [n, d], or "tokens": a list of float32 [t, d].
+
+        Pictures are decoded as they are needed; an item that stands for several (see ``pictures``) has the mean of their vectors.
+        """
+        if output not in ("pooled", "tokens"):
+            raise CapabilityError(f"output is '{output}'; use pooled or tokens")
+        counts: list[int] = []
+        rows: list[Float32] = []
+        for batch in batches(self._pixels(items, counts), batch_size):
+            rows.extend(self.forward({"pixels": torch.from_numpy(np.stack(batch))})[output])
+        ends = list(itertools.accumulate(counts))
+        groups = [rows[end - count : end] for count, end in zip(counts, ends, strict=True)]
+        if output == "tokens":
+            return [np.concatenate(group) for group in groups]
+        if not groups:
+            return np.zeros((0, 0), np.float32)
+        return np.stack([group[0] if len(group) == 1 else np.mean(group, 0) for group in groups])
+
+    def _pixels(self, items: Sequence[Picture], counts: list[int]) -> Iterator[Float32]:
+        for item in items:
+            still = pictures(item)
+            counts.append(len(still))
+            for picture in still:
+                yield self._array(picture)
+
+    def _array(self, picture: Any) -> Float32:
+        if self.transform is not None:
+            return transform.pixels(picture, self.transform)
+        array = np.asarray(picture, np.float32)
+        if array.ndim != 3:
+            raise RunError(f"{self.name} takes arrays [channels, rows, columns], not {list(array.shape)}")
+        return array
+
+
+def pictures(item: Any) -> list[Picture]:
+    """Return the still pictures an item stands for: itself, or a film's frames. A volume must first be made pictures."""
+    if isinstance(item, Video):
+        return list(item.frames())
+    if isinstance(item, Volume):
+        raise RunError("a volume has no colours yet: window its slices and pass those as pictures")
+    return [item]
+
+
+def batches(arrays: Iterator[Float32], batch_size: int | str) -> Iterator[list[Float32]]:
+    """Yield neighbours of one shape: ``batch_size`` at a time, or ("auto") up to ``PIXELS_PER_BATCH``."""
+    batch: list[Float32] = []
+    for array in arrays:
+        most = (
+            max(1, PIXELS_PER_BATCH // (array.shape[1] * array.shape[2])) if batch_size == "auto" else int(batch_size)
+        )
+        if batch and (len(batch) >= most or batch[0].shape != array.shape):
+            yield batch
+            batch = []
+        batch.append(array)
+    if batch:
+        yield batch
+
+
+# Loading ----------------------------------------------------------------------------------------------------------------
+
+
+def load_tower(
+    card: ModelCard, variant: str | None, weights: Weights, config: Mapping[str, Any], device: str, dtype: str,
+    build: Callable[[Run], Tower], dialects: Dialects, stated: Callable[[Mapping[str, Any]], dict[str, Any]],
+) -> VisionModel:  # fmt: skip
+    """Load a row whose network is one tower in one checkpoint. ``stated``: the numbers that a ``config.json`` beside it gives."""
+    found = open_weights(card, variant, weights)
+    run = settings(card, variant, stated(found.config), config)
+    names = functools.partial(published, run=run, dialects=dialects)
+    return filled(card, variant, run, found, weights == "random", device, dtype, build, names)
+
+
+def filled(
+    card: ModelCard, variant: str | None, run: Run, found: Checkpoint, random: bool, device: str, dtype: str,
+    build: Callable[[Run], Tower], own_names: Callable[[Mapping[str, Any], Any], Tensors],
+) -> VisionModel:  # fmt: skip
+    """Build the network, fill it strictly (``random``: by torch's own rule, seed 0), place it; return its model."""
+    if random:
+        network = seeded(lambda: build(run))
+    else:
+        with torch.device("meta"):
+            network = build(run)
+        tensors = own_names(found.tensors, network)
+        network.to_empty(device="cpu")
+        checkpoint.load_strict(network, tensors, run.ignore_keys)
+    network.pooling = run.pooling or network.pooling
+    if network.pooling not in network.poolings:
+        raise CheckpointError(f"{card.slug}: pooling is '{run.pooling}'; use {', '.join(network.poolings)}")
+    place(network, card, device, dtype)
+    model = VisionModel(card, variant, network, run.transform)
+    model.provenance = provenance(found, network)
+    return model
+
+
+def settings(card: ModelCard, variant: str | None, stated: Mapping[str, Any], overrides: Mapping[str, Any]) -> Run:
+    """Return [run]: the card's, its variant's, the numbers of the checkpoint's own config (``stated``), the caller's."""
+    run = card.runner(variant)
+    ours = {
+        word: overrides[word] for word in ("pooling", "transform", "dialect", "state", "strip") if word in overrides
+    }
+    numbers = {**run.config, **stated, **{k: v for k, v in overrides.items() if k not in ours}}
+    try:
+        return Run.model_validate({**run.model_dump(), **ours, "config": numbers})
+    except ValueError as error:
+        raise CheckpointError(f"{card.slug}: config does not fit the card: {error}") from None
+
+
+def numbers(kind: type[Numbers], config: Mapping[str, Any]) -> Numbers:
+    """Return architecture numbers as the family's dataclass. Raises ``CheckpointError`` for a name it does not know."""
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    strange = [name for name in config if name not in known]
+    if strange:
+        raise CheckpointError(f"'{strange[0]}' is no number of this family; it has {', '.join(known)}")
+    try:
+        return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in config.items()})
+    except TypeError as error:  # names the numbers that are missing
+        raise CheckpointError(f"the architecture is not complete: {str(error).partition('() ')[2]}") from None
+
+
+def model_args(kind: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the family's numbers among timm's ``model_args`` of a ``config.json``."""
+    known = {field.name for field in fields(kind)}
+    return {name: value for name, value in config.get("model_args", {}).items() if name in known}
+
+
+def published(tensors: Mapping[str, Any], network: Tower, run: Run, dialects: Dialects) -> Tensors:
+    """Return a checkpoint's tensors under the tower's names. Raises ``CheckpointError``: no such state or dialect."""
+    bare = state(tensors, run)
+    if run.dialect is None:
+        return bare
+    if run.dialect not in dialects:
+        raise CheckpointError(f"key dialect is '{run.dialect}'; this family reads {', '.join(dialects) or 'none'}")
+    return dialects[run.dialect](bare, network)
+
+
+def state(tensors: Mapping[str, Any], run: Run) -> dict[str, torch.Tensor]:
+    """Return what stands under the card's ``state``, without ``strip``; a mapping of tensors alone is taken as the state itself."""
+    if run.state is not None and any(not isinstance(value, torch.Tensor) for value in tensors.values()):
+        if not isinstance(tensors.get(run.state), Mapping):
+            raise CheckpointError(f"the weights should stand under '{run.state}'; found {', '.join(list(tensors)[:6])}")
+        tensors = tensors[run.state]
+    return {unprefixed(key, run.strip): value for key, value in tensors.items() if isinstance(value, torch.Tensor)}
+
+
+def unprefixed(key: str, prefixes: Sequence[str]) -> str:
+    """Take prefixes off a key name, in order."""
+    for prefix in prefixes:
+        key = key.removeprefix(prefix)
+    return key
+
+
+def seeded(build: Callable[[], Tower]) -> Tower:
+    """Build a network with torch's own initial weights, the same every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build()
+
+
+def learned(*shape: int) -> torch.nn.Parameter:
+    """Return a small random parameter (positions, class tokens)."""
+    return torch.nn.Parameter(torch.randn(shape) * 0.02)

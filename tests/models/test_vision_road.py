@@ -1,0 +1,176 @@
+"""The whole road: weights in each row's published file format, the real command line, a finished report; and real tiles."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from healthfm import load_model
+from healthfm.adapt import probe
+from healthfm.cli import main
+from healthfm.models import transform
+from tests.models.test_masked_lm_road import evaluate
+from tests.models.test_vision_rows import ticks
+from tests.models.towers import DATA, expected, recipe, small
+from tests.references.recipe_weights import recipe_image
+
+ROWS = ("uni", "virchow", "retfound", "ctranspath", "hipt", "remedis")
+TILES = Path(__file__).parents[3] / "shared/data/tcga_luadlusc_patches/assets/data/tcga_luadlusc.zip"
+
+
+def published(slug: str, folder: Path) -> Path:
+    """The small network of ``expected(slug)`` in the row's published files; its numbers stand in a ``config.json`` beside them."""
+    facts = expected({"retfound": "retfound-mae"}.get(slug, slug))
+    numbers = {k: v for k, v in facts["config"].items() if k != "decoder"}
+    tensors = recipe(facts["shapes"])
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_args": numbers}))
+    if slug in ("uni", "virchow"):
+        torch.save(tensors, folder / "pytorch_model.bin")
+    elif slug == "retfound":
+        torch.save(
+            {"model": tensors, "epoch": 799, "args": argparse.Namespace(lr=1e-3)}, folder / "RETFound_mae_natureCFP.pth"
+        )
+    elif slug == "ctranspath":
+        torch.save({"model": tensors}, folder / "ctranspath.pth")
+    elif slug == "hipt":
+        for name, prefix in (("vit256_small_dino.pth", "model256."), ("vit4k_xs_dino.pth", "model4k.")):
+            stage = {f"module.backbone.{k.removeprefix(prefix)}": v for k, v in tensors.items() if k.startswith(prefix)}
+            stage["module.head.last_layer.weight_g"] = torch.ones(4, 1)
+            torch.save(
+                {"student": {}, "teacher": stage, "epoch": 3, "args": argparse.Namespace(arch="vit_small")},
+                folder / name,
+            )
+    else:
+        shutil.copytree(DATA / "bit_savedmodel", folder, dirs_exist_ok=True)
+    return folder
+
+
+def class_folders(folder: Path, side: int, classes: int = 2, each: int = 6) -> Path:
+    """``train`` and ``test`` of class folders with PNG and JPEG pictures, one class darker than the other."""
+    for split in ("train", "test"):
+        for label in range(classes):
+            (folder / split / f"class{label}").mkdir(parents=True)
+            for i in range(each):
+                array = recipe_image(f"{split} {label} {i}", side, side) // (label + 1)
+                suffix = "png" if i % 2 else "jpg"
+                PIL.Image.fromarray(array).save(folder / split / f"class{label}" / f"{split}{label}{i}.{suffix}")
+    return folder
+
+
+def command(*arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The command line in this process: what ``evaluate`` does, without another start."""
+    monkeypatch.setattr(sys, "argv", ["healthfm", "evaluate", *arguments, "--device", "cpu", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    return dict(json.loads(capsys.readouterr().out))
+
+
+@pytest.mark.parametrize("slug", ticks(ROWS, "road"))
+def test_a_linear_probe_on_class_folders_from_published_files_to_a_report(
+    slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = published(slug, tmp_path / "weights")
+    pictures = class_folders(tmp_path / "tiles", 256 if slug == "hipt" else 64)
+    asked = (
+        slug,
+        str(pictures),
+        "--task",
+        "linear-probe",
+        "--weights",
+        str(weights),
+        "--output",
+        str(tmp_path / "run"),
+    )
+    found = evaluate(*asked) if slug == "uni" else command(*asked, monkeypatch=monkeypatch, capsys=capsys)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["request"]["weights"].startswith("sha256:")
+    assert run["environments"][0]["model"]["digest"].startswith("sha256:")
+    assert slug in (tmp_path / "run" / "report.html").read_text()
+    assert found["metrics"]
+
+
+def test_the_road_loads_what_was_saved(tmp_path: Path) -> None:
+    pictures = [recipe_image(f"tile {i}", 256, 256) for i in range(2)]
+    for slug in ("uni", "virchow", "ctranspath", "remedis"):
+        model = load_model(slug, published(slug, tmp_path / slug), device="cpu")
+        assert np.array_equal(model.embed(pictures), small(slug).embed(pictures))
+
+
+# A network trained on pictures ------------------------------------------------------------------------------------------
+
+
+PLAIN = {"resize": [64, 64], "mean": [0.5] * 3, "std": [0.25] * 3}
+
+
+def trained(pictures: list[np.ndarray], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Train UNI's small network on pictures of two classes for some steps; return its state under the published names."""
+    torch.manual_seed(0)
+    model = load_model("uni", "random", config={**expected("uni")["config"], "transform": PLAIN}, device="cpu")
+    network, head = model.network, torch.nn.Linear(32, 2)
+    assert network is not None
+    x = model.preprocess(pictures)["pixels"]
+    optimiser = torch.optim.AdamW([*network.parameters(), *head.parameters()], lr=5e-3)
+    for _ in range(60):
+        loss = torch.nn.functional.cross_entropy(head(network(x)[1]), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return dict(network.state_dict())
+
+
+def accuracy(model: Any, train: list[np.ndarray], fit: list[str], test: list[np.ndarray], truth: list[str]) -> float:
+    names = sorted(set(fit))
+    shares, _ = probe.nearest_neighbours(model.embed(train), fit, model.embed(test), names)
+    return float(np.mean([names[int(row.argmax())] == label for row, label in zip(shares, truth, strict=True)]))
+
+
+def textures(seed: int, count: int) -> tuple[list[np.ndarray], list[str]]:
+    """Pictures whose class is the direction of their stripes: no colour or brightness gives it away."""
+    rng = np.random.default_rng(seed)
+    made, labels = [], []
+    for i in range(count):
+        waves = np.sin(np.arange(112) * rng.uniform(0.3, 0.9) + rng.uniform(0, 6))[:, None].repeat(112, 1)
+        picture = (waves if i % 2 else waves.T) * rng.uniform(40, 90) + rng.normal(120, 12, (112, 112))
+        made.append(np.repeat(picture.clip(0, 255).astype(np.uint8)[..., None], 3, -1))
+        labels.append("across" if i % 2 else "down")
+    return made, labels
+
+
+def test_a_trained_network_saved_as_published_separates_new_pictures(tmp_path: Path) -> None:
+    train, fit = textures(0, 48)
+    test, truth = textures(1, 48)
+    torch.save(
+        trained(train, torch.tensor([label == "across" for label in fit]).long()), tmp_path / "pytorch_model.bin"
+    )
+    config = {**expected("uni")["config"], "transform": PLAIN}
+    before, after = (
+        load_model("uni", w, config=config, device="cpu") for w in ("random", tmp_path / "pytorch_model.bin")
+    )
+    assert accuracy(before, train, fit, test, truth) < 0.8 < 0.95 <= accuracy(after, train, fit, test, truth)
+
+
+@pytest.mark.skipif(not TILES.is_file(), reason="needs the real H&E tiles of UNI's demonstration")
+def test_real_tiles_go_through_every_rows_transform_and_network() -> None:
+    with zipfile.ZipFile(TILES) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".jpg")][:6]
+        tiles = [np.asarray(PIL.Image.open(io.BytesIO(archive.read(name)))) for name in names]
+    assert len(tiles) == 6 and all(tile.ndim == 3 for tile in tiles)
+    for slug in ("uni", "virchow", "ctranspath", "remedis"):
+        vectors = small(slug).embed(tiles)
+        assert vectors.shape[0] == 6 and np.isfinite(vectors).all()
+        assert len(np.unique(vectors.round(5), axis=0)) == 6
+        rule = small(slug).transform
+        assert rule is not None and transform.pixels(tiles[0], rule).std() > 0.05
