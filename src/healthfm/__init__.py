@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         MissingExtra,
         RunError,
     )
+    from healthfm.evaluate.compare import Comparison, compare
+    from healthfm.evaluate.contamination import contamination
     from healthfm.evaluate.run import Run, evaluate_predictions, load_run
     from healthfm.evaluate.runner import evaluate
     from healthfm.models.model import Model, load_model
@@ -34,13 +36,14 @@ _HOME = {
     "open_dataset": "datasets.dataset", "Dataset": "datasets.dataset",
     "load_model": "models.model", "Model": "models.model",
     "evaluate": "evaluate.runner", "evaluate_predictions": "evaluate.run", "load_run": "evaluate.run", "Run": "evaluate.run",
+    "compare": "evaluate.compare", "Comparison": "evaluate.compare", "contamination": "evaluate.contamination",
     "HealthfmError": "errors", "CardError": "errors", "DatasetError": "errors", "CheckpointError": "errors",
     "CapabilityError": "errors", "RunError": "errors", "MissingExtra": "errors",
 }  # fmt: skip
 
 __all__ = [
-    "CapabilityError", "CardError", "CheckpointError", "Dataset", "DatasetCard", "DatasetError", "HealthfmError", "MissingExtra",
-    "Model", "ModelCard", "Overlap", "Run", "RunError", "card", "evaluate", "evaluate_predictions", "find", "lineage",
+    "CapabilityError", "CardError", "CheckpointError", "Comparison", "Dataset", "DatasetCard", "DatasetError", "HealthfmError", "MissingExtra",
+    "Model", "ModelCard", "Overlap", "Run", "RunError", "card", "compare", "contamination", "evaluate", "evaluate_predictions", "find", "lineage",
     "load_model", "load_run", "open_dataset",
 ]  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from healthfm.adapt.probe import linear_probe, nearest_neighbours
+from healthfm.adapt.probe import linear_probe, multi_label_probe, nearest_neighbours
 
 
 def blobs(n: int, seed: int, apart: float) -> tuple[np.ndarray, list[str]]:
@@ -48,3 +48,16 @@ def test_the_penalty_is_chosen_on_patients_it_was_not_fitted_on() -> None:
     by_patient = linear_probe(train, labels, train, ["0", "1"], [str(i // 10) for i in range(300)], 0)[1]["C"]
     by_row = linear_probe(train, labels, train, ["0", "1"], [str(i) for i in range(300)], 0)[1]["C"]
     assert by_patient < by_row
+
+
+def test_each_class_of_a_multi_label_probe_is_the_linear_probe_of_it_alone() -> None:
+    train, labels = blobs(120, 0, 3.0)
+    test, _ = blobs(30, 1, 3.0)
+    sets = [[label] if i % 4 else [label, "d"] for i, label in enumerate(labels)]
+    groups = [str(i) for i in range(120)]
+    found, how = multi_label_probe(train, sets, test, ["a", "b", "c", "d", "e"], groups, 0)
+    for column, name in enumerate(["a", "b", "c", "d"]):
+        alone, told = linear_probe(train, [str(name in one) for one in sets], test, ["False", "True"], groups, 0)
+        np.testing.assert_allclose(found[:, column], alone[:, 1])
+        assert how["C"][name] == told["C"]
+    assert (found[:, 4] == 0).all() and how["C"]["e"] is None

@@ -46,7 +46,7 @@ def test_a_run_prints_its_numbers_and_a_second_one_resumes(pubmedqa_root: Path, 
     assert first.returncode == second.returncode == 0, first.stderr
     found = json.loads(first.stdout)
     assert found == json.loads(second.stdout)
-    assert set(found["metrics"]) == {"accuracy", "macro_f1"}
+    assert {"accuracy", "macro_f1"} <= set(found["metrics"])
     assert found["majority"]["accuracy"] == 0.552
     assert Path(found["report"]).is_file()
     plain = run("report", tmp_path / "run")
@@ -63,13 +63,15 @@ def test_a_run_prints_its_numbers_and_a_second_one_resumes(pubmedqa_root: Path, 
         (("evaluate", MODEL, "pubmedqa@cot"), ("no protocol 'cot'", "reasoning-free")),
         (("evaluate", MODEL, "pubmedqa:pqa-x"), ("no variant 'pqa-x'", "pqa-l")),
         (("evaluate", MODEL, "pubmedqa", "--root", "/nonexistent"), ("no folder /nonexistent",)),
-        (("evaluate", "uni", "pubmedqa", "--root", "examples/pubmedqa"), ("cannot run uni yet",)),
+        (("evaluate", "plip", "pubmedqa", "--root", "examples/pubmedqa"), ("cannot run plip yet",)),
         (("evaluate", MODEL, "mimic-iv"), ("no reader for this dataset yet",)),
         (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--split", "exam"), ("split 'exam' is absent",)),
         (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--limit", "0"), ("limit is 0",)),
         (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--weights", "/none.gguf"), ("no weights at /none.gguf",)),
         (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--dtype", "float8"), ("dtype", "float8")),
         (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--device", "tpu"), ("device", "tpu")),
+        (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--task", "ordinal"), ("predictions made elsewhere",)),
+        (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--judge", MODEL), ("answer key of its own",)),
         (("report", "/nonexistent"), ("not a run folder",)),
         (("evaluate", MODEL), ("Missing argument",)),
         (("evaluate", MODEL, "pubmedqa", "--limit", "many"), ("--limit", "integer")),
@@ -138,3 +140,37 @@ def test_hostile_text_in_own_data_stays_text(tmp_path: Path) -> None:
     page = (tmp_path / "run/report.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_free_text_with_a_judge_and_people_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text(
+        '{"id": "q1", "question": "Which vitamin prevents scurvy?", "answers": ["vitamin C"]}\n'
+    )
+    (tmp_path / "human.csv").write_text("id,score\nq1,1\n")
+    toml = 'files = { test = "own.jsonl" }\ndefault_protocol = "short"\n[protocols.short]\nsummary = "Short."\ntask = "free-text"\n'
+    (tmp_path / "dataset.toml").write_text(toml + 'max_new_tokens = 8\nfollows = "us"\ntemplate = "{{ question }}"\n')
+    words = (
+        "evaluate",
+        MODEL,
+        tmp_path,
+        "--judge",
+        MODEL,
+        "--human",
+        tmp_path / "human.csv",
+        "--output",
+        tmp_path / "run",
+    )
+    result = run(*words, "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["request"]["judge"]["model"] == MODEL and found["request"]["judge"]["weights"].startswith("sha256:")
+    stored = json.loads((tmp_path / "run/run.json").read_text())
+    assert stored["judge"]["asked"] == 1 and stored["judge"]["agreement"]["scored_by_people"] == 1
+    assert [one.get("role") for one in stored["environments"]] == [None, "judge"]
+
+
+def test_perplexity_is_asked_by_its_name(pubmedqa_root: Path, tmp_path: Path) -> None:
+    words = ("evaluate", MODEL, "pubmedqa", "--root", pubmedqa_root, "--task", "perplexity", "--limit", 2)
+    result = run(*words, "--output", tmp_path / "run", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["metrics"]["bits_per_byte"]["value"] < 2

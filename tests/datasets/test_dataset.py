@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from healthfm import open_dataset
 from healthfm.datasets.dataset import as_row, dataset, reader_of, record_kind
 from healthfm.errors import CardError, DatasetError
-from healthfm.records import MISSING, Image, MultipleChoice
+from healthfm.records import MISSING, Box, Image, MultipleChoice
 
 FOUR_OPTIONS = "data_clean/questions/US/4_options/phrases_no_exclude_{}.jsonl"
 GOOD = {
@@ -246,4 +246,6 @@ def test_marks_sets_and_several_answers_become_plain_json() -> None:
     row = as_row(MultipleChoice(id="1", question="q", options={"A": "a", "B": "b"}, answer=("A", "B"), labels=labels))
     assert json.loads(row["labels"]) == {"a": "missing", "b": ["x", "y"], "c": 0.5}
     assert json.loads(row["answer"]) == ["A", "B"]
-    assert as_row(Image(id="1", load=lambda: None)).keys() == {"id", "split", "patient", "site", "labels", "meta"}  # type: ignore[arg-type, return-value]
+    seen = as_row(Image(id="1", load=lambda: None, boxes=(Box("polyp", (1, 2, 3, 4)),)))  # type: ignore[arg-type, return-value]
+    assert seen.keys() == {"id", "split", "patient", "site", "labels", "meta", "boxes", "polygons"}
+    assert json.loads(seen["boxes"]) == [{"label": "polyp", "corners": [1, 2, 3, 4]}]

@@ -10,6 +10,7 @@ import pytest
 
 from healthfm import RunError, evaluate, load_model, load_run
 from healthfm.models.model import Model
+from tests.datasets.test_labelled_text import write_hoc
 
 WORDS = ("significant", "not", "no", "improved", "however", "may", "increase", "risk")
 
@@ -68,3 +69,24 @@ def test_records_without_a_label_are_refused(counter: Model, tmp_path: Path) -> 
     (tmp_path / "own.csv").write_text("id,text,split\n1,a,train\n2,b,test\n")
     with pytest.raises(RunError, match="record 1 has no label"):
         evaluate(counter, tmp_path / "own.csv", task="knn", output=tmp_path / "run")
+
+
+def test_one_probe_a_hallmark_on_texts_with_none_one_or_several(counter: Model, tmp_path: Path) -> None:
+    """The embedding counts the words that the labels follow, so that a probe that works is right on every row."""
+    rows = []
+    for i in range(60):
+        names = [name for k, name in enumerate(("cellular energetics", "resisting cell death")) if i >> k & 1]
+        words = " ".join(
+            word
+            for name, word in (("cellular energetics", "risk"), ("resisting cell death", "however"))
+            if name in names
+        )
+        rows.append(f"text {words} {'x' * (i % 7)} .\t{'|'.join(names) or 'empty'}")
+    write_hoc(write_hoc(tmp_path, "train.tsv", "\n".join(rows) + "\n"), "test.tsv", "\n\n".join(rows[::3]) + "\n")
+    run = evaluate(counter, "hoc", root=tmp_path, task="multi-label-probe", output=tmp_path / "run")
+    table = run.predictions.to_pylist()
+    assert len(table) == 20 and {len(row["target"]) for row in table} == {0, 1, 2}
+    assert all(row["prediction"] == row["target"] for row in table)
+    assert run.facts["fitted"]["C"]["inducing angiogenesis"] is None
+    assert table[0]["probabilities"][table[0]["options"].index("inducing angiogenesis")] == 0
+    assert load_run(tmp_path / "run").metrics == run.metrics

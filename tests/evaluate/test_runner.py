@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from healthfm import CapabilityError, RunError, card, evaluate, load_model, load_run, open_dataset
-from healthfm.evaluate import questions
+from healthfm.evaluate.job import Ask
+from healthfm.evaluate.runner import prepare
 from healthfm.models.causal_lm import CausalLM
 from healthfm.models.model import Model
 
@@ -199,18 +200,8 @@ def test_the_plan_covers_every_item_once_and_is_a_pure_function(pubmedqa_root: P
     opened = open_dataset("pubmedqa", pubmedqa_root)
 
     def plan(seed: int) -> dict[str, Any]:
-        return questions.prepare(
-            opened,
-            None,
-            None,
-            "test",
-            shots=0,
-            shots_from="train",
-            shots_order="first",
-            subgroups=None,
-            seed=seed,
-            limit=400,
-        ).plan
+        asked = Ask(opened, card("smollm2-135m-instruct"), None, None, "test", shots=0, seed=seed, limit=400)  # type: ignore[arg-type]
+        return prepare(asked).plan
 
     assert [i for start, end in plan(0)["parts"] for i in range(start, end)] == list(range(400))
     assert plan(0) == plan(0)

@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from healthfm import RunError, evaluate_predictions
-from healthfm.evaluate import statistics
+from healthfm.evaluate.statistics import bootstrap
 
 
 def columns(n: int = 40, seed: int = 0, **more: Any) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def test_a_patient_named_like_a_row_number_is_not_taken_for_a_row_without_patien
 def test_many_patients_are_scored_in_bounded_time_and_memory() -> None:
     n = 6_000  # all resamples at once would be 2 x 240 MB of draws alone
     table = columns(n, patient=[i // 2 for i in range(n)])
-    assert statistics.RESAMPLES * n // 2 > statistics.AT_ONCE
+    assert bootstrap.RESAMPLES * n // 2 > bootstrap.BLOCK
     found = evaluate_predictions(table, "yes-no-maybe").metrics["accuracy"]
     assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * math.sqrt(0.25 / n), rel=0.2)
 

@@ -212,8 +212,17 @@ def test_the_cards_default_protocol_is_followed_unless_another_is_named() -> Non
 
 
 def test_a_task_that_the_protocol_is_not_of_is_refused() -> None:
-    with pytest.raises(RunError, match="is a yes-no-maybe protocol, not multiple-choice"):
+    with pytest.raises(RunError, match="no protocol for the task multiple-choice"):
         tasks.choose_protocol(pubmedqa_card(), None, "multiple-choice")
+
+
+def test_a_protocol_named_for_another_task_is_refused() -> None:
+    with pytest.raises(RunError, match="reasoning-free is a yes-no-maybe protocol, not free-text"):
+        tasks.choose_protocol(pubmedqa_card(), "reasoning-free", "free-text")
+
+
+def test_a_task_finds_its_protocol() -> None:
+    assert tasks.choose_protocol(pubmedqa_card(), None, "yes-no-maybe-generated")[0] == "reasoning-required-generated"
 
 
 def test_a_card_without_protocols_cannot_be_evaluated() -> None:

@@ -1,104 +1,18 @@
-"""The report page: complete, self-contained, escaped, private where it must be, and readable on every screen."""
+"""The report page: complete, self-contained, escaped, and private where it must be."""
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import lxml.html
-import numpy as np
-import pyarrow as pa
 import pytest
 
-from healthfm import Run, evaluate_predictions, load_run, open_dataset
-from healthfm.engine.store import RunFolder
-from healthfm.records import MultipleChoice, digest
+from healthfm import evaluate_predictions, load_run, open_dataset
+from healthfm.evaluate.contamination import store
 from healthfm.report.page import render
-
-EVIL = """<script>alert(1)</script>"'&<img src=x onerror=alert(1)>"""
-CLASSES = ("yes", "no", "maybe")
-
-
-def table(n: int = 60, classes: tuple[str, ...] = CLASSES, **more: Any) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    p = rng.dirichlet(np.ones(len(classes)), n)
-    target = [classes[int(rng.choice(len(classes), p=row))] for row in p]
-    return {
-        "id": [str(20_000 + i) for i in range(n)], "options": [list(classes)] * n,
-        "probabilities": p.tolist(), "target": target, "prediction": [classes[int(row.argmax())] for row in p], **more,
-    }  # fmt: skip
-
-
-def facts(dataset: str = "pubmedqa:pqa-l@reasoning-required", split: str = "test", **more: Any) -> dict[str, Any]:
-    """What ``evaluate`` writes down of a run."""
-    request = {
-        "model": "smollm2-135m-instruct", "dataset": dataset, "task": "yes-no-maybe", "split": split, "shots": 2,
-        "shots_from": "train", "shots_order": "first", "shot_ids": ["1", "2"], "subgroups": [], "seed": 0, "limit": 60,
-        "weights": "0011223344556677", "device": "auto", "dtype": "auto", "cards": {"model": "aa", "dataset": "bb"},
-    }  # fmt: skip
-    return {
-        "format": 1, "request": request, "plan": {"characters_per_part": 12_000, "parts": [[0, 60]], "items": "cc"},
-        "protocol": {"summary": "s", "template": "Abstract: {{ context }}\nAnswer:", "follows": "lm-evaluation-harness"},
-        "root": None, "classes": list(CLASSES), "majority": {"class": "yes", "accuracy": 0.552, "n": 500}, "split_records": 500,
-        "lineage": {"asked": True, "overlaps": [
-            {"kind": "sibling", "meaning": "the model was trained on something from the same source as this dataset",
-             "path": ["smollm2", "pubmed", "pubmedqa"], "steps": ["trained on PubMed", "made from PubMed"],
-             "evidence": ["paper, section 2", "paper, section 3"], "splits": []},
-            {"kind": "direct", "meaning": "m", "path": ["a", "b"], "steps": ["s"], "evidence": ["e"], "splits": ["train"]},
-        ]},
-        "notices": ["pubmedqa, split test: 499 records read, the card says 500"],
-        "data": {"shareable_inputs": True, "path": None, "columns": {}},
-        "environments": [{
-            "versions": {"python": "3.11"}, "hardware": {"cpu": "a processor", "cores": 2},
-            "model": {"weights": "Q4_1, dequantised", "dtype": "float32", "device": "cpu"},
-        }],
-        **more,
-    }  # fmt: skip
-
-
-def by_hand(path: Path, rows: dict[str, Any] | None = None, **more: Any) -> Run:
-    """A run folder as ``evaluate`` leaves it, opened again."""
-    with RunFolder(path) as folder:
-        folder.write_json("run.json", facts(**more))
-        folder.publish(0, pa.table(rows or table()))
-    return load_run(path)
-
-
-def of_records(path: Path, records: list[MultipleChoice], **more: Any) -> Run:
-    """A run folder over real records, all answered by their first option."""
-    options = [list(one.options) for one in records]
-    rows = {
-        "id": [one.id for one in records], "input": [digest(one) for one in records], "options": options,
-        "probabilities": [[1.0] + [0.0] * (len(keys) - 1) for keys in options],
-        "prediction": [keys[0] for keys in options], "target": [one.answer for one in records], "patient": [one.patient for one in records],
-    }  # fmt: skip
-    return by_hand(path, rows, **more)
-
-
-def text_of(html: str) -> str:
-    return " ".join(lxml.html.fromstring(html).text_content().split())
-
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two pages: of a table of predictions, and of a full run folder with long names."""
-    root = tmp_path_factory.mktemp("pages")
-    rows = table(**{"subgroup.site": ["north"] * 50 + ["south"] * 10, "patient": [str(i // 2) for i in range(60)]})
-    plain = evaluate_predictions(table(), "yes-no-maybe", output=root / "table")
-    wide = tuple(f"class-{'x' * 20}-{i}" for i in range(9))
-    long = table(60, wide, **{"subgroup.a-long-name-of-a-subgroup": [f"group {'y' * 90}"] * 60})
-    long["id"] = [f"{'record' * 14}-{i}" for i in range(60)]
-    full = by_hand(root / "full", rows)
-    crowded = by_hand(
-        root / "crowded", long, classes=list(wide), majority=None, notices=["notice " + "z" * 200],
-        dataset="a-data-set-whose-name-never-ends-" * 4,
-    )  # fmt: skip
-    return {"table": plain.report(), "full": full.report(), "crowded": crowded.report()}
-
+from tests.report.made import EVIL, KINDS, by_hand, facts, of_kind, of_records, own_manifest, own_run, table, text_of
 
 # What a page says -----------------------------------------------------------------------------------------------------
 
@@ -106,7 +20,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_a_table_of_predictions_gets_a_page_though_it_has_no_split_protocol_or_model() -> None:
     html = render(evaluate_predictions(table(), "yes-no-maybe", name="mine"))
     assert "mine on a table of predictions" in text_of(html)
-    assert "contamination" not in text_of(html).lower() or "Not asked" in text_of(html)
+    assert "Lineage: not asked" in text_of(html)
 
 
 def test_a_table_without_probabilities_gets_a_page_without_calibration() -> None:
@@ -155,7 +69,7 @@ def test_the_page_says_whether_the_accuracy_beats_the_baseline(tmp_path: Path) -
 
 def test_the_confusion_table_holds_the_counts_of_the_run(pages: dict[str, Path]) -> None:
     run = load_run(pages["full"].parent)
-    rows = lxml.html.fromstring(pages["full"].read_text()).xpath("//h2[.='Confusion']/following::table[1]/tbody/tr")
+    rows = lxml.html.fromstring(pages["full"].read_text()).xpath("//h2[@id='confusion']/following::table[1]/tbody/tr")
     assert [[int(cell.text) for cell in row.iter("td")] for row in rows] == run.scores["confusion"]
 
 
@@ -163,16 +77,130 @@ def test_the_samples_table_marks_right_and_wrong(pages: dict[str, Path]) -> None
     run = load_run(pages["full"].parent)
     tree = lxml.html.fromstring(pages["full"].read_text())
     right = round(run.metrics["accuracy"]["value"] * 60)
-    assert len(tree.xpath("//td[@class='right']")) == right
-    assert len(tree.xpath("//td[@class='wrong']")) == 60 - right
-    assert "text/html" not in run.facts and tree.xpath("//html/@lang") == ["en"]
+    samples = tree.xpath("//h2[@id='samples']/following::table[1]")[0]
+    assert len(samples.xpath(".//td[contains(@class, 'right')]")) == right
+    assert len(samples.xpath(".//td[contains(@class, 'wrong')]")) == 60 - right
+    assert tree.xpath("//html/@lang") == ["en"]
+
+
+def test_the_errors_are_the_wrong_answers_the_model_was_surest_of(pages: dict[str, Path]) -> None:
+    rows = load_run(pages["full"].parent).predictions.to_pylist()
+    wrong = sorted((r for r in rows if r["prediction"] != r["target"]), key=lambda r: -max(r["probabilities"]))
+    tree = lxml.html.fromstring(pages["full"].read_text())
+    shown = tree.xpath("//h2[@id='errors']/following::table[1]/tbody/tr/td[1]/text()")
+    assert shown == [row["id"] for row in wrong[:20]]
+    assert f"the {len(shown)} of {len(wrong)} wrong answers" in text_of(pages["full"].read_text())
+
+
+PARTS = {
+    "binary": {"confusion", "calibration", "selective", "roc", "subgroups"}, "multi-label": {"classes", "roc"},
+    "regression": {"scatter", "subgroups"}, "ordinal": {"confusion"}, "retrieval": set(), "free-text": {"judge"}, "perplexity": set(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_has_the_sections_that_apply_to_its_kind_and_no_others(pages: dict[str, Path], kind: str) -> None:
+    tree = lxml.html.fromstring(pages[kind].read_text())
+    found = set(tree.xpath("//h2/@id")) - {"pr"}
+    assert found == PARTS[kind] | {"run", "limits", "metrics", "contamination", "errors", "samples", "provenance"}
+    assert {link.removeprefix("#") for link in tree.xpath("//nav/a/@href")} == found - {"run"}
+    run, text = load_run(pages[kind].parent), text_of(pages[kind].read_text())
+    assert all(f"{one['low']:.3f} to {one['high']:.3f}" in text for one in run.metrics.values())
+    assert all(one["method"] in text for one in run.metrics.values())
+
+
+def test_a_number_has_one_value_on_the_page_and_in_the_run(pages: dict[str, Path]) -> None:
+    scores, text = load_run(pages["binary"].parent).scores, text_of(pages["binary"].read_text())
+    half = next(
+        r for c, r in zip(scores["selective"]["coverage"], scores["selective"]["risk"], strict=True) if c >= 0.5
+    )
+    assert f"the surest half, {100 * half:.0f} %" in text
+    assert f"Expected calibration error {scores['calibration']['ece']:.3f}" in text
+    odds = scores["fairness"]["sex"]["equalised_odds"]
+    assert f"{odds['value']:.3f}Equalised odds" in text and f"{odds['low']:.3f} to {odds['high']:.3f}" in text
+    for one in scores["subgroups"]["sex"]:
+        assert f"{one['gap']:+.3f} {one['gap_low']:+.3f} to {one['gap_high']:+.3f}" in text
+
+
+def test_the_errors_of_other_kinds_are_the_worst_rows(pages: dict[str, Path]) -> None:
+    def shown(kind: str) -> list[str]:
+        return list(
+            lxml.html.fromstring(pages[kind].read_text()).xpath(
+                "//h2[@id='errors']/following::table[1]/tbody/tr/td[1]/text()"
+            )
+        )
+
+    rows = load_run(pages["regression"].parent).predictions.to_pylist()
+    off = sorted((r for r in rows if r["prediction"] is not None), key=lambda r: -abs(r["prediction"] - r["target"]))
+    assert shown("regression") == [row["id"] for row in off[:20]]
+    rows = load_run(pages["perplexity"].parent).predictions.to_pylist()
+    assert shown("perplexity")[0] == min(rows, key=lambda r: r["log_likelihood"])["id"]
+    rows = load_run(pages["retrieval"].parent).predictions.to_pylist()
+    assert set(shown("retrieval")) <= {row["id"] for row in rows if row["ranking"][0] not in row["target"]}
+    rows = {row["id"]: row for row in load_run(pages["multi-label"].parent).predictions.to_pylist()}
+    first = shown("multi-label")[0]
+    worst = max(
+        (abs(p - (name in row["target"])), row["id"])
+        for row in rows.values() for name, p in zip(row["options"], row["probabilities"], strict=True) if name not in row["uncertain"]
+    )  # fmt: skip
+    assert first == worst[1]
+
+
+def test_limits_come_from_the_facts_of_a_run(tmp_path: Path) -> None:
+    def said(run: Any) -> str:
+        (limits,) = lxml.html.fromstring(render(run)).find_class("limits")
+        return " ".join(limits.text_content().split())
+
+    few = said(of_kind("binary", 30))
+    assert (
+        "30 rows are few" in few and "15 patients" in few and "made elsewhere" in few and "name no patients" not in few
+    )
+    many = said(of_kind("ordinal", 120))
+    assert "rows are few" not in many and "name no patients" in many
+    assert "do not measure clinical correctness" in said(of_kind("free-text"))
+    full = said(by_hand(tmp_path))
+    assert (
+        "One seed (0)" in full
+        and "Q4_1, dequantised" in full
+        and "One prompt was used" in full
+        and "made elsewhere" not in full
+    )
+    half = facts()["environments"][0]["model"] | {"dtype": "bfloat16"}
+    assert "ran in bfloat16" in said(by_hand(tmp_path / "half", environments=[{"model": half}]))
+    assert "unverified" in said(
+        by_hand(tmp_path / "other", dataset="liveqa", request=facts("liveqa")["request"] | {"model": "bentsao"})
+    )
+
+
+def test_a_judge_is_held_against_people_or_said_not_to_be(pages: dict[str, Path]) -> None:
+    text = text_of(pages["free-text"].read_text())
+    assert "it agreed for 100%" in text and "of 59 answers that people scored too" in text
+    assert "verdicts missing1, left out of the mean" in text and "no answer60, counted as not right" in text
+    run = of_kind("free-text")
+    alone = evaluate_predictions(run.predictions.drop_columns(["human"]), "free-text")
+    assert "how far they can be trusted is not known" in text_of(render(alone))
+
+
+def test_what_was_found_of_contamination_stands_on_the_page(tmp_path: Path) -> None:
+    from healthfm import contamination
+
+    run, manifest = own_run(tmp_path, "Is a rare disease with a long and winding name found in the valley")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/a.txt").write_text(
+        "Before. Is a rare disease with a long and winding name found in the valley 1? After."
+    )
+    assert "no corpus was searched" in text_of(render(run))
+    store(run, contamination(manifest, tmp_path / "corpus", run=run, show_inputs=True))
+    hidden, shown = text_of(render(run)), text_of(render(run, show_inputs=True))
+    assert "no corpus was searched" not in hidden and "found in" in hidden and "a.txt" in hidden
+    assert "winding name" not in hidden and "winding name" in shown
 
 
 def test_only_the_first_rows_of_a_large_run_are_listed_and_the_page_says_so() -> None:
     html = render(
-        evaluate_predictions({"id": range(2_500), "target": ["a"] * 2_500, "prediction": ["a"] * 2_500}, "multi-class")
+        evaluate_predictions({"id": range(700), "target": ["a", "b"] * 350, "prediction": ["a"] * 700}, "multi-class")
     )
-    assert "2000 of 2500 samples" in text_of(html)
+    assert "500 of 700 samples" in text_of(html)
 
 
 # Safety ---------------------------------------------------------------------------------------------------------------
@@ -201,7 +229,7 @@ def assert_self_contained(html: str) -> None:
     assert "default-src 'none'" in policy and "script" not in policy and "http" not in policy and "*" not in policy
 
 
-@pytest.mark.parametrize("name", ["table", "full", "crowded"])
+@pytest.mark.parametrize("name", ["table", "full", "crowded", "comparison", *KINDS])
 def test_a_page_loads_nothing_and_runs_nothing(pages: dict[str, Path], name: str) -> None:
     assert_self_contained(pages[name].read_text())
 
@@ -222,24 +250,6 @@ def test_every_text_of_a_run_is_escaped(tmp_path: Path) -> None:
     assert_self_contained(html)
     assert "<script" not in html and "<img" not in html
     assert text_of(html).count("<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>") > 80
-
-
-def own_manifest(folder: Path, question: str) -> Path:
-    rows = [{"id": f"r{i}", "question": f"{question} {i}", "A": "one", "B": "two", "answer": "A"} for i in range(3)]
-    path = folder / "mine.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def own_run(folder: Path, question: str) -> tuple[Run, Path]:
-    manifest = own_manifest(folder, question)
-    records: list[Any] = list(open_dataset(manifest, split="test"))
-    data = {"shareable_inputs": False, "path": str(manifest), "columns": {}}
-    run = of_records(
-        folder / "run", records, dataset="mine@letters", data=data, classes=["A", "B"], root=str(folder), majority=None,
-    )  # fmt: skip
-    run.facts["request"]["task"] = "multiple-choice"  # type: ignore[index]
-    return run, manifest
 
 
 def test_own_data_is_shown_only_when_asked_and_then_stamped(tmp_path: Path) -> None:
@@ -273,7 +283,9 @@ def test_inputs_that_may_be_shared_are_shown_without_a_stamp(tmp_path: Path, pub
     html = render(run)
     assert records[3].question in text_of(html)
     assert 'class="stamp"' not in html
-    assert records[3].context[:60] not in html
+    errors, samples = html.split('id="errors"')[1].split('id="samples"')
+    wrong = next(one for one in records if one.answer != "yes")
+    assert wrong.context[:60] in errors and wrong.context[:60] not in samples
 
 
 def test_inputs_that_may_not_be_shared_are_hidden_and_stamped_when_shown(tmp_path: Path, pubmedqa_root: Path) -> None:
@@ -290,117 +302,15 @@ def test_a_table_of_predictions_has_no_inputs_to_show() -> None:
     assert "identifiers only" in html and 'class="stamp"' not in html
 
 
-# In a browser ---------------------------------------------------------------------------------------------------------
-
-SIZES = {"phone": (375, 740), "desktop": (1280, 900)}
-CONTRAST = """
-(selector) => {
-  const parse = (c) => { const v = c.match(/[\\d.]+/g).map(Number); return v.length < 4 ? [...v, 1] : v; };
-  const light = (c) => { const [r, g, b] = c.map((v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const behind = (e) => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c[3] === 1) return c.slice(0, 3); }
-    return matchMedia('(prefers-color-scheme: dark)').matches ? [0, 0, 0] : [255, 255, 255]; };
-  return [...document.querySelectorAll(selector)].map((e) => {
-    const style = getComputedStyle(e), ink = parse(e.tagName === 'text' ? style.fill : style.color).slice(0, 3);
-    const [a, b] = [light(ink), light(behind(e))].sort((x, y) => y - x);
-    return (a + 0.05) / (b + 0.05);
-  });
-}"""
+def test_a_table_that_carries_its_inputs_shows_them_only_when_asked() -> None:
+    run = evaluate_predictions(table(input=[f"Mrs Smith {i}" for i in range(60)]), "yes-no-maybe")
+    assert "Smith" not in render(run)
+    shown = render(run, show_inputs=True)
+    assert "Mrs Smith 7" in shown and 'class="stamp"' in shown
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine: the page was not looked at in a browser")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Open a page from its file, and fail at the end if it spoke to the console or asked for anything else."""
-    contexts, problems = [], []
-
-    def go(path: Path, size: str = "desktop", scheme: str = "light") -> Any:
-        width, height = SIZES[size]
-        contexts.append(browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: problems.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-        page.on("request", lambda one: problems.append(f"request: {one.url}") if one.url != path.as_uri() else None)
-        page.goto(path.as_uri())
-        page.wait_for_load_state("networkidle")
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert problems == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", list(SIZES))
-@pytest.mark.parametrize("name", ["table", "full", "crowded"])
-def test_a_page_fits_its_screen_and_can_be_read(
-    visit: Callable[..., Any], pages: dict[str, Path], tmp_path: Path, name: str, size: str, scheme: str
-) -> None:
-    page = visit(pages[name], size, scheme)
-    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
-    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
-    assert page.evaluate("document.body.scrollWidth") <= SIZES[size][0]
-    for selector in ("body", "p", "li", ".note", "th", "td", ".wrong", ".right", "summary", "pre", ".path", "svg text"):
-        found = page.evaluate(CONTRAST, selector)
-        assert found or selector in (".path", ".note"), f"nothing on the page is {selector}"
-        assert min(found, default=21) >= 4.5, f"{selector}: contrast {min(found):.2f}"
-    page.screenshot(path=tmp_path / f"{name}-{size}-{scheme}.png", full_page=True)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_stamp_can_be_read(visit: Callable[..., Any], tmp_path: Path, scheme: str) -> None:
-    run, _ = own_run(tmp_path, "Has Mrs Smith")
-    path = tmp_path / "stamped.html"
-    path.write_text(render(run, show_inputs=True))
-    page = visit(path, "phone", scheme)
-    assert min(page.evaluate(CONTRAST, ".stamp")) >= 4.5
-    page.screenshot(path=tmp_path / f"stamped-{scheme}.png", full_page=True)
-
-
-def test_hostile_text_does_nothing_in_a_browser(visit: Callable[..., Any], tmp_path: Path) -> None:
-    path = tmp_path / "evil.html"
-    path.write_text(render(own_run(tmp_path, EVIL)[0], show_inputs=True))
-    page = visit(path)
-    dialogs: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    page.reload()
-    assert dialogs == []
-    assert page.evaluate("document.scripts.length + document.images.length") == 0
-
-
-def test_every_folded_part_opens_by_keyboard_and_shows_its_focus(
-    visit: Callable[..., Any], pages: dict[str, Path]
-) -> None:
-    page = visit(pages["full"])
-    folded = page.evaluate("document.querySelectorAll('details').length")
-    assert folded == 4  # one overlap, the samples, the template, the facts
-    opened = 0
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.tagName") == "SUMMARY" and not page.evaluate(
-            "document.activeElement.parentElement.open"
-        ):
-            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-            page.keyboard.press("Enter")
-            opened += 1
-    assert opened == folded
-    assert page.evaluate("[...document.querySelectorAll('details')].every((one) => one.open)")
-
-
-def test_plots_have_names_for_those_who_do_not_see_them(visit: Callable[..., Any], pages: dict[str, Path]) -> None:
-    page = visit(pages["full"])
-    assert page.get_by_role("img", name="Metrics with 95 percent intervals").count() == 1
-    assert page.get_by_role("img", name="Calibration").count() == 1
+def test_free_answers_are_inputs_too() -> None:
+    run = of_kind("free-text")
+    assert "secretly" not in render(run) and "Aspirin, 100 mg" not in render(run)
+    shown = render(run, show_inputs=True)
+    assert "secretly" in shown and "Aspirin, 100 mg" in shown and 'class="stamp"' in shown

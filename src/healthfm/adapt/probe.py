@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupShuffleSplit
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 PENALTIES = tuple(10.0**e for e in range(-5, 3))  # scikit-learn's C: small is strong
 HELD_OUT = 0.2
@@ -22,31 +23,55 @@ Array = npt.NDArray[Any]
 
 
 def linear_probe(
-    train: Array, labels: Sequence[str], test: Array, classes: Sequence[str], groups: Sequence[str], seed: int
-) -> tuple[Array, dict[str, Any]]:
+    train: Array, labels: Sequence[str], test: Array, classes: Sequence[str], groups: Sequence[str], seed: int,
+    balanced: bool = False,
+) -> tuple[Array, dict[str, Any]]:  # fmt: skip
     """Return class probabilities of ``test``, float64 [n, classes], by logistic regression on standardised embeddings.
 
     The L2 penalty is chosen by log-loss on a fifth of the training groups (patients), then the probe is fitted on all.
+    ``balanced``: classes weigh the same however rare they are, in fit and choice; probabilities are then of balanced classes.
     A class that does not occur in ``labels`` gets probability 0. The second value says what was chosen.
     """
     index = {name: i for i, name in enumerate(classes)}
     y = np.array([index[label] for label in labels])
     scaler = StandardScaler().fit(train)
     x = scaler.transform(train)
-    chosen = _choose_penalty(x, y, groups, seed)
-    probe = _fit(x, y, chosen)
+    chosen = _choose_penalty(x, y, groups, seed, balanced)
+    probe = fit_penalised(x, y, chosen, balanced)
     found = np.zeros((len(test), len(classes)))
     found[:, probe.classes_] = probe.predict_proba(scaler.transform(test))
-    return found, {"probe": "logistic regression", "C": chosen, "fitted_on": len(y)}
+    return found, {"probe": "logistic regression", "balanced": balanced, "C": chosen, "fitted_on": len(y)}
 
 
-def _fit(x: Array, y: Array, penalty: float) -> LogisticRegression:
+def multi_label_probe(
+    train: Array, labels: Sequence[Sequence[str]], test: Array, classes: Sequence[str], groups: Sequence[str], seed: int
+) -> tuple[Array, dict[str, Any]]:
+    """Return the probability of each class of ``test``, float64 [n, classes]: one logistic regression a class.
+
+    Each is made as ``linear_probe``'s, its penalty chosen for itself. A class that all or none of ``labels`` have is not
+    fitted: its share of them is its probability.
+    """
+    scaler = StandardScaler().fit(train)
+    x, z = scaler.transform(train), scaler.transform(test)
+    found, chosen = np.zeros((len(test), len(classes))), {}
+    for column, name in enumerate(classes):
+        y = np.array([int(name in one) for one in labels])
+        if len(set(y.tolist())) < 2:
+            found[:, column], chosen[name] = y.mean(), None
+            continue
+        chosen[name] = _choose_penalty(x, y, groups, seed)
+        found[:, column] = fit_penalised(x, y, chosen[name]).predict_proba(z)[:, 1]
+    return found, {"probe": "logistic regression, one a class", "C": chosen, "fitted_on": len(labels)}
+
+
+def fit_penalised(x: Array, y: Array, penalty: float, balanced: bool = False) -> LogisticRegression:
+    """Fit a logistic regression; ``penalty`` is scikit-learn's C. ``balanced``: every class weighs the same in all."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=penalty, max_iter=2000).fit(x, y)
+        return LogisticRegression(C=penalty, max_iter=2000, class_weight="balanced" if balanced else None).fit(x, y)
 
 
-def _choose_penalty(x: Array, y: Array, groups: Sequence[str], seed: int) -> float:
+def _choose_penalty(x: Array, y: Array, groups: Sequence[str], seed: int, balanced: bool = False) -> float:
     if len(set(groups)) < 5:
         return 1.0
     fit, held = next(GroupShuffleSplit(1, test_size=HELD_OUT, random_state=seed).split(x, y, groups))
@@ -55,10 +80,11 @@ def _choose_penalty(x: Array, y: Array, groups: Sequence[str], seed: int) -> flo
     held = held[np.isin(y[held], y[fit])]
     if not len(held):
         return 1.0
+    weights = compute_sample_weight("balanced", y[held]) if balanced else None
     losses = []
     for penalty in PENALTIES:
-        probe = _fit(x[fit], y[fit], penalty)
-        losses.append(log_loss(y[held], probe.predict_proba(x[held]), labels=probe.classes_))
+        probe = fit_penalised(x[fit], y[fit], penalty, balanced)
+        losses.append(log_loss(y[held], probe.predict_proba(x[held]), labels=probe.classes_, sample_weight=weights))
     return PENALTIES[int(np.argmin(losses))]
 
 

@@ -8,7 +8,22 @@ import sys
 import typer
 
 from healthfm import __version__
-from healthfm.cli import check, coverage, doctor, evaluate, find, generate, lineage, read, report, show, verify
+from healthfm.cli import (
+    check,
+    compare,
+    contamination,
+    coverage,
+    doctor,
+    embed,
+    evaluate,
+    find,
+    generate,
+    lineage,
+    read,
+    report,
+    show,
+    verify,
+)
 from healthfm.errors import HealthfmError
 
 app = typer.Typer(
@@ -16,7 +31,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Find, read, run, evaluate and compare healthcare foundation models and datasets.\n\nResearch use only; not a medical device. Nothing is downloaded or sent anywhere unless asked.",
 )  # fmt: skip
-for verb in (find, show, lineage, read, check, generate, evaluate, report, verify, coverage, doctor):
+for verb in (
+    find,
+    show,
+    lineage,
+    read,
+    check,
+    generate,
+    embed,
+    evaluate,
+    compare,
+    contamination,
+    report,
+    verify,
+    coverage,
+    doctor,
+):
     verb.register(app)
 
 

@@ -27,7 +27,12 @@ def register(app: typer.Typer) -> None:
         weights: Annotated[
             str | None, typer.Option(help="File or folder with the published weights ('random' for a dry run).")
         ] = None,
-        task: Annotated[str | None, typer.Option(help="Insist on a task, e.g. multiple-choice.")] = None,
+        task: Annotated[
+            str | None,
+            typer.Option(
+                help="What to ask: multiple-choice(-generated), free-text, multi-label-probe, retrieval, perplexity, ... (default: the protocol's)."
+            ),
+        ] = None,
         split: Annotated[str, typer.Option(help="Which split to evaluate.")] = "test",
         shots: Annotated[
             int | None, typer.Option(help="Solved examples before each question (default: the protocol's).")
@@ -53,7 +58,18 @@ def register(app: typer.Typer) -> None:
             int | None, typer.Option(help="Ask the endpoint no faster than this.", min=1)
         ] = None,
         allow_remote: Annotated[
-            str | None, typer.Option(help="Let data that must stay on this machine go to this HOST.", metavar="HOST")
+            list[str] | None,
+            typer.Option(help="Let data that must stay on this machine go to this HOST (repeatable).", metavar="HOST"),
+        ] = None,
+        judge: Annotated[
+            str | None,
+            typer.Option(
+                help="Model that marks free-text answers: one whose weights are here, or http(s)://HOST[:PORT][#MODEL]."
+            ),
+        ] = None,
+        human: Annotated[
+            Path | None,
+            typer.Option(help="CSV (id, score 0 to 1) of answers that people marked, to hold the judge against."),
         ] = None,
         columns: Columns = None,
         output: Annotated[Path | None, typer.Option(help="Run folder (default: runs/MODEL--DATASET--DIGEST).")] = None,
@@ -68,6 +84,8 @@ def register(app: typer.Typer) -> None:
         The same command again goes on where it stopped.
 
         Example: healthfm evaluate smollm2-135m-instruct pubmedqa --root examples/pubmedqa --limit 64
+
+        Example: healthfm evaluate pubmedbert hoc --task multi-label-probe
         """
         from healthfm.datasets.dataset import open_dataset
         from healthfm.errors import RunError
@@ -84,7 +102,7 @@ def register(app: typer.Typer) -> None:
                 run = run_evaluate(
                     model, opened, root=root, task=task, split=split, shots=shots, shots_from=shots_from,
                     shots_order=shots_order, subgroups=subgroup, seed=seed, limit=limit, output=output, resume=resume,  # type: ignore[arg-type]
-                    weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote,
+                    weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote, judge=judge, human=human,
                     endpoint=Endpoint(endpoint, requests_per_minute) if endpoint is not None else None,
                 )  # fmt: skip
         except KeyboardInterrupt:
@@ -109,10 +127,12 @@ def register(app: typer.Typer) -> None:
 def show_run(run: Run) -> None:
     """Print a run's metrics, baseline and contamination finding."""
     from healthfm.evaluate.findings import contamination_line, headline_notes
+    from healthfm.report.words import number
 
+    first = run.scores["headline"]
     rows = [
-        (name.replace("_", "-"), f"{m['value']:.3f}", f"[{m['low']:.3f}, {m['high']:.3f}]", m["n"], m["method"])
-        for name, m in run.metrics.items()
+        (name.replace("_", "-"), number(m["value"]), f"[{number(m['low'])}, {number(m['high'])}]", m["n"], m["method"])
+        for name, m in {first: run.metrics[first], **run.metrics}.items()
     ]
     emit_table(("metric", "value", "95 % interval", "n", "interval by"), rows, title=run.title)
     for note in [*headline_notes(run), contamination_line(run)]:

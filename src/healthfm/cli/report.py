@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from healthfm.cli.console import JsonFlag, emit_json
 from healthfm.cli.evaluate import show_run
 
+if TYPE_CHECKING:
+    from healthfm.evaluate.run import Run
+
+FORMATS = ("html", "md", "json", "csv")
+
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def report(
-        run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+        run: Annotated[Path | None, typer.Argument(help="A finished run folder.")] = None,
+        predictions: Annotated[
+            Path | None,
+            typer.Option(
+                help="Instead of a run: a table of predictions made elsewhere (CSV, TSV, Parquet, JSON lines)."
+            ),
+        ] = None,
+        task: Annotated[str | None, typer.Option(help="With --predictions: what is predicted, e.g. binary.")] = None,
+        classes: Annotated[
+            str | None,
+            typer.Option(
+                help="With --predictions: the classes, comma-separated; of two the second is the positive one."
+            ),
+        ] = None,
+        output: Annotated[
+            Path | None, typer.Option(help="With --predictions: run folder (default: runs/NAME--TASK--DIGEST).")
+        ] = None,
+        format: Annotated[
+            str, typer.Option(help="What is printed beside the page: html (a summary), md, json or csv.")
+        ] = "html",
         show_inputs: Annotated[
             bool, typer.Option(help="Put the questions of private data into the page (it is stamped).")
         ] = False,
@@ -22,14 +47,44 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Compute a run's metrics again from its predictions and write its report page; the model is not needed.
 
-        Example: healthfm report runs/smollm2-135m-instruct--pubmedqa-pqa-l-reasoning-required--1a2b3c4d
-        """
-        from healthfm.evaluate.run import load_run
+        Examples: healthfm report runs/smollm2-135m-instruct--pubmedqa-pqa-l-reasoning-required--1a2b3c4d
 
-        loaded = load_run(run)
+        healthfm report --predictions mine.csv --task binary --classes healthy,disease
+        """
+        from healthfm.errors import RunError
+        from healthfm.evaluate.run import load_run
+        from healthfm.report import export
+
+        if format not in FORMATS:
+            raise RunError(f"--format is '{format}'; use {', '.join(FORMATS)}")
+        if (run is None) == (predictions is None):
+            raise RunError("name a run folder, or --predictions with --task")
+        if run is not None and (task or classes or output):
+            raise RunError("--task, --classes and --output go with --predictions; a run knows its own")
+        loaded = load_run(run) if run is not None else _score(predictions, task, classes, output)  # type: ignore[arg-type]
         page = loaded.report(show_inputs=show_inputs)
-        if json:
-            emit_json({"path": str(run), "report": str(page), **loaded.scores})
-        else:
+        if json or format == "json":
+            emit_json({"report": str(page), **export.as_data(loaded, show_inputs=show_inputs)})
+        elif format == "html":
             show_run(loaded)
             print(f"report  {page}")
+        else:
+            print(export.to_markdown(loaded) if format == "md" else export.to_csv(loaded), end="")
+
+
+def _score(path: Path, task: str | None, classes: str | None, output: Path | None) -> Run:
+    """Return the run of a table of predictions; the same table, task and classes find the folder of the last time again."""
+    from healthfm.errors import RunError
+    from healthfm.evaluate.predictions import read_predictions
+    from healthfm.evaluate.run import evaluate_predictions, load_run
+    from healthfm.evaluate.tasks import TASKS
+
+    if task is None:
+        raise RunError(f"--predictions needs --task, what is predicted (tasks: {', '.join(TASKS)})")
+    table = read_predictions(path)
+    names = [name.strip() for name in classes.split(",")] if classes else None
+    asked = hashlib.sha256(repr((task, names)).encode() + path.read_bytes()).hexdigest()[:8]
+    place = output or Path("runs") / f"{path.stem}--{task}--{asked}"
+    if output is None and (place / "run.json").is_file():
+        return load_run(place)
+    return evaluate_predictions(table, task, classes=names, name=path.stem, output=place)

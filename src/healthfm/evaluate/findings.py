@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from healthfm.cards import catalog
+from healthfm.errors import CardError
 from healthfm.evaluate.run import Run
+
+FEW = 100  # rows under which the headline's interval is wide whatever the model
+QUESTIONS = ("multiple-choice", "yes-no-maybe", "free-text")  # how the tasks begin whose samples are questions
+FEW_PATIENTS = 50  # under which a cluster bootstrap's intervals are too narrow
+DEVICE = "Research use only. This is not a medical device, and no number here speaks of a patient's care."
+OVERLAP = "Exact match, token F1, BLEU and ROUGE count shared words. They do not measure clinical correctness: a wrong dose shares most words with the right one."
 
 
 def concerning(run: Run) -> list[dict[str, Any]]:
@@ -27,27 +36,139 @@ def contamination_line(run: Run) -> str:
     return f"contamination: {found[0]['meaning']}: {' > '.join(found[0]['path'])} ({len(found)} paths in all)"
 
 
+def environment(run: Run) -> dict[str, Any]:
+    """Return what the run says of the model as it was last run (weights, dtype, device); empty for predictions made elsewhere.
+
+    Where a judge looked at the answers, what ran last may have been the judge: the model is what ran first.
+    """
+    found = run.facts.get("environments", [])
+    return dict(found[0 if run.facts["request"].get("judge") else -1]["model"]) if found else {}
+
+
+def noun(run: Run) -> str:
+    """Return what one sample of a run is called: a question, a sample, or a row of a table made elsewhere."""
+    request = run.facts["request"]
+    if request["task"].startswith(QUESTIONS):
+        return "question"
+    return "sample" if "split" in request else "row"
+
+
 def headline_notes(run: Run) -> list[str]:
     """Return what a reader must know beside the headline: baseline, sample, precision, quantisation, notices."""
     request, scores = run.facts["request"], run.scores
-    majority = scores["majority"]
-    whole = (
-        f"the {majority['n']} questions of the split" if run.facts.get("majority") else f"these {majority['n']} rows"
-    )
-    notes = [f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}"]
+    notes = []
+    if majority := scores.get("majority"):
+        whole = (
+            f"the {majority['n']} {noun(run)}s of the split"
+            if run.facts.get("majority")
+            else f"these {majority['n']} rows"
+        )
+        notes.append(f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}")
+    fitted = run.facts.get("fitted", {})
+    if over := fitted.get("accuracy_over_draws"):
+        notes.append(
+            f"few-shot: the table is the first of {fitted['draws']} draws of {fitted['shots_per_class']} examples a class; over all "
+            f"draws accuracy is {over['mean']:.3f}, 95 % of them between {over['low']:.3f} and {over['high']:.3f}"
+        )
     if request.get("limit") and scores["n"] < run.facts.get("split_records", 0):
         notes.append(
-            f"sample: {scores['n']} of {run.facts['split_records']} questions, drawn with seed {request['seed']}"
+            f"sample: {scores['n']} of {run.facts['split_records']} {noun(run)}s, drawn with seed {request['seed']}"
         )
-    for environment in run.facts.get("environments", [])[-1:]:
-        model = environment["model"]
+    if model := environment(run):
         notes.append(f"model: {model.get('weights')}, {model.get('dtype')} on {model.get('device')}")
     if usage := run.facts.get("usage"):
         notes.append(
             f"endpoint: {usage['requests']} requests, {usage['prompt_tokens']} tokens read and {usage['completion_tokens']} written"
         )
-    if len(run.facts.get("environments", [])) > 1:
+    if len(run.facts.get("environments", [])) > 1 + bool(request.get("judge")):
         notes.append("resumed under other versions or hardware: see the provenance section")
     if scores["unanswered"]:
-        notes.append(f"unanswered: {scores['unanswered']} predictions are missing and count as wrong")
+        how = "are left out" if scores.get("kind") == "numbers" else "count as wrong"
+        notes.append(f"unanswered: {scores['unanswered']} predictions are missing and {how}")
     return notes + [f"notice: {one}" for one in run.facts.get("notices", [])]
+
+
+# What a run cannot say ------------------------------------------------------------------------------------------------
+
+
+def limits(run: Run) -> list[str]:
+    """Return what this run cannot say, from its facts."""
+    return [DEVICE, *_of_baseline(run), *_of_sample(run), *_of_model(run), *_of_metrics(run), *_of_licences(run)]
+
+
+def _of_baseline(run: Run) -> Iterator[str]:
+    accuracy, majority = run.metrics.get("accuracy"), run.scores.get("majority")
+    if not accuracy or not majority:
+        return
+    if accuracy["low"] <= majority["accuracy"] <= accuracy["high"]:
+        yield "The accuracy's interval includes the majority baseline: this run does not show that the model knows more than the commonest answer."
+    elif accuracy["high"] < majority["accuracy"]:
+        yield "The accuracy lies below the majority baseline."
+
+
+def _of_sample(run: Run) -> Iterator[str]:
+    facts, n = run.facts, run.scores["n"]
+    if n < facts.get("split_records", n):
+        yield f"Only {n} of the split's {facts['split_records']} {noun(run)}s were asked: the intervals carry that."
+    if n < FEW:
+        yield f"{n} rows are few: the intervals are wide, and those of small classes and groups say little."
+    patients = _patients(run)
+    if not patients:
+        yield "The data name no patients. Should several rows be of one patient, the intervals are too narrow."
+    elif len(patients) < run.predictions.num_rows and len(patients) < FEW_PATIENTS:
+        yield f"The rows come from {len(patients)} patients: with so few, intervals over patients are too narrow."
+    drawn = (facts["request"].get("limit"), facts.get("fitted"), facts["request"].get("shots_order") == "random")
+    if any(drawn):
+        yield f"One seed ({facts['request']['seed']}) drew the sample, the examples or the fit; what another draw would give is not in the intervals."
+
+
+def _patients(run: Run) -> set[str]:
+    names = run.predictions["patient"].to_pylist() if "patient" in run.predictions.column_names else []
+    return {name for name in names if name is not None}
+
+
+def _of_model(run: Run) -> Iterator[str]:
+    facts, model = run.facts, environment(run)
+    weights = str(model.get("weights"))
+    if "split" not in facts["request"]:
+        yield "The predictions were made elsewhere: by which model, prompt and settings is not known here, nor whether the rows were chosen."
+    if facts["request"].get("weights") == "random":
+        yield "The weights are random: this is a dry run of the road, and its numbers say nothing of the model."
+    if "dequantised" in weights:
+        yield f"The weights are {weights}: the published full-precision weights can score otherwise."
+    if model.get("dtype") in ("bfloat16", "float16"):
+        yield f"The model ran in {model['dtype']}: float32 can score otherwise."
+    if facts["request"].get("endpoint"):
+        yield "The model ran behind an endpoint: which weights answered is the server's word."
+    if facts.get("protocol"):
+        yield "One prompt was used. Published numbers of other prompts, shots or answer rules are not comparable with these."
+    if facts.get("lineage", {}).get("asked"):
+        yield "The contamination finding rests on what the cards say of training data; most owners publish little of it."
+
+
+def _of_metrics(run: Run) -> Iterator[str]:
+    scores = run.scores
+    if scores.get("kind") == "text":
+        yield OVERLAP
+    if scores.get("kind") == "ranking":
+        yield "One text counts as right for each query; others that would serve as well count as wrong."
+    groups = [one for group in scores["subgroups"].values() for one in group]
+    if few := sum(one["too_few"] for one in groups):
+        yield f"{few} of {len(groups)} groups are too small to say anything of."
+    gaps = sum(one.get("gap") is not None for one in groups)
+    if gaps > 4:
+        yield f"{gaps} gaps between groups were looked at, without correction: about one in twenty leaves out zero by chance."
+
+
+def _of_licences(run: Run) -> Iterator[str]:
+    request = run.facts["request"]
+    for kind in ("model", "dataset") if "split" in request else ():
+        try:
+            card = catalog.card(str(request[kind]).partition("@")[0].partition("#")[0], kind)
+        except CardError:
+            continue
+        unread = [one.name for one in card.licences if one.checked == "unverified"]
+        if unread:
+            yield f"Licence of the {kind}, unverified: {', '.join(unread)}. It was not read at its source."
+        elif not card.licences:
+            yield f"The {kind}'s card knows no licence."

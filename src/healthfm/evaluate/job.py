@@ -10,47 +10,75 @@ from typing import Any
 
 import pyarrow as pa
 
+from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import RunError
 from healthfm.models.model import Model
-from healthfm.records import Record, digest
+from healthfm.records import QA, Document, MultipleChoice, Record, digest
 
 CHARACTERS_PER_PART = 12_000
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What ``evaluate`` was asked (its arguments, see there), with the dataset open and the model's card read."""
+
+    opened: Dataset
+    card: ModelCard
+    task: str | None
+    protocol: str | None
+    split: str
+    shots: int | None = None
+    shots_from: str = "train"
+    shots_order: str = "first"
+    subgroups: Sequence[str] | None = None
+    seed: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Review:
+    """A second model's look at every answer: ``load`` gives that model, ``compute`` a part of answers with its columns added."""
+
+    load: Callable[[], Model]
+    compute: Callable[[Model, pa.Table, range], pa.Table]
+    verb: str = "generate"
 
 
 @dataclass(frozen=True)
 class Job:
     """A prepared evaluation. Nothing in it needs the model until ``compute`` is called with one.
 
-    ``records`` and ``targets`` are the evaluated samples, ``every_target`` those of the whole split. ``compute`` makes one
-    part (a range of ``parts``) with a model that has ``verb``; parts go to the subfolder ``room``. Where that is not
-    ``predictions``, ``finish`` makes the predictions of all parts together. ``asked`` is what the request adds for this task,
-    ``content`` everything the model will be shown, ``facts`` what else the run should say.
+    ``records`` are the evaluated samples, ``total`` how many the whole split has; ``every_target`` are the classes of all of
+    those, where the task is to name one. ``compute`` makes one part (a range of ``parts``) with a model that has ``verb``;
+    parts go to the subfolder ``room``. Where that is not ``predictions``, either ``finish`` makes the predictions of all parts
+    together, or ``review`` those of each part. ``asked`` is what the request adds for this task, ``content`` everything the
+    model will be shown, ``facts`` what else the run should say.
     """
 
     task: str
     name: str
     verb: str
     records: Sequence[Record]
-    targets: Sequence[str]
-    every_target: Sequence[str]
-    classes: list[str] | None
+    total: int
     parts: list[list[int]]
     compute: Callable[[Model, range], pa.Table]
     content: Any
+    every_target: Sequence[str] | None = None
+    classes: list[str] | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     room: str = "predictions"
     finish: Callable[[pa.Table], tuple[pa.Table, Mapping[str, Any]]] | None = None
+    review: Review | None = None
 
     @property
     def plan(self) -> dict[str, Any]:
         """The batch plan: a pure function of the items and of the budget it records."""
         items = hashlib.sha256(json.dumps(self.content).encode()).hexdigest()[:16]
-        parts = (
-            {"parts": self.parts} if self.finish is None else {"parts": [[0, len(self.records)]], self.room: self.parts}
-        )
-        return {"characters_per_part": CHARACTERS_PER_PART, **parts, "items": items}
+        whole = [[0, len(self.records)]] if self.finish is not None else self.parts
+        rooms = {"parts": whole, **({self.room: self.parts} if self.room != "predictions" else {})}
+        return {"characters_per_part": CHARACTERS_PER_PART, **rooms, "items": items}
 
 
 def cut_parts(lengths: Sequence[int]) -> list[list[int]]:
@@ -67,15 +95,35 @@ def cut_parts(lengths: Sequence[int]) -> list[list[int]]:
     return parts
 
 
-def sample_columns(records: Sequence[Record], targets: Sequence[str]) -> dict[str, pa.Array]:
-    """Return the columns every table of predictions has: id, input digest, target, patient, site."""
+def text_of(record: Record) -> str:
+    """Return the text that stands for a record: a document's, or a question's with its context before it."""
+    if isinstance(record, Document):
+        return record.text
+    if isinstance(record, QA | MultipleChoice):
+        return f"{record.context}\n{record.question}" if record.context else record.question
+    raise RunError(f"a {type(record).__name__} has no text")
+
+
+def sample_columns(
+    records: Sequence[Record], targets: Sequence[str | Sequence[str]] | None = None
+) -> dict[str, pa.Array]:
+    """Return the columns every table of predictions has: id, input digest, patient, site; and the target (or targets)."""
+    target = {}
+    if targets is not None:
+        several = not all(isinstance(one, str) for one in targets)
+        target = {"target": pa.array(list(targets), pa.list_(pa.string()) if several else pa.string())}
     return {
         "id": pa.array([record.id for record in records], pa.string()),
         "input": pa.array([digest(record) for record in records], pa.string()),
-        "target": pa.array(list(targets), pa.string()),
+        **target,
         "patient": pa.array([record.patient for record in records], pa.string()),
         "site": pa.array([record.site for record in records], pa.string()),
     }
+
+
+def rows_of(columns: Mapping[str, pa.Array], rows: range) -> dict[str, pa.Array]:
+    """Return the part of whole columns that belongs to ``rows``."""
+    return {name: values.slice(rows.start, len(rows)) for name, values in columns.items()}
 
 
 def subgroup_columns(records: Sequence[Record], names: Sequence[str] | None) -> dict[str, pa.Array]:

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from healthfm.adapt import probe
+from healthfm.adapt.few_shot import few_shot
 from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
-from healthfm.evaluate.job import Job, cut_parts, need_split, sample_columns, subgroup_columns
+from healthfm.evaluate.classification import HALF, chance_columns, label_of, labels_of, space_of
+from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, sample_columns, subgroup_columns, text_of
 from healthfm.models.model import Model
-from healthfm.records import QA, Document, Mark, MultipleChoice, Record, digest
+from healthfm.records import Image, Record, digest
 
-TASKS = ("linear-probe", "knn")
+if TYPE_CHECKING:
+    from healthfm.embed.embedder import Embedder
+
+PICTURE = 400  # what a picture counts for in a part, in characters
 
 
-def prepare(
-    opened: Dataset,
-    task: str,
-    split: str,
-    *,
-    fit_on: str,
-    subgroups: Sequence[str] | None,
-    seed: int,
-    limit: int | None,
-) -> Job:
+def prepare(ask: Ask) -> Job:
     """Return the job of embedding a training and an evaluated split and classifying the second from the first.
 
-    ``fit_on`` names the training split; when it is the evaluated one, half of its patients (a seeded draw) are for fitting.
+    ``shots_from`` names the training split; when it is the evaluated one, half of its patients (a seeded draw) are for fitting.
     """
-    source = split_name(opened.card, fit_on)
+    assert ask.task is not None
+    opened, split, task = ask.opened, ask.split, ask.task
+    source = split_name(opened.card, ask.shots_from)
     asked = need_split(opened, split)
     records = list(asked)
     if source == split:
-        fit, records = _carve(records, seed)
+        fit, records = _carve(records, ask.seed)
     elif source in opened.splits:
         fit = list(opened[source])
     else:
@@ -47,58 +46,78 @@ def prepare(
             "and evaluates the others"
         )
     _refuse_straddling(fit, records)
-    labels, every = [label_of(r, opened) for r in fit], [label_of(r, opened) for r in records]
-    classes = _classes(labels, every, opened)
-    chosen = tasks.sample(len(records), limit, seed)
-    records, targets = [records[i] for i in chosen], [every[i] for i in chosen]
-    texts = [text_of(r) for r in (*fit, *records)]
-    columns = subgroup_columns(records, subgroups)
+    if task == "few-shot" and not ask.shots:
+        raise RunError("few-shot needs the number of examples a class: shots=5 (--shots 5)")
+    several = task == "multi-label-probe"
+    if several:
+        space = space_of(opened.card, None)
+        labels, every = [labels_of(r, space) for r in fit], [labels_of(r, space) for r in records]
+        classes = list(space.classes)
+    else:
+        labels, every = [label_of(r, opened) for r in fit], [label_of(r, opened) for r in records]  # type: ignore[misc]
+        classes = _classes(labels, every, opened)  # type: ignore[arg-type]
+    chosen = tasks.sample(len(records), ask.limit, ask.seed)
+    total, records, targets = len(records), [records[i] for i in chosen], [every[i] for i in chosen]
+    inputs = [r if isinstance(r, Image) else text_of(r) for r in (*fit, *records)]
+    columns = subgroup_columns(records, ask.subgroups)
+
+    embedder = one_embedder()
+    arithmetic: dict[str, Any] = {}
 
     def compute(model: Model, rows: range) -> pa.Table:
-        vectors = np.asarray(model.embed(texts[rows.start : rows.stop]), dtype=np.float32)
-        if vectors.shape[0] != len(rows) or not np.isfinite(vectors).all():
-            raise RunError("the model returned NaN, or another number of embeddings than there were texts")
-        return pa.table({"embedding": pa.array(list(vectors), pa.list_(pa.float32()))})
+        part = embed_part(embedder(model), inputs[rows.start : rows.stop])
+        arithmetic.update(embedder(model).facts)
+        return part
 
     def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
         vectors = np.stack(table["embedding"].to_numpy())
         train, test = vectors[: len(fit)], vectors[len(fit) :]
-        if task == "knn":
-            shares, how = probe.nearest_neighbours(train, labels, test, classes)
+        groups = [r.patient or r.id for r in fit]
+        if several:
+            shares, how = probe.multi_label_probe(train, labels, test, classes, groups, ask.seed)
+        elif task == "knn":
+            shares, how = probe.nearest_neighbours(train, labels, test, classes)  # type: ignore[arg-type]
+        elif task == "few-shot":
+            assert ask.shots is not None
+            shares, how = few_shot(train, labels, test, targets, classes, groups, ask.shots, ask.seed)  # type: ignore[arg-type]
         else:
-            groups = [r.patient or r.id for r in fit]
-            shares, how = probe.linear_probe(train, labels, test, classes, groups, seed)
-        return _predictions(records, targets, classes, shares, columns), how
+            shares, how = probe.linear_probe(train, labels, test, classes, groups, ask.seed, task == "balanced-probe")  # type: ignore[arg-type]
+        found = [
+            [c for c, p in zip(classes, row, strict=True) if p > HALF] if several else classes[int(row.argmax())]
+            for row in shares
+        ]
+        return pa.table({
+            **sample_columns(records, targets), **chance_columns(classes, shares),
+            "prediction": pa.array(found, pa.list_(pa.string()) if several else pa.string()), **columns,
+        }), {**how, "arithmetic": arithmetic}  # fmt: skip
 
     return Job(
-        task=task, name=f"{opened.name}#{task}", verb="embed", records=records, targets=targets, every_target=every, classes=classes,
-        parts=cut_parts([len(text) for text in texts]), compute=compute, room="embeddings", finish=finish,
+        task=task, name=f"{opened.name}#{task}", verb="embed", records=records, total=total, classes=classes,
+        every_target=None if several else every, parts=cut_parts([PICTURE if isinstance(one, Image) else len(one) for one in inputs]), compute=compute,  # type: ignore[arg-type]
+        room="embeddings", finish=finish,
         content=[[r.id, digest(r), label] for r, label in zip((*fit, *records), (*labels, *targets), strict=True)],
-        asked={"fit_on": source, "fitted_on": len(fit)}, facts={"notices": list(asked.notices)},
+        asked={"fit_on": source, "fitted_on": len(fit), **({"shots": ask.shots} if task == "few-shot" else {})}, facts={"notices": list(asked.notices)},
     )  # fmt: skip
 
 
-def text_of(record: Record) -> str:
-    """Return the text that stands for a record: a document's, or a question's with its context before it."""
-    if isinstance(record, Document):
-        return record.text
-    if isinstance(record, QA | MultipleChoice):
-        return f"{record.context}\n{record.question}" if record.context else record.question
-    raise RunError(f"a {type(record).__name__} has no text to embed")
+def one_embedder() -> Callable[[Model], Embedder]:
+    """Return what gives a model's ``Embedder``, always the same one: its network is made and checked once a run."""
+
+    @functools.cache
+    def make(model: Model) -> Embedder:
+        from healthfm.embed.embedder import Embedder  # needs torch, which statistics alone do not
+
+        return Embedder(model)
+
+    return make
 
 
-def label_of(record: Record, opened: Dataset) -> str:
-    """Return the class of a record: its answer, or its label of the card's first label space."""
-    if isinstance(record, MultipleChoice):
-        label = tasks.answer_of(record)
-    else:
-        name = opened.card.labels[0].name if opened.card.labels else next(iter(record.labels), "label")
-        label = record.labels.get(name)  # type: ignore[assignment]
-    if label is None or isinstance(label, Mark):
-        raise RunError(
-            f"record {record.id} has no label: a probe needs one on every record it is fitted or evaluated on"
-        )
-    return str(label)
+def embed_part(embed: Callable[[Sequence[Any]], Any], inputs: Sequence[str | Image]) -> pa.Table:
+    """Return a model's embeddings as a table, a row each. Raises ``RunError``: NaN, or another number of rows."""
+    vectors = np.asarray(embed(inputs), dtype=np.float32)
+    if vectors.shape[0] != len(inputs) or not np.isfinite(vectors).all():
+        raise RunError("the model returned NaN, or another number of embeddings than there were inputs")
+    return pa.table({"embedding": pa.array(list(vectors), pa.list_(pa.float32()))})
 
 
 def _classes(labels: Sequence[str], every: Sequence[str], opened: Dataset) -> list[str]:
@@ -122,20 +141,3 @@ def _refuse_straddling(fit: Sequence[Record], records: Sequence[Record]) -> None
     shared = {r.patient for r in fit if r.patient is not None} & {r.patient for r in records if r.patient is not None}
     if shared:
         raise RunError(f"{len(shared)} patients stand in both splits; a probe fitted so would leak")
-
-
-def _predictions(
-    records: Sequence[Record],
-    targets: Sequence[str],
-    classes: Sequence[str],
-    shares: np.ndarray[Any, Any],
-    columns: Mapping[str, pa.Array],
-) -> pa.Table:
-    best = [classes[int(row.argmax())] for row in shares]
-    return pa.table({
-        **sample_columns(records, targets),
-        "options": pa.array([list(classes)] * len(records), pa.list_(pa.string())),
-        "probabilities": pa.array([row.tolist() for row in shares], pa.list_(pa.float64())),
-        "prediction": pa.array(best, pa.string()),
-        **columns,
-    })  # fmt: skip

@@ -1,50 +1,112 @@
-"""Questions with options, scored by likelihood: multiple choice, and yes/no/maybe."""
+"""Questions with options, scored by likelihood or answered in generated text: multiple choice, and yes/no/maybe."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from healthfm.cards.schema import Protocol
 from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
-from healthfm.evaluate.job import Job, cut_parts, need_split, sample_columns, subgroup_columns
+from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns
+from healthfm.evaluate.writing import Writing, own_prompt
 from healthfm.models.model import Model
 from healthfm.records import MultipleChoice, Record
 
 
-def prepare(
-    opened: Dataset, protocol_name: str | None, task: str | None, split: str, *, shots: int | None, shots_from: str,
-    shots_order: str, subgroups: Sequence[str] | None, seed: int, limit: int | None,
-) -> Job:  # fmt: skip
-    """Return the job of asking a split's questions by a protocol of the card (see ``healthfm.evaluate``)."""
-    name, protocol = tasks.choose_protocol(opened.card, protocol_name, task)
-    count = protocol.shots if shots is None else shots
-    asked = need_split(opened, split)
-    records = list(asked)
-    drawn, records = _draw_shots(opened, records, split, count, shots_from, shots_order, seed)
-    every = tasks.make_items(records, protocol, drawn)
-    items = [every[i] for i in tasks.sample(len(every), limit, seed)]
-    columns = subgroup_columns([item.record for item in items], subgroups)
+def prepare(ask: Ask) -> Job:
+    """Return the job of asking a split's questions by a protocol of the card, each option scored by its likelihood."""
+    asked = _asked(ask)
+    items, columns = asked.items, asked.columns
 
     def compute(model: Model, rows: range) -> pa.Table:
         part = items[rows.start : rows.stop]
         scores = model.score([item.prompt for item in part], [item.continuations for item in part])
-        return part_table(part, scores, {k: v.slice(rows.start, len(rows)) for k, v in columns.items()})
+        return part_table(part, scores, rows_of(columns, rows))
 
-    return Job(
-        task=protocol.task, name=f"{opened.name}@{name}", verb="score", records=[item.record for item in items],
-        targets=[item.target for item in items], every_target=[item.target for item in every], classes=_classes(every, opened),
-        parts=cut_parts([len(item.prompt) + sum(map(len, item.continuations)) for item in items]), compute=compute,
+    return _job(
+        ask, asked, "score", compute,
         content=[[item.record.id, item.prompt, item.continuations, item.target] for item in items],
+        lengths=[len(item.prompt) + sum(map(len, item.continuations)) for item in items],
+    )  # fmt: skip
+
+
+def prepare_generated(ask: Ask) -> Job:
+    """Return the job of having the model write its answer, read by a rule; what the rule cannot read is no answer.
+
+    The prompt is the model card's own where one of its prompts has a rule and fits, else the protocol's template.
+    """
+    assert ask.task is not None
+    own = own_prompt(ask.card, ask.task)
+    if own is not None and ask.shots:
+        raise RunError(f"{ask.card.slug} is asked by its card's own prompt '{own[0]}', which takes no examples")
+    asked = _asked(ask, no_shots=own is not None)
+    items, columns = asked.items, asked.columns
+    if own is not None:
+        writing = Writing.by_card(*own, [item.record for item in items])
+    else:
+        writing = Writing.by_protocol(asked.protocol, [item.prompt for item in items])
+
+    def compute(model: Model, rows: range) -> pa.Table:
+        part = items[rows.start : rows.stop]
+        outputs = writing.write(model, rows, ask.seed)
+        read = [writing.read(text, item.keys) for text, item in zip(outputs, part, strict=True)]
+        return pa.table({
+            **sample_columns([item.record for item in part], [item.target for item in part]),
+            "output": pa.array(outputs, pa.string()),
+            "prediction": pa.array(read, pa.string()),
+            **rows_of(columns, rows),
+        })  # fmt: skip
+
+    return _job(
+        ask, asked, "generate", compute, writing=writing,
+        content=[[item.record.id, text, item.target] for item, text in zip(items, writing.prompts, strict=True)],
+        lengths=[len(text) + writing.characters for text in writing.prompts],
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The questions of a split: the protocol, the solved examples, every item, those a limit keeps, their subgroup columns."""
+
+    name: str
+    protocol: Protocol
+    shots: Sequence[MultipleChoice]
+    every: list[tasks.Item]
+    items: list[tasks.Item]
+    columns: Mapping[str, pa.Array]
+    notices: list[str]
+
+
+def _asked(ask: Ask, no_shots: bool = False) -> _Asked:
+    name, protocol = tasks.choose_protocol(ask.opened.card, ask.protocol, ask.task)
+    count = 0 if no_shots else protocol.shots if ask.shots is None else ask.shots
+    split = need_split(ask.opened, ask.split)
+    drawn, records = _draw_shots(ask, list(split), count)
+    every = tasks.make_items(records, protocol, drawn)
+    items = [every[i] for i in tasks.sample(len(every), ask.limit, ask.seed)]
+    columns = subgroup_columns([item.record for item in items], ask.subgroups)
+    return _Asked(name, protocol, drawn, every, items, columns, list(split.notices))
+
+
+def _job(
+    ask: Ask, asked: _Asked, verb: str, compute: Any, *, content: Any, lengths: Sequence[int], writing: Writing | None = None
+) -> Job:  # fmt: skip
+    count = len(asked.shots)
+    return Job(
+        task=asked.protocol.task, name=f"{ask.opened.name}@{asked.name}", verb=verb, records=[item.record for item in asked.items],
+        total=len(asked.every), every_target=[item.target for item in asked.every], classes=_classes(asked.every, ask.opened),
+        parts=cut_parts(lengths), compute=compute, content=content,
         asked={
-            "shots": count, "shots_from": shots_from if count else None, "shots_order": shots_order if count else None,
-            "shot_ids": [shot.id for shot in drawn],
+            "shots": count, "shots_from": ask.shots_from if count else None, "shots_order": ask.shots_order if count else None,
+            "shot_ids": [shot.id for shot in asked.shots], **(writing.asked if writing is not None else {}),
         },
-        facts={"protocol": protocol.model_dump(), "notices": list(asked.notices)},
+        facts={"protocol": asked.protocol.model_dump(), "notices": asked.notices, **(writing.facts if writing is not None else {})},
     )  # fmt: skip
 
 
@@ -72,13 +134,12 @@ def part_table(items: Sequence[tasks.Item], scores: Sequence[Any], columns: Mapp
     })  # fmt: skip
 
 
-def _draw_shots(
-    opened: Dataset, records: list[Record], split: str, count: int, shots_from: str, order: str, seed: int,
-) -> tuple[list[MultipleChoice], list[Record]]:  # fmt: skip
+def _draw_shots(ask: Ask, records: list[Record], count: int) -> tuple[list[MultipleChoice], list[Record]]:
     """Return the solved examples, and the records left to evaluate (whole patients leave with their example)."""
     if count == 0:
         return [], records
-    source = split_name(opened.card, shots_from)
+    opened, split = ask.opened, ask.split
+    source = split_name(opened.card, ask.shots_from)
     if source not in opened.splits:
         raise RunError(
             f"{opened.name}: {count} examples were asked from split '{source}', which is absent in {opened.root} "
@@ -92,7 +153,8 @@ def _draw_shots(
     ]
     if len(pool) < count:
         raise RunError(f"{opened.name}: split '{source}' has {len(pool)} solved questions, {count} examples were asked")
-    picks = range(count) if order == "first" else np.random.default_rng(seed).permutation(len(pool))[:count].tolist()
+    first = ask.shots_order == "first"
+    picks = range(count) if first else np.random.default_rng(ask.seed).permutation(len(pool))[:count].tolist()
     drawn = [pool[i] for i in picks]
     if source != split:
         return drawn, records

@@ -11,6 +11,7 @@ import pyarrow as pa
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
 from healthfm.evaluate import scoring
+from healthfm.evaluate.predictions import as_table
 
 FORMAT = 1
 
@@ -27,8 +28,9 @@ class Run:
         self.path = path
 
     def __repr__(self) -> str:
-        accuracy = self.metrics["accuracy"]
-        return f"<Run {self.title}: accuracy {accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}], n = {accuracy['n']}>"
+        name = self.scores["headline"]
+        found = self.metrics[name]
+        return f"<Run {self.title}: {name} {found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}], n = {found['n']}>"
 
     @property
     def title(self) -> str:
@@ -41,13 +43,14 @@ class Run:
         return dict(self.scores["metrics"])
 
     def report(self, show_inputs: bool = False) -> Path:
-        """Write ``report.html`` into the run folder and return its path."""
+        """Write ``report.html`` (and ``metrics.json`` as it is computed now) into the run folder and return the page's path."""
         from importlib import import_module
 
         if self.path is None:
             raise RunError("this run has no folder; give evaluate_predictions an output folder")
         html = import_module("healthfm.report.page").render(self, show_inputs=show_inputs)
         with RunFolder(self.path) as folder:
+            folder.write_json("metrics.json", self.scores)
             folder.write("report.html", html)
         return self.path / "report.html"
 
@@ -76,8 +79,9 @@ def load_run(path: Path | str) -> Run:
 def rescore(facts: Mapping[str, Any], table: pa.Table) -> dict[str, Any]:
     """Return the scores of a run's predictions, with the baseline of the full split where it is known."""
     request = facts["request"]
+    checked = scoring.check_table(table, request["task"])
     scores = scoring.score(
-        scoring.check_table(table, request["task"]), request["task"], facts.get("classes"), request["seed"]
+        checked, request["task"], facts.get("classes"), request["seed"], request.get("uncertain", scoring.UNCERTAIN)
     )
     if facts.get("majority"):
         scores["majority"] = facts["majority"]
@@ -86,22 +90,23 @@ def rescore(facts: Mapping[str, Any], table: pa.Table) -> dict[str, Any]:
 
 def evaluate_predictions(
     table: pa.Table | Mapping[str, Sequence[Any]], task: str, *, classes: Sequence[str] | None = None, seed: int = 0,
-    name: str = "predictions", output: Path | str | None = None,
+    name: str = "predictions", uncertain: str = scoring.UNCERTAIN, output: Path | str | None = None,
 ) -> Run:  # fmt: skip
     """Score predictions made elsewhere: the statistics alone.
 
-    ``table``: ``id``, ``target`` and ``prediction``, or ``probabilities`` (a list a row) with ``options`` (the classes
-    they speak of); optional ``patient`` (where one has several rows, intervals resample patients; a row without one is a
-    patient of its own) and ``subgroup.NAME`` columns. A missing prediction counts as wrong.
-    ``task``: a key of ``scoring.TASKS``. Raises ``RunError`` naming rows that are missing, double, NaN or unknown.
+    ``table``: ``id`` and the columns of the task's kind (docs/metrics.md lists them; for one class a row ``target`` and
+    ``prediction``, or ``probabilities`` with ``options``, the classes they speak of); optional ``patient`` (where one has
+    several rows, intervals resample patients; a row without one is a patient of its own) and ``subgroup.NAME`` columns. A
+    missing prediction counts as wrong. ``task``: a key of ``tasks.TASKS``. ``uncertain``: how uncertain labels count, by
+    name (ignore, positive, negative). Raises ``RunError`` naming rows that are missing, double, NaN or unknown.
     """
-    checked = scoring.check_table(table if isinstance(table, pa.Table) else _as_table(table), task)
+    checked = scoring.check_table(table if isinstance(table, pa.Table) else as_table(table), task)
     known = [str(one) for one in classes] if classes is not None else None
     facts = {
         "format": FORMAT, "plan": {"parts": [[0, checked.num_rows]]}, "classes": known, "majority": None,
-        "request": {"model": name, "dataset": "a table of predictions", "task": task, "seed": seed},
+        "request": {"model": name, "dataset": "a table of predictions", "task": task, "seed": seed, "uncertain": uncertain},
     }  # fmt: skip
-    scores = scoring.score(checked, task, known, seed)
+    scores = scoring.score(checked, task, known, seed, uncertain)
     if output is None:
         return Run(facts, checked, scores)
     with RunFolder(Path(output)) as folder:
@@ -111,16 +116,3 @@ def evaluate_predictions(
         folder.write_json("metrics.json", scores)
         folder.write_json("run.json", facts)  # last: a folder that has it is finished
     return Run(facts, checked, scores, Path(output))
-
-
-def _as_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
-    arrays: dict[str, Any] = {}
-    for name, values in dict(columns).items():
-        try:
-            arrays[name] = pa.array(list(values) if getattr(values, "ndim", 1) > 1 else values)
-        except (pa.ArrowException, TypeError, ValueError):
-            raise RunError(f"the column {name} mixes kinds of values, or holds none that a table can") from None
-    lengths = {name: len(values) for name, values in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        raise RunError(f"the columns differ in length: {', '.join(f'{name} {n}' for name, n in lengths.items())}")
-    return pa.table(arrays)

@@ -5,21 +5,36 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+
+import pyarrow as pa
 
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset, open_dataset, split_name
 from healthfm.engine.store import RunFolder
 from healthfm.errors import CapabilityError, RunError
-from healthfm.evaluate import probes, provenance, questions
-from healthfm.evaluate.job import Job
+from healthfm.evaluate import classification, free_text, perplexity, probes, provenance, questions, retrieval, tasks
+from healthfm.evaluate import judge as judging
+from healthfm.evaluate.job import Ask, Job
 from healthfm.evaluate.run import FORMAT, Run, rescore
 from healthfm.models.client import Client, Endpoint, keep_in_house
 from healthfm.models.model import Model, check_placement, load_model
 
 Progress = Callable[[int, int], None]
+PREPARE: Mapping[str, Callable[[Ask], Job]] = {
+    "multiple-choice": questions.prepare, "yes-no-maybe": questions.prepare,
+    "multiple-choice-generated": questions.prepare_generated, "yes-no-maybe-generated": questions.prepare_generated,
+    "free-text": free_text.prepare, "text-classification": classification.prepare,
+    "multi-label-classification": classification.prepare_multi_label, "retrieval": retrieval.prepare,
+    "linear-probe": probes.prepare, "balanced-probe": probes.prepare, "few-shot": probes.prepare, "knn": probes.prepare,
+    "multi-label-probe": probes.prepare, "perplexity": perplexity.prepare,
+}  # fmt: skip
+UNPROMPTED = (  # tasks that need no protocol
+    "linear-probe", "balanced-probe", "few-shot", "knn", "multi-label-probe", "retrieval", "perplexity"
+)  # fmt: skip
 
 
 def evaluate(
@@ -27,19 +42,22 @@ def evaluate(
     split: str = "test", shots: int | None = None, shots_from: str = "train", shots_order: Literal["first", "random"] = "first",
     subgroups: Sequence[str] | None = None, seed: int = 0, limit: int | None = None, output: Path | str | None = None,
     resume: bool = True, weights: Path | str | None = None, device: str = "auto", dtype: str = "auto",
-    progress: Progress | None = None, endpoint: str | Endpoint | None = None, allow_remote: str | None = None,
+    progress: Progress | None = None, endpoint: str | Endpoint | None = None, allow_remote: str | Sequence[str] | None = None,
+    judge: str | Model | None = None, human: Mapping[str, float] | Path | None = None,
 ) -> Run:  # fmt: skip
     """Evaluate a model on a dataset and return the run.
 
     ``model``: a name, or a loaded ``Model``. ``dataset``: ``slug[:variant][@protocol]``, a Path to own data, or an open
-    ``Dataset``; ``root`` the folder with its official files. ``task``: None asks the questions by the card's protocol;
-    "linear-probe" and "knn" classify frozen embeddings, fitted on ``shots_from``. ``shots`` solved examples (None: the
+    ``Dataset``; ``root`` the folder with its official files. ``task``: a key of ``tasks.TASKS`` with a verb; None is that of the
+    protocol, and the protocol that of the name, else the card's for the task. Probes are fitted on ``shots_from``. ``shots`` solved examples (None: the
     protocol's) come from ``shots_from``, the first ones or a seeded draw; when that is the evaluated split itself, whole
     patients are taken out of it. ``limit`` draws a seeded sample. ``subgroups`` name record fields, labels or ``meta`` keys.
     ``output`` is the run folder (default ``runs/MODEL--DATASET--DIGEST``): the same request goes on where it stopped, and
     returns at once when it is finished. ``progress`` is called with (samples done, samples in all).
     ``endpoint`` is an OpenAI-compatible server that runs the model (see ``load_model``). Data that must stay in the house
-    goes to another machine only when ``allow_remote`` names its host; refused before anything is sent.
+    goes to another machine only when ``allow_remote`` names its host (or hosts); refused before anything is sent, to a judge too.
+    ``judge`` marks free-text answers: a loaded model, the name of one whose weights are here, or an endpoint's address.
+    ``human`` scores (0 to 1, by id; or a CSV file with id and score) are what its agreement is measured on.
 
     Raises, before the model is loaded: ``CardError``, ``DatasetError``, ``RunError`` (absent split, withheld answers,
     another request's folder); and ``CheckpointError``, ``CapabilityError`` when the model cannot be loaded or asked.
@@ -48,17 +66,15 @@ def evaluate(
     card = _model_card(model, endpoint)
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, root)
     client = Client(endpoint) if endpoint is not None else getattr(model, "client", None)
-    if client is not None:
-        keep_in_house(opened.card, client, allow_remote)
+    judged = judging.open_judge(judge, device, dtype) if judge is not None else None
+    for one in (client, judged.client if judged is not None else None):
+        if one is not None:
+            _keep_in_house(opened, one, allow_remote)
     split = split_name(opened.card, split)
-    if task in probes.TASKS:
-        job = probes.prepare(opened, task, split, fit_on=shots_from, subgroups=subgroups, seed=seed, limit=limit)
-    else:
-        asked = catalog.split_name(dataset)[2] if isinstance(dataset, str) else opened.protocol
-        job = questions.prepare(
-            opened, asked, task, split, shots=shots, shots_from=shots_from, shots_order=shots_order, subgroups=subgroups,
-            seed=seed, limit=limit,
-        )  # fmt: skip
+    protocol = catalog.split_name(dataset)[2] if isinstance(dataset, str) else opened.protocol
+    ask = Ask(opened, card, task, protocol, split, shots, shots_from, shots_order, subgroups, seed, limit)
+    scores = judging.read_human(human) if isinstance(human, Path) else human
+    job = judging.attach(prepare(ask), judged, scores)
     if not job.records:
         raise RunError(f"{opened.name}: split '{split}' has no records")
     if endpoint is not None:
@@ -71,9 +87,9 @@ def evaluate(
         **({"endpoint": model.provenance["endpoint"]} if isinstance(model, Model) and client is not None else {}),
     }  # fmt: skip
     facts = {
-        "format": FORMAT, "request": request, "plan": job.plan, **job.facts, "root": str(opened.root), "classes": job.classes,
-        "majority": _majority(job.every_target), "split_records": len(job.every_target),
-        "lineage": provenance.lineage_finding(card, opened),         "data": provenance.data_facts(opened),
+        "format": FORMAT, "request": request, "plan": job.plan, **job.facts, "root": str(Path(opened.root).absolute()) if opened.root else None, "classes": job.classes,
+        "majority": _majority(job.every_target) if job.every_target is not None else None, "split_records": job.total,
+        "lineage": provenance.lineage_finding(card, opened), "data": provenance.data_facts(opened),
     }  # fmt: skip
     path = Path(output) if output is not None else Path("runs") / default_name(request)
     with RunFolder(path) as folder:
@@ -88,9 +104,37 @@ def evaluate(
         table = folder.predictions()
         stored = folder.read_json("run.json")
         assert stored is not None
-        scores = rescore(stored, table)
-        folder.write_json("metrics.json", scores)
-    return Run(stored, table, scores, path)
+        if job.review is not None:
+            stored = {**stored, "judge": judging.findings(table)}
+            folder.write_json("run.json", stored)
+        metrics = rescore(stored, table)
+        folder.write_json("metrics.json", metrics)
+    return Run(stored, table, metrics, path)
+
+
+def prepare(ask: Ask) -> Job:
+    """Return the job of what was asked. Raises ``RunError``: no such task, or one that asks nothing of a model."""
+    task = ask.task
+    if task is not None and task not in PREPARE:
+        known = f"tasks: {', '.join(PREPARE)}"
+        raise RunError(
+            f"{task} is for predictions made elsewhere ({known})"
+            if task in tasks.TASKS
+            else f"no task '{task}' ({known})"
+        )
+    if task is None or task not in UNPROMPTED:
+        task = tasks.choose_protocol(ask.opened.card, ask.protocol, task)[1].task
+    return PREPARE[task](replace(ask, task=task))
+
+
+def _keep_in_house(opened: Dataset, client: Client, allowed: str | Sequence[str] | None) -> None:
+    hosts = [allowed] if isinstance(allowed, str) else list(allowed or ())
+    for host in hosts[:-1]:
+        try:
+            return keep_in_house(opened.card, client, host)
+        except RunError:
+            continue
+    keep_in_house(opened.card, client, hosts[-1] if hosts else None)
 
 
 def _finished(folder: RunFolder, job: Job) -> bool:
@@ -98,31 +142,48 @@ def _finished(folder: RunFolder, job: Job) -> bool:
 
 
 def _work(folder: RunFolder, job: Job, load: Callable[[], Model], progress: Progress | None) -> None:
-    """Compute the parts that are missing, then the predictions where they need all parts."""
-    done = folder.published(job.room)
-    todo = {number: range(*job.parts[number]) for number in range(len(job.parts)) if number not in done}
-    if todo:
-        loaded = load()
-        if job.verb not in loaded.capabilities:
-            raise CapabilityError(
-                f"{loaded.name} cannot {job.verb}, which {job.task} needs; it can {', '.join(sorted(loaded.capabilities))}"
-            )
-        _note_environment(folder, loaded)
-        total = job.parts[-1][1]
-        count = total - sum(map(len, todo.values()))
-        spent = dict(loaded.provenance.get("usage", {}))
-        for number, rows in todo.items():
-            if progress is not None:
-                progress(count, total)
-            folder.publish(number, job.compute(loaded, rows), job.room)
-            count += len(rows)
-            spent = _note_usage(folder, loaded, spent)
-        if progress is not None:
-            progress(count, total)
+    """Compute the parts that are missing, then the predictions where they need all parts or a second model."""
+    _fill(folder, job, job.room, job.verb, load, job.compute, progress)
+    if job.review is not None:
+        review, number = job.review, {start: n for n, (start, _) in enumerate(job.parts)}
+
+        def judged(model: Model, rows: range) -> pa.Table:
+            return review.compute(model, folder.part(number[rows.start], job.room), rows)
+
+        _fill(folder, job, "predictions", review.verb, review.load, judged, progress)
     if job.finish is not None:
         table, how = job.finish(folder.predictions(job.room))
         folder.write_json("run.json", {**(folder.read_json("run.json") or {}), "fitted": how})
         folder.publish(0, table)
+
+
+def _fill(
+    folder: RunFolder, job: Job, room: str, verb: str, load: Callable[[], Model], compute: Callable[[Model, range], pa.Table],
+    progress: Progress | None,
+) -> None:  # fmt: skip
+    """Publish the parts that a room lacks."""
+    done = folder.published(room)
+    todo = {number: range(*job.parts[number]) for number in range(len(job.parts)) if number not in done}
+    if not todo:
+        return
+    loaded = load()
+    if verb not in loaded.capabilities:
+        others = ", ".join(name for name in PREPARE if tasks.TASKS[name].verb in loaded.capabilities) or "none"
+        raise CapabilityError(
+            f"{loaded.name} cannot {verb}, which {job.task} needs; it can {', '.join(sorted(loaded.capabilities))} (tasks for it: {others})"
+        )
+    _note_environment(folder, loaded, judge=job.review is not None and room == "predictions")
+    total = job.parts[-1][1]
+    count = total - sum(map(len, todo.values()))
+    spent = dict(loaded.provenance.get("usage", {}))
+    for number, rows in todo.items():
+        if progress is not None:
+            progress(count, total)
+        folder.publish(number, compute(loaded, rows), room)
+        count += len(rows)
+        spent = _note_usage(folder, loaded, spent)
+    if progress is not None:
+        progress(count, total)
 
 
 def _model_card(model: str | Model, endpoint: str | Endpoint | None) -> ModelCard:
@@ -172,11 +233,16 @@ def _begin(folder: RunFolder, facts: Mapping[str, Any], resume: bool) -> None:
         )
 
 
-def _note_environment(folder: RunFolder, model: Model) -> None:
+def _note_environment(folder: RunFolder, model: Model, judge: bool) -> None:
     facts = folder.read_json("run.json")
     assert facts is not None
     stable = {key: value for key, value in model.provenance.items() if key != "usage"}
-    now = {"versions": provenance.versions(), "hardware": provenance.hardware(), "model": stable}
+    now = {
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+        "model": stable,
+        **({"role": "judge"} if judge else {}),
+    }
     seen = facts.get("environments", [])
     if json.loads(json.dumps(now)) not in seen:
         folder.write_json("run.json", {**facts, "environments": [*seen, now]})

@@ -2,217 +2,163 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from healthfm.errors import RunError
-from healthfm.evaluate import metrics, statistics
+from healthfm.evaluate import tasks
+from healthfm.evaluate.kinds import classes as one_class
+from healthfm.evaluate.kinds import kind, labels, likelihood, numbers, ordinal, ranking, text
+from healthfm.evaluate.kinds.kind import Kind, Read
+from healthfm.evaluate.statistics import calibration, curves, selective, subgroups
+from healthfm.evaluate.statistics.estimate import estimate
+from healthfm.evaluate.statistics.statistic import Statistic
 
-NAMED = 5  # how many offending rows an error names
-SMALL_GROUP = 20
-TASKS = {
-    "multiple-choice": "one of the question's options",
-    "yes-no-maybe": "yes, no or maybe",
-    "multi-class": "one of several classes",
-    "linear-probe": "one of several classes, by logistic regression on frozen embeddings",
-    "knn": "one of several classes, by the nearest embeddings",
-}
-CLASSES = {"yes-no-maybe": ("yes", "no", "maybe")}  # the label space of a task that has one of its own
+KINDS: Mapping[str, Kind] = {
+    "classes": one_class, "labels": labels, "ordinal": ordinal, "numbers": numbers, "text": text, "ranking": ranking,
+    "likelihood": likelihood,
+}  # fmt: skip
+UNCERTAIN = "ignore"  # how uncertain labels count unless asked otherwise
+
+
+def kind_of(task: str) -> Kind:
+    """Return the kind of a task's table. Raises ``RunError`` for an unknown task."""
+    if task not in tasks.TASKS:
+        raise RunError(f"no task '{task}' (tasks: {', '.join(tasks.TASKS)})")
+    return KINDS[tasks.TASKS[task].kind]
 
 
 def check_table(table: pa.Table, task: str) -> pa.Table:
-    """Return the table, checked: columns ``id``, ``target``, and ``prediction`` or ``probabilities`` with ``options``.
+    """Return the table, checked for its task: the columns it needs are there and in their types.
 
     Raises ``RunError`` naming the rows: no id, an id twice, a missing target, a NaN, a label outside the known ones.
     """
-    if task not in TASKS:
-        raise RunError(f"no task '{task}' (tasks: {', '.join(TASKS)})")
-    names = set(table.column_names)
-    needed = {"id", "target"} | (set() if "probabilities" in names else {"prediction"})
-    if needed - names:
-        raise RunError(
-            f"the table lacks the columns {', '.join(sorted(needed - names))} (it has {', '.join(table.column_names)})"
-        )
-    if table.num_rows == 0:
-        raise RunError("the table has no rows")
-    ids = _column(table, "id")
-    _refuse("have no id", [str(i + 1) for i, one in enumerate(ids) if one is None])
-    seen: set[str | None] = set()
-    _refuse("have an id that occurred before", [str(one) for one in ids if one in seen or seen.add(one)])  # type: ignore[func-returns-value]
-    targets = _column(table, "target")
-    _refuse("have no target", [str(i) for i, t in zip(ids, targets, strict=True) if t is None])
-    if "probabilities" in names:
-        if "options" not in names:
-            raise RunError("the table has probabilities but no options column to say of what")
-        if not (_is_list(table["probabilities"].type, numbers=True) and _is_list(table["options"].type)):
-            raise RunError("the columns probabilities (numbers) and options need a list in each row")
-        rows = list(zip(ids, table["probabilities"].to_pylist(), table["options"].to_pylist(), strict=True))
-        _refuse(
-            "have NaN, infinite or missing probabilities",
-            [str(i) for i, p, _ in rows if not p or not np.isfinite(np.array(p, float)).all()],
-        )
-        _refuse("have probabilities outside 0 to 1", [str(i) for i, p, _ in rows if min(p) < 0 or max(p) > 1 + 1e-6])
-        _refuse(
-            "have as many options as probabilities", [str(i) for i, p, o in rows if len(p) != len(o or ())], negate=True
-        )
-        choices = [[_label(one) for one in o] for _, _, o in rows]
-        _refuse(
-            "have a target that is not among their options",
-            [str(i) for i, t, o in zip(ids, targets, choices, strict=True) if t not in o],
-        )
-        table = _set(table, "options", pa.array(choices, pa.list_(pa.string())))
-        if "prediction" not in names:
-            best = [o[int(np.argmax(p))] for (_, p, _), o in zip(rows, choices, strict=True)]
-            table = table.append_column("prediction", pa.array(best, pa.string()))
-    predictions = _column(table, "prediction")
-    if "probabilities" in names:
-        _refuse(
-            "have a prediction that is not among their options",
-            [str(i) for i, p, o in zip(ids, predictions, choices, strict=True) if p is not None and p not in o],
-        )
-    for name, values in (("id", ids), ("target", targets), ("prediction", predictions)):
-        table = _set(table, name, pa.array(values, pa.string()))
-    return table
+    return kind_of(task).check(table)
 
 
-def _column(table: pa.Table, name: str) -> list[str | None]:
-    """Return a column as text; None where a value is missing or NaN."""
-    return [_label(value) for value in table[name].to_pylist()]
+def statistics_of(
+    table: pa.Table, task: str, classes: Sequence[str] | None = None, uncertain: str = UNCERTAIN
+) -> dict[str, Statistic]:  # fmt: skip
+    """Return every metric of a checked table by name (``NAME/CLASS`` for one class), as functions of the rows drawn."""
+    return dict(kind_of(task).read(table, task, classes, uncertain).statistics)
 
 
-def _label(value: Any) -> str | None:
-    if value is None or value != value:
-        return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)  # a gap makes 1 to 1.0
+def patients_of(table: pa.Table) -> list[str | None]:
+    """Return the patient of each row, None where it has none."""
+    return kind.texts(table, "patient") if "patient" in table.column_names else [None] * table.num_rows
 
 
-def _is_list(kind: pa.DataType, numbers: bool = False) -> bool:
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        return False
-    inner = kind.value_type
-    return not numbers or pa.types.is_floating(inner) or pa.types.is_integer(inner) or pa.types.is_null(inner)
-
-
-def _set(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
-    return table.set_column(table.column_names.index(name), name, values)
-
-
-def _refuse(problem: str, rows: Sequence[str], negate: bool = False) -> None:
-    if rows:
-        more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
-        word = "do not " if negate else ""
-        raise RunError(f"{len(rows)} rows {word}{problem}: {', '.join(rows[:NAMED])}{more}")
-
-
-def score(table: pa.Table, task: str, classes: Sequence[str] | None = None, seed: int = 0) -> dict[str, Any]:
-    """Return the metrics of a checked table: values with 95 % intervals, confusion counts, calibration, subgroups.
+def score(
+    table: pa.Table, task: str, classes: Sequence[str] | None = None, seed: int = 0, uncertain: str = UNCERTAIN
+) -> dict[str, Any]:  # fmt: skip
+    """Return the metrics of a checked table: values with 95 % intervals, calibration, curves, subgroups, rules.
 
     ``classes`` is the label space where it is known; a label outside it is an error, a missing prediction counts as wrong.
+    ``uncertain``: how uncertain labels count (``labels.UNCERTAIN``).
     """
-    targets, predictions = table["target"].to_pylist(), table["prediction"].to_pylist()
-    known = classes or CLASSES.get(task)
-    space = list(known) if known else sorted(set(targets) | {p for p in predictions if p is not None})
-    index = {name: i for i, name in enumerate(space)}
-    ids = table["id"].to_pylist()
-    _refuse(
-        f"have a target outside the classes {', '.join(space)}",
-        [i for i, t in zip(ids, targets, strict=True) if t not in index],
-    )
-    _refuse(
-        f"have a prediction outside the classes {', '.join(space)}",
-        [i for i, p in zip(ids, predictions, strict=True) if p is not None and p not in index],
-    )
-    truth = np.array([index[t] for t in targets])
-    guess = np.array([-1 if p is None else index[p] for p in predictions])
-    patients = _column(table, "patient") if "patient" in table.column_names else [None] * len(ids)
+    read = kind_of(task).read(table, task, classes, uncertain)
+    patients = patients_of(table)
+    sure = {}
+    if read.confident is not None:
+        sure = {"ece": calibration.ece(*read.confident), "aurc": selective.aurc(*read.confident)}
+    found = estimate({**read.statistics, **sure}, patients, seed)
+    overall = {name: one for name, one in found.items() if "/" not in name and name not in sure}
+    rules = list(read.rules)
     result: dict[str, Any] = {
-        "task": task, "n": len(ids), "classes": space,
-        "metrics": estimate(truth, guess, patients, len(space), seed),
-        "confusion": metrics.confusion(truth, guess, len(space)).tolist(),
-        "unanswered": int((guess < 0).sum()),
-        "majority": _majority(truth, space),
-        "calibration": _calibration(table),
-        "subgroups": _subgroups(table, truth, guess, patients, len(space), seed),
+        "task": task, "kind": tasks.TASKS[task].kind, "n": table.num_rows, "headline": read.headline,
+        "classes": [], "confusion": None, "unanswered": 0, "majority": None, **read.facts,
+        "metrics": overall, "per_class": _per_class(found),
+        "calibration": _calibration(read, found), "curves": curves.roc_and_pr(read.ranked),
+        "selective": selective.of_rows(*read.confident, found["aurc"]) if read.confident is not None else None,
+        "subgroups": _subgroups(table, read, task, classes, uncertain, patients, seed),
+        "fairness": _fairness(table, read, patients, seed),
+        "rules": [*rules, *(f"{name}: {one['rule']}" for name, one in overall.items() if "rule" in one)],
     }  # fmt: skip
     return result
 
 
-def estimate(
-    truth: npt.NDArray[Any], guess: npt.NDArray[Any], patients: Sequence[Any], classes: int, seed: int
-) -> dict[str, dict[str, Any]]:
-    """Return accuracy and macro-F1 with intervals.
-
-    A patient with several samples makes the intervals clustered: whole patients are resampled. A sample without a
-    patient is then a patient of its own, and the interval's method says of how many samples that was assumed.
-    """
-    table = metrics.confusion(truth, guess, classes)
-    members: dict[Any, list[int]] = {}
-    for row, patient in enumerate(patients):
-        members.setdefault((row,) if patient is None else patient, []).append(row)
-    unknown = sum(patient is None for patient in patients)
-    clustered = len(members) < len(patients)
-    tables = (
-        np.stack([metrics.confusion(truth[rows], guess[rows], classes) for rows in members.values()])
-        if clustered
-        else table
-    )
-    found: dict[str, dict[str, Any]] = {}
-    for name, formula in (("accuracy", metrics.accuracy), ("macro_f1", metrics.macro_f1)):
-        if clustered:
-            interval = statistics.cluster_bootstrap(tables, formula, seed)
-            if unknown:
-                note = f"{interval.method}; {unknown} samples without a patient count as one patient each"
-                interval = replace(interval, method=note)
-        elif name == "accuracy":
-            interval = statistics.wilson(int((truth == guess).sum()), len(truth))
-        else:
-            interval = statistics.bootstrap_counts(table, formula, seed)
-        found[name] = {"value": float(formula(table)), **interval.asdict(), "n": len(truth)}
-    return found
+def _per_class(found: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    classes: dict[str, dict[str, Any]] = {}
+    for name, one in found.items():
+        metric, slash, of = name.partition("/")
+        if slash:
+            classes.setdefault(of, {})[metric] = one
+    return classes
 
 
-def _majority(truth: npt.NDArray[Any], space: Sequence[str]) -> dict[str, Any]:
-    counts = np.bincount(truth, minlength=len(space))
-    return {"class": space[int(counts.argmax())], "accuracy": float(counts.max() / len(truth)), "n": len(truth)}
-
-
-def _calibration(table: pa.Table) -> dict[str, Any] | None:
-    if "probabilities" not in table.column_names:
+def _calibration(read: Read, found: Mapping[str, dict[str, Any]]) -> dict[str, Any] | None:
+    if read.confident is None:
         return None
-    rows = list(
-        zip(table["probabilities"].to_pylist(), table["target"].to_pylist(), table["options"].to_pylist(), strict=True)
-    )
-    if any(p is None for p, _, _ in rows):
-        return None
-    confidence = np.array([max(p) for p, _, _ in rows])
-    correct = np.array([o[int(np.argmax(p))] == t for p, t, o in rows], dtype=float)
-    curve = metrics.reliability(confidence, correct)
-    squares = [sum((q - (k == t)) ** 2 for q, k in zip(p, o, strict=True)) for p, t, o in rows]
+    error = found["ece"]
     return {
-        "ece": metrics.expected_calibration_error(curve),
-        "brier": float(np.mean(squares)),
-        "bins": curve,
-        "binning": "equal mass",
-    }
+        "ece": error["value"], "ece_low": min(error["low"], error["value"]), "ece_high": max(error["high"], error["value"]),
+        "ece_method": error["method"], "brier": read.brier, "bins": calibration.reliability(*read.confident),
+        "binning": "equal mass", "rule": error["rule"],
+    }  # fmt: skip
+
+
+def groups_of(table: pa.Table) -> dict[str, list[str | None]]:
+    """Return the subgroup of each row, by name of the grouping."""
+    names = [name for name in table.column_names if name.startswith("subgroup.")]
+    return {name.removeprefix("subgroup."): kind.texts(table, name) for name in names}
 
 
 def _subgroups(
-    table: pa.Table, truth: npt.NDArray[Any], guess: npt.NDArray[Any], patients: Sequence[Any], classes: int, seed: int,
+    table: pa.Table, read: Read, task: str, classes: Sequence[str] | None, uncertain: str, patients: Sequence[Any], seed: int,
 ) -> dict[str, list[dict[str, Any]]]:  # fmt: skip
+    """Return the headline metric by group, and its gap to the rest: of the rows whose group is known."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for column in (name for name in table.column_names if name.startswith("subgroup.")):
-        values = _column(table, column)
-        for value in sorted({v for v in values if v is not None}):
-            rows = np.flatnonzero([v == value for v in values])
-            accuracy = estimate(truth[rows], guess[rows], [patients[i] for i in rows.tolist()], classes, seed)[
-                "accuracy"
-            ]
-            found.setdefault(column.removeprefix("subgroup."), []).append(
-                {"group": value, **accuracy, "too_few": len(rows) < SMALL_GROUP}
-            )
+    space = classes or read.facts.get("classes")
+    for name, groups in groups_of(table).items():
+        known = [i for i, group in enumerate(groups) if group is not None]
+        whole = _headline(table.take(known), read.headline, task, space, uncertain)
+        for group in sorted({str(groups[i]) for i in known}):
+            rows = [i for i in known if groups[i] == group]
+            inside = np.array([groups[i] == group for i in known])
+            part = _headline(table.take(rows), read.headline, task, space, uncertain)
+            if part is None:
+                value = dict.fromkeys(("value", "low", "high", "level", "method"))
+            else:
+                value = estimate({read.headline: part}, [patients[i] for i in rows], seed)[read.headline]
+            gap = None
+            if part is not None and whole is not None and not inside.all():
+                gap = subgroups.gap(whole, inside, [patients[i] for i in known], seed)
+            found.setdefault(name, []).append(subgroups.row(group, read.headline, value, len(rows), gap))
     return found
+
+
+def _headline(table: pa.Table, name: str, task: str, classes: Sequence[str] | None, uncertain: str) -> Statistic | None:
+    """Return the headline metric of a part of a table; None where it is not defined there."""
+    try:
+        return statistics_of(table, task, classes, uncertain).get(name)
+    except RunError:  # a part may hold nothing to score, such as only rows without a number
+        return None
+
+
+def _fairness(table: pa.Table, read: Read, patients: Sequence[Any], seed: int) -> dict[str, Any]:
+    if read.binary is None:
+        return {}
+    return {name: subgroups.fairness(*read.binary, groups, patients, seed) for name, groups in groups_of(table).items()}
+
+
+def learning_curve(
+    tables: Mapping[int, pa.Table], task: str, metric: str, classes: Sequence[str] | None = None, seed: int = 0
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return a metric with its interval at each training size, in rising order.
+
+    ``tables``: by training size, the predictions of the model trained on that many samples. Raises ``RunError`` where the
+    tables are not of the same rows, or do not have the metric.
+    """
+    checked = {size: check_table(tables[size], task) for size in sorted(tables)}
+    if len({frozenset(table["id"].to_pylist()) for table in checked.values()}) > 1:
+        raise RunError("the tables of a learning curve hold different rows; predict the same samples at every size")
+    points = []
+    for size, table in checked.items():
+        found = statistics_of(table, task, classes)
+        if metric not in found:
+            raise RunError(f"no metric '{metric}' at size {size} (metrics: {', '.join(found)})")
+        points.append({"size": size, **estimate({metric: found[metric]}, patients_of(table), seed)[metric]})
+    return points

@@ -1,12 +1,14 @@
-"""What is asked of a model: records and a protocol of the card become prompts, options and targets.
+"""What is asked of a model: the tasks, and how records and a protocol of the card become prompts, options and targets.
 
-A protocol is data (``[protocols.NAME]`` on a dataset card); this module renders it. Nothing here needs the model.
+A task is a short declaration. A protocol is data (``[protocols.NAME]`` on a dataset card); this module renders it.
+Nothing here needs the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jinja2 import StrictUndefined, TemplateError
@@ -14,10 +16,57 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from healthfm.cards.schema import DatasetCard, Protocol
 from healthfm.errors import RunError
-from healthfm.records import MultipleChoice, Record
+from healthfm.records import QA, Document, Image, MultipleChoice, Record
 
 BETWEEN_SHOTS = "\n\n"
+TEXTS = (Document, QA, MultipleChoice)
 _JINJA = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: the ``records`` it takes, the ``verb`` it asks of a model, and the ``kind`` of its table of predictions.
+
+    ``kind`` is a key of ``scoring.KINDS``. Without a ``verb`` it is for predictions made elsewhere only; a ``fitted`` one
+    needs a second split to fit on.
+    """
+
+    summary: str
+    kind: str
+    verb: str | None = None
+    records: tuple[type[Record], ...] = ()
+    fitted: bool = False
+
+
+TASKS = {
+    "multiple-choice": Task("one of the question's options, by likelihood", "classes", "score", (MultipleChoice,)),
+    "multiple-choice-generated": Task("one of the question's options, read in generated text", "classes", "generate", (MultipleChoice,)),
+    "yes-no-maybe": Task("yes, no or maybe, by likelihood", "classes", "score", (MultipleChoice,)),
+    "yes-no-maybe-generated": Task("yes, no or maybe, read in generated text", "classes", "generate", (MultipleChoice,)),
+    "free-text": Task("a written answer, beside the accepted ones", "text", "generate", (QA,)),
+    "text-classification": Task("one of several classes, by the likelihood of their names", "classes", "score", (Document,)),
+    "multi-label-classification": Task("any of several classes, each asked yes or no, by likelihood", "labels", "score", (Document,)),
+    "retrieval": Task("a question's own text among all, by the cosine of embeddings", "ranking", "embed", (QA, MultipleChoice)),
+    "linear-probe": Task(
+        "one of several classes, by logistic regression on frozen embeddings", "classes", "embed", (*TEXTS, Image), fitted=True
+    ),
+    "balanced-probe": Task(
+        "one of several classes, by the same with rare classes weighing as much as others", "classes", "embed", (*TEXTS, Image), fitted=True
+    ),
+    "few-shot": Task(
+        "one of several classes, by the same fitted on --shots examples a class, drawn 20 times", "classes", "embed", (*TEXTS, Image), fitted=True
+    ),
+    "knn": Task("one of several classes, by the nearest embeddings", "classes", "embed", (*TEXTS, Image), fitted=True),
+    "multi-label-probe": Task(
+        "any of several classes, by one logistic regression each on frozen embeddings", "labels", "embed", (Document, Image), fitted=True
+    ),
+    "perplexity": Task("how likely whole texts are", "likelihood", "logits", TEXTS),
+    "binary": Task("one of two classes", "classes"),
+    "multi-class": Task("one of several classes", "classes"),
+    "multi-label": Task("any of several classes", "labels"),
+    "ordinal": Task("one of several classes in order", "ordinal"),
+    "regression": Task("a number", "numbers"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,22 +81,24 @@ class Item:
 
 
 def choose_protocol(card: DatasetCard, name: str | None, task: str | None) -> tuple[str, Protocol]:
-    """Return the protocol to follow: the one named, else the card's default. Raises ``RunError`` when there is none."""
-    chosen = name or card.default_protocol
+    """Return the protocol to follow: the one named, else the first for the task, the card's default before others.
+
+    Raises ``RunError``: no such protocol, or none for the task.
+    """
+    known = f"protocols: {', '.join(f'@{n} ({p.task})' for n, p in card.protocols.items()) or 'none'}"
     if name is not None and name not in card.protocols:
-        raise RunError(f"{card.slug} has no protocol '{name}' (protocols: {', '.join(card.protocols) or 'none'})")
-    if chosen is None or chosen not in card.protocols:
+        raise RunError(f"{card.slug} has no protocol '{name}' ({known})")
+    if name is not None and task not in (None, card.protocols[name].task):
+        raise RunError(f"{card.slug}@{name} is a {card.protocols[name].task} protocol, not {task} ({known})")
+    order = [n for n in (name or card.default_protocol, *card.protocols) if n is not None]
+    chosen = next((n for n in order if task in (None, card.protocols[n].task)), None)
+    if chosen is None:
+        plain = ", ".join(n for n, one in TASKS.items() if one.verb == "embed") + ", perplexity"
+        wanted = f"no protocol for the task {task}" if task is not None else "no protocol to evaluate by"
         raise RunError(
-            f"{card.slug}: no protocol to evaluate by; its card or dataset.toml must name one ({', '.join(card.protocols) or 'none'})"
+            f"{card.slug}: {wanted}; its card or dataset.toml may name one ({known}). Tasks that need none: {plain} (--task)"
         )
-    protocol = card.protocols[chosen]
-    if task is not None and task != protocol.task:
-        fitting = [n for n, p in card.protocols.items() if p.task == task]
-        raise RunError(
-            f"{card.slug}@{chosen} is a {protocol.task} protocol, not {task}"
-            + (f"; use @{fitting[0]}" if fitting else "")
-        )
-    return chosen, protocol
+    return chosen, card.protocols[chosen]
 
 
 def answer_of(record: Record) -> str | None:
@@ -56,17 +107,17 @@ def answer_of(record: Record) -> str | None:
     return "|".join(sorted(answer)) if isinstance(answer, tuple) else answer
 
 
-def render(record: MultipleChoice, protocol: Protocol) -> str:
-    """Return a question's prompt, without its answer."""
-    context = record.context
+def render(record: Record, protocol: Protocol, **more: Any) -> str:
+    """Return a record's prompt, without its answer. ``more`` are values beside the record's own (a class's ``label``)."""
+    values = {
+        name: getattr(record, name) for name in ("question", "options", "context", "text") if hasattr(record, name)
+    }
     if protocol.context == "long-answer":
-        context = str(record.meta.get("long_answer") or "")
-        if not context:
+        values["context"] = str(record.meta.get("long_answer") or "")
+        if not values["context"]:
             raise RunError(f"record {record.id} has no long answer, which this protocol gives as context")
     try:
-        return _JINJA.from_string(protocol.template).render(
-            question=record.question, context=context, options=record.options
-        )
+        return _JINJA.from_string(protocol.template).render(**values, **more)
     except TemplateError as error:
         raise RunError(f"the protocol's template cannot be rendered: {type(error).__name__}: {error}") from None
     except (TypeError, ValueError, ArithmeticError) as error:  # their messages can repeat a question

@@ -3,92 +3,263 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from healthfm.datasets.dataset import open_dataset
-from healthfm.errors import HealthfmError
-from healthfm.evaluate.findings import concerning, contamination_line, headline_notes
+from healthfm.evaluate import findings, judge
+from healthfm.evaluate.contamination import section
 from healthfm.evaluate.run import Run
-from healthfm.records import digest
-from healthfm.report import plots
+from healthfm.report import plots, words
+from healthfm.report.samples import errors, inputs, listed
+from healthfm.report.svg import Axis, bar, covering, scale
+from healthfm.report.words import counted, number, span, word
 
-ROWS_SHOWN = 2_000
-_PAGES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
+ROWS_SHOWN = 500
+FOUND_SHOWN = 50  # texts of the data that a corpus holds
+PAGES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
+    trim_blocks=True, lstrip_blocks=True,
+)  # fmt: skip
+PAGES.globals.update(
+    {
+        one.__name__: one
+        for one in (words.word, words.number, words.span, words.big, words.big_span, words.chance, words.counted)
+    }
 )
+HIDDEN = (
+    "Their inputs are not shown: the data are not known to be open (--show-inputs shows them, and stamps the page)."
+)
+GONE = "Their inputs are not shown: the files or the column that held them are not here, or have changed."
 
 
 def render(run: Run, *, show_inputs: bool = False) -> str:
     """Return the page of a run.
 
-    Questions are shown when the dataset's card lets anyone share its inputs, and of other data only when
-    ``show_inputs`` asks for it: the page is then stamped.
+    Inputs, free answers and matched texts are shown when the dataset's card lets anyone share its inputs, and of other data
+    only when ``show_inputs`` asks for it: the page is then stamped.
     """
     facts, scores = run.facts, run.scores
-    shareable = bool(facts.get("data", {}).get("shareable_inputs"))
-    texts = _inputs(run) if shareable or show_inputs else {}
-    table = run.predictions.slice(0, ROWS_SHOWN).to_pylist()
-    baseline = scores["majority"]["accuracy"]
-    page = _PAGES.get_template("page.html.j2").render(
-        title=run.title, n=scores["n"], metrics=run.metrics, notes=headline_notes(run), request=facts["request"],
-        protocol=facts.get("protocol"), interval_plot=plots.intervals(run.metrics, baseline),
-        calibration=scores["calibration"], calibration_plot=plots.calibration(scores["calibration"]["bins"]) if scores["calibration"] else "",
-        classes=scores["classes"], confusion=scores["confusion"], subgroups=scores["subgroups"],
-        contamination=contamination_line(run), overlaps=concerning(run), other_splits=_others(run),
-        rows=table, total=run.predictions.num_rows, texts=texts, stamped=bool(texts) and not shareable,
-        limits=limits(run), facts=json.dumps({k: v for k, v in facts.items() if k != "lineage"}, indent=1, ensure_ascii=False),
+    shareable = bool((facts.get("data") or {}).get("shareable_inputs"))
+    private = not (shareable or show_inputs)
+    worst, rows = errors(run, private), listed(run, ROWS_SHOWN, private)
+    texts = {} if private else inputs(run, {one.id for listing in (worst, rows) for one in listing.samples})
+    seen = section(run)
+    told = bool(texts) or scores["kind"] == "text" or any(one["found"] for one in seen["content"])
+    context = {
+        "title": run.title, "n": scores["n"], "request": facts["request"], "facts": facts, "protocol": facts.get("protocol"),
+        "notes": findings.headline_notes(run), "limits": findings.limits(run), "asked_for": asked_for(run),
+        "confusion": scores["confusion"], "classes": scores["classes"], "rules": [_rule(one) for one in scores["rules"]],
+        **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_subgroups(run),
+        "scatter": _scatter(run), "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,
+        "other_splits": len(seen["lineage"]["overlaps"]) - len(seen["lineage"]["concerning"]), **_judge(run),
+        "errors": worst, "samples": rows, "total": run.predictions.num_rows, "texts": texts,
+        "private_text": private and scores["kind"] == "text", "hidden": "" if texts else HIDDEN if private else GONE,
+        "stamped": show_inputs and not shareable and told, "provenance": provenance(run),
+    }  # fmt: skip
+    return PAGES.get_template("run.html.j2").render(**context, contents=_contents(context))
+
+
+def provenance(run: Run) -> str:
+    """Return everything a run wrote down of itself but the lineage, which stands in words, as JSON text."""
+    return json.dumps(
+        {k: v for k, v in run.facts.items() if k not in ("lineage", "judge_prompt")}, indent=1, ensure_ascii=False
+    )
+
+
+def asked_for(run: Run) -> list[tuple[str, str]]:
+    """Return what was run and on what, as names and values."""
+    request, facts, model = run.facts["request"], run.facts, findings.environment(run)
+    shots = (
+        f"{request['shots']} from {request.get('shots_from')}, {request.get('shots_order')}"
+        if request.get("shots")
+        else ""
+    )
+    fitted = facts.get("fitted") or {}
+    rows = [
+        ("model", request["model"]), ("weights", model.get("weights") or request.get("weights")),
+        ("number format", model.get("dtype")), ("data", request["dataset"]), ("split", request.get("split")),
+        ("task", request["task"]), ("samples", f"{run.scores['n']:,} of {facts['split_records']:,}" if facts.get("split_records") else f"{run.scores['n']:,}"),
+        ("examples", shots), ("fitted on", f"{fitted.get('fitted_on')} samples, {fitted.get('probe', 'nearest neighbours')}" if fitted else None),
+        ("prompt", (facts.get("protocol") or {}).get("summary")), ("read by", (request.get("prompt") or {}).get("parser")),
+        ("judge", (request.get("judge") or {}).get("model") or (request.get("judge") or {}).get("endpoint")),
+        ("seed", request["seed"]),
+    ]  # fmt: skip
+    return [(name, str(value)) for name, value in rows if value not in (None, "")]
+
+
+def headline_sentences(run: Run) -> str:
+    """Say the headline, and the baseline it has to beat, for somebody who does not read intervals."""
+    name = run.scores["headline"]
+    said = words.sentence(name, run.metrics[name], findings.noun(run))
+    if name != "accuracy":
+        said = f"{word(name).label[:1].upper()}{word(name).label[1:]}: {word(name).meaning}. {said}"
+    majority = run.scores.get("majority")
+    if name == "accuracy" and majority:
+        said += f" Always answering '{majority['class']}' would be right for {majority['accuracy']:.0%}."
+    return said
+
+
+def _headline(run: Run) -> dict[str, Any]:
+    name = run.scores["headline"]
+    baseline = (run.scores.get("majority") or {}).get("accuracy") if name == "accuracy" else None
+    plot = plots.headline(name, run.metrics[name], baseline)
+    return {
+        "headline": name,
+        "first": run.metrics[name],
+        "headline_plot": plot,
+        "sentence": headline_sentences(run),
+        "baseline": baseline,
+    }
+
+
+def _metrics(run: Run) -> dict[str, Any]:
+    """Return the metrics, headline first, the bars of those with a scale, and the names of metrics by their interval's method."""
+    name = run.scores["headline"]
+    metrics = {name: run.metrics[name], **run.metrics}
+    scaled = {k: one for k, one in metrics.items() if word(k).best == 1 and word(k).worst in (0, -1)}
+    axis = Axis("", min([0.0, *(one["low"] for one in scaled.values())]), 1)
+    majority = run.scores.get("majority")
+    bars = {
+        k: bar(axis, one["value"], one["low"], one["high"], majority["accuracy"] if k == "accuracy" and majority else None)
+        if k in scaled else Markup("")
+        for k, one in metrics.items()
+    }  # fmt: skip
+    methods: dict[str, list[str]] = {}
+    for k, one in metrics.items():
+        methods.setdefault(one["method"], []).append(word(k).label)
+    return {"metrics": metrics, "metric_scale": scale(axis), "metric_bars": bars, "methods": methods}
+
+
+def _rule(said: str) -> str:
+    """Return a rule with the metric it begins with, if any, called as the page calls it."""
+    name, colon, rest = said.partition(":")
+    return f"{word(name).label}{colon}{rest}" if name in words.WORDS else said
+
+
+def _classes(scores: Mapping[str, Any]) -> dict[str, Any]:
+    found = scores["per_class"]
+    names = list(dict.fromkeys(name for one in found.values() for name in one))
+    names.sort(
+        key=lambda name: (
+            ("auroc", "average_precision", "f1").index(name) if name in ("auroc", "average_precision", "f1") else 9
+        )
+    )
+    bars = {}
+    for kind, one in found.items():
+        first = one.get(names[0], {})
+        bars[kind] = bar(
+            Axis(""), first.get("value"), first.get("low"), first.get("high"), 0.5 if names[0] == "auroc" else None
+        )
+    return {
+        "per_class": found,
+        "class_metrics": names,
+        "class_bars": bars,
+        "class_scale": scale(Axis("")),
+        "positives": scores.get("positives"),
+    }
+
+
+def _confidence(scores: Mapping[str, Any]) -> dict[str, Any]:
+    found, careful = scores["calibration"], scores["selective"]
+    drawn: dict[str, Any] = {
+        "calibration": found,
+        "selective": careful,
+        "surest": "",
+        "calibration_plot": "",
+        "selective_plot": "",
+        "half_risk": 0.0,
+    }
+    if found:
+        last = found["bins"][-1]
+        drawn["calibration_plot"] = plots.calibration(found)
+        drawn["surest"] = (
+            f"Where it is surest ({counted(last['n'], 'answer')}) it states {last['confidence']:.0%} on average and is right for "
+            f"{last['accuracy']:.0%} (95 % interval {last['low']:.0%} to {last['high']:.0%})."
+        )  # fmt: skip
+    if careful:
+        drawn |= {"selective_plot": plots.risk_coverage(careful), "half_risk": plots.at_half(careful)}
+    return drawn
+
+
+def _curves(scores: Mapping[str, Any]) -> dict[str, Any]:
+    roc, pr = scores["curves"]["roc"], scores["curves"]["pr"]
+    if not roc:
+        return {"roc": [], "pr": []}
+    return {
+        "roc": plots.shown(roc, "auroc"), "pr": plots.shown(pr, "average_precision"),
+        "roc_plot": plots.roc(roc), "pr_plot": plots.precision_recall(pr),
+    }  # fmt: skip
+
+
+def _subgroups(run: Run) -> dict[str, Any]:
+    found, name = run.scores["subgroups"], run.scores["headline"]
+    every = [
+        v
+        for groups in found.values()
+        for one in groups
+        for v in (one["low"], one["value"], one["high"])
+        if v is not None
+    ]
+    axis = Axis("") if word(name).best == 1 and min(every, default=0) >= 0 else covering(every)
+    overall = run.metrics[name]["value"]
+    drawn = {
+        column: [
+            (one, bar(axis, one["value"], one["low"], one["high"], overall, "faint" if one["too_few"] else "c1"), _apart(one))
+            for one in groups
+        ]
+        for column, groups in found.items()
+    }  # fmt: skip
+    return {"subgroups": drawn, "subgroup_scale": scale(axis), "fairness": run.scores["fairness"]}
+
+
+def _apart(one: Mapping[str, Any]) -> bool:
+    """Say whether a group's gap leaves out zero, in a group that is large enough to say."""
+    return one.get("gap_low") is not None and not one["too_few"] and not one["gap_low"] <= 0 <= one["gap_high"]
+
+
+def _scatter(run: Run) -> Markup:
+    if run.scores["kind"] != "numbers":
+        return Markup("")
+    columns = (run.predictions[name].to_pylist() for name in ("target", "prediction"))
+    pairs = [(t, p) for t, p in zip(*columns, strict=True) if p is not None]
+    return plots.numbers([t for t, _ in pairs], [p for _, p in pairs])
+
+
+def _judge(run: Run) -> dict[str, Any]:
+    """Return what the page says of a judge, if one looked at the answers."""
+    found = judge.findings(run.predictions) if "judge_raw" in run.predictions.column_names else None
+    if found is None:
+        return {"judge": None}
+    named = run.facts["request"].get("judge") or {}
+    same = found.get("agreement")
+    rows = [
+        ("judge", named.get("model") or named.get("endpoint")), ("prompt", f"{named.get('prompt')} ({named.get('prompt_digest')})" if named else None),
+        ("answers judged", f"{found['asked']:,}"), ("verdicts missing", f"{found['missing_verdicts']:,}, left out of the mean"),
+        ("no answer", f"{found['unanswered']:,}, counted as not right"),
+    ]  # fmt: skip
+    if same and same["n"]:
+        kappa = "not defined" if same["kappa"] is None else number(same["kappa"])
+        rows += [
+            ("agrees with people", f"{same['raw']:.1%} ({span(same)}) of {same['n']:,} answers that people scored too"),
+            ("Cohen's kappa", kappa),
+        ]
+        said = f"A language model judged the answers. Where people judged the same ones ({same['n']:,}), it agreed for {same['raw']:.0%}."
+    else:
+        said = "A language model judged the answers, and nobody held its verdicts against people's: how far they can be trusted is not known."
+    return {"judge": found, "judge_words": said, "judge_facts": [(name, value) for name, value in rows if value]}
+
+
+def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return anchor and name of each section that is there."""
+    names = (
+        ("limits", "Limits", True), ("metrics", "Metrics", True), ("classes", "Classes", context["per_class"]),
+        ("confusion", "Confusion", context["confusion"]), ("calibration", "Calibration", context["calibration"]),
+        ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]),
+        ("subgroups", "Subgroups", context["subgroups"]), ("contamination", "Contamination", True), ("judge", "Judge", context["judge"]),
+        ("errors", "Errors", context["errors"].samples), ("samples", "Samples", True), ("provenance", "Provenance", True),
     )  # fmt: skip
-    return page
-
-
-def _others(run: Run) -> int:
-    return len(run.facts.get("lineage", {}).get("overlaps", [])) - len(concerning(run))
-
-
-def _inputs(run: Run) -> dict[str, str]:
-    """Return the questions by id, read again from the official files; nothing where they are gone or have changed."""
-    facts, data = run.facts, run.facts.get("data", {})
-    try:
-        name = Path(data["path"]) if data.get("path") else facts["request"]["dataset"].partition("@")[0]
-        opened = open_dataset(name, facts.get("root"), facts["request"]["split"], columns=data.get("columns"))
-        asked = dict(zip(run.predictions["id"].to_pylist(), run.predictions["input"].to_pylist(), strict=True))
-        return {one.id: getattr(one, "question", "") for one in opened if asked.get(one.id) == digest(one)}
-    except (HealthfmError, KeyError):
-        return {}
-
-
-def limits(run: Run) -> list[str]:
-    """Return what this run cannot say, from its facts."""
-    facts, scores = run.facts, run.scores
-    found = ["Research use only. This is not a medical device, and no number here speaks of a patient's care."]
-    if scores["n"] < facts.get("split_records", scores["n"]):
-        found.append(
-            f"Only {scores['n']} of the split's {facts['split_records']} questions were asked: the intervals carry that."
-        )
-    accuracy = scores["metrics"]["accuracy"]
-    if accuracy["low"] <= scores["majority"]["accuracy"] <= accuracy["high"]:
-        found.append(
-            "The accuracy's interval includes the majority baseline: this run does not show that the model knows more than the commonest answer."
-        )
-    elif accuracy["high"] < scores["majority"]["accuracy"]:
-        found.append("The accuracy lies below the majority baseline.")
-    if facts.get("protocol"):
-        found.append(
-            "One prompt was used. Published numbers of other prompts, shots or answer rules are not comparable with these."
-        )
-    for environment in facts.get("environments", [])[-1:]:
-        if "dequantised" in str(environment["model"].get("weights")):
-            found.append(
-                f"The weights are {environment['model']['weights']}: the published full-precision weights can score otherwise."
-            )
-    if facts.get("lineage", {}).get("asked"):
-        found.append(
-            "The contamination finding rests on what the cards say of training data; most owners publish little of it."
-        )
-    return found
+    return [(anchor, name) for anchor, name, there in names if there]

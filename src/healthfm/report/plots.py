@@ -1,76 +1,132 @@
-"""Plots as inline SVG whose colours are the page's CSS variables, so that they follow light and dark."""
+"""The plots of a run: what is drawn from ``metrics.json``. Each says in words what it shows."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
+import numpy as np
+from markupsafe import Markup
 
-matplotlib.use("Agg")
-from matplotlib.figure import Figure
+from healthfm.report.svg import Axis, Frame, covering
+from healthfm.report.words import number, word
 
-COLOURS = {"#111111": "var(--ink)", "#777777": "var(--muted)", "#0b6bcb": "var(--accent)", "#c2410c": "var(--warn)"}
-INK, MUTED, ACCENT, WARN = COLOURS
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "healthfm", "font.family": "sans-serif", "font.size": 11}
+COLOURS = 6  # as many classes are told apart by colour and dashes; of more, the best and the worst
+MOST_DOTS = 1_500
+AT_LEAST_CHANCE = ("auroc", "macro_auroc", "c_index")
+Facts = Mapping[str, Any]
 
 
-def _svg(figure: Figure, label: str) -> str:
-    buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None, "Creator": None}
+def headline(name: str, one: Facts, baseline: float | None) -> Markup:
+    """Return the headline on its scale: the interval, the value, the baseline as a dashed line."""
+    scale = word(name)
+    known = scale.worst is not None and scale.best is not None
+    axis = (
+        Axis("", min(scale.worst or 0, scale.best or 0), max(scale.worst or 0, scale.best or 0))
+        if known
+        else covering([one["low"], one["high"]])
     )
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    for colour, variable in COLOURS.items():
-        text = text.replace(colour, variable)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    if name in AT_LEAST_CHANCE and one["low"] >= 0.5:
+        axis = Axis("", 0.4, 1)
+    frame = Frame(axis, Axis(""), height=92, bottom=24)
+    left, y, right = frame.at(axis.low, 0)[0], 48, frame.at(axis.high, 0)[0]
+    low, value, high = (frame.at(one[k], 0)[0] for k in ("low", "value", "high"))
+    marks = f'<path class="grid" d="M{left:.1f} {y}H{right:.1f}"/>'
+    if baseline is not None:
+        x = frame.at(baseline, 0)[0]
+        anchor = "start" if x < left + 60 else "end" if x > right - 60 else "middle"
+        marks += f'<path class="mark" d="M{x:.1f} 22V60"/><text class="said" x="{x:.1f}" y="15" text-anchor="{anchor}">commonest class {baseline:.0%}</text>'
+    marks += f'<path class="interval c1" style="stroke-width:7" d="M{low:.1f} {y}H{high:.1f}"/><circle class="dot c1" cx="{value:.1f}" cy="{y}" r="8"/>'
+    says = f"{number(one['value'])}, 95 percent interval {number(one['low'])} to {number(one['high'])}."
+    return frame.svg(f"{scale.label} with its 95 percent interval", says, Markup(marks), upright=False)
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_subplot()
-    axes.tick_params(colors=MUTED, labelcolor=INK)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(MUTED)
-    return figure, axes
+def calibration(found: Facts) -> Markup:
+    """Return the reliability curve: accuracy against confidence in bins, with intervals; the area of a dot is its count."""
+    bins = found["bins"]
+    frame = Frame(Axis("confidence"), Axis("share right"))
+    x, y, most = [b["confidence"] for b in bins], [b["accuracy"] for b in bins], max(b["n"] for b in bins)
+    above = sum(b["confidence"] > b["accuracy"] for b in bins)
+    says = f"{len(bins)} bins; in {above} of them confidence is higher than accuracy. Expected calibration error {number(found['ece'])}."
+    return frame.svg(
+        "Calibration: accuracy against confidence", says, frame.line([0, 1], [0, 1], "guide"),
+        frame.whiskers(x, [b["low"] for b in bins], [b["high"] for b in bins]), frame.line(x, y, "c1"),
+        frame.dots(x, y, [2.5 + 3.5 * (b["n"] / most) ** 0.5 for b in bins]),
+    )  # fmt: skip
 
 
-def intervals(metrics: Mapping[str, Mapping[str, Any]], baseline: float | None) -> str:
-    """Return each metric as a point with its interval on a scale from 0 to 1; the majority baseline as a dashed line."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(4.0, 0.7 + 0.45 * len(metrics))
-        names = list(metrics)[::-1]
-        for y, name in enumerate(names):
-            one = metrics[name]
-            axes.plot(
-                [one["low"], one["high"]], [y, y], color=ACCENT, linewidth=3, solid_capstyle="round", clip_on=False
-            )
-            axes.plot(one["value"], y, "o", color=ACCENT, markersize=8, clip_on=False)
-        if baseline is not None:
-            axes.axvline(baseline, color=WARN, linestyle="--", linewidth=1)
-            axes.text(
-                baseline, len(names) - 0.35, "majority accuracy", color=WARN, ha="center", va="bottom", fontsize=10
-            )
-        axes.set_yticks(range(len(names)), [name.replace("_", "-") for name in names])
-        axes.set_xlim(0, 1)
-        axes.set_ylim(-0.6, len(names) - 0.4)
-        return _svg(figure, "Metrics with 95 percent intervals")
+def shown(curves: Sequence[Facts], by: str) -> list[tuple[Facts, str]]:
+    """Return each curve with its colour: the first few, or of many the best and the worst; the others stay grey."""
+    if len(curves) <= COLOURS:
+        return [(one, f"c{i}") for i, one in enumerate(curves, 1)]
+    order = sorted(curves, key=lambda one: -one[by])
+    told = [*order[:3], *order[-3:]]
+    grey = [(one, "rest") for one in order if not any(one is other for other in told)]
+    return [*grey, *((one, f"c{i}") for i, one in enumerate(told, 1))]
 
 
-def calibration(bins: Sequence[Mapping[str, float]]) -> str:
-    """Return the reliability curve: accuracy against confidence in equal-mass bins, the area of a dot its count."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(4.2, 4.0)
-        axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
-        x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
-        most = max(b["n"] for b in bins)
-        axes.plot(x, y, color=ACCENT, linewidth=1.5)
-        axes.scatter(x, y, s=[20 + 60 * b["n"] / most for b in bins], color=ACCENT, zorder=3, clip_on=False)
-        axes.set_xlim(0, 1)
-        axes.set_ylim(-0.02, 1.02)
-        axes.set_xlabel("confidence", color=INK)
-        axes.set_ylabel("accuracy", color=INK)
-        return _svg(figure, "Calibration: accuracy against confidence")
+def roc(curves: Sequence[Facts]) -> Markup:
+    """Return the ROC curve of each class."""
+    frame = Frame(Axis("1 - specificity"), Axis("sensitivity"))
+    lines = [frame.line(one["fpr"], one["tpr"], kind) for one, kind in shown(curves, "auroc")]
+    return frame.svg("ROC", _areas("AUROC", curves, "auroc"), frame.line([0, 1], [0, 1], "guide"), *lines)
+
+
+def precision_recall(curves: Sequence[Facts]) -> Markup:
+    """Return the precision-recall curve of each class."""
+    frame = Frame(Axis("recall (sensitivity)"), Axis("precision"))
+    lines = [frame.line(one["recall"], one["precision"], kind) for one, kind in shown(curves, "average_precision")]
+    return frame.svg("Precision and recall", _areas("Average precision", curves, "average_precision"), *lines)
+
+
+def _areas(name: str, curves: Sequence[Facts], by: str) -> str:
+    areas = sorted((one[by], one["class"]) for one in curves)
+    if len(areas) == 1:
+        return f"{name} {number(areas[0][0])} for {areas[0][1]}."
+    return f"{name} from {number(areas[0][0])} ({areas[0][1]}) to {number(areas[-1][0])} ({areas[-1][1]})."
+
+
+def risk_coverage(found: Facts) -> Markup:
+    """Return the share of wrong answers among the surest share of rows."""
+    frame = Frame(Axis("share answered, the surest first"), Axis("share of those wrong"))
+    coverage, risk = [0.0, *found["coverage"]], [found["risk"][0], *found["risk"]]
+    says = f"Answering all, {risk[-1]:.1%} are wrong; answering the surest half, {at_half(found):.1%}."
+    return frame.svg(
+        "Risk and coverage", says, frame.line([0, 1], [risk[-1], risk[-1]], "guide"), frame.line(coverage, risk, "c1")
+    )
+
+
+def at_half(found: Facts) -> float:
+    """Return the risk when the surest half is answered."""
+    return float(np.interp(0.5, found["coverage"], found["risk"]))
+
+
+def numbers(target: Sequence[float], prediction: Sequence[float]) -> Markup:
+    """Return predicted against true numbers; of many, an even sample."""
+    keep = np.unique(np.linspace(0, len(target) - 1, min(MOST_DOTS, len(target))).round().astype(int))
+    x, y = np.asarray(target, float)[keep], np.asarray(prediction, float)[keep]
+    low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+    frame = Frame(Axis("target", low, high), Axis("prediction", low, high))
+    over = float((y > x).mean())
+    return frame.svg(
+        "Predicted against true", f"{len(keep)} rows; {over:.0%} are predicted above their target.",
+        frame.line([low, high], [low, high], "guide"), frame.dots(x.tolist(), y.tolist(), [2.2] * len(x), "cloud"),
+    )  # fmt: skip
+
+
+def learning_curve(points: Sequence[Facts], metric: str) -> Markup:
+    """Return a metric with its interval against the number of samples trained on."""
+    sizes = [float(one["size"]) for one in points]
+    lows, highs = [one["low"] for one in points], [one["high"] for one in points]
+    frame = Frame(
+        Axis("samples trained on", 0, 1.05 * max(sizes)), Axis(word(metric).label, min(0, *lows), max(1, *highs))
+    )
+    values = [one["value"] for one in points]
+    says = f"{word(metric).label} from {number(values[0])} at {sizes[0]:,.0f} samples to {number(values[-1])} at {sizes[-1]:,.0f}."
+    return frame.svg(
+        "Learning curve",
+        says,
+        frame.whiskers(sizes, lows, highs),
+        frame.line(sizes, values, "c1"),
+        frame.dots(sizes, values),
+    )

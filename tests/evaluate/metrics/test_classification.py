@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, brier_score_loss, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    f1_score,
+    matthews_corrcoef,
+    recall_score,
+)
 
 from healthfm.evaluate import metrics
+from healthfm.evaluate.metrics import classification
 
 NONE = 99  # scikit-learn's stand-in for an answer that was not given
 
@@ -84,46 +93,58 @@ def test_many_tables_at_once_give_each_table_its_value(cases: list[tuple[np.ndar
         assert formula(tables.astype(float)).tolist() == pytest.approx(single)
 
 
-def test_reliability_bins_hold_equally_many_samples_in_rising_order_of_confidence() -> None:
-    confidence = np.array([0.9, 0.1] * 15)
-    correct = np.array([1.0, 0.0] * 10 + [0.0, 0.0] * 5)
-    curve = metrics.reliability(confidence, correct)
-    assert [one["n"] for one in curve] == [10, 10, 10]
-    assert [one["confidence"] for one in curve] == pytest.approx([0.1, (5 * 0.1 + 5 * 0.9) / 10, 0.9])
-    assert [one["accuracy"] for one in curve] == pytest.approx([0, 0.5, 0.5])  # the sort is stable: rows in their order
+@given(answers(2))
+def test_balanced_accuracy_mcc_and_kappa_equal_scikit_learn(case: tuple[np.ndarray, np.ndarray, int]) -> None:
+    truth, guess, classes = case
+    table = metrics.confusion(truth, guess, classes)
+    given = np.where(guess < 0, NONE, guess)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert classification.balanced_accuracy(table) == pytest.approx(
+            balanced_accuracy_score(truth, given), abs=1e-12
+        )
+        assert classification.matthews(table) == pytest.approx(matthews_corrcoef(truth, given), abs=1e-12)
+        theirs = cohen_kappa_score(truth, given)
+    assert classification.kappa(table) == pytest.approx(theirs, abs=1e-12, nan_ok=True)
 
 
-def test_expected_calibration_error_weighs_each_bin_by_its_count() -> None:
-    curve = [
-        {"confidence": 0.6, "accuracy": 0.5, "n": 30.0},
-        {"confidence": 0.8, "accuracy": 1.0, "n": 10.0},
-    ]
-    assert metrics.expected_calibration_error(curve) == pytest.approx((30 * 0.1 + 10 * 0.2) / 40)
+@given(answers(2))
+def test_quadratic_kappa_equals_scikit_learns_with_the_unanswered_at_the_far_end(
+    case: tuple[np.ndarray, np.ndarray, int],
+) -> None:
+    truth, guess, classes = case
+    far = np.where(truth > (classes - 1) / 2, 0, classes - 1)
+    found = classification.kappa(metrics.confusion(truth, guess, classes), quadratic=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = cohen_kappa_score(truth, np.where(guess < 0, far, guess), labels=range(classes), weights="quadratic")
+    assert found == pytest.approx(theirs, abs=1e-12, nan_ok=True)
 
 
-@pytest.mark.parametrize(("n", "bins"), [(1, 1), (9, 1), (19, 1), (20, 2), (55, 5), (100, 10), (1_003, 10)])
-def test_there_are_at_most_ten_bins_of_at_least_ten_samples(n: int, bins: int) -> None:
-    curve = metrics.reliability(np.linspace(0, 1, n), np.ones(n))
-    assert len(curve) == bins
-    assert sum(one["n"] for one in curve) == n
-    assert max(one["n"] for one in curve) - min(one["n"] for one in curve) <= 1
+def test_quadratic_kappa_of_a_worked_example() -> None:
+    """Of eight rows one is off by one grade and two are off by two; chance is what the margins alone would cost."""
+    truth, guess = np.array([0, 0, 0, 1, 1, 1, 2, 2]), np.array([0, 0, 2, 1, 1, 2, 2, 0])
+    cost = 4 + 1 + 4
+    margins_truth, margins_guess = [3, 3, 2], [3, 2, 3]
+    chance = sum((i - j) ** 2 * margins_truth[i] * margins_guess[j] for i in range(3) for j in range(3)) / 8
+    found = classification.kappa(metrics.confusion(truth, guess, 3), quadratic=True)
+    assert found == pytest.approx(1 - cost / chance)
 
 
-def test_a_calibrated_model_has_no_calibration_error_and_an_overconfident_one_has() -> None:
-    assert metrics.expected_calibration_error(metrics.reliability(np.full(40, 0.5), np.tile([1.0, 0.0], 20))) == 0
-    certain = metrics.reliability(np.ones(40), np.tile([1.0, 0.0], 20))
-    assert metrics.expected_calibration_error(certain) == pytest.approx(0.5)
+@given(answers(2, 2))
+def test_sensitivity_and_specificity_are_the_recalls_of_the_second_and_first_class(
+    case: tuple[np.ndarray, np.ndarray, int],
+) -> None:
+    truth, guess, _ = case
+    table = metrics.confusion(truth, guess, 2)
+    for formula, side in ((classification.sensitivity, 1), (classification.specificity, 0)):
+        theirs = recall_score(truth == side, guess == side, zero_division=np.nan)
+        assert formula(table) == pytest.approx(theirs, nan_ok=True)
 
 
-def test_brier_score_of_two_classes_is_twice_scikit_learns_one_sided_score() -> None:
-    import pyarrow as pa
-
-    from healthfm.evaluate import scoring
-
-    rng = np.random.default_rng(1)
-    p, target = rng.random(50), rng.integers(0, 2, 50)
-    table = pa.table({
-        "id": range(50), "target": target, "options": [["0", "1"]] * 50, "probabilities": [[1 - q, q] for q in p],
-    })  # fmt: skip
-    found = scoring.score(scoring.check_table(table, "multi-class"), "multi-class")["calibration"]
-    assert found["brier"] == pytest.approx(2 * brier_score_loss(target, p))
+@pytest.mark.parametrize("formula", [classification.matthews, classification.kappa, classification.balanced_accuracy])
+def test_many_tables_at_once_equal_each_alone(formula: Callable[[np.ndarray], np.ndarray]) -> None:
+    rng = np.random.default_rng(0)
+    tables = rng.integers(0, 9, (2, 5, 3, 4))
+    each = [[float(formula(table)) for table in row] for row in tables]
+    np.testing.assert_allclose(formula(tables), each)

@@ -1,0 +1,124 @@
+"""Attention-based multiple-instance learning: a slide is a bag of tile vectors, and its class is learned from the bag alone.
+
+Gated attention of Ilse, Tomczak and Welling, "Attention-based Deep Multiple Instance Learning" (ICML 2018), equation 9, on a
+first layer with ReLU. Every tile of a bag is used, in training and at test time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from sklearn.model_selection import GroupShuffleSplit
+from torch import nn
+
+from healthfm.adapt.probe import HELD_OUT, Array
+from healthfm.errors import RunError
+from healthfm.models.hierarchical import GatedAttention
+
+WIDTH = 256
+EPOCHS = 100
+PATIENCE = 15
+RATE, DECAY = 2e-4, 1e-4
+
+
+class AttentionPooling(nn.Module):
+    """A bag [m, d] to class scores [classes] and the attention that each tile got, [m], which adds up to 1."""
+
+    def __init__(self, dim: int, classes: int, width: int = WIDTH) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Dropout(0.25))
+        self.attention = GatedAttention(width)
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, bag: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        tiles = self.first(bag)
+        weights = self.attention(tiles)
+        return self.classifier(weights @ tiles), weights
+
+
+def bags(table: pa.Table) -> dict[str, Array]:
+    """Return the tile vectors of each item of an ``Embeddings.table``, float32 [tiles, d], tiles in order."""
+    ids = table["id"].to_pylist()
+    vectors = np.asarray(table["embedding"].combine_chunks().flatten(), np.float32).reshape(len(ids), -1)
+    rows: dict[str, list[int]] = {}
+    for row, one in enumerate(ids):
+        rows.setdefault(one, []).append(row)
+    return {one: vectors[some] for one, some in rows.items()}
+
+
+def attention_mil(
+    train: Sequence[Array], labels: Sequence[str], test: Sequence[Array], classes: Sequence[str], groups: Sequence[str],
+    seed: int, *, epochs: int = EPOCHS, width: int = WIDTH,
+) -> tuple[Array, list[Array], dict[str, Any]]:  # fmt: skip
+    """Return class probabilities of the test bags, float64 [n, classes], the attention of each one's tiles, and what was done.
+
+    Bags are [tiles, d] each. Trained one bag a step; the epoch with the smallest loss on a fifth of the training patients
+    (``groups``), who are held out whole, is kept. The same seed gives the same numbers on the same machine. Raises ``RunError``: one class
+    only, fewer than five patients, or an empty bag.
+    """
+    if len(set(labels)) < 2 or len(set(groups)) < 5:
+        raise RunError("attention pooling needs two classes and five patients, at least, to learn from")
+    if any(len(bag) == 0 for bag in (*train, *test)):
+        raise RunError("a bag without tiles has no class to learn or to tell")
+    y = np.array([list(classes).index(one) for one in labels])
+    fit, held = _held_out(y, groups, seed)
+    mean, scale = _moments([train[i] for i in fit])
+    inputs = [torch.from_numpy(((bag - mean) / scale).astype(np.float32)) for bag in train]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = AttentionPooling(inputs[0].shape[1], len(classes), width)
+        best, epoch = _train(network, inputs, torch.from_numpy(y), fit, held, epochs)
+    network.eval()
+    chances, attention = [], []
+    with torch.inference_mode():
+        for bag in test:
+            scores, weights = network(torch.from_numpy(((bag - mean) / scale).astype(np.float32)))
+            chances.append(scores.double().softmax(0).numpy())
+            attention.append(weights.numpy())
+    facts = {
+        "probe": "gated attention pooling (Ilse 2018)", "width": width, "epoch": epoch, "held_out_loss": best, "fitted_on": len(fit),
+        "held_out": len(held),
+    }  # fmt: skip
+    return np.stack(chances), attention, facts
+
+
+def _held_out(y: Array, groups: Sequence[str], seed: int) -> tuple[Array, Array]:
+    """Return the rows to fit and those of a fifth of the patients, the first draw that leaves every class to fit."""
+    for fit, held in GroupShuffleSplit(20, test_size=HELD_OUT, random_state=seed).split(y, y, groups):
+        if set(y[fit]) == set(y):
+            return fit, held
+    raise RunError("no fifth of the patients can be held out without losing a class: too few patients have one of them")
+
+
+def _moments(bags: Sequence[Array]) -> tuple[Array, Array]:
+    count = sum(map(len, bags))
+    mean = sum(bag.sum(0, dtype=np.float64) for bag in bags) / count
+    variance = sum(((bag - mean) ** 2).sum(0) for bag in bags) / count
+    return np.asarray(mean), np.maximum(np.sqrt(variance), 1e-6)
+
+
+def _train(
+    network: AttentionPooling, bags: Sequence[torch.Tensor], y: torch.Tensor, fit: Array, held: Array, epochs: int
+) -> tuple[float, int]:  # fmt: skip
+    """Train; leave the network as it was at its best epoch. Return that epoch's loss on the held-out bags, and its number."""
+    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
+    best, kept, state = float("inf"), 0, network.state_dict()
+    for epoch in range(1, epochs + 1):
+        network.train()
+        for i in torch.randperm(len(fit)).tolist():
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(network(bags[fit[i]])[0], y[fit[i]]).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        network.eval()
+        with torch.inference_mode():
+            loss = float(torch.stack([nn.functional.cross_entropy(network(bags[i])[0], y[i]) for i in held]).mean())
+        if loss < best:
+            best, kept, state = loss, epoch, {name: value.clone() for name, value in network.state_dict().items()}
+        elif epoch - kept >= PATIENCE:
+            break
+    network.load_state_dict(state)
+    return best, kept

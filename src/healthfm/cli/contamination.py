@@ -1,0 +1,129 @@
+"""``healthfm contamination``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
+from healthfm.cli.read import Columns, column_map, dataset_argument
+
+if TYPE_CHECKING:
+    from healthfm.evaluate.contamination import Finding
+
+LINES = 20  # texts found that are printed; --json prints all
+WIDTH = 70
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def contamination(
+        dataset: Annotated[str, typer.Argument(help="DATASET[:VARIANT], or own data (e.g. ./ward).")],
+        against: Annotated[
+            str | None,
+            typer.Option(
+                help="Search this corpus: a file or folder of text, JSON or Parquet (also .gz), or a dataset.",
+                metavar="CORPUS",
+            ),
+        ] = None,
+        model: Annotated[
+            str | None, typer.Option(help="Probe the likelihoods of this language model: MODEL[:VARIANT].")
+        ] = None,
+        root: Annotated[
+            Path | None, typer.Option(help="Folder with the dataset's official files, packed or not.")
+        ] = None,
+        against_root: Annotated[
+            Path | None, typer.Option(help="The same for a corpus or reference that is a dataset.")
+        ] = None,
+        split: Annotated[
+            str | None, typer.Option(help="One split (default: the one of --run, else all present ones).")
+        ] = None,
+        run: Annotated[
+            Path | None,
+            typer.Option(
+                help="A run on this dataset: score what was found and what was not, and keep the finding for its report."
+            ),
+        ] = None,
+        reference: Annotated[
+            str | None,
+            typer.Option(help="With --model: texts of the same kind that it cannot have read (as --against)."),
+        ] = None,
+        limit: Annotated[
+            int | None, typer.Option(help="With --model: probe a seeded sample of this many records.")
+        ] = None,
+        weights: Annotated[
+            str | None, typer.Option(help="With --model: file or folder with its published weights.")
+        ] = None,
+        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+        dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
+        seed: Annotated[int, typer.Option(help="Seed of samples, orders and resamples.")] = 0,
+        columns: Columns = None,
+        show_inputs: Annotated[
+            bool, typer.Option(help="Show what was matched also of data that may not be shared.")
+        ] = False,
+        json: JsonFlag = False,
+    ) -> None:
+        """Look for a dataset's texts in a corpus, or for signs in a model's likelihoods that it has read them.
+
+        Example: healthfm contamination pubmedqa --root examples/pubmedqa --against corpus/ --split test
+        """
+        from healthfm.datasets.dataset import open_dataset
+        from healthfm.errors import RunError
+        from healthfm.evaluate import contamination as room
+        from healthfm.evaluate.run import load_run
+        from healthfm.models.model import load_model
+
+        if against is None and model is None:
+            raise RunError("name what to ask: --against CORPUS, --model MODEL, or both")
+        loaded_run = load_run(run) if run is not None else None
+        if loaded_run is not None and split is None:
+            split = loaded_run.facts["request"].get("split")
+        opened = open_dataset(dataset_argument(dataset), root, split, columns=column_map(columns))
+        found: list[room.Finding | room.Behaviour] = []
+        if against is not None:
+            with progress_bar(f"{dataset} in {against}", quiet=json) as advance:
+                found.append(room.contamination(
+                    opened, _place(against), corpus_root=against_root, run=loaded_run, show_inputs=show_inputs, seed=seed, progress=advance,
+                ))  # fmt: skip
+        if model is not None:
+            loaded = load_model(model, weights, device=device, dtype=dtype)
+            with progress_bar(f"{dataset} by {model}", quiet=json) as advance:
+                found.append(room.behaviour(
+                    loaded, opened, limit=limit, reference=_place(reference) if reference is not None else None,
+                    reference_root=against_root, seed=seed, progress=advance,
+                ))  # fmt: skip
+        if loaded_run is not None:
+            room.store(loaded_run, *found)
+        if json:
+            emit_json([one.asdict() for one in found])
+            return
+        for one in found:
+            if isinstance(one, room.Finding) and one.found:
+                show_found(one)
+            print("\n".join(one.says))
+        if loaded_run is not None:
+            print(f"kept    {loaded_run.path}/contamination.json")
+
+
+def _place(name: str) -> str | Path:
+    """Return a Path when the argument names something on disk, else a dataset's name."""
+    return Path(name) if Path(name).expanduser().exists() else dataset_argument(name)
+
+
+def show_found(finding: Finding) -> None:
+    """Print the texts found, the surest first."""
+    rows = []
+    for one in finding.found[:LINES]:
+        place = one["places"][0]
+        snippet = " ".join(place.get("snippet", "").split())
+        rows.append((
+            ", ".join(one["ids"][:3]), one["part"], one["how"], f"{one['share']:.0%}", one["words"], one["documents"],
+            f"{place['document']} {place['start']}-{place['end']}", snippet if len(snippet) <= WIDTH else snippet[: WIDTH - 3] + "...",
+        ))  # fmt: skip
+    columns = ("record", "text", "how", "covered", "words", "documents", "first place", "matched")
+    emit_table(columns, rows, title=f"{len(finding.found)} texts of {finding.dataset} found in {finding.corpus}")
+    if len(finding.found) > LINES:
+        print(f"... and {len(finding.found) - LINES} more (--json prints all)")
+    print()

@@ -1,0 +1,144 @@
+"""``healthfm embed``."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
+from healthfm.cli.read import Columns, column_map
+
+if TYPE_CHECKING:
+    from healthfm.embed.run import Embeddings
+
+SHOWN = 5
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def embed(
+        model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
+        items: Annotated[
+            list[str],
+            typer.Argument(help="Files, folders, globs, slides, manifests (CSV, Parquet), or datasets by name."),
+        ],
+        output: Annotated[
+            Path | None, typer.Option(help="Folder for the vectors (default: runs/embed--MODEL--DIGEST).")
+        ] = None,
+        weights: Annotated[
+            str | None, typer.Option(help="File or folder with the published weights ('random' for a dry run).")
+        ] = None,
+        root: Annotated[Path | None, typer.Option(help="Folder with a named dataset's official files.")] = None,
+        split: Annotated[str | None, typer.Option(help="One split of a dataset or manifest (default: all).")] = None,
+        precision: Annotated[
+            str,
+            typer.Option(
+                help="auto (float32 on CPU), float32, bfloat16, or int8 (CPU); checked on the first pictures."
+            ),
+        ] = "auto",
+        calibration: Annotated[
+            list[str] | None, typer.Option(help="Pictures for int8's ranges (repeatable; default: some of the items).")
+        ] = None,
+        mpp: Annotated[
+            float | None, typer.Option(help="Tiles of slides at this many micrometres per pixel (default: the card's).")
+        ] = None,
+        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+        engine: Annotated[str, typer.Option(help="auto (OpenVINO on CPU where installed), or torch.")] = "auto",
+        compile: Annotated[bool, typer.Option("--compile", help="torch.compile, on a GPU.")] = False,
+        columns: Columns = None,
+        json: JsonFlag = False,
+    ) -> None:
+        """Embed pictures, slides or texts: a folder of vectors that a kill does not harm and other commands find again.
+
+        The same command goes on where it stopped and tries again what could not be read; exit code 1 says that something could
+        not. How each stage did is shown at the end: the slowest is what to look at.
+
+        Example: healthfm embed uni slides/*.svs photos/ --output uni-vectors
+        """
+        from healthfm.embed import network as networks
+        from healthfm.embed.items import gather
+        from healthfm.embed.plan import items_digest
+        from healthfm.embed.run import embed as run_embed
+        from healthfm.errors import RunError
+        from healthfm.models.model import load_model
+        from healthfm.models.vision import VisionModel
+
+        if engine not in ("auto", "torch"):
+            raise RunError(f"--engine is '{engine}'; use auto or torch")
+        loaded = load_model(model, weights, device=device)
+        again = networks.loaded_for(loaded, precision)
+        if again is not None:
+            loaded = load_model(model, weights, device=device, dtype=again)
+        texts = not isinstance(loaded, VisionModel)
+        found = gather(items, texts, root, split, column_map(columns))
+        held_out = gather(calibration, texts) if calibration else None
+        if output is None:
+            asked = hashlib.sha256(f"{items_digest(found.found)} {precision} {mpp}".encode()).hexdigest()[:8]
+            output = Path("runs") / f"embed--{loaded.name.replace(':', '-')}--{asked}"
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            with progress_bar(f"{loaded.name}", quiet=json) as advance:
+                made = run_embed(
+                    loaded, found, output, precision=precision, calibration=held_out, mpp=mpp, engine=engine,
+                    compiled=compile, progress=advance,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            print("healthfm: stopped; finished parts are kept, the same command goes on from there", file=sys.stderr)
+            raise typer.Exit(130) from None
+        if json:
+            emit_json({"path": str(made.path), **made.manifest, "failures": made.failures})
+        else:
+            show(made)
+        if made.failures:
+            raise typer.Exit(1)
+
+
+def show(made: Embeddings) -> None:
+    """Print how the stages did, what the vectors are, and what could not be read."""
+    from healthfm.embed.run import slowest
+
+    stages = made.manifest.get("stages")
+    if stages is not None:
+        rows = [
+            (name, one["units"], f"{one['seconds']:.1f}", f"{one['share']:.0%}", _rate(one["alone_per_second"]))
+            for name, one in stages["stages"].items()
+        ]
+        emit_table(("stage", "units", "busy s", "share", "units/s alone"), rows)
+        found = slowest(stages)
+        if found is not None:
+            name, alone, whole = found
+            print(f"slowest stage: {name}; it alone would do {_rate(alone)}/s, the run did {_rate(whole)}/s")
+    check, key = made.manifest.get("check") or {}, made.manifest.get("key") or {}
+    print(f"arithmetic: {key.get('engine', 'the caller')}, {key.get('precision', 'unknown')}{_told(check)}")
+    for one in made.failures[:SHOWN]:
+        print(f"failed: {one['id']}: {one['problem']}")
+    if len(made.failures) > SHOWN:
+        print(f"... and {len(made.failures) - SHOWN} more")
+    if made.failures:
+        print(
+            f"{len(made.failures)} without a vector: {made.path / 'failures.jsonl'}; the same command tries them again"
+        )
+    print(f"{made.manifest['vectors']} vectors in {made.path}")
+
+
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def _told(check: dict[str, object]) -> str:
+    if "openvino" in check:
+        why = check["openvino"]
+        return f" (not OpenVINO: {why['refused']})"  # type: ignore[index]
+    if not check:
+        return ""
+    centred = check["centred_cosine"]
+    told = f"{centred:.5f}" if isinstance(centred, float) else "not defined"
+    return (
+        f"; beside torch's float32 on the first {check['units']}: relative difference {check['relative_difference']:.1e}, "
+        f"cosine {check['cosine']:.6f}, batch-centred {told}"
+    )

@@ -1,0 +1,138 @@
+"""Texts put into classes without training, by the likelihood of words: of the classes' names, or of yes and no for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from healthfm.cards.schema import DatasetCard, Labels
+from healthfm.datasets.dataset import Dataset
+from healthfm.errors import RunError
+from healthfm.evaluate import tasks
+from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns, text_of
+from healthfm.models.model import Model
+from healthfm.records import Mark, MultipleChoice, Record
+
+YES_NO = ("yes", "no")
+HALF = 0.5  # a class is predicted where yes is likelier than no
+
+
+def prepare(ask: Ask) -> Job:
+    """Return the job of asking for one class of each text: the name that is the likeliest continuation."""
+    return _prepare(ask, several=False)
+
+
+def prepare_multi_label(ask: Ask) -> Job:
+    """Return the job of asking yes or no for each class of each text; a class's probability is that of yes against no."""
+    return _prepare(ask, several=True)
+
+
+def _prepare(ask: Ask, several: bool) -> Job:
+    name, protocol = tasks.choose_protocol(ask.opened.card, ask.protocol, ask.task)
+    if ask.shots or protocol.shots:
+        raise RunError(f"{protocol.task} is asked without solved examples")
+    split = need_split(ask.opened, ask.split)
+    every = list(split)
+    space = space_of(ask.opened.card, protocol.label)
+    classes = list(space.classes)
+    if len(classes) < 2 and not several:
+        raise RunError(f"{ask.opened.name}: the card names no classes of '{space.name}' to choose from")
+    labels: list[Any] = [labels_of(r, space) if several else label_of(r, ask.opened, space) for r in every]
+    chosen = tasks.sample(len(every), ask.limit, ask.seed)
+    records, targets = [every[i] for i in chosen], [labels[i] for i in chosen]
+    words = [protocol.words.get(one, one) for one in classes]
+    options = [protocol.delimiter + one for one in (YES_NO if several else words)]
+    per_record = len(classes) if several else 1
+    prompts = [
+        tasks.render(record, protocol, **({"text": text_of(record)} if not hasattr(record, "text") else {}), **more)
+        for record in records
+        for more in ([{"label": word} for word in words] if several else [{"labels": words}])
+    ]
+    columns = subgroup_columns(records, ask.subgroups)
+
+    def compute(model: Model, rows: range) -> pa.Table:
+        part = records[rows.start : rows.stop]
+        asked = prompts[rows.start * per_record : rows.stop * per_record]
+        shares = likelihood_shares(model, asked, options)
+        chances = shares[:, 0].reshape(len(part), -1) if several else shares
+        found = [
+            [c for c, p in zip(classes, row, strict=True) if p > HALF] if several else classes[int(row.argmax())]
+            for row in chances
+        ]
+        return pa.table({
+            **sample_columns(part, targets[rows.start : rows.stop]), **chance_columns(classes, chances),
+            "prediction": pa.array(found, pa.list_(pa.string()) if several else pa.string()), **rows_of(columns, rows),
+        })  # fmt: skip
+
+    lengths = [sum(map(len, prompts[i * per_record : (i + 1) * per_record])) for i in range(len(records))]
+    return Job(
+        task=protocol.task, name=f"{ask.opened.name}@{name}", verb="score", records=records, total=len(every), classes=classes,
+        every_target=None if several else labels, parts=cut_parts(lengths), compute=compute,
+        content=[prompts, options, [[r.id, target] for r, target in zip(records, targets, strict=True)]],
+        facts={"protocol": protocol.model_dump(), "notices": list(split.notices)},
+    )  # fmt: skip
+
+
+def likelihood_shares(model: Model, prompts: list[str], options: list[str]) -> npt.NDArray[np.float64]:
+    """Return how the options share the likelihood behind each prompt, float64 [n, options], each row summing to 1."""
+    scores = [np.asarray(row, dtype=np.float64) for row in model.score(prompts, [options] * len(prompts))]
+    if len(scores) != len(prompts) or any(row.shape != (len(options),) for row in scores):
+        raise RunError("the model returned another number of scores than there were options")
+    found = np.stack(scores)
+    if not np.isfinite(found).all():
+        raise RunError(
+            f"the model returned NaN or infinite scores for {int((~np.isfinite(found)).any(1).sum())} prompts"
+        )
+    odds = np.exp(found - found.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
+def chance_columns(classes: list[str], chances: npt.NDArray[np.float64]) -> dict[str, pa.Array]:
+    """Return the columns ``options`` and ``probabilities`` of chances, float64 [n, classes]."""
+    return {
+        "options": pa.array([list(classes)] * len(chances), pa.list_(pa.string())),
+        "probabilities": pa.array([row.tolist() for row in chances], pa.list_(pa.float64())),
+    }
+
+
+# Labels of records ----------------------------------------------------------------------------------------------------
+
+
+def space_of(card: DatasetCard, name: str | None) -> Labels:
+    """Return the label space of this name, or the card's first. Raises ``RunError`` that lists the names."""
+    found = next((space for space in card.labels if name in (None, space.name)), None)
+    if found is None:
+        names = ", ".join(space.name for space in card.labels) or "none"
+        raise RunError(f"{card.slug}: its card has no label space{f' {name}' if name else ''} (label spaces: {names})")
+    return found
+
+
+def label_of(record: Record, opened: Dataset, space: Labels | None = None) -> str:
+    """Return the class of a record: a question's answer, or its label of a space (the card's first).
+
+    Raises ``RunError``: no label, or several.
+    """
+    label: Any
+    if isinstance(record, MultipleChoice) and (space is None or space.name not in record.labels):
+        label = tasks.answer_of(record)
+    else:
+        first = opened.card.labels[0].name if opened.card.labels else next(iter(record.labels), "label")
+        label = record.labels.get(space.name if space is not None else first)
+    if label is None or isinstance(label, Mark):
+        raise RunError(f"record {record.id} has no label, which this task needs on every record that it uses")
+    if isinstance(label, frozenset):
+        raise RunError(f"record {record.id} has a set of labels; use a multi-label task")
+    return str(label)
+
+
+def labels_of(record: Record, space: Labels) -> list[str]:
+    """Return the classes that a record has, in the space's order. Raises ``RunError``: no set of labels, or strange ones."""
+    found = record.labels.get(space.name)
+    if not isinstance(found, frozenset):
+        raise RunError(f"record {record.id} has no set of labels '{space.name}', which a multi-label task needs")
+    if found - set(space.classes):
+        raise RunError(f"record {record.id} has labels that the card's '{space.name}' does not name")
+    return [name for name in space.classes if name in found]

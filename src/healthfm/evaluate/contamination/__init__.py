@@ -1,0 +1,7 @@
+"""Has the model seen the data? By content (texts found in a corpus) and by behaviour (likelihoods); lineage is on the cards."""
+
+from healthfm.evaluate.contamination.behaviour import Behaviour, behaviour
+from healthfm.evaluate.contamination.content import Finding, contamination
+from healthfm.evaluate.contamination.section import section, store
+
+__all__ = ["Behaviour", "Finding", "behaviour", "contamination", "section", "store"]

@@ -1,0 +1,89 @@
+"""A written answer a row: ``target`` holds the accepted ones, ``output`` or ``prediction`` what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from healthfm.errors import RunError
+from healthfm.evaluate.kinds import kind
+from healthfm.evaluate.kinds.kind import Read
+from healthfm.evaluate.metrics import text
+from healthfm.evaluate.metrics.arrays import Floats, ratio
+from healthfm.evaluate.statistics.statistic import Counts, Statistic, Values, of_counts, of_mean
+
+OVERLAP = "exact match, token F1, BLEU and ROUGE measure shared words; none of them measures clinical correctness"
+
+
+def check(table: pa.Table) -> pa.Table:
+    """Return the table with lists of accepted answers and a text ``prediction`` (the output where nothing was parsed)."""
+    kind.need(table, "id", "target")
+    written = [name for name in ("prediction", "output") if name in table.column_names]
+    if not written:
+        raise RunError(f"the table lacks a column output or prediction (it has {', '.join(table.column_names)})")
+    ids = kind.check_ids(table)
+    targets = kind.lists(table, ids, "target")
+    kind.refuse("have no accepted answer", [i for i, one in zip(ids, targets, strict=True) if not one])
+    columns = [kind.texts(table, name) for name in written]
+    table = kind.put(kind.put(table, "id", ids, pa.string()), "target", targets, pa.list_(pa.string()))
+    table = kind.put(
+        table,
+        "prediction",
+        [next((v for v in row if v is not None), None) for row in zip(*columns, strict=True)],
+        pa.string(),
+    )
+    if "judge" in table.column_names:
+        scores = kind.numbers(table, ids, "judge", missing=True)
+        kind.refuse(
+            "have a judge's score outside 0 to 1",
+            [i for i, one in zip(ids, scores, strict=True) if not (np.isnan(one) or 0 <= one <= 1)],
+        )
+        table = kind.put(table, "judge", [None if np.isnan(one) else one for one in scores.tolist()], pa.float64())
+    return table
+
+
+def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: str) -> Read:
+    """Return overlap metrics, and the judge's mean where there is one; a missing answer scores 0."""
+    accepted, given = table["target"].to_pylist(), table["prediction"].to_pylist()
+    answered = np.array([one is not None for one in given])
+    texts = [one or "" for one in given]
+    pairs = list(zip(texts, accepted, strict=True))
+    found = [
+        of_mean("exact_match", answered * [text.exact_match(*pair) for pair in pairs]),
+        of_mean("token_f1", answered * [text.token_f1(*pair) for pair in pairs]),
+    ]
+    rules = [OVERLAP]
+    missing = int((~answered).sum())
+    if missing:
+        rules.append("a missing answer scores 0")
+    try:
+        sums = text.bleu_counts(texts, accepted)
+        found.append(
+            of_counts("bleu", len(texts), lambda counts: text.bleu(np.asarray(counts @ sums.astype(np.float64))))
+        )
+        found += [of_mean(name, answered * values) for name, values in text.rouge(texts, accepted).items()]
+    except ImportError:
+        rules.append("BLEU and ROUGE need sacrebleu and rouge-score: pip install 'healthfm[text]'")
+    headline = "token_f1"
+    if "judge" in table.column_names:
+        found.append(
+            _judged(np.array([np.nan if v is None else v for v in table["judge"].to_pylist()], np.float64), rules)
+        )
+        headline = "judge"
+    statistics, lost = kind.defined(found)
+    return Read(statistics, headline if headline in statistics else "token_f1", rules + lost, {"unanswered": missing})
+
+
+def _judged(scores: Floats, rules: list[str]) -> Statistic:
+    known = ~np.isnan(scores)
+    if not known.all():
+        rules.append(f"{int((~known).sum())} rows have no judge's score and are left out of its mean")
+    values = np.nan_to_num(scores)
+
+    def at(counts: Counts) -> Values:
+        n = counts @ known.astype(np.float64)
+        return ratio(counts @ values, n)
+
+    return of_counts("judge", len(scores), at, among=None if known.all() else known)

@@ -1,0 +1,96 @@
+"""How likely whole texts are to a causal language model: every token given those before it, in windows that do not overlap."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from healthfm.errors import CapabilityError, RunError
+from healthfm.evaluate import tasks
+from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns, text_of
+from healthfm.models.model import Float32, Model
+from healthfm.records import QA, Record
+
+WINDOW = 2048  # tokens of a window at most: a row of logits over the vocabulary is kept for each of them
+
+
+def prepare(ask: Ask) -> Job:
+    """Return the job of summing the log-likelihood of each record's whole text."""
+    split = need_split(ask.opened, ask.split)
+    every = list(split)
+    records = [every[i] for i in tasks.sample(len(every), ask.limit, ask.seed)]
+    texts = [whole_text(record) for record in records]
+    empty = [record.id for record, text in zip(records, texts, strict=True) if not text.strip()]
+    if empty:
+        raise RunError(f"{len(empty)} records have no text: {', '.join(empty[:5])}")
+    columns = subgroup_columns(records, ask.subgroups)
+
+    def compute(model: Model, rows: range) -> pa.Table:
+        part = texts[rows.start : rows.stop]
+        found = [log_likelihood(model, text) for text in part]
+        return pa.table({
+            **sample_columns(records[rows.start : rows.stop]),
+            "log_likelihood": pa.array([value for value, _ in found], pa.float64()),
+            "tokens": pa.array([tokens for _, tokens in found], pa.int64()),
+            "words": pa.array([len(re.split(r"\s+", text)) for text in part], pa.int64()),
+            "bytes": pa.array([len(text.encode()) for text in part], pa.int64()),
+            **rows_of(columns, rows),
+        })  # fmt: skip
+
+    return Job(
+        task="perplexity", name=f"{ask.opened.name}#perplexity", verb="logits", records=records, total=len(every),
+        parts=cut_parts([len(text) for text in texts]), compute=compute,
+        content=[[record.id, text] for record, text in zip(records, texts, strict=True)],
+        facts={
+            "windows": f"of the model's longest input, at most {WINDOW} tokens; each but the first begins with the last token of the one before",
+            "notices": list(split.notices),
+        },
+    )  # fmt: skip
+
+
+def whole_text(record: Record) -> str:
+    """Return a record's text; a question's with its accepted answers."""
+    answers = record.answers if isinstance(record, QA) else ()
+    return "\n".join((text_of(record), *answers))
+
+
+def log_likelihood(model: Model, text: str) -> tuple[float, int]:
+    """Return the summed log-likelihood of a text's tokens (natural log), and how many they are.
+
+    The rule is lm-evaluation-harness's ``loglikelihood_rolling``: no special token but one before the text, the tokenizer's
+    first (its end token where it has none); windows hold as many tokens as the model takes (here at most ``WINDOW``), and
+    what a window predicts is given the token before it.
+    """
+    tokenizer = getattr(model, "tokenizer", None)
+    if tokenizer is None:
+        raise CapabilityError(f"{model.name}: the perplexity of a text needs the model's tokenizer here")
+    ids = list(tokenizer.encode(text, add_special_tokens=False, verbose=False))
+    before = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    longest = min(WINDOW, int(getattr(model, "max_length", WINDOW)))
+    total = sum(_sum(model.logits([given])[0], asked) for given, asked in windows(ids, before, longest))
+    return float(total), len(ids)
+
+
+def windows(ids: Sequence[int], before: int, longest: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield (tokens given, tokens asked): each is asked once, and given are at most ``longest``, up to the one before the last asked.
+
+    So a token in the middle of a text may be given one token only; the last window reaches back as far as it may.
+    """
+    line = [before, *ids]  # the token at i is given those before it: it is asked at i + 1
+    for start in range(0, len(ids), longest):
+        end = min(start + longest, len(ids))
+        yield line[max(0, end - longest) : end], list(ids[start:end])
+
+
+def _sum(logits: Float32, asked: Sequence[int]) -> np.float64:
+    """Return the summed log-probability of the asked tokens from the logits at the last as many positions."""
+    wide = np.asarray(logits[-len(asked) :], dtype=np.float64)
+    top = wide.max(axis=1, keepdims=True)
+    chosen = wide[np.arange(len(asked)), list(asked)]
+    found = np.float64((chosen - (np.log(np.exp(wide - top).sum(axis=1)) + top[:, 0])).sum())
+    if not np.isfinite(found):
+        raise RunError("the model returned NaN or infinite logits")
+    return found

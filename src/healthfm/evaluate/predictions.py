@@ -1,0 +1,82 @@
+"""Tables of predictions in files: CSV, TSV, Parquet and JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from healthfm.errors import RunError
+from healthfm.formats import table
+from healthfm.formats.source import Source
+
+PROBABILITY = "probability."
+
+
+def read_predictions(path: Path | str) -> pa.Table:
+    """Read a table of predictions for ``evaluate_predictions``.
+
+    The columns are those a task asks for. In CSV and TSV an empty cell is a missing value, a list is written as JSON
+    (``["a", "b"]``), and probabilities may stand in a column for each class, ``probability.CLASS``, in place of ``options``
+    and ``probabilities``. Raises ``DatasetError`` when the file cannot be read, ``RunError`` naming a column or rows that
+    do not fit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RunError(f"{path}: no such file")
+    rows = list(table.rows(Source(path)))
+    if not rows:
+        raise RunError(f"{path}: the table has no rows")
+    columns = {
+        name: [_cell(row.get(name)) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)
+    }
+    for name, cells in columns.items():
+        if any(isinstance(one, str) and one.startswith("[") for one in cells) and name not in ("output", "judge_raw"):
+            columns[name] = _lists(cells) or cells
+    return as_table(_with_probabilities(columns))
+
+
+def as_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    """Return columns as a table. Raises ``RunError`` naming those that mix kinds of values or differ in length."""
+    arrays: dict[str, Any] = {}
+    for name, values in dict(columns).items():
+        try:
+            arrays[name] = pa.array(list(values) if getattr(values, "ndim", 1) > 1 else values)
+        except (pa.ArrowException, TypeError, ValueError):
+            raise RunError(f"the column {name} mixes kinds of values, or holds none that a table can") from None
+    lengths = {name: len(values) for name, values in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise RunError(f"the columns differ in length: {', '.join(f'{name} {n}' for name, n in lengths.items())}")
+    return pa.table(arrays)
+
+
+def _cell(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _lists(cells: Sequence[Any]) -> list[Any] | None:
+    """Return JSON lists as lists; None where a cell is something else, and the column is text after all."""
+    try:
+        found = [json.loads(one) if isinstance(one, str) else one for one in cells]
+    except ValueError:
+        return None
+    return found if all(one is None or isinstance(one, list) for one in found) else None
+
+
+def _with_probabilities(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return the columns with ``probability.CLASS`` columns gathered into ``options`` and ``probabilities``."""
+    named = [name for name in columns if name.startswith(PROBABILITY)]
+    if not named:
+        return columns
+    if "probabilities" in columns:
+        raise RunError(f"the table has both probabilities and {named[0]}; keep one of them")
+    try:
+        values = [[None if one is None else float(one) for one in columns[name]] for name in named]
+    except (TypeError, ValueError):
+        raise RunError(f"the columns {PROBABILITY}CLASS need a number in each row") from None
+    rows = [list(row) for row in zip(*values, strict=True)]
+    rest = {name: cells for name, cells in columns.items() if name not in named}
+    return rest | {"options": [[name.removeprefix(PROBABILITY) for name in named]] * len(rows), "probabilities": rows}

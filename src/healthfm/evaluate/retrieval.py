@@ -1,0 +1,92 @@
+"""Retrieval of text by text: which passage, of all of the split's, belongs to a question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from healthfm.errors import RunError
+from healthfm.evaluate import tasks
+from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, sample_columns, subgroup_columns
+from healthfm.evaluate.probes import embed_part, one_embedder
+from healthfm.models.model import Model
+from healthfm.records import QA, MultipleChoice, Record
+
+DEPTH = 100  # how many of the best passages a row keeps
+QUERIES_AT_ONCE = 256
+
+
+def prepare(ask: Ask) -> Job:
+    """Return the job of ranking the passages of a split for each of its questions, by the cosine of their embeddings.
+
+    A question's passages are its context, or its answers where it has none. Equal passages are one; it is named by the first
+    record that has it, and right for all of them. A limit draws questions: the passages stay those of the whole split.
+    """
+    split = need_split(ask.opened, ask.split)
+    every = list(split)
+    asking = [record for record in every if passages_of(record)]
+    if not asking:
+        raise RunError(f"{ask.opened.name}: no record of split '{ask.split}' has a context or an answer to find")
+    names: dict[str, str] = {}
+    for record in asking:
+        for number, passage in enumerate(passages_of(record)):
+            names.setdefault(passage, f"{record.id}#{number}" if number else record.id)
+    records = [asking[i] for i in tasks.sample(len(asking), ask.limit, ask.seed)]
+    targets = [list(dict.fromkeys(names[passage] for passage in passages_of(record))) for record in records]
+    passages, ids = list(names), list(names.values())
+    texts = [*passages, *(record.question for record in records)]  # type: ignore[attr-defined]
+    columns = subgroup_columns(records, ask.subgroups)
+
+    embedder = one_embedder()
+
+    def compute(model: Model, rows: range) -> pa.Table:
+        return embed_part(embedder(model), texts[rows.start : rows.stop])
+
+    def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
+        vectors = _unit(np.stack(table["embedding"].to_numpy()))
+        best, scores = _rank(vectors[len(passages) :], vectors[: len(passages)])
+        found = pa.table({
+            **sample_columns(records, targets),
+            "ranking": pa.array([[ids[i] for i in row] for row in best.tolist()], pa.list_(pa.string())),
+            "scores": pa.array(scores.tolist(), pa.list_(pa.float64())),
+            **columns,
+        })  # fmt: skip
+        return found, {"retrieval": "cosine of embeddings", "passages": len(passages), "kept": best.shape[1]}
+
+    left = len(every) - len(asking)
+    return Job(
+        task="retrieval", name=f"{ask.opened.name}#retrieval", verb="embed", records=records, total=len(asking),
+        parts=cut_parts([len(text) for text in texts]), compute=compute, room="embeddings", finish=finish,
+        content=[texts, targets, [record.id for record in records]],
+        facts={"notices": [*split.notices, *([f"{left} records have no passage and are left out"] if left else [])]},
+    )  # fmt: skip
+
+
+def passages_of(record: Record) -> tuple[str, ...]:
+    """Return what a question should find: its context, or its answers where it has none."""
+    if not isinstance(record, QA | MultipleChoice):
+        raise RunError(f"retrieval needs questions, these are {type(record).__name__} records")
+    if record.context:
+        return (record.context,)
+    return record.answers if isinstance(record, QA) else ()
+
+
+def _rank(
+    queries: np.ndarray[Any, Any], passages: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the best passages of each query, best first (of equals the earlier), and their cosines."""
+    best, scores = [], []
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        cosine = queries[start : start + QUERIES_AT_ONCE] @ passages.T
+        order = np.argsort(-cosine, axis=1, kind="stable")[:, :DEPTH]
+        best.append(order)
+        scores.append(np.take_along_axis(cosine, order, axis=1))
+    return np.concatenate(best), np.concatenate(scores)
+
+
+def _unit(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    wide = np.asarray(vectors, dtype=np.float64)
+    return np.asarray(wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12))

@@ -1,0 +1,37 @@
+"""Statistics on by default: intervals, calibration, subgroups, curves. Everything starts from a ``Statistic``."""
+
+from healthfm.evaluate.statistics.bootstrap import over_draws, spread, values_of
+from healthfm.evaluate.statistics.estimate import closed_form, estimate, number_patients
+from healthfm.evaluate.statistics.intervals import (
+    LEVEL,
+    Interval,
+    clopper_pearson,
+    delong,
+    delong_error,
+    placements,
+    wilson,
+)
+from healthfm.evaluate.statistics.statistic import Cells, Counts, Statistic, Values, of_cells, of_counts, of_mean
+
+__all__ = [
+    "LEVEL",
+    "Cells",
+    "Counts",
+    "Interval",
+    "Statistic",
+    "Values",
+    "clopper_pearson",
+    "closed_form",
+    "delong",
+    "delong_error",
+    "estimate",
+    "number_patients",
+    "of_cells",
+    "of_counts",
+    "of_mean",
+    "over_draws",
+    "placements",
+    "spread",
+    "values_of",
+    "wilson",
+]  # fmt: skip

@@ -1,0 +1,84 @@
+"""Closed-form 95 % intervals."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special, stats
+
+from healthfm.evaluate.statistics.statistic import Bools, Floats
+
+LEVEL = 0.95
+PERFECT = "Clopper-Pearson of the rarer class (perfect separation leaves DeLong no variance)"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval and how it was made."""
+
+    low: float
+    high: float
+    method: str
+    level: float = LEVEL
+
+    def asdict(self) -> dict[str, Any]:
+        """Return the fields as a plain dictionary."""
+        return asdict(self)
+
+
+def wilson(hits: int, n: int) -> Interval:
+    """Return the Wilson score interval of a proportion (Wilson 1927)."""
+    z = stats.norm.ppf(0.5 + LEVEL / 2)
+    p = hits / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return Interval(max(0.0, float(centre - half)), min(1.0, float(centre + half)), "Wilson score")
+
+
+def clopper_pearson(hits: int, n: int) -> Interval:
+    """Return the exact interval of a proportion (Clopper and Pearson 1934): never below its level, so often wider."""
+    tail = (1 - LEVEL) / 2
+    low = stats.beta.ppf(tail, hits, n - hits + 1) if hits > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, hits + 1, n - hits) if hits < n else 1.0
+    return Interval(float(low), float(high), "Clopper-Pearson (exact)")
+
+
+def delong(truth: Bools, score: Floats) -> Interval:
+    """Return the interval of an AUROC by DeLong, DeLong and Clarke-Pearson (1988) on the logit scale.
+
+    The quantile is Student's, of Satterthwaite's degrees of freedom (Brunner and Munzel 2000): positives are often few.
+    Midranks give the placements in the time of a sort (Sun and Xu 2014). A perfect separation has no variance to go by;
+    the rarer class then counts as that many trials, all won. Fewer than two rows of a class say nothing.
+    """
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    if min(positives, negatives) < 2:
+        return Interval(0.0, 1.0, "no interval: fewer than two rows of a class")
+    area, error, freedom = delong_error(truth, score)
+    if area in (0.0, 1.0):
+        trials = min(positives, negatives)
+        found = clopper_pearson(trials if area else 0, trials)
+        return Interval(found.low, found.high, PERFECT)
+    if error == 0:
+        return Interval(area, area, "DeLong, logit scale (degenerate: every score is equal)")
+    half = stats.t.ppf(0.5 + LEVEL / 2, freedom) * error / (area * (1 - area))
+    low, high = special.expit(special.logit(area) + np.array([-half, half]))
+    return Interval(float(low), float(high), "DeLong, logit scale")
+
+
+def delong_error(truth: Bools, score: Floats) -> tuple[float, float, float]:
+    """Return an AUROC, its DeLong standard error, and Satterthwaite's degrees of freedom for it (NaN where it is 0)."""
+    area, by_positive, by_negative = placements(truth, score)
+    one, none = (float(side.var(ddof=1)) / len(side) for side in (by_positive, by_negative))
+    spread = one**2 / (len(by_positive) - 1) + none**2 / (len(by_negative) - 1)
+    return area, float(np.sqrt(one + none)), (one + none) ** 2 / spread if spread else np.nan
+
+
+def placements(truth: Bools, score: Floats) -> tuple[float, Floats, Floats]:
+    """Return the AUROC, each positive's share of negatives below it and each negative's share of positives above it."""
+    one, none = score[truth], score[~truth]
+    together = stats.rankdata(np.concatenate([one, none]))
+    by_positive = (together[: len(one)] - stats.rankdata(one)) / len(none)
+    by_negative = 1 - (together[len(one) :] - stats.rankdata(none)) / len(one)
+    return float(by_positive.mean()), by_positive, by_negative

@@ -1,0 +1,155 @@
+"""Answers that a model writes: which prompt asks for them, in which form it goes to the model, which rule reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from healthfm.cards.schema import ModelCard, Prompt, Protocol
+from healthfm.errors import RunError
+from healthfm.evaluate import parsers
+from healthfm.models import prompts as card_prompts
+from healthfm.models.model import Model
+from healthfm.records import Message, Record
+
+NEEDED = {
+    "multiple-choice-generated": frozenset({"question", "options"}),
+    "yes-no-maybe-generated": frozenset({"question", "context"}),
+}
+CHARACTERS_PER_TOKEN = 4  # a rule of thumb, for the size of a part only
+DEFAULT_TOKENS = 256  # what a model writes at most where neither card says
+
+
+@dataclass(frozen=True)
+class Writing:
+    """The prompts of a run whose answers are written. ``rule`` is the parser's name, ``how`` what the run says of all this.
+
+    ``own`` prompts, of the model's card, are decoded as that card says; the others greedily, to the protocol's limits.
+    """
+
+    prompts: Sequence[str]
+    rule: str
+    how: Mapping[str, Any]
+    own: bool
+    limit: int
+    stop: tuple[str, ...] = ()
+
+    @classmethod
+    def by_card(cls, name: str, prompt: Prompt, records: Sequence[Record]) -> Writing:
+        """Ask by a prompt of the model's card."""
+        assert prompt.parser is not None
+        made = [card_prompts.render(prompt, **_values(prompt, record)) for record in records]
+        how = {"by": "the model's card", "name": name, "digest": digest_of(prompt.template), "parser": prompt.parser}
+        return cls(made, prompt.parser, how, True, prompt.decode.max_new_tokens or DEFAULT_TOKENS)
+
+    @classmethod
+    def by_protocol(cls, protocol: Protocol, made: Sequence[str]) -> Writing:
+        """Ask by the template of the dataset's protocol; a model with a chat form is asked in that form."""
+        if protocol.parser not in RULES:
+            raise RunError(f"no rule '{protocol.parser}' to read answers by (rules: {', '.join(RULES)})")
+        how = {
+            "by": "the dataset's protocol, in the model's chat form where it has one", "name": None,
+            "digest": digest_of(protocol.template), "parser": protocol.parser,
+        }  # fmt: skip
+        return cls(made, protocol.parser, how, False, protocol.max_new_tokens, protocol.stop)
+
+    @property
+    def characters(self) -> int:
+        """About how many characters an answer may have."""
+        return self.limit * CHARACTERS_PER_TOKEN
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What the request adds: another prompt or rule is another request."""
+        return {"prompt": dict(self.how)}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the run says beside the request."""
+        return {"max_new_tokens": self.limit, "stop": list(self.stop)}
+
+    def write(self, model: Model, rows: range, seed: int) -> list[str]:
+        """Return what the model writes for some of the prompts. Raises ``RunError``: another number of texts."""
+        asked = self.prompts[rows.start : rows.stop]
+        if self.own:
+            texts = model.generate(asked, max_new_tokens=self.limit, temperature=None, stop=None, seed=seed)
+        else:
+            texts = generate(model, asked, self.limit, self.stop, seed)
+        if len(texts) != len(asked):
+            raise RunError("the model returned another number of texts than there were prompts")
+        return [str(text) for text in texts]
+
+    def read(self, text: str, keys: Sequence[str]) -> str | None:
+        """Return the key that the rule reads in a text, or None."""
+        return RULES[self.rule](text, keys)
+
+
+def generate(
+    model: Model, asked: Sequence[str | Sequence[Message]], limit: int, stop: Sequence[str], seed: int
+) -> list[str]:  # fmt: skip
+    """Return what a model writes, greedily. A text is given in its chat form, or as it is where it has none.
+
+    A conversation goes turn by turn to a model whose tokenizer, or server, has a chat template; to others as one text.
+    """
+    formed = [_in_form(model, one) for one in asked]
+    default = card_prompts.default(model.card)
+    stops = [*stop, *(default.stop if default is not None else ())]
+    return list(model.generate(formed, max_new_tokens=limit, temperature=0, stop=stops or None, seed=seed))
+
+
+def _in_form(model: Model, asked: str | Sequence[Message]) -> str | Sequence[Message]:
+    tokenizer = getattr(model, "tokenizer", None)
+    served = getattr(model, "client", None) is not None and tokenizer is None  # the server knows the chat form
+    if isinstance(asked, str):
+        return [Message("user", asked)] if served else card_prompts.prepare(model, asked)
+    if served or getattr(tokenizer, "chat_template", None):
+        return asked
+    return card_prompts.prepare(model, "\n\n".join(card_prompts.text_of(turn) for turn in asked))
+
+
+def own_prompt(card: ModelCard, task: str) -> tuple[str, Prompt] | None:
+    """Return the first prompt of a model's card that fits a task and names the rule to read its answers by, or None."""
+    for name, prompt in card.prompts.items():
+        slots = card_prompts.slots(prompt)
+        if prompt.parser in RULES and slots >= NEEDED[task] and ("options" in slots) == ("options" in NEEDED[task]):
+            return name, prompt
+    return None
+
+
+def _values(prompt: Prompt, record: Record) -> dict[str, Any]:
+    """Return a question's values for the slots of a prompt; a context without a slot stands before the question."""
+    slots = card_prompts.slots(prompt)
+    values: dict[str, Any] = {
+        name: getattr(record, name, "") for name in ("question", "options", "context") if name in slots
+    }
+    context = getattr(record, "context", "")
+    if context and "context" not in slots:
+        values["question"] = f"{context}\n{values['question']}"
+    return values
+
+
+def digest_of(text: str) -> str:
+    """Return a short fingerprint of a prompt's text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def stated_answer(text: str, keys: Sequence[str]) -> str | None:
+    """Return the key that a text states: behind its last "answer is" or "Answer:", else the one that it opens with.
+
+    A key that opens a text counts when nothing or a sign follows it ("B", "(B) text", "Yes, because"): "A patient" is no
+    answer. Letters count as written, words in any case. healthfm's own rule, for prompts that say no other.
+    """
+    flags = re.IGNORECASE if all(len(key) > 1 for key in keys) else re.NOFLAG
+    one = "|".join(sorted(map(re.escape, keys), key=len, reverse=True))
+    said = re.findall(
+        rf"(?i:\b(?:answer|option|choice)(?:\s+is\b\s*:?|\s*:))[\s*(\[\"']*({one})(?![A-Za-z0-9])", text, flags
+    )
+    opened = re.match(rf"[\s*(\[\"']*({one})(?=[\s*)\]\"']*(?:$|[.,:;)\]!]|\n))", text, flags)
+    found = said[-1] if said else opened.group(1) if opened else None
+    return None if found is None else next(key for key in keys if key.lower() == found.lower())
+
+
+RULES: Mapping[str, parsers.Parser] = {**parsers.PARSERS, "stated-answer": stated_answer}

@@ -1,0 +1,143 @@
+"""A run's report as data, as Markdown and as a table: what the page says, for other tools."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from healthfm.evaluate import findings
+from healthfm.evaluate.contamination import section
+from healthfm.evaluate.run import Run
+from healthfm.report.page import asked_for, headline_sentences
+from healthfm.report.words import big, big_span, number, span, word
+
+COLUMNS = ("part", "of", "metric", "value", "low", "high", "n", "method", "note")
+
+
+def as_data(run: Run, *, show_inputs: bool = False) -> dict[str, Any]:
+    """Return what the page says as plain data: the headline in words, notes, limits, contamination, and all of ``metrics.json``.
+
+    What was matched of private data in a corpus is left out unless ``show_inputs`` asks for it, as on the page.
+    """
+    seen = section(run)
+    if not show_inputs and not (run.facts.get("data") or {}).get("shareable_inputs"):
+        seen = {**seen, "content": [_without_snippets(one) for one in seen["content"]]}
+    return {
+        "path": str(run.path) if run.path else None, "title": run.title, "says": headline_sentences(run), "request": run.facts["request"],
+        "notes": findings.headline_notes(run), "limits": findings.limits(run), "contamination": seen, **run.scores,
+    }  # fmt: skip
+
+
+def _without_snippets(finding: Mapping[str, Any]) -> dict[str, Any]:
+    def bare(text: Mapping[str, Any]) -> dict[str, Any]:
+        return {**text, "places": [{k: v for k, v in place.items() if k != "snippet"} for place in text["places"]]}
+
+    return {**finding, "found": [bare(text) for text in finding["found"]]}
+
+
+def to_csv(run: Run) -> str:
+    """Return every number with its interval as one table: overall, by class, calibration, by subgroup, fairness."""
+    made = io.StringIO()
+    csv.writer(made, lineterminator="\n").writerows([COLUMNS, *_rows(run.scores)])
+    return made.getvalue()
+
+
+def _rows(scores: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    def row(part: str, of: str, metric: str, one: Mapping[str, Any], note: str | None = "") -> tuple[Any, ...]:
+        return (part, of, metric, *(one.get(key) for key in ("value", "low", "high", "n", "method")), note)
+
+    for name, one in scores["metrics"].items():
+        yield row("overall", "", name, one, one.get("rule"))
+    for kind, found in scores["per_class"].items():
+        for name, one in found.items():
+            yield row("class", kind, name, one, one.get("rule"))
+    for part, name in (("calibration", "ece"), ("selective", "aurc")):
+        if one := scores[part]:
+            ends = {
+                "value": one[name],
+                "low": one.get(f"{name}_low"),
+                "high": one.get(f"{name}_high"),
+                "n": scores["n"],
+            }
+            yield row("overall", "", name, {**ends, "method": one.get(f"{name}_method", one.get("method"))})
+    for column, groups in scores["subgroups"].items():
+        for one in groups:
+            few, of = "too few to say" if one["too_few"] else "", f"{column}: {one['group']}"
+            yield row("subgroup", of, one["metric"], one, few)
+            gap = {
+                "value": one["gap"],
+                "low": one["gap_low"],
+                "high": one["gap_high"],
+                "n": one["n"],
+                "method": one["gap_method"],
+            }
+            yield row("gap to the rest", of, one["metric"], gap, few)
+    for column, found in scores["fairness"].items():
+        for name in ("equalised_odds", "demographic_parity"):
+            if found[name]:
+                yield row("fairness", column, name, {**found[name], "n": scores["n"]})
+
+
+def to_markdown(run: Run) -> str:
+    """Return the report in Markdown: the headline, what was run, metrics, subgroups, contamination, limits."""
+    name = run.scores["headline"]
+    first = run.metrics[name]
+    parts = [
+        f"# {_plain(run.title)}",
+        f"**{word(name).label}: {big(name, first)}** (95 % interval {big_span(name, first)}, n = {first['n']:,})",
+        _plain(headline_sentences(run)),
+        _bullets([f"{key}: {value}" for key, value in asked_for(run)] + findings.headline_notes(run)),
+        "## Metrics", _table(("metric", "value", "95 % interval", "n", "interval by"), [
+            (word(k).label, number(one["value"]), span(one), f"{one['n']:,}", one["method"]) for k, one in run.metrics.items()
+        ]),
+        *_by_class(run.scores), *_by_group(run.scores), "## Has the model seen this data?", _bullets(section(run)["says"]),
+        "## What this cannot say", _bullets(findings.limits(run)),
+    ]  # fmt: skip
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _by_class(scores: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        (kind, word(name).label, number(one["value"]), span(one), f"{one['n']:,}")
+        for kind, found in scores["per_class"].items() for name, one in found.items()
+    ]  # fmt: skip
+    if rows:
+        yield "## Class by class"
+        yield _table(("class", "metric", "value", "95 % interval", "n"), rows)
+
+
+def _by_group(scores: Mapping[str, Any]) -> Iterator[str]:
+    for column, groups in scores["subgroups"].items():
+        yield f"## By {_plain(column)}"
+        yield _table(
+            ("group", "n", word(scores["headline"]).label, "95 % interval", "gap to the rest", "its interval", ""),
+            [
+                (one["group"], f"{one['n']:,}", number(one["value"]), span(one), number(one["gap"], signed=True),
+                 span(one, "gap_low", "gap_high", signed=True), "too few to say" if one["too_few"] else "")
+                for one in groups
+            ],
+        )  # fmt: skip
+
+
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [columns, ("---",) * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines)
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {_plain(line)}" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Return text that Markdown takes as text: no HTML, no link, no cell border, one line."""
+    escaped = (
+        text.replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace("|", "\\|")
+        .replace("[", "\\[")
+        .replace("`", "\\`")
+        .replace("*", "\\*")
+    )
+    return " ".join(escaped.split())

@@ -1,0 +1,262 @@
+"""The rows of a run as a page shows them: the errors worth reading first, and what may be shown of their inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from healthfm.datasets.dataset import open_dataset
+from healthfm.errors import HealthfmError
+from healthfm.evaluate import tasks
+from healthfm.evaluate.metrics import text as text_metrics
+from healthfm.evaluate.run import Run
+from healthfm.records import digest
+from healthfm.report.words import number
+
+ERRORS = 20
+LONGEST = 900  # characters shown of one text
+WRONG = 0.5  # the distance from the truth at which a decision about a class is wrong
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row as it is shown: its ``id``, the ``target``, what was ``said`` (None: nothing), and the ``measure`` it is ordered by."""
+
+    id: str
+    target: str
+    said: str | None
+    measure: str
+    right: bool | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Samples under a title; ``measure`` names their number, ``note`` says how they were chosen."""
+
+    title: str
+    note: str
+    measure: str
+    samples: Sequence[Sample]
+
+
+def errors(run: Run, private: bool) -> Listing:
+    """Return the errors to read first: the most confident ones, the farthest off, the last found. ``private``: no free text."""
+    found = _kind(run).errors(run.predictions.to_pylist())
+    return _without_text(found) if private and _kind(run).free else found
+
+
+def listed(run: Run, most: int, private: bool) -> Listing:
+    """Return the first rows of a run, as they come. ``private``: no free text."""
+    kind = _kind(run)
+    found = Listing(
+        "Samples", "", kind.measure, [kind.sample(row) for row in run.predictions.slice(0, most).to_pylist()]
+    )
+    return _without_text(found) if private and kind.free else found
+
+
+def _without_text(found: Listing) -> Listing:
+    return replace(
+        found, samples=[replace(one, target="", said=None if one.said is None else "") for one in found.samples]
+    )
+
+
+# One class ------------------------------------------------------------------------------------------------------------
+
+
+def _class(row: Row) -> Sample:
+    sure = _confidence(row)
+    right = row["prediction"] == row["target"]
+    return Sample(row["id"], row["target"], row["prediction"], "" if sure is None else f"{sure:.2f}", right)
+
+
+def _confidence(row: Row) -> float | None:
+    return max(row["probabilities"]) if row.get("probabilities") else None
+
+
+def _wrong_classes(rows: Sequence[Row]) -> Listing:
+    wrong = [row for row in rows if row["prediction"] is not None and row["prediction"] != row["target"]]
+    sure = sorted((row for row in wrong if _confidence(row) is not None), key=lambda row: -(_confidence(row) or 0))
+    first = (sure or wrong)[:ERRORS]
+    how = "that the model was surest of" if sure else "that come first: the model gave no confidence"
+    note = f"the {len(first)} of {len(wrong):,} wrong answers {how}"
+    return Listing(
+        "The most confident errors" if sure else "Errors", note, "confidence", [_class(row) for row in first]
+    )
+
+
+# Several classes ------------------------------------------------------------------------------------------------------
+
+
+def _labels(row: Row) -> Sample:
+    said, target = row.get("prediction"), row["target"]
+    highest = f"{max(row['probabilities']):.2f}" if row.get("probabilities") else ""
+    right = None if row.get("uncertain") else said is not None and set(said) == set(target)
+    return Sample(row["id"], _names(target) or "none", None if said is None else _names(said) or "none", highest, right)
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _wrong_labels(rows: Sequence[Row]) -> Listing:
+    found = sorted(
+        (one for row in rows for one in _decisions(row)), key=lambda one: (-one[0], one[1].id, one[1].target)
+    )
+    samples = [sample for _, sample in found[:ERRORS]]
+    note = f"the {len(samples)} farthest off of {len(found):,} wrong decisions about one class of one row"
+    return Listing("The most confident errors", note, "distance", samples)
+
+
+def _decisions(row: Row) -> Iterator[tuple[float, Sample]]:
+    """Yield how far off each wrong decision about one class is, from 0.5 to 1; uncertain classes are left out."""
+    likely = dict(zip(row.get("options") or (), row.get("probabilities") or (), strict=True))
+    said, there = set(row.get("prediction") or ()), set(row["target"])
+    for name in (set(likely) or said | there) - set(row.get("uncertain") or ()):
+        chance = likely.get(name, float(name in said))
+        off = abs(chance - (name in there))
+        if off > WRONG:
+            shown = f"probability {chance:.2f}" if likely else "there" if name in said else "not there"
+            yield (
+                off,
+                Sample(row["id"], f"{name} is {'there' if name in there else 'not there'}", shown, f"{off:.2f}", False),
+            )
+
+
+# Numbers, texts, rankings, likelihoods --------------------------------------------------------------------------------
+
+
+def _number(row: Row) -> Sample:
+    said = row["prediction"]
+    off = None if said is None else said - row["target"]
+    return Sample(row["id"], number(row["target"]), None if said is None else number(said), number(off, signed=True))
+
+
+def _far_numbers(rows: Sequence[Row]) -> Listing:
+    known = [row for row in rows if row["prediction"] is not None]
+    first = sorted(known, key=lambda row: -abs(row["prediction"] - row["target"]))[:ERRORS]
+    note = f"the {len(first)} of {len(known):,} rows farthest from their target"
+    return Listing("The largest errors", note, "error", [_number(row) for row in first])
+
+
+def _text(row: Row) -> Sample:
+    said = row["prediction"]
+    return Sample(
+        row["id"], _cut(" | ".join(row["target"])), None if said is None else _cut(said), number(_text_score(row))
+    )
+
+
+def _text_score(row: Row) -> float:
+    if row.get("judge") is not None:
+        return float(row["judge"])
+    return float(text_metrics.token_f1(row["prediction"] or "", row["target"]))
+
+
+def _far_texts(rows: Sequence[Row]) -> Listing:
+    judged = any(row.get("judge") is not None for row in rows)
+    known = [row for row in rows if row["prediction"] is not None and (row.get("judge") is not None or not judged)]
+    first = sorted(known, key=_text_score)[:ERRORS]
+    by = "by the judge's score" if judged else "by shared words, which does not say that they are wrong"
+    note = f"the {len(first)} of {len(known):,} answers with the lowest score, {by}"
+    return Listing("Answers to read first", note, "score", [_text(row) for row in first])
+
+
+def _ranked(row: Row) -> Sample:
+    said = _names(row["ranking"][:3]) or None
+    return Sample(row["id"], _names(row["target"][:3]), said, str(_first_hit(row) or "not found"))
+
+
+def _first_hit(row: Row) -> int | None:
+    return next((i for i, one in enumerate(row["ranking"], 1) if one in row["target"]), None)
+
+
+def _late_hits(rows: Sequence[Row]) -> Listing:
+    late = sorted((row for row in rows if _first_hit(row) != 1), key=lambda row: -(_first_hit(row) or math.inf))
+    note = f"the {len(late[:ERRORS])} of {len(late):,} queries whose first hit came last; beside them what was ranked first"
+    return Listing("Found last", note, "first hit at rank", [_ranked(row) for row in late[:ERRORS]])
+
+
+def _likelihood(row: Row) -> Sample:
+    return Sample(row["id"], f"{row['bytes']:,} bytes", f"{row['tokens']:,} tokens", number(_bits(row)))
+
+
+def _bits(row: Row) -> float:
+    return -float(row["log_likelihood"]) / math.log(2) / float(row["bytes"])
+
+
+def _unlikely_texts(rows: Sequence[Row]) -> Listing:
+    first = sorted(rows, key=_bits, reverse=True)[:ERRORS]
+    note = f"the {len(first)} of {len(rows):,} texts that cost most bits a byte"
+    return Listing("The least expected texts", note, "bits per byte", [_likelihood(row) for row in first])
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How rows of one kind are shown. ``free``: what they hold is text that may repeat the input."""
+
+    measure: str
+    sample: Callable[[Row], Sample]
+    errors: Callable[[Sequence[Row]], Listing]
+    free: bool = False
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "classes": _Kind("confidence", _class, _wrong_classes), "ordinal": _Kind("confidence", _class, _wrong_classes),
+    "labels": _Kind("highest probability", _labels, _wrong_labels), "numbers": _Kind("error", _number, _far_numbers),
+    "text": _Kind("score", _text, _far_texts, free=True), "ranking": _Kind("first hit at rank", _ranked, _late_hits),
+    "likelihood": _Kind("bits per byte", _likelihood, _unlikely_texts),
+}  # fmt: skip
+
+
+def _kind(run: Run) -> _Kind:
+    return _KINDS[tasks.TASKS[run.facts["request"]["task"]].kind]
+
+
+# Inputs ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a record asks: its ``text`` (a question, a document), the ``context`` before it, its ``options`` by key."""
+
+    text: str
+    context: str = ""
+    options: Mapping[str, str] | None = None
+
+
+def inputs(run: Run, ids: Collection[str]) -> dict[str, Input]:
+    """Return the inputs of these ids, read again from the official files; nothing where they are gone or have changed.
+
+    A table of predictions made elsewhere has them in its own column ``input``, if at all.
+    """
+    facts = run.facts
+    data = facts.get("data")
+    column = run.predictions["input"].to_pylist() if "input" in run.predictions.column_names else []
+    asked = {i: value for i, value in zip(run.predictions["id"].to_pylist(), column, strict=bool(column)) if i in ids}
+    if data is None:
+        return {i: Input(_cut(str(value))) for i, value in asked.items() if value is not None}
+    try:
+        name = (
+            Path(data["path"]) if data.get("path") else facts["request"]["dataset"].partition("@")[0].partition("#")[0]
+        )
+        opened = open_dataset(name, facts.get("root"), facts["request"]["split"], columns=data.get("columns"))
+        return {
+            one.id: shown for one in opened if one.id in asked and asked[one.id] == digest(one) for shown in _input(one)
+        }
+    except (HealthfmError, KeyError):
+        return {}
+
+
+def _input(record: Any) -> Iterator[Input]:
+    text = getattr(record, "question", None) or getattr(record, "text", None)
+    if isinstance(text, str):
+        options = getattr(record, "options", None) or {}
+        told = None if all(key == text for key, text in options.items()) else options  # yes, no: the answer says it
+        yield Input(_cut(text), _cut(getattr(record, "context", "")), told)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST].rstrip() + " …"

@@ -1,0 +1,120 @@
+"""Metrics and numbers in plain words, for a reader who does not live among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Word:
+    """What a metric is called, what it means in one clause, and the ends of its scale (``worst``, ``best``; None is open).
+
+    ``share``: it is a share of rows, so that per cents may be said.
+    """
+
+    label: str
+    meaning: str
+    worst: float | None = 0
+    best: float | None = 1
+    share: bool = False
+
+
+AREA = "0.5 is chance, 1 is perfect"
+AGREEMENT = "0 is chance, 1 is perfect"
+OVERLAP = "shared words, not clinical correctness"
+WORDS: Mapping[str, Word] = {
+    "accuracy": Word("accuracy", "share of answers that are right", share=True),
+    "macro_f1": Word("macro-F1", "F1 of each class, averaged so that rare classes count as much as common ones"),
+    "micro_f1": Word("micro-F1", "F1 over all decisions together, so that common classes weigh more"),
+    "f1": Word("F1", "harmonic mean of precision and sensitivity"),
+    "balanced_accuracy": Word("balanced accuracy", "share found of each class, averaged over classes"),
+    "mcc": Word("Matthews correlation", f"agreement of prediction and target; {AGREEMENT}", -1),
+    "kappa": Word("Cohen's kappa", f"agreement beyond chance; {AGREEMENT}", -1),
+    "quadratic_kappa": Word("quadratic kappa", f"agreement beyond chance, far misses cost more; {AGREEMENT}", -1),
+    "sensitivity": Word("sensitivity", "share of the positives that were found", share=True),
+    "specificity": Word("specificity", "share of the negatives that were recognised", share=True),
+    "log_loss": Word("log-loss", "surprise at the right answer in nats; 0 is best", None, 0),
+    "brier": Word("Brier score", "squared error of the probabilities; 0 is best, 2 is worst", 2, 0),
+    "auroc": Word("AUROC", f"chance that a positive ranks above a negative; {AREA}"),
+    "macro_auroc": Word("macro-AUROC", f"AUROC of each class, averaged; {AREA}"),
+    "average_precision": Word("average precision", "area under precision-recall; chance is the share of positives"),
+    "macro_average_precision": Word("macro average precision", "average precision of each class, averaged"),
+    "subset_accuracy": Word("subset accuracy", "share of rows with every class right", share=True),
+    "mae": Word("mean absolute error", "mean distance from the target, in its units; 0 is best", None, 0),
+    "rmse": Word("root mean squared error", "as the mean error, large misses weigh more; 0 is best", None, 0),
+    "r2": Word("R²", "share of the target's variance explained; below 0 is worse than its mean", None),
+    "pearson": Word("Pearson correlation", "how linear the relation is; 1 is perfect", -1),
+    "spearman": Word("Spearman correlation", "how well the order is kept; 1 is perfect", -1),
+    "c_index": Word("concordance index", f"chance that the larger of two targets is predicted larger; {AREA}"),
+    "exact_match": Word("exact match", "share of answers worded as an accepted one", share=True),
+    "token_f1": Word("token F1", OVERLAP),
+    "bleu": Word("BLEU", f"runs of {OVERLAP}; 1 is identical"),
+    "rouge_1": Word("ROUGE-1", f"single {OVERLAP}"),
+    "rouge_2": Word("ROUGE-2", f"pairs of {OVERLAP}"),
+    "rouge_l": Word("ROUGE-L", f"longest run of {OVERLAP}"),
+    "judge": Word("judge's score", "mean verdict of a model that judged the answers; 1 is right"),
+    "recall_1": Word("recall at 1", "share of what is relevant that stands first"),
+    "recall_5": Word("recall at 5", "share of what is relevant among the first five"),
+    "recall_10": Word("recall at 10", "share of what is relevant among the first ten"),
+    "mrr": Word("mean reciprocal rank", "1 when the first hit stands first, 1/2 when second"),
+    "ndcg_10": Word("nDCG at 10", "how early what is relevant comes among the first ten; 1 is perfect"),
+    "bits_per_byte": Word("bits per byte", "what a byte of text costs the model; lower is better", None, 0),
+    "byte_perplexity": Word("perplexity by byte", "choices the model wavers between at each byte; 1 is best", None, 1),
+    "word_perplexity": Word("perplexity by word", "choices the model wavers between at each word; 1 is best", None, 1),
+}  # fmt: skip
+
+
+def word(name: str) -> Word:
+    """Return the words for a metric; a metric they do not know keeps its own name, with an open scale."""
+    return WORDS.get(name, Word(name.replace("_", "-"), "", None, None))
+
+
+def number(value: float | None, signed: bool = False) -> str:
+    """Return a number as tables show it: three decimals, whole from 1,000 on, "-" where there is none."""
+    if value is None or value != value:
+        return "-"
+    sign = "+" if signed else ""
+    return f"{value:{sign},.0f}" if abs(value) >= 1000 else f"{value:{sign}.3f}"
+
+
+def span(one: Mapping[str, Any], low: str = "low", high: str = "high", signed: bool = False) -> str:
+    """Return an interval in words, "-" where there is none."""
+    if one.get(low) is None or one.get(high) is None:
+        return "-"
+    return f"{number(one[low], signed)} to {number(one[high], signed)}"
+
+
+def chance(p: float | None) -> str:
+    """Return a p-value as tables show it."""
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def counted(n: int, one: str, several: str | None = None) -> str:
+    """Return a count with its noun."""
+    return f"{n:,} {one if n == 1 else several or one + 's'}"
+
+
+def big(name: str, one: Mapping[str, Any]) -> str:
+    """Return a headline's number: a share in per cent, else as it is."""
+    return f"{100 * one['value']:.1f} %" if word(name).share else number(one["value"])
+
+
+def big_span(name: str, one: Mapping[str, Any]) -> str:
+    """Return a headline's interval: of a share in per cent, else as it is."""
+    return f"{100 * one['low']:.1f} to {100 * one['high']:.1f} %" if word(name).share else span(one)
+
+
+def sentence(name: str, one: Mapping[str, Any], row: str) -> str:
+    """Say a headline for somebody who does not read intervals. ``row``: what one sample is called."""
+    level = f"{round(100 * one.get('level', 0.95))} % interval"
+    if word(name).share:
+        what = {
+            "accuracy": "would get a right answer", "sensitivity": "that are positive would be found",
+            "specificity": "that are negative would be recognised", "exact_match": "would be answered word for word",
+            "subset_accuracy": "would get every class right",
+        }[name]  # fmt: skip
+        low, value, high = (round(100 * one[k]) for k in ("low", "value", "high"))
+        return f"Of 100 {row}s like these, about {value} {what}. With {counted(one['n'], row)} looked at, anything from {low} to {high} is plausible ({level})."
+    return f"With {counted(one['n'], row)} looked at, anything from {span(one)} is plausible ({level})."

@@ -1,0 +1,66 @@
+"""``healthfm embed`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from safetensors.torch import save_file
+
+from healthfm import load_model
+from tests.cli.test_evaluate_command import assert_one_clear_line, run
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small Vision Transformer under UNI's key names, and its config beside it."""
+    folder = tmp_path_factory.mktemp("weights")
+    numbers = {"embed_dim": 32, "depth": 1, "num_heads": 2}
+    save_file(
+        load_model("uni", "random", config=numbers, device="cpu").network.state_dict(), folder / "model.safetensors"
+    )
+    (folder / "config.json").write_text(json.dumps({"model_args": numbers}))
+    return folder
+
+
+def test_a_folder_is_embedded_failures_are_told_and_a_rerun_tries_them_again(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        PIL.Image.fromarray(np.full((20, 30, 3), 80 * i, np.uint8)).save(tmp_path / "photos" / f"{i}.jpg")
+    good = (tmp_path / "photos" / "2.jpg").read_bytes()
+    (tmp_path / "photos" / "2.jpg").write_bytes(good[:300])
+    words = ("embed", "uni", tmp_path / "photos", "--weights", weights, "--device", "cpu", "--output", tmp_path / "out")
+    first = run(*words)
+    assert first.returncode == 1, first.stderr
+    assert "failed: 2.jpg: " in first.stdout
+    assert "slowest stage: " in first.stdout
+    assert "2 vectors in " in first.stdout
+    assert "Traceback" not in first.stderr
+    assert {"read", "decode", "preprocess", "model", "write"} <= {
+        line.split()[0] for line in first.stdout.splitlines() if line
+    }
+    second = run(*words, "--json")
+    assert second.returncode == 1
+    assert [one["id"] for one in json.loads(second.stdout)["failures"]] == ["2.jpg"]
+    (tmp_path / "photos" / "2.jpg").write_bytes(good)
+    assert_one_clear_line(run(*words), "another request", "items")  # a changed file is another request
+    again = run(*words[:-1], tmp_path / "again", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["vectors"] == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("nothing/",), ["no file or folder"]),
+        ((".", "--precision", "int4"), ["precision is 'int4'", "bfloat16"]),
+        ((".", "--engine", "fast"), ["--engine is 'fast'"]),
+    ],
+)
+def test_a_wrong_call_is_one_clear_line(weights: Path, more: tuple[str, ...], says: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert_one_clear_line(run("embed", "uni", *more, "--weights", weights, "--device", "cpu"), *says)

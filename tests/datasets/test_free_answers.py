@@ -1,0 +1,130 @@
+"""MedQuAD, LiveQA and MedInstruct: the owners' layouts as questions with free answers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from healthfm import open_dataset
+from healthfm.errors import DatasetError
+from healthfm.records import QA
+
+ProvesWith = Callable[..., None]
+PAIR = '<QAPair pid="{pid}"><Question qid="{qid}" qtype="information">What is {what}?</Question><Answer>{answer}</Answer></QAPair>'
+
+
+def write_medquad(root: Path, place: str, pairs: list[tuple[str, str, str]]) -> None:
+    """Write a document as the owners do (readme.txt; folders and tags of 4_MPlus_Health_Topics_QA)."""
+    path = root / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    inside = "".join(PAIR.format(pid=i, qid=qid, what=what, answer=a) for i, (qid, what, a) in enumerate(pairs, 1))
+    path.write_text(
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Document id="0000013_2" source="X" url="https://x.gov/1">'
+        f"<Focus>A1C</Focus><QAPairs>{inside}</QAPairs></Document>",
+        encoding="utf-8",
+    )
+
+
+@pytest.mark.evidence("medquad", "layout")
+def test_medquad_is_read_whatever_its_ids_repeat(tmp_path: Path) -> None:
+    write_medquad(tmp_path, "1_CancerGov_QA/0000013_2.xml", [("0000013_2-1", "it", "This &amp; that")])
+    write_medquad(
+        tmp_path, "1_CancerGov_QA/0000013_3.xml", [("0000013_2-1", "it", "Other"), ("0000013_2-2", "more", "")]
+    )
+    write_medquad(tmp_path, "8_NHLBI_QA_XML/0000013_2.xml", [("0000013_2-1", "it", "Third")])
+    records = list(open_dataset("medquad", tmp_path, "train"))
+    assert [r.id for r in records] == [
+        "1_CancerGov_QA/0000013_2/1", "1_CancerGov_QA/0000013_3/1", "1_CancerGov_QA/0000013_3/2", "8_NHLBI_QA_XML/0000013_2/1",
+    ]  # fmt: skip
+    first = records[0]
+    assert isinstance(first, QA)
+    assert (first.question, first.answers, first.site) == ("What is it?", ("This & that",), "1_CancerGov_QA")
+    assert first.labels == {"qtype": "information"}
+    assert first.meta["focus"] == "A1C" and first.meta["qid"] == "0000013_2-1"
+    assert records[2].answers == ()  # type: ignore[attr-defined]
+
+
+def test_a_pair_without_its_answer_element_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    write_medquad(tmp_path, "9_CDC_QA/0000001.xml", [("1-1", "it", "a")])
+    path = tmp_path / "9_CDC_QA/0000001.xml"
+    path.write_text(path.read_text().replace("<Answer>a</Answer>", ""))
+    with pytest.raises(DatasetError, match=r"9_CDC_QA/0000001.xml, row 1: cannot be read: no Answer element"):
+        list(open_dataset("medquad", tmp_path, "train"))
+
+
+@pytest.mark.evidence("medquad", "sample", where="reference")
+def test_three_collections_of_the_owners_medquad(reference_data: Path, proves_with: ProvesWith) -> None:
+    root = reference_data / "medquad"
+    proves_with(root)
+    records = list(open_dataset("medquad", root, "train"))
+    assert Counter(r.site for r in records) == {"4_MPlus_Health_Topics_QA": 981, "6_NINDS_QA": 1088, "9_CDC_QA": 270}
+    assert all(r.question and len(r.answers) == 1 for r in records)  # type: ignore[attr-defined]
+    assert len({r.labels["qtype"] for r in records}) > 5
+
+
+LIVEQA = """<?xml version="1.0" encoding="UTF-8"?>
+<LiveQA2017-Medical-Test-Set-Full>
+  <NLM-QUESTION qid="TQ1">
+    <Original-Question qfile="1.txt"><SUBJECT></SUBJECT><MESSAGE>Does it hurt?</MESSAGE></Original-Question>
+    <NIST-PARAPHRASE>Does it hurt?</NIST-PARAPHRASE>
+    <ANNOTATIONS><FOCUS fid="F1" fcategory="Problem">it</FOCUS><TYPE tid="T1" hasFocus="F1">EFFECT</TYPE></ANNOTATIONS>
+    <ReferenceAnswers>
+      <RefAnswer aid="TQ1A1"><ANSWER>No.
+\t\t\tNot at all.</ANSWER><AnswerURL>u</AnswerURL><COMMENT>c</COMMENT></RefAnswer>
+      <ReferenceAnswer aid="TQ1A2"><ANSWER> Hardly. </ANSWER><AnswerURL>u</AnswerURL><COMMENT>c</COMMENT></ReferenceAnswer>
+    </ReferenceAnswers>
+  </NLM-QUESTION>
+</LiveQA2017-Medical-Test-Set-Full>
+"""
+
+
+@pytest.mark.evidence("liveqa", "layout")
+def test_liveqa_reads_both_names_of_a_reference_answer(tmp_path: Path) -> None:
+    (tmp_path / "TestDataset").mkdir()
+    (tmp_path / "TestDataset/TREC-2017-LiveQA-Medical-Test.xml").write_text(LIVEQA, encoding="utf-8")
+    [record] = open_dataset("liveqa", tmp_path, "test")
+    assert isinstance(record, QA)
+    assert (record.id, record.question, record.answers) == ("TQ1", "Does it hurt?", ("No.\nNot at all.", "Hardly."))
+    assert record.meta["types"] == ["EFFECT"]
+
+
+@pytest.mark.evidence("liveqa", "files", where="reference")
+def test_the_whole_liveqa_test_set(reference_data: Path, proves_with: ProvesWith) -> None:
+    root = reference_data / "liveqa_trec2017"
+    proves_with(root / "TestDataset/TREC-2017-LiveQA-Medical-Test.xml")
+    dataset = open_dataset("liveqa", root, "test")
+    records = list(dataset)
+    assert len(records) == 104 and dataset.notices == dataset.errors == []
+    assert sum(len(r.answers) for r in records) == 167  # type: ignore[attr-defined]
+    assert records[0].question.startswith("Noonan syndrome\nWhat are the references")  # type: ignore[attr-defined]
+
+
+@pytest.mark.evidence("medinstruct-52k", "layout")
+def test_medinstruct_reads_both_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    asked = {"id": 3, "instruction": "Why?", "difficulty": "2", "gpt-4-answer": "a", "claude-2": "b",
+             "gpt-3.5-turbo-answer": "c", "text-davinci-003-answer": "d"}  # fmt: skip
+    (tmp_path / "data/MedInstruct-test.jsonl").write_text(json.dumps(asked) + "\n")
+    rows = [
+        {"instruction": "Say", "input": "<noinput>", "output": "x"},
+        {"instruction": "Say", "input": "this", "output": "y"},
+    ]
+    (tmp_path / "data/MedInstruct-52k.json").write_text(json.dumps(rows))
+    [test] = open_dataset("medinstruct-52k", tmp_path, "test")
+    assert (test.id, test.question, test.answers) == ("3", "Why?", ("a", "b", "c", "d"))  # type: ignore[attr-defined]
+    train = list(open_dataset("medinstruct-52k", tmp_path, "train"))
+    assert [(r.context, r.answers) for r in train] == [("", ("x",)), ("this", ("y",))]  # type: ignore[attr-defined]
+
+
+@pytest.mark.evidence("medinstruct-52k", "files", where="reference")
+def test_the_whole_medinstruct_test_set(reference_data: Path, proves_with: ProvesWith) -> None:
+    root = reference_data / "medinstruct_test"
+    proves_with(root / "data/MedInstruct-test.jsonl")
+    dataset = open_dataset("medinstruct-52k", root, "test")
+    records = list(dataset)
+    assert len(records) == 216 and dataset.notices == dataset.errors == []
+    assert all(len(r.answers) == 4 for r in records)  # type: ignore[attr-defined]

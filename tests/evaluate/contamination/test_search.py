@@ -1,0 +1,187 @@
+"""Planted texts are found, whole or with a tenth of their words changed; disjoint real corpora raise no alarm."""
+
+from __future__ import annotations
+
+import random
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import ahocorasick
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from healthfm.evaluate.contamination import search
+from healthfm.evaluate.contamination.items import Part, parts
+from healthfm.evaluate.contamination.search import Index, run_length
+from healthfm.evaluate.contamination.words import fold
+from healthfm.records import Document, MultipleChoice
+from tests.evaluate.contamination.planted import change, corpus, plant, records
+
+MEDQUAD = Path(__file__).parents[4] / "shared" / "data" / "medquad"
+
+
+def part(text: str, *more: str) -> Part:
+    return Part("text", tuple(tuple(fold(one).split()) for one in (text, *more)), ("x",))
+
+
+def found(text: str, *documents: str, others: tuple[str, ...] = ()) -> list[search.Match]:
+    index = Index([part(text), *(part(one) for one in others)])
+    return [m for m in index.search((str(i), 0, one) for i, one in enumerate(documents)) if m.part == 0]
+
+
+@pytest.fixture(scope="module")
+def pubmedqa(pubmedqa_root: Path) -> list[Part]:
+    return parts(records("pubmedqa", pubmedqa_root))
+
+
+@pytest.fixture(scope="module")
+def medqa(medqa_root: Path) -> list[Part]:
+    return parts(records("medqa", medqa_root))
+
+
+@pytest.fixture(scope="module")
+def texts(medqa_root: Path, pubmedqa_root: Path) -> dict[str, list[tuple[str, int, str]]]:
+    return {"medqa": corpus(records("medqa", medqa_root)), "pubmedqa": corpus(records("pubmedqa", pubmedqa_root))}
+
+
+@pytest.mark.parametrize(("which", "where"), [("pubmedqa", "medqa"), ("medqa", "pubmedqa")])
+@pytest.mark.parametrize("changed", [False, True])
+def test_planted_texts_are_found(
+    which: str, where: str, changed: bool, texts: dict, request: pytest.FixtureRequest
+) -> None:
+    """Recall 1 for whole texts, 0.95 and more with a tenth of the words changed; of every kind of text, and in its place."""
+    looked_for: list[Part] = request.getfixturevalue(which)
+    documents, places = plant(looked_for, texts[where], changed)
+    met = {(m.part, m.document): m for m in Index(looked_for).search(documents)}
+    for kind in {looked_for[i].kind for i in places}:
+        planted = {i: name for i, name in places.items() if looked_for[i].kind == kind}
+        recall = sum((i, name) in met for i, name in planted.items()) / len(planted)
+        assert recall == 1 if not changed else recall >= 0.95, (kind, recall, len(planted))
+    if not changed:
+        assert all(met[one].how == "exact" for one in places.items())
+    at = {name: i for i, name in places.items()}
+    for match in met.values():
+        assert alike(looked_for[match.part], looked_for[at[match.document]]), match
+
+
+def alike(one: Part, planted: Part) -> bool:
+    """Whether a find is explained by what was planted: the same record (an abstract repeats its question), or a repeated question."""
+    words, others = (sum(part.segments, ()) for part in (one, planted))
+    blocks = SequenceMatcher(None, words, others, autojunk=False).get_matching_blocks()
+    return bool(set(one.ids) & set(planted.ids)) or sum(block.size for block in blocks) >= 0.6 * len(words)
+
+
+@pytest.mark.parametrize(("which", "where"), [("pubmedqa", "medqa"), ("medqa", "pubmedqa")])
+def test_disjoint_real_corpora_raise_no_alarm(
+    which: str, where: str, texts: dict, request: pytest.FixtureRequest
+) -> None:
+    assert list(Index(request.getfixturevalue(which)).search(texts[where])) == []
+
+
+@pytest.mark.skipif(not MEDQUAD.is_dir(), reason="needs MedQuAD's files")
+def test_medquad_answers_are_found_and_raise_no_alarm(pubmedqa: list[Part], texts: dict) -> None:
+    medquad = records("medquad", MEDQUAD, "train")[::4]
+    looked_for = [one for one in parts(medquad) if one.kind == "question and answer"]
+    assert list(Index(pubmedqa).search(corpus(medquad))) == []
+    assert list(Index(looked_for).search(texts["medqa"])) == []
+    for changed in (False, True):
+        documents, places = plant(looked_for, texts["pubmedqa"], changed)
+        met = {(m.part, m.document) for m in Index(looked_for).search(documents)}
+        assert sum(one in met for one in places.items()) / len(places) >= (0.99 if changed else 1)
+
+
+def test_whole_questions_are_those_that_aho_corasick_finds(pubmedqa: list[Part], texts: dict) -> None:
+    questions = [one for one in pubmedqa if one.kind == "question"]
+    documents, _ = plant(questions, texts["medqa"], changed=False)
+    automaton = ahocorasick.Automaton()
+    for i, one in enumerate(questions):
+        automaton.add_word(f" {b' '.join(one.segments[0]).decode()} ", i)
+    automaton.make_automaton()
+    plain = {name: f" {' '.join(fold(text).decode().split())} " for name, _, text in documents}
+    theirs = {(i, name) for name, text in plain.items() for _, i in automaton.iter(text)}
+    ours = {(m.part, m.document) for m in Index(questions).search(documents) if m.how == "exact"}
+    assert ours == theirs and len(ours) > 400
+
+
+@given(st.integers(6, 300))
+@settings(max_examples=60)
+def test_a_copy_with_a_tenth_of_its_words_changed_shares_as_many_runs_as_the_lemma_says(length: int) -> None:
+    n, need = run_length([length])
+    words = [f"w{i}" for i in range(length)]
+    rng = random.Random(length)
+    copy = change(words, ["other"], rng)
+    runs = {tuple(copy[i : i + n]) for i in range(len(copy) - n + 1)}
+    assert sum(tuple(words[i : i + n]) in runs for i in range(length - n + 1)) >= need >= 1
+    assert n <= max(search.LENGTHS)
+
+
+def test_where_it_stands_is_told_in_characters_of_the_document() -> None:
+    text = "Ärzte fragten: “Does  COVID-19 cause lasting myocarditis — in young athletes”? Nobody knew."
+    [match] = found("does covid 19 cause lasting myocarditis in young athletes", text)
+    assert (match.how, match.snippet) == ("exact", "Does  COVID-19 cause lasting myocarditis — in young athletes")
+    assert text[match.start : match.end] == match.snippet
+
+
+def test_options_may_stand_in_another_order_and_behind_letters() -> None:
+    question = MultipleChoice(
+        id="q", question="Which drug lowers potassium fastest in severe hyperkalaemia with changes of the electrocardiogram?",
+        options={"A": "Intravenous calcium gluconate", "B": "Insulin with glucose", "C": "Oral patiromer", "D": "Aspirin"},
+    )  # fmt: skip
+    looked_for = parts([question])
+    assert [one.kind for one in looked_for] == ["question", "question and options"]
+    shuffled = f"12. {question.question} (1) Oral patiromer (2) Aspirin (3) Insulin with glucose (4) Intravenous calcium gluconate. Answer: 3"
+    alone = f"{question.question} Discuss."
+    assert {(m.part, m.how) for m in Index(looked_for).search([("d", 0, shuffled)])} == {(0, "exact"), (1, "exact")}
+    assert {m.part for m in Index(looked_for).search([("d", 0, alone)])} == {0}
+
+
+def test_a_short_text_is_found_as_a_whole_and_not_by_its_like() -> None:
+    assert [m.how for m in found("What is rickets?", "They ask what is rickets, and why.")] == ["exact"]
+    assert found("What is rickets?", "What is scurvy?", "rickets is what") == []
+    assert found("Rickets", "rickets") == []  # one word is no text to look for
+
+
+def test_of_a_text_of_ten_words_one_may_be_changed_and_not_two() -> None:
+    text = "do statins lower the risk of stroke after bypass surgery"
+    assert found(text, "do statins lower the chance of stroke after bypass surgery")
+    assert found(text, "do statins lower risk of stroke after bypass surgery")
+    assert found(text, "statins lower the risk of stroke after bypass surgery")
+    assert found(text, "do statins lower the risk of a stroke after bypass surgery")
+    assert not found(text, "do fibrates lower the chance of stroke after bypass surgery")
+
+
+def test_what_many_texts_share_counts_little() -> None:
+    """A question that differs from its like in its rare words alone is not found in a text about another."""
+    others = tuple(f"what are the treatments for disease number {i} in children and in adults" for i in range(40))
+    text = "what are the treatments for amyloid cardiomyopathy in children and in adults"
+    assert not found(text, "what are the treatments for seasonal influenza in children and in adults", others=others)
+    assert found(text, "what are treatments for amyloid cardiomyopathy in children and in adults", others=others)
+
+
+def test_a_text_whose_runs_many_others_share_is_still_found() -> None:
+    """All of its runs are common, but it is there."""
+    template = [f"what are the signs of {a} {b}" for a in ("mild", "bad", "rare") for b in ("flu", "gout", "acne")] * 30
+    looked_for = [Part("text", (tuple(fold(t).split()),), (str(i),)) for i, t in enumerate(template)]
+    met = {m.part for m in Index(looked_for).search([("d", 0, "Tell me what are the signs of rare gout please")])}
+    assert {template[i] for i in met} >= {"what are the signs of rare gout"}
+
+
+def test_runs_do_not_reach_from_one_document_into_the_next() -> None:
+    text = "the first half of the sentence stands here and the second half stands there"
+    assert not found(text, "the first half of the sentence stands here", "and the second half stands there")
+
+
+def test_records_with_the_same_text_are_one_part_and_are_all_named() -> None:
+    [one] = parts([Document(id="a", text="Same text here."), Document(id="b", text="same TEXT here")])
+    assert one.ids == ("a", "b")
+
+
+@pytest.mark.parametrize("size", [1, 300, 1 << 20])
+def test_the_size_of_a_block_does_not_matter(
+    size: int, pubmedqa: list[Part], texts: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents, _ = plant(pubmedqa, texts["medqa"][:60], changed=True)
+    whole = sorted(Index(pubmedqa).search(documents), key=str)
+    monkeypatch.setattr(search, "BLOCK", size)
+    assert sorted(Index(pubmedqa).search(documents), key=str) == whole and whole

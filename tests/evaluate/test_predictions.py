@@ -1,0 +1,108 @@
+"""Tables of predictions in files, read for the task they were made for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from healthfm import RunError, evaluate_predictions
+from healthfm.errors import HealthfmError
+from healthfm.evaluate.predictions import read_predictions
+
+
+def test_a_csv_file_scores_as_the_table_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("id,target,prediction,patient,subgroup.sex\n007,yes,yes,p1,f\n008,no,,p1,m\n009,no,no,p2,\n")
+    table = read_predictions(path)
+    assert table["id"].to_pylist() == ["007", "008", "009"]
+    assert table["prediction"].to_pylist() == ["yes", None, "no"]
+    run = evaluate_predictions(table, "binary")
+    assert run.metrics["accuracy"]["value"] == pytest.approx(2 / 3) and run.scores["unanswered"] == 1
+    assert [one["group"] for one in run.scores["subgroups"]["sex"]] == ["f", "m"]
+
+
+def test_probabilities_may_stand_in_a_column_for_each_class(tmp_path: Path) -> None:
+    wide, listed = tmp_path / "wide.csv", tmp_path / "listed.csv"
+    wide.write_text("id,target,probability.no,probability.yes\na,yes,0.2,0.8\nb,no,0.6,0.4\n")
+    listed.write_text(
+        'id,target,options,probabilities\na,yes,"[""no"",""yes""]","[0.2,0.8]"\nb,no,"[""no"",""yes""]","[0.6,0.4]"\n'
+    )
+    found = [evaluate_predictions(read_predictions(path), "binary").scores for path in (wide, listed)]
+    assert found[0] == found[1] and found[0]["metrics"]["auroc"]["value"] == 1
+
+
+def test_numbers_and_lists_are_read_from_text(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.tsv"
+    path.write_text("id\ttarget\tprediction\na\t1.5\t2\nb\t3\t\nc\t-1e1\t-9\n")
+    assert evaluate_predictions(read_predictions(path), "regression").metrics["mae"]["value"] == 0.75
+    path = tmp_path / "labels.csv"
+    path.write_text('id,target,prediction\na,"[""x""]","[""x"", ""y""]"\nb,[],[]\n')
+    assert evaluate_predictions(read_predictions(path), "multi-label").metrics["micro_f1"]["value"] == pytest.approx(
+        2 / 3
+    )
+
+
+def test_a_text_that_begins_like_a_list_stays_text(tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text('id,target,output\na,"[""yes""]",[sic] yes\n')
+    assert read_predictions(path)["output"].to_pylist() == ["[sic] yes"]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_parquet_and_json_lines_keep_their_types(tmp_path: Path, suffix: str) -> None:
+    rows = [{"id": "a", "target": ["x"], "ranking": ["x", "y"]}, {"id": "b", "target": ["y"], "ranking": ["x", "y"]}]
+    path = tmp_path / f"p.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert evaluate_predictions(read_predictions(path), "retrieval").metrics["mrr"]["value"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.csv", "id,target\n", "the table has no rows"),
+        ("p.csv", "id,target\na\n", "line 2: 1 cells"),
+        ("p.txt", "id", "not a table healthfm reads"),
+        ("p.csv", "id,target,probability.a\n1,a,Smith\n", r"probability\.CLASS need a number"),
+        ("p.csv", "id,target,probability.a,probabilities\n1,a,1,[1]\n", "both probabilities and"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(HealthfmError, match=message) as error:
+        read_predictions(tmp_path / name)
+    assert "\n" not in str(error.value) and "Smith" not in str(error.value)
+    with pytest.raises(RunError, match="no such file"):
+        read_predictions(tmp_path / "absent.csv")
+
+
+def test_a_missing_probability_is_named_by_its_row(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("id,target,probability.a,probability.b\n1,a,0.5,0.5\n2,b,,1\n")
+    with pytest.raises(RunError, match="NaN, infinite or missing probabilities: 2"):
+        evaluate_predictions(read_predictions(tmp_path / "p.csv"), "binary")
+
+
+def test_a_learning_curve_has_an_interval_at_each_size() -> None:
+    from healthfm.evaluate.scoring import learning_curve
+
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 2, 200).astype(str)
+    tables = {
+        size: pa.table(
+            {"id": range(200), "target": target, "prediction": np.where(rng.random(200) < right, target, "0")}
+        )
+        for size, right in ((100, 0.9), (10, 0.5))
+    }
+    few, many = learning_curve(tables, "binary", "balanced_accuracy")
+    assert (few["size"], many["size"]) == (10, 100) and few["value"] < many["low"] < many["value"] < many["high"]
+    with pytest.raises(RunError, match="no metric 'auroc' at size 10"):
+        learning_curve(tables, "binary", "auroc")
+    with pytest.raises(RunError, match="different rows"):
+        learning_curve(tables | {20: tables[10].slice(0, 150)}, "binary", "accuracy")

@@ -1,0 +1,40 @@
+"""Pages on disk that the tests of reports share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from healthfm import compare, evaluate_predictions
+from healthfm.report.comparison import write
+from tests.report.made import KINDS, by_hand, of_kind, table
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Pages of a table of predictions, of a full run folder, of one with long names, of every kind of table, of a comparison."""
+    root = tmp_path_factory.mktemp("pages")
+    rows = table(**{"subgroup.site": ["north"] * 50 + ["south"] * 10, "patient": [str(i // 2) for i in range(60)]})
+    wide = tuple(f"class-{'x' * 20}-{i}" for i in range(9))
+    long = table(60, wide, **{"subgroup.a-long-name-of-a-subgroup": [f"group {'y' * 90}"] * 30 + ["z"] * 30})
+    long["id"] = [f"{'record' * 14}-{i}" for i in range(60)]
+    crowded = by_hand(
+        root / "crowded", long, classes=list(wide), majority=None, notices=["notice " + "z" * 200],
+        dataset="a-data-set-whose-name-never-ends-" * 4,
+    )  # fmt: skip
+    found = {
+        "table": evaluate_predictions(table(), "yes-no-maybe", output=root / "table").report(),
+        "full": by_hand(root / "full", rows).report(), "crowded": crowded.report(),
+    }  # fmt: skip
+    made = {kind: of_kind(kind, output=root / kind) for kind in KINDS}
+    found |= {kind: run.report() for kind, run in made.items()}
+    worse = table(**{key: rows[key] for key in ("subgroup.site", "patient")})
+    worse["prediction"] = ["maybe" if i % 3 else one for i, one in enumerate(worse["prediction"])]
+    del worse["options"], worse["probabilities"]
+    two = [
+        evaluate_predictions(one, "yes-no-maybe", name=name)
+        for one, name in ((rows, "first model"), (worse, "a second model " * 5))
+    ]
+    found["comparison"] = write(compare(two), root / "compare.html")
+    return found
