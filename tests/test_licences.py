@@ -39,6 +39,7 @@ def licence(name: str) -> str:
 
 def is_strong_copyleft(text: str) -> bool:
     plain = re.sub(r"LGPL|Lesser General Public|GCC-exception|GCC exception|Library or Lesser", "", text)
+    plain = re.sub(r"\(([^()]* OR [^()]*)\)", lambda m: min(m[1].split(" OR "), key=lambda one: "GPL" in one), plain)
     return bool(re.search(r"\bA?GPL|GNU (Affero )?General Public", plain))
 
 
@@ -59,3 +60,10 @@ def test_the_check_would_see_a_gpl_package() -> None:
     assert is_strong_copyleft("GPL-3.0-or-later")
     assert is_strong_copyleft("License :: OSI Approved :: GNU Affero General Public License v3")
     assert not is_strong_copyleft("License :: OSI Approved :: GNU Lesser General Public License v3 (LGPLv3)")
+
+
+def test_a_choice_that_offers_another_licence_is_no_gpl() -> None:
+    assert not is_strong_copyleft("MIT AND (BSD-3-Clause OR GPL-2.0-only)")
+    assert not is_strong_copyleft("MIT AND (GPL-2.0-only OR BSD-3-Clause)")
+    assert is_strong_copyleft("MIT AND (AGPL-3.0-only OR GPL-2.0-only)")
+    assert is_strong_copyleft("GPL-2.0-only AND (MIT OR BSD-3-Clause)")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from healthfm.errors import BadValue
-from healthfm.records import KINDS, MISSING, UNCERTAIN, Document, Image, MultipleChoice, digest
+from healthfm.records import KINDS, MISSING, UNCERTAIN, Document, Image, MultipleChoice, Video, Volume, digest
 
 OPTIONS = {"A": "aspirin", "B": "beta blocker"}
 
@@ -87,3 +87,26 @@ def test_the_digest_follows_content_and_not_labels_or_meta() -> None:
     changed = [question(question="Who?"), question(context="x"), question(options={**OPTIONS, "B": "b"})]
     assert len({plain, *map(digest, changed)}) == 4
     assert digest(Document(id="1", text="a")) != digest(Document(id="1", text="b"))
+
+
+def test_a_volume_reads_its_place_without_its_voxels_and_its_voxels_only_when_asked() -> None:
+    read: list[str] = []
+
+    def voxels() -> np.ndarray:
+        read.append("voxels")
+        return np.zeros((2, 3, 4), np.int16)
+
+    def place() -> np.ndarray:
+        read.append("place")
+        return np.array([[0, -2.0, 0, 5], [1.5, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]])
+
+    one = Volume(id="1", load=voxels, place=place, modality="CT", masks={"liver": voxels})
+    assert read == []
+    assert one.spacing == (1.5, 2, 3) and read == ["place"]
+    assert one.masks["liver"]().shape == one.voxels.shape and read == ["place", "voxels", "voxels"]
+
+
+def test_a_film_gives_its_frames_one_at_a_time() -> None:
+    one = Video(id="1", frames=lambda: iter([np.zeros((2, 2, 3), np.uint8)] * 3), track=lambda: (25.0, 3, (2, 2)))
+    frames = one.frames()
+    assert next(frames).shape == (2, 2, 3) and len(list(frames)) == 2

@@ -10,10 +10,11 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from healthfm.errors import BadValue
@@ -43,8 +44,34 @@ class Record:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels, the corner nearest the origin and the one opposite; of a volume, six numbers in voxels."""
+
+    label: str
+    corners: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """An outline in pixels (x, y); ``plane`` is the slice or frame it lies in, if there are several."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+    plane: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image(Record):
+class Visual(Record):
+    """What every record of pixels carries: ``masks`` by name (decoded on demand, on the pixels' grid), boxes, polygons."""
+
+    masks: Mapping[str, Callable[[], npt.NDArray[Any]]] = field(default_factory=dict)
+    boxes: tuple[Box, ...] = ()
+    polygons: tuple[Polygon, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image(Visual):
     """A still image. ``pixels`` decodes on demand: uint8 or uint16 array [height, width] or [height, width, channels]."""
 
     load: Callable[[], npt.NDArray[Any]]
@@ -56,10 +83,65 @@ class Image(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Volume(Visual):
+    """A 3D image. ``voxels`` decodes on demand: [i, j, k], with named ``channels`` as last axis where there are several.
+
+    ``affine`` [4, 4] leads from indices to millimetres (right, anterior, superior); reading it decodes no voxel.
+    ``modality`` is DICOM's word (CT, MR, PT), if known.
+    """
+
+    load: Callable[[], npt.NDArray[Any]]
+    place: Callable[[], npt.NDArray[np.float64]]
+    channels: tuple[str, ...] = ()
+    modality: str | None = None
+
+    @property
+    def voxels(self) -> npt.NDArray[Any]:
+        """Decode and return the voxels, in the file's own grid."""
+        return self.load()
+
+    @property
+    def affine(self) -> npt.NDArray[np.float64]:
+        """Read and return the affine."""
+        return self.place()
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """The distance of neighbours along each axis, in millimetres."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+
+class Pyramid(Protocol):
+    """An open slide: what its levels are and the pixels of any rectangle."""
+
+    mpp: float
+    levels: tuple[Any, ...]
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> npt.NDArray[np.uint8]:
+        """Return RGB [height, width, 3] of a level; x and y in that level's pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slide(Visual):
+    """A whole-slide image. ``open()`` gives its levels, micrometres per pixel and pixels; nothing is read before."""
+
+    open: Callable[[], Pyramid]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Video(Visual):
+    """A film. ``frames()`` decodes one RGB frame after another; ``track()`` gives rate, length and size without decoding."""
+
+    frames: Callable[[], Iterator[npt.NDArray[np.uint8]]]
+    track: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TextRecord(Record):
     """What every text record carries: ``media`` it refers to, in order."""
 
-    media: tuple[Image, ...] = ()
+    media: tuple[Visual, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,14 +184,19 @@ class Message:
     """A turn of a conversation: ``content`` holds text and media; their order is their placement."""
 
     role: str
-    content: str | tuple[str | Image, ...]
+    content: str | tuple[str | Visual, ...]
 
 
-KINDS: Mapping[str, type[Record]] = {kind.__name__: kind for kind in (Document, QA, MultipleChoice, Image)}
+KINDS: Mapping[str, type[Record]] = {
+    kind.__name__: kind for kind in (Document, QA, MultipleChoice, Image, Volume, Slide, Video)
+}
 
 
 def digest(record: Record) -> str:
-    """Return a short, stable fingerprint of a text record's content (not of its labels or meta)."""
+    """Return a short, stable fingerprint of a record's content (not of its labels or meta); an image is decoded for it."""
+    if isinstance(record, Image):
+        pixels = record.pixels
+        return hashlib.sha256(f"{pixels.dtype} {pixels.shape} ".encode() + pixels.tobytes()).hexdigest()[:16]
     content = {
         name: getattr(record, name) for name in ("text", "question", "context", "options") if hasattr(record, name)
     }

@@ -127,9 +127,10 @@ class Dataset:
             if record.patient is not None:
                 patients.add(record.patient)
             for name, label in {"answer": getattr(record, "answer", None), **record.labels}.items():
-                if isinstance(label, str | Mark):
-                    text = label.value if isinstance(label, Mark) else label
-                    labels.setdefault(name, {})[text] = labels.setdefault(name, {}).get(text, 0) + 1
+                for one in label if isinstance(label, frozenset) else (label,):
+                    if isinstance(one, str | Mark):
+                        text = one.value if isinstance(one, Mark) else one
+                        labels.setdefault(name, {})[text] = labels.setdefault(name, {}).get(text, 0) + 1
         counts = self.card.counts.get(self.variant or "default", {})
         return {
             "dataset": self.name, "root": str(self.root), "record": self.card.record,
@@ -193,7 +194,7 @@ def as_row(record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for one in fields(record):
         value = getattr(record, one.name)
-        if callable(value) or one.name == "media":
+        if callable(value) or one.name in ("media", "masks"):
             continue
         if isinstance(value, Mapping | tuple):
             value = json.dumps(value, ensure_ascii=False, default=_plain)
@@ -251,6 +252,8 @@ def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "c
     assert isinstance(card, DatasetCard)
     _, variant, protocol = catalog.split_name(name)
     variant = variant or card.default_variant
+    if variant in {space.name for space in card.labels}:  # a label space named as the variant is that variant's
+        card = card.model_copy(update={"labels": tuple(space for space in card.labels if space.name == variant)})
     reader = reader_of(card)
     folder = Path(root).expanduser() if root is not None else home() / "datasets" / card.slug
     tree = Tree(folder)

@@ -1,28 +1,123 @@
-"""Still images to arrays."""
+"""Still images to arrays: PNG, JPEG, TIFF, BMP; 8 or 16 bits, grey, palette, CMYK, with or without alpha.
+
+``pixels`` keeps what the file holds; ``rgb8`` is the one rule by which any picture becomes what a network for RGB sees.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import struct
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from healthfm.errors import DatasetError, MissingExtra
+from healthfm.errors import BadValue, DatasetError, MissingExtra
 from healthfm.formats.source import DAMAGE, Source
 
+if TYPE_CHECKING:
+    from PIL import Image as Pillow
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+MAX_PIXELS = 178_956_970  # Pillow's own limit: beyond it, a small file may be made to fill the memory
+ORIENTATION = 274  # the EXIF and TIFF tag
+Pixels = npt.NDArray[Any]
 
 
-def pixels(source: Source) -> npt.NDArray[Any]:
-    """Decode to an array [height, width] or [height, width, channels] in the file's own depth."""
+def pixels(source: Source) -> Pixels:
+    """Decode to an array [height, width] or [height, width, channels] in the file's own depth (uint8, uint16, float32).
+
+    Palettes, CMYK, YCbCr and LAB become RGB, bits become grey 0 and 255; alpha stays as the last channel. The EXIF
+    orientation is applied: the picture is as its camera meant it. A TIFF of several pages gives its first. Raises
+    ``DatasetError``: not an image, cut short, or more than ``MAX_PIXELS``.
+    """
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise MissingExtra("imaging", "Pillow") from None
     try:
         with source.open() as handle, Image.open(handle) as image:
-            if image.mode in ("P", "1"):  # palette indices and bits are not the picture's values
-                return np.asarray(image.convert("L" if image.mode == "1" else "RGB"))
-            return np.asarray(image)
-    except (UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError, *DAMAGE) as error:
+            if image.width * image.height > MAX_PIXELS:
+                raise _too_large(source)
+            deep = _deep_colour(source, image)
+            return _turned(_own_depth(image) if deep is None else deep, image.getexif().get(ORIENTATION, 1))
+    except Image.DecompressionBombError:
+        raise _too_large(source) from None
+    except (UnidentifiedImageError, ValueError, SyntaxError, struct.error, *DAMAGE) as error:
         raise DatasetError(f"{source}: not a readable image ({type(error).__name__})") from None
+
+
+def _too_large(source: Source) -> DatasetError:
+    return DatasetError(
+        f"{source}: more than {MAX_PIXELS // 10**6} million pixels, refused as a possible decompression bomb; "
+        "a scan of that size is opened as a slide"
+    )
+
+
+def _own_depth(image: Pillow.Image) -> Pixels:
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))
+    if image.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
+        return np.asarray(image.convert("RGB"))  # indices and inks are not the picture's values
+    array = np.asarray(image)
+    if array.dtype.kind == "i" and array.min(initial=0) >= 0 and array.max(initial=0) < 2**16:
+        return array.astype(np.uint16)  # Pillow holds some 16-bit files in 32 bits
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _deep_colour(source: Source, image: Pillow.Image) -> Pixels | None:
+    """Decode 16-bit colour, of which Pillow would drop the lower byte; None where that is not what the file holds."""
+    if image.mode not in ("RGB", "RGBA", "LA"):
+        return None
+    if image.format == "PNG":
+        with source.open() as handle:
+            if handle.read(25)[24:] != b"\x10":
+                return None
+    elif not (image.format == "TIFF" and 16 in image.tag_v2.get(258, ())):  # type: ignore[attr-defined]
+        return None
+    try:
+        import imagecodecs
+    except ImportError:
+        raise MissingExtra("imaging", "imagecodecs") from None
+    with source.open() as handle:
+        data = handle.read()
+    try:
+        decode = imagecodecs.png_decode if image.format == "PNG" else imagecodecs.tiff_decode
+        return np.asarray(decode(data))
+    except (RuntimeError, IndexError) as error:
+        raise ValueError(type(error).__name__) from None
+
+
+def _turned(array: Pixels, orientation: int) -> Pixels:
+    """Return the picture upright, given its EXIF orientation (1 to 8; anything else is taken as 1)."""
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array)
+
+
+def rgb8(array: Pixels) -> npt.NDArray[np.uint8]:
+    """Return any picture as uint8 RGB [height, width, 3], by one rule.
+
+    Grey is repeated; alpha is dropped, as Pillow's ``convert("RGB")`` does; 16 bits are scaled by their full range (65535
+    becomes 255), bits and booleans too; floats are taken to lie in 0 to 1. Values are never stretched to a picture's own
+    minimum and maximum: that is the window's business, not the format's. Raises ``BadValue`` for any other array.
+    """
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
+        raise BadValue("a picture has the shape [height, width] or [height, width, 1 to 4 channels]")
+    if array.dtype == np.uint8:
+        eight = array
+    elif array.dtype == np.uint16:
+        eight = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    elif array.dtype == np.bool_:
+        eight = array.astype(np.uint8) * np.uint8(255)
+    elif array.dtype.kind == "f":
+        if not (np.isfinite(array).all() and array.min(initial=0) >= 0 and array.max(initial=0) <= 1):
+            raise BadValue("a picture in floats must lie between 0 and 1")
+        eight = np.rint(array * 255).astype(np.uint8)
+    else:
+        raise BadValue(f"no rule makes a picture of {array.dtype}; use uint8, uint16, or floats from 0 to 1")
+    colour = eight[..., None] if eight.ndim == 2 else eight[..., : 1 if eight.shape[2] < 3 else 3]
+    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))

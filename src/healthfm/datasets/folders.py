@@ -1,0 +1,188 @@
+"""One's own files without a manifest: class folders, loose files, globs, and npz archives in MedMNIST's layout."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from healthfm.cards.schema import Labels
+from healthfm.datasets import media
+from healthfm.datasets.dataset import Dataset
+from healthfm.datasets.own_card import Manifest, own_card
+from healthfm.errors import BadValue, DatasetError
+from healthfm.formats import image
+from healthfm.formats.npz import Arrays
+from healthfm.formats.source import Problems, Row, Source
+from healthfm.records import Document, Image, Label, Record, Volume
+
+OnError = Literal["raise", "collect"]
+SPLITS = ("train", "validation", "test")
+SPLIT_WORDS = {"val": "validation", "valid": "validation", "dev": "validation", "training": "train", "testing": "test"}
+FORMATS = f"{', '.join(image.SUFFIXES)}, DICOM, NIfTI, MHA, NRRD, slides, video, and .txt"
+
+
+def open_folder(folder: Path, on_error: OnError) -> Dataset:
+    """Open a folder of class folders (CLASS/file, or SPLIT/CLASS/file), or one that holds files of pixels directly.
+
+    Inside a class folder, a folder of DICOM files is one volume. Raises ``DatasetError``: neither, or nothing healthfm reads.
+    """
+    tops = _folders(folder)
+    by_split = {SPLIT_WORDS.get(p.name.lower(), p.name.lower()): p for p in tops}
+    places = by_split if tops and set(by_split) <= set(SPLITS) else {"test": folder}
+    if places is by_split and len(by_split) < len(tops):
+        raise DatasetError(f"{folder}: two folders mean the same split: {', '.join(p.name for p in tops)}")
+    classes = sorted({c.name for place in places.values() for c in _folders(place)})
+    if len(classes) < 2 and _loose(folder):
+        return open_files(folder, [f for f in _entries(folder) if f.is_file()], on_error)
+    if len(classes) < 2:
+        raise DatasetError(
+            f"{folder}: neither a dataset.toml nor class folders (CLASS/file or train/CLASS/file, two classes or more), nor "
+            f"files of pixels; found folders: {', '.join(p.name for p in tops[:6]) or 'none'}"
+        )
+    entries = {split: [f for c in _folders(place) for f in _entries(c)] for split, place in places.items()}
+    record = _commonest(folder, [f for files in entries.values() for f in files])
+
+    def read(split: str, problems: Problems) -> Iterator[Record]:
+        for file in _loose(places[split]):
+            problems.add(DatasetError(f"{file}: lies outside the class folders"))
+        for file in entries[split]:
+            yield from _record(record, file, folder, split, problems, {"class": file.parent.name})
+
+    space = Labels(name="class", kind="multi-class" if len(classes) > 2 else "binary", classes=tuple(classes))
+    splits = tuple(s for s in SPLITS if s in places)
+    card = own_card(folder.name, record, splits, Manifest(labels=(space,)))
+    return Dataset(card, read, splits, root=folder, on_error=on_error)
+
+
+def open_glob(pattern: Path, on_error: OnError) -> Dataset:
+    """Open the files that a path with ``*``, ``?`` or ``[...]`` matches (``**`` for any depth), without labels."""
+    parts = pattern.parts
+    fixed = next(i for i, part in enumerate(parts) if set(part) & set("*?["))
+    root = Path(*parts[:fixed])
+    files = sorted(f for f in root.glob("/".join(parts[fixed:])) if not f.name.startswith("."))
+    if not files:
+        raise DatasetError(f"{pattern}: matches no file")
+    return open_files(root, files, on_error)
+
+
+def open_files(root: Path, files: Sequence[Path], on_error: OnError) -> Dataset:
+    """Open files (or DICOM series folders) of one kind, without labels; the id is the path below ``root``."""
+    record = _commonest(root, files)
+
+    def read(split: str, problems: Problems) -> Iterator[Record]:
+        for file in files:
+            yield from _record(record, file, root, split, problems, {})
+
+    return Dataset(own_card(root.name, record, ("test",), Manifest()), read, ("test",), root=root, on_error=on_error)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _loose(folder: Path) -> list[Path]:
+    return [f for f in _entries(folder) if f.is_file() and media.kind_of(f)]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what a folder holds, without hidden files and without what belongs to a header or slide beside it."""
+    found = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.suffix.lower() not in media.BESIDE)
+    names = {p.name for p in found}
+    return [p for p in found if not (p.is_dir() and f"{p.name}.mrxs" in names)]
+
+
+def _kind(file: Path) -> str | None:
+    return "Document" if file.suffix.lower() == ".txt" else media.kind_of(file)
+
+
+def _commonest(folder: Path, files: Sequence[Path]) -> str:
+    counts = Counter(kind for kind in map(_kind, files) if kind)
+    if not counts:
+        seen = ", ".join(sorted({f.suffix.lower() or "(no suffix)" for f in files})[:6]) or "no files"
+        raise DatasetError(f"{folder}: class folders hold {seen}; healthfm reads {FORMATS} there")
+    return counts.most_common(1)[0][0]
+
+
+def _record(
+    record: str, file: Path, root: Path, split: str, problems: Problems, labels: dict[str, Label]
+) -> Iterator[Record]:
+    source = Source(file, problems=problems)
+    name = file.relative_to(root).as_posix()
+    with Row({}, source, name):
+        if _kind(file) != record:
+            if file.is_dir() and record in ("Document", "Image", "Video"):
+                raise BadValue("a folder inside a class folder; files are read from CLASS/file only")
+            what = {"Document": "a text file", "Image": "an image file"}.get(record, f"a {record.lower()}")
+            raise BadValue(f"not {what} healthfm reads here")
+        if record == "Document":
+            yield Document(id=name, split=split, labels=labels, text=file.read_text(encoding="utf-8"))
+        else:
+            fields = media.fields_of(record, source)
+            yield media.VISUAL[record](id=name, split=split, labels=labels, **fields)
+
+
+# npz in MedMNIST's layout ---------------------------------------------------------------------------------------------------
+
+NPZ_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+
+
+def open_npz(path: Path, on_error: OnError) -> Dataset:
+    """Open an npz with ``train_images``, ``train_labels``, ``val_images`` ... (any of the splits; labels may be absent)."""
+    arrays = Arrays(Source(path))
+    splits = tuple(ours for theirs, ours in NPZ_SPLITS.items() if f"{theirs}_images" in arrays)
+    if not splits:
+        raise DatasetError(f"{path}: no train_images, val_images or test_images in it (has: {', '.join(arrays)[:200]})")
+    shape = arrays.shape(f"{next(t for t, ours in NPZ_SPLITS.items() if ours == splits[0])}_images")
+    record = "Image" if len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4)) else "Volume"
+
+    def read(split: str, problems: Problems) -> Iterator[Record]:
+        yield from npz_records(Arrays(Source(path, problems=problems)), split, record)
+
+    return Dataset(own_card(path.stem, record, splits, Manifest()), read, splits, root=path.parent, on_error=on_error)
+
+
+def npz_records(
+    arrays: Arrays, split: str, record: str, label: str = "label", names: Sequence[str] = (), several: bool = False
+) -> Iterator[Record]:
+    """Yield the records of one split, with the class that one column numbers or the set of those that several columns mark.
+
+    ``names`` are the classes by number; without them the number stands for itself. ``several``: even one column marks a set.
+    """
+    theirs = next(t for t, ours in NPZ_SPLITS.items() if ours == split)
+    pictures, targets = arrays[f"{theirs}_images"], arrays.get(f"{theirs}_labels")
+    if targets is not None and len(targets) != len(pictures):
+        raise DatasetError(f"{arrays.source}: {len(pictures)} images and {len(targets)} labels in '{theirs}'")
+    for number, picture in enumerate(pictures):
+        with Row({}, arrays.source, f"{theirs} {number}"):
+            labels = {} if targets is None else {label: _label(np.atleast_1d(targets[number]), names, several)}
+            common: dict[str, Any] = {
+                "id": f"{theirs}-{number}", "split": split, "labels": labels, "load": functools.partial(_same, picture)
+            }  # fmt: skip
+            yield Image(**common) if record == "Image" else Volume(**common, place=_unit)
+
+
+def _label(row: npt.NDArray[Any], names: Sequence[str], several: bool) -> Label:
+    if names and len(row) not in (1, len(names)):
+        raise BadValue(f"{len(row)} columns of labels, {len(names)} classes")
+
+    def named(index: int) -> str:
+        if index < 0 or (names and index >= len(names)):
+            raise BadValue("its label is the number of no class")
+        return names[index] if names else str(index)
+
+    return frozenset(named(int(i)) for i in np.flatnonzero(row)) if several or len(row) > 1 else named(int(row[0]))
+
+
+def _same(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return array
+
+
+def _unit() -> npt.NDArray[np.float64]:
+    """Return the affine of voxels that nobody placed: one millimetre a side."""
+    return np.eye(4)

@@ -1,0 +1,98 @@
+"""Which record a file of pixels becomes, and how its pixels are decoded when they are asked for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from healthfm.datasets.dataset import Dataset
+from healthfm.errors import DatasetError
+from healthfm.formats import dicom, dicom_picture, image, slide, video, volume
+from healthfm.formats.source import Source
+from healthfm.records import Image, Record, Slide, Video, Visual, Volume
+
+VISUAL: Mapping[str, type[Visual]] = {"Image": Image, "Volume": Volume, "Slide": Slide, "Video": Video}
+MODALITIES = {"Image": "image", "Volume": "volume", "Slide": "slide", "Video": "video"}
+BESIDE = (".raw", ".zraw", ".img")  # the voxels of a header beside them
+
+
+def kind_of(path: Path) -> str | None:
+    """Return the record a file becomes (a folder: of DICOM slices, or of one DICOM-WSI), or None for neither.
+
+    A DICOM file is an Image, a folder of them a Volume; ``.tif`` is an Image unless a manifest calls it a slide.
+    """
+    if path.is_dir():
+        first = next((f for f in sorted(path.iterdir()) if f.is_file() and dicom.is_dicom(f)), None)
+        return None if first is None else "Slide" if _is_wsi(first) else "Volume"
+    name = path.name.lower()
+    if name.endswith(image.SUFFIXES):
+        return "Image"
+    if name.endswith(volume.SUFFIXES):
+        return "Volume"
+    if name.endswith(slide.SLIDE_ONLY):
+        return "Slide"
+    if name.endswith(video.SUFFIXES):
+        return "Video"
+    return "Image" if dicom.is_dicom(path) else None
+
+
+def _is_wsi(path: Path) -> bool:
+    from healthfm.formats import dicom_index
+
+    try:
+        return dicom_index.read(path).get("SOPClassUID") == dicom_index.WHOLE_SLIDE
+    except DatasetError:
+        return False
+
+
+def fields_of(kind: str, source: Source, mpp: float | None = None) -> dict[str, Any]:
+    """Return the fields of a record that decode a file on demand; ``mpp`` overrides a slide's own resolution."""
+    if kind == "Image":
+        return {"load": functools.partial(picture, source)}
+    if kind == "Volume":
+        return {"load": functools.partial(volume.voxels, source), "place": functools.partial(volume.affine, source)}
+    if kind == "Slide":
+        return {"open": functools.partial(slide.SlideFile, source.path, mpp)}
+    return {"frames": functools.partial(video.frames, source), "track": functools.partial(video.track, source)}
+
+
+def picture(source: Source) -> npt.NDArray[Any]:
+    """Decode a still image of any format; a DICOM as a viewer shows it (``formats.dicom_picture``)."""
+    if source.member is None and not source.name.lower().endswith(image.SUFFIXES) and dicom.is_dicom(source.path):
+        shown = dicom_picture.picture(source)
+        if shown.ndim > (3 if shown.shape[-1] == 3 else 2):
+            raise DatasetError(f"{source}: {len(shown)} frames, not one picture; name it as a volume in a manifest")
+        return shown
+    return image.pixels(source)
+
+
+def decoded(opened: Dataset) -> Iterator[tuple[Record, Any]]:
+    """Yield every record with its pixels, voxels, open slide or first frame; what cannot be decoded is raised, or listed.
+
+    A dataset opened with ``on_error="collect"`` lists it in ``errors``, one line a record, and goes on.
+    """
+    failures: list[DatasetError] = []
+    for record in opened:
+        try:
+            pair = record, _content(record)
+        except DatasetError as error:
+            if opened.on_error == "raise":
+                raise
+            failures.append(error)
+            continue
+        yield pair
+    opened.errors += failures
+
+
+def _content(record: Record) -> Any:
+    if isinstance(record, Image | Volume):
+        return record.load()
+    if isinstance(record, Slide):
+        return record.open()
+    if isinstance(record, Video):
+        return next(record.frames())
+    raise DatasetError(f"a {type(record).__name__} has no pixels to decode")

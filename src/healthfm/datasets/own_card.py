@@ -1,0 +1,73 @@
+"""The card of a user's own data: nothing of it may be shared or sent out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from healthfm.cards.schema import DatasetCard, Labels, Protocol
+from healthfm.datasets.media import MODALITIES
+
+PROMPTED = "Question: {{ question }}\n{% for key, text in options.items() %}{{ key }}. {{ text }}\n{% endfor %}Answer:"
+ANSWERED = "{% if context %}{{ context }}\n{% endif %}Question: {{ question }}\nAnswer:"
+CLASSIFIED = "Text: {{ text }}\nQuestion: Which of these is it: {{ labels | join(', ') }}?\nAnswer:"
+
+
+class Manifest(BaseModel):
+    """A ``dataset.toml``: which record, which manifest file a split (or one with a split column), which columns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | None = None
+    summary: str = "The user's own data."
+    record: Literal["Document", "QA", "MultipleChoice", "Image", "Volume", "Slide", "Video"] | None = None
+    files: Mapping[str, str] = Field(default_factory=dict)
+    columns: Mapping[str, Any] = Field(default_factory=dict)
+    labels: tuple[Labels, ...] = ()
+    protocols: Mapping[str, Protocol] = Field(default_factory=dict)
+    default_protocol: str | None = None
+
+
+def told(error: ValidationError) -> str:
+    """Say what a ``dataset.toml`` has wrong, field by field."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'dataset.toml'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors(include_url=False, include_input=False)
+    )
+
+
+def own_card(name: str, record: str, splits: tuple[str, ...], manifest: Manifest) -> DatasetCard:
+    """Return the card of own data with these records and splits."""
+    protocols, default = manifest.protocols, manifest.default_protocol
+    if not protocols and (made := _default_protocol(record, manifest.labels)) is not None:
+        default, protocol = made
+        protocols = {default: protocol}
+    return DatasetCard(
+        slug=re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "own", name=manifest.name or name, summary=manifest.summary,
+        group="own", modalities=(MODALITIES.get(record, "text"),), record=record, owner="the user", access="own",
+        shareable_inputs=False, shareable_outputs=False, remote_ok=False, splits={s: s for s in splits},
+        labels=manifest.labels, protocols=protocols, default_protocol=default,
+    )  # fmt: skip
+
+
+def _default_protocol(record: str, labels: tuple[Labels, ...]) -> tuple[str, Protocol] | None:
+    """Return the name and the protocol by which own records are asked where their owner says no other."""
+    if record == "MultipleChoice":
+        return "letters", Protocol(
+            summary="The options are listed in the prompt; the letter is scored.", task="multiple-choice",
+            options="letters", template=PROMPTED, follows="healthfm's default for own questions",
+        )  # fmt: skip
+    if record == "QA":
+        return "answer", Protocol(
+            summary="The question is asked as it stands; the answer is free text.", task="free-text",
+            template=ANSWERED, follows="healthfm's default for own questions",
+        )  # fmt: skip
+    if record == "Document" and labels and labels[0].kind in ("binary", "multi-class", "ordinal"):
+        return "names", Protocol(
+            summary="The classes are listed in the prompt; the name of each is scored.", task="text-classification",
+            template=CLASSIFIED, follows="healthfm's default for own texts",
+        )  # fmt: skip
+    return None

@@ -1,0 +1,168 @@
+"""DICOM images as modality values (Hounsfield units in CT) and as the picture a viewer shows.
+
+Rules: DICOM PS3.3 sections C.7.6.3 (palettes), C.11.1 (modality LUT), C.11.2 (window and VOI LUT).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from healthfm.errors import BadValue
+from healthfm.formats import dicom
+from healthfm.formats.source import Source
+
+if TYPE_CHECKING:
+    from pydicom import Dataset as Header
+
+Values = npt.NDArray[Any]
+
+
+def values(source: Source) -> Values:
+    """Return modality values: stored values through the modality LUT or rescale slope and intercept, as the file has them.
+
+    Integer where nothing is to be done or where slope and intercept are whole numbers, else float32.
+    """
+    data = dicom.with_pixels(source)
+    with dicom.reading(source):
+        return modality(data, dicom.stored(source, data))
+    raise AssertionError
+
+
+def modality(data: Header, array: Values) -> Values:
+    """Apply a data set's modality LUT or rescale to its stored values, frame by frame where they differ (PS3.3 C.11.1)."""
+    if data.get("ModalityLUTSequence"):
+        return np.asarray(dicom.library().pixels.apply_modality_lut(array, data))
+    steps = [rescale(data, frame) for frame in range(dicom.frames(data))]
+    if len(set(steps)) > 1:
+        return np.stack([_rescaled(one, *step).astype(np.float32) for one, step in zip(array, steps, strict=True)])
+    return _rescaled(array, *steps[0])
+
+
+def _rescaled(array: Values, slope: float, intercept: float) -> Values:
+    if (slope, intercept) == (1, 0):
+        return array
+    if array.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer():
+        wide = array.astype(np.int64) * int(slope) + int(intercept)
+        low, high = int(wide.min(initial=0)), int(wide.max(initial=0))
+        return wide.astype(np.int16 if low >= -(2**15) and high < 2**15 else np.int32)
+    return (array.astype(np.float64) * slope + intercept).astype(np.float32)
+
+
+def rescale(data: Header, frame: int = 0) -> tuple[float, float]:
+    """Return slope and intercept of a frame: 1 and 0 where the file names none."""
+    group = functional_group(data, "PixelValueTransformationSequence", frame)
+    slope, intercept = group.get("RescaleSlope"), group.get("RescaleIntercept")
+    return float(1 if slope in (None, "") else slope), float(0 if intercept in (None, "") else intercept)
+
+
+def functional_group(data: Header, name: str, frame: int) -> Header:
+    """Return the item that holds a macro's attributes: the frame's, else the one all frames share, else the data set."""
+    per_frame = data.get("PerFrameFunctionalGroupsSequence") or ()
+    shared = data.get("SharedFunctionalGroupsSequence") or ()
+    for group in (*per_frame[frame : frame + 1], *shared[:1]):
+        if group.get(name):
+            found: Header = group[name].value[0]
+            return found
+    return data
+
+
+# The picture ------------------------------------------------------------------------------------------------------------
+
+
+def picture(source: Source, window: tuple[float, float] | None = None, frame: int | None = None) -> Values:
+    """Return what a viewer shows: uint8 where up to 8 bits are stored, else uint16 over its full range.
+
+    Colour comes as RGB [height, width, 3]; palettes (by their upper 8 bits) and YBR are resolved. Grey [height, width] goes
+    through the modality LUT, then ``window`` (centre, width) if given, else the file's VOI LUT or first window by the function
+    it names, else the range of the file's own values; MONOCHROME1 is inverted, so that more is brighter. Several frames come
+    as a first axis; ``frame`` picks one.
+    """
+    data = dicom.with_pixels(source)
+    array = dicom.stored(source, data)
+    with dicom.reading(source):
+        if dicom.frames(data) == 1:
+            return np.asarray(_shown(data, array[None], window, [0])[0])
+        if frame is not None and not 0 <= frame < dicom.frames(data):
+            raise BadValue(f"no frame {frame}: it has {dicom.frames(data)}")
+        shown = _shown(data, array, window, list(range(dicom.frames(data))) if frame is None else [frame])
+        return shown if frame is None else np.asarray(shown[0])
+    raise AssertionError
+
+
+def _shown(data: Header, array: Values, window: tuple[float, float] | None, asked: list[int]) -> Values:
+    """Return the frames asked for as pictures."""
+    kind, bits = str(data.PhotometricInterpretation), int(data.get("BitsStored", 16))
+    if kind == "PALETTE COLOR":
+        colours = np.asarray(dicom.library().pixels.apply_color_lut(array[asked], data))
+        return colours if colours.dtype == np.uint8 else (colours >> 8).astype(np.uint8)
+    if array.ndim == 4:
+        return array[asked] if array.dtype == np.uint8 else _full_range(array[asked], 0, 2**bits - 1, bits > 8)
+    if bits == 1:
+        grey = array[asked].astype(np.uint8) * np.uint8(255)
+    else:
+        levels = modality(data, array if dicom.frames(data) > 1 else array[0]).reshape(array.shape)
+        own = _own_range(data, array, levels)
+        grey = np.stack([_windowed(data, levels[frame], window, frame, own, bits > 8) for frame in asked])
+    return np.invert(grey) if kind == "MONOCHROME1" else grey
+
+
+def _own_range(data: Header, array: Values, levels: Values) -> tuple[float, float]:
+    """Return the least and greatest value of all frames, padding and what is not finite left out."""
+    known = levels[np.isfinite(levels)] if levels.dtype.kind == "f" else levels
+    padding = data.get("PixelPaddingValue")
+    if isinstance(padding, int):
+        known = levels[array != padding]
+    return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+
+
+def _windowed(
+    data: Header, levels: Values, window: tuple[float, float] | None, frame: int, own: tuple[float, float], deep: bool
+) -> Values:
+    group = functional_group(data, "FrameVOILUTSequence", frame)
+    if window is None and group.get("VOILUTSequence"):
+        group.file_meta = data.file_meta  # pydicom looks there for the byte order
+        mapped = np.asarray(dicom.library().pixels.apply_voi(levels.astype(np.int32), group))
+        return _full_range(mapped, 0, 2 ** int(group.VOILUTSequence[0].LUTDescriptor[2]) - 1, deep)
+    function = "LINEAR" if window is not None else str(group.get("VOILUTFunction") or "LINEAR")
+    window = window or _first_window(group)
+    if window is None:
+        return _full_range(levels, *own, deep)
+    return _full_range(windowed(levels, *window, function), 0.0, 1.0, deep)
+
+
+def _first_window(group: Header) -> tuple[float, float] | None:
+    found = [group.get(name) for name in ("WindowCenter", "WindowWidth")]
+    first = [v[0] if isinstance(v, Sequence) and not isinstance(v, str) and v else v for v in found]
+    return None if None in first or "" in first else (float(first[0]), float(first[1]))
+
+
+def windowed(array: Values, centre: float, width: float, function: str = "LINEAR") -> npt.NDArray[np.float32]:
+    """Return values through a window, 0 to 1 (PS3.3 C.11.2.1.2, C.11.2.1.3): LINEAR, LINEAR_EXACT or SIGMOID."""
+    x = array.astype(np.float64)
+    if function == "SIGMOID":
+        if width <= 0:
+            raise BadValue("a window's width must be above 0")
+        with np.errstate(over="ignore"):  # far below the window is 0
+            return (1 / (1 + np.exp(-4 * (x - centre) / width))).astype(np.float32)
+    if function == "LINEAR_EXACT":
+        if width <= 0:
+            raise BadValue("a window's width must be above 0")
+        return np.clip((x - centre) / width + 0.5, 0, 1).astype(np.float32)
+    if width < 1:
+        raise BadValue("a window's width must be at least 1")
+    if width == 1:
+        return (x > centre - 0.5).astype(np.float32)
+    return np.clip((x - (centre - 0.5)) / (width - 1) + 0.5, 0, 1).astype(np.float32)
+
+
+def _full_range(array: Values, low: float, high: float, deep: bool) -> Values:
+    """Scale ``low`` to 0 and ``high`` to the top of uint8 or uint16."""
+    top, kind = (65535, np.uint16) if deep else (255, np.uint8)
+    if high <= low:
+        return np.zeros(array.shape, kind)
+    scaled = (np.nan_to_num(array.astype(np.float64), nan=low) - low) * (top / (high - low))
+    return np.rint(np.clip(scaled, 0, top)).astype(kind)

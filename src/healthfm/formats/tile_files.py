@@ -1,0 +1,143 @@
+"""Coordinates and features of tiles as other tools store them: TRIDENT and CLAM (HDF5), slide2vec (npz with a JSON beside it).
+
+Layouts: TRIDENT ``trident/IO.py: coords_to_h5``, CLAM ``wsi_core/WholeSlideImage.py: process_contour``, hs2p ``tiling/io.py``,
+slide2vec ``artifacts.py: write_tile_embeddings``. Coordinates of all of them are level-0 pixels of the upper left corner.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from healthfm.errors import BadValue, DatasetError, MissingExtra
+from healthfm.formats.npz import Arrays
+from healthfm.formats.slide import SlideFile
+from healthfm.formats.source import Source
+from healthfm.formats.tiling import Tiles, level_of
+
+Features = npt.NDArray[np.floating[Any]]
+
+
+@contextmanager
+def _h5(path: Path, mode: str) -> Iterator[Any]:
+    try:
+        import h5py
+    except ImportError:
+        raise MissingExtra("pathology", "h5py") from None
+    try:
+        with h5py.File(path, mode) as file:
+            yield file
+    except (OSError, KeyError, ValueError) as error:
+        reason = str(error) if isinstance(error, BadValue) else type(error).__name__
+        raise DatasetError(f"{path}: not a readable file of tiles ({reason})") from None
+
+
+def read_coords(path: Path, slide: SlideFile | None = None) -> Tiles:
+    """Return the tiles a file of TRIDENT, CLAM or slide2vec (``.coordinates.npz``) names.
+
+    ``slide`` is needed for CLAM's tiles of a level other than 0. Raises ``DatasetError``: damaged, or without the size of a tile.
+    """
+    try:
+        if path.suffix == ".npz":
+            return _slide2vec(path)
+        with _h5(path, "r") as file:
+            if "coords" not in file:
+                raise BadValue("it has no 'coords'")
+            coords = np.asarray(file["coords"][:], np.int64).reshape(-1, 2)
+            return Tiles(coords, *_size_and_span(dict(file["coords"].attrs), slide))
+    except BadValue as error:
+        raise DatasetError(f"{path}: not a readable file of tiles ({error})") from None
+
+
+def _size_and_span(attributes: Mapping[str, Any], slide: SlideFile | None) -> tuple[int, float]:
+    if "patch_size" not in attributes:
+        raise BadValue(
+            "its coordinates do not say the size of a tile (CLAM's feature files do not: give the patches file)"
+        )
+    size = int(attributes["patch_size"])
+    if "patch_size_level0" in attributes:
+        return size, float(attributes["patch_size_level0"])
+    level = int(attributes.get("patch_level", 0))
+    if level == 0:
+        return size, float(size)
+    if slide is None:
+        raise BadValue(f"its tiles were cut from level {level}: give the slide too")
+    if level >= len(slide.levels):
+        raise BadValue(f"its tiles were cut from level {level}, the slide has {len(slide.levels)}")
+    return size, size * slide.levels[level].downsample
+
+
+def _slide2vec(path: Path) -> Tiles:
+    beside = path.with_name(path.name.removesuffix(".npz") + ".meta.json")
+    try:
+        tiling = json.loads(beside.read_text(encoding="utf-8"))["tiling"]
+        size, span = int(tiling["requested_tile_size_px"]), float(tiling["tile_size_lv0"])
+        arrays = Arrays(Source(path))
+        return Tiles(np.stack([arrays["x"], arrays["y"]], axis=1).astype(np.int64), size, span)
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise BadValue(
+            f"the file {beside.name} beside it is absent or another layout, {type(error).__name__}"
+        ) from None
+
+
+def read_features(path: Path) -> tuple[Features, npt.NDArray[np.int64] | None]:
+    """Return features [n, d], and coordinates [n, 2] where the file holds them, of an ``.h5`` or slide2vec's ``.npz``."""
+    if path.suffix == ".npz":
+        arrays = Arrays(Source(path))
+        if "features" not in arrays:
+            raise DatasetError(f"{path}: not a readable file of tiles (it has no 'features')")
+        return _table(path, arrays["features"]), None
+    with _h5(path, "r") as file:
+        if "features" not in file:
+            raise BadValue("it has no 'features'")
+        features = _table(path, file["features"][:])
+        coords = np.asarray(file["coords"][:], np.int64).reshape(-1, 2) if "coords" in file else None
+        if coords is not None and len(coords) != len(features):
+            raise BadValue(f"{len(features)} features, {len(coords)} coordinates")
+        return features, coords
+
+
+def _table(path: Path, features: npt.NDArray[Any]) -> Features:
+    """Return features as [n, d]; TRIDENT and CLAM files of single batches carry a first axis of one."""
+    squeezed = features[0] if features.ndim == 3 and len(features) == 1 else features
+    if squeezed.ndim != 2 or squeezed.dtype.kind != "f":
+        raise DatasetError(
+            f"{path}: its features have the shape {features.shape} and type {features.dtype}, not [n, d] floats"
+        )
+    return squeezed
+
+
+def write(path: Path, slide: SlideFile, tiles: Tiles, features: Features | None = None, overlap: int = 0) -> None:
+    """Write tiles, and features if given, as an ``.h5`` that TRIDENT reads, and CLAM where the tiles are pixels of one level.
+
+    The file appears whole or not at all. Raises ``BadValue``: as many features as tiles are needed.
+    """
+    if features is not None and len(features) != len(tiles):
+        raise BadValue(f"{len(features)} features for {len(tiles)} tiles")
+    level, side = level_of(slide, tiles)
+    power = slide.properties.get("openslide.objective-power")
+    magnification = float(power) if power else 10 / slide.mpp
+    attributes: dict[str, Any] = {
+        "patch_size": tiles.size, "patch_size_level0": round(tiles.span), "overlap": overlap,
+        "level0_magnification": round(magnification),
+        "target_magnification": round(magnification * tiles.size / tiles.span),
+        "level0_width": slide.size[0], "level0_height": slide.size[1], "name": slide.path.stem, "savetodir": str(path.parent),
+    }  # fmt: skip
+    if side == tiles.size:
+        attributes |= {"patch_level": level, "downsample": (slide.levels[level].downsample,) * 2}
+    half = path.with_name(path.name + ".part")
+    try:
+        with _h5(half, "w") as file:
+            file.create_dataset("coords", data=tiles.coords).attrs.update(attributes)
+            if features is not None:
+                file.create_dataset("features", data=features)
+        os.replace(half, path)  # noqa: PTH105  the atomic rename
+    finally:
+        half.unlink(missing_ok=True)

@@ -1,0 +1,125 @@
+"""Tiles and features as other tools store them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from healthfm.errors import BadValue, DatasetError
+from healthfm.formats import tile_files
+from healthfm.formats.slide import SlideFile
+from healthfm.formats.tiling import Tiles, level_of, plan
+from tests.formats.test_slide import synthetic  # noqa: F401  a fixture
+
+COORDS = np.array([[0, 0], [512, 0], [0, 1024]], np.int64)
+FEATURES = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+
+
+@pytest.fixture
+def slide(synthetic: Path) -> SlideFile:  # noqa: F811
+    return SlideFile(synthetic)
+
+
+def h5(path: Path, coords: np.ndarray = COORDS, features: np.ndarray | None = None, **attributes: object) -> Path:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("coords", data=coords).attrs.update(attributes)
+        if features is not None:
+            file["features"] = features
+    return path
+
+
+def test_tridents_tiles_are_read(tmp_path: Path) -> None:
+    path = h5(
+        tmp_path / "a_patches.h5", patch_size=256, patch_size_level0=512, level0_magnification=40, target_magnification=20,
+        overlap=0, name="a", savetodir="x", level0_width=2048, level0_height=2048,
+    )  # fmt: skip
+    tiles = tile_files.read_coords(path)
+    assert (tiles.size, tiles.span) == (256, 512.0)
+    np.testing.assert_array_equal(tiles.coords, COORDS)
+
+
+def test_clams_tiles_of_a_lower_level_need_the_slide(tmp_path: Path, slide: SlideFile) -> None:
+    attributes = {"patch_level": 1, "downsample": (4.0, 4.0), "level_dim": (512, 512), "name": "a", "save_path": "x"}
+    path = h5(tmp_path / "a.h5", COORDS.astype(np.int32), patch_size=128, **attributes)
+    with pytest.raises(DatasetError, match="its tiles were cut from level 1: give the slide too"):
+        tile_files.read_coords(path)
+    tiles = tile_files.read_coords(path, slide)
+    assert (tiles.size, tiles.span, level_of(slide, tiles)) == (128, 512.0, (1, 128))
+    assert tile_files.read_coords(h5(tmp_path / "b.h5", patch_size=256, patch_level=0)).span == 256
+    with pytest.raises(DatasetError, match="cut from level 7, the slide has 2"):
+        tile_files.read_coords(h5(tmp_path / "c.h5", patch_size=256, patch_level=7), slide)
+
+
+def test_slide2vecs_tiles_are_read_with_the_facts_beside_them(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.coordinates.npz", tile_index=np.arange(3), x=COORDS[:, 0], y=COORDS[:, 1])
+    with pytest.raises(DatasetError, match=r"a\.coordinates\.meta\.json beside it is absent"):
+        tile_files.read_coords(tmp_path / "a.coordinates.npz")
+    facts = {"tiling": {"requested_tile_size_px": 224, "tile_size_lv0": 448}}
+    (tmp_path / "a.coordinates.meta.json").write_text(json.dumps(facts))
+    tiles = tile_files.read_coords(tmp_path / "a.coordinates.npz")
+    assert (tiles.size, tiles.span) == (224, 448.0)
+    np.testing.assert_array_equal(tiles.coords, COORDS)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1, 3, 5)])
+def test_features_are_read_with_their_coordinates(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    features, coords = tile_files.read_features(h5(tmp_path / "a.h5", features=FEATURES.reshape(shape)))
+    np.testing.assert_array_equal(features, FEATURES)
+    np.testing.assert_array_equal(coords, COORDS)  # type: ignore[arg-type]
+    np.savez_compressed(tmp_path / "a.npz", features=FEATURES, tile_index=np.arange(3))
+    features, coords = tile_files.read_features(tmp_path / "a.npz")
+    np.testing.assert_array_equal(features, FEATURES)
+    assert coords is None
+
+
+def test_what_is_written_is_read_back_and_carries_what_trident_and_clam_ask_for(
+    tmp_path: Path, slide: SlideFile
+) -> None:
+    tiles = plan(slide, 2.0, 128, tissue=None)
+    values = np.random.default_rng(1).normal(size=(len(tiles), 7)).astype(np.float32)
+    tile_files.write(tmp_path / "a.h5", slide, tiles, values)
+    again = tile_files.read_coords(tmp_path / "a.h5")
+    assert (again.size, again.span) == (128, 512.0)
+    np.testing.assert_array_equal(again.coords, tiles.coords)
+    features, coords = tile_files.read_features(tmp_path / "a.h5")
+    np.testing.assert_array_equal(features, values)
+    np.testing.assert_array_equal(coords, tiles.coords)  # type: ignore[arg-type]
+    with h5py.File(tmp_path / "a.h5") as file:
+        found = dict(file["coords"].attrs)
+    assert {k: found[k] for k in ("patch_size", "patch_size_level0", "level0_magnification", "target_magnification", "patch_level")} == {
+        "patch_size": 128, "patch_size_level0": 512, "level0_magnification": 20, "target_magnification": 5, "patch_level": 1,
+    }  # fmt: skip
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_tiles_that_are_no_levels_pixels_are_not_offered_to_clam(tmp_path: Path, slide: SlideFile) -> None:
+    tile_files.write(tmp_path / "a.h5", slide, plan(slide, 1.0, 256, tissue=None))
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert "patch_level" not in file["coords"].attrs and "features" not in file
+
+
+def test_features_of_another_number_are_refused_and_nothing_is_written(tmp_path: Path, slide: SlideFile) -> None:
+    with pytest.raises(BadValue, match="2 features for 3 tiles"):
+        tile_files.write(tmp_path / "a.h5", slide, Tiles(COORDS, 256, 256.0), FEATURES[:2])
+    with pytest.raises(DatasetError, match="3 features, 2 coordinates"):
+        tile_files.read_features(h5(tmp_path / "b.h5", COORDS[:2], FEATURES))
+    assert [p.name for p in tmp_path.iterdir()] == ["b.h5"]
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda p: p.write_text("no file"), "not a readable file of tiles"),
+        (lambda p: h5(p), "do not say the size of a tile"),
+        (lambda p: h5py.File(p, "w").close(), "it has no 'coords'"),
+        (lambda p: h5(p, np.arange(5)), "not a readable file of tiles"),
+    ],
+)
+def test_files_without_what_is_needed_are_one_line(tmp_path: Path, write: object, message: str) -> None:
+    write(tmp_path / "a.h5")  # type: ignore[operator]
+    with pytest.raises(DatasetError, match=rf"a\.h5: .*{message}|a\.h5: {message}"):
+        tile_files.read_coords(tmp_path / "a.h5")
