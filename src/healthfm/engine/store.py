@@ -24,16 +24,20 @@ DRAFT = re.compile(r"\..+\.(parquet|json|html)\.\d+")  # as ``_publish`` names t
 
 
 class RunFolder:
-    """A folder for one run. Use it as a context manager: it is locked against other writers inside ``with``."""
+    """A folder for one run. Use it as a context manager: it is locked against other writers inside ``with``.
 
-    def __init__(self, path: Path) -> None:
+    ``room``: the subfolder that is there from the start.
+    """
+
+    def __init__(self, path: Path, room: str = "predictions") -> None:
         self.path = path
+        self.room = room
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            (self.path / "predictions").mkdir(exist_ok=True, mode=0o700)
+            (self.path / self.room).mkdir(exist_ok=True, mode=0o700)
             self._lock = (self.path / ".lock").open("w")
         except OSError as error:
             raise RunError(
@@ -98,13 +102,19 @@ class RunFolder:
             kept = "what was published before is kept: make room, then run the same command again"
             raise RunError(f"{path}: cannot be written ({error.strerror or error}); {kept}") from None
 
+    def part(self, number: int, room: str = "predictions") -> pa.Table:
+        """Return one published part of a room. Raises ``RunError`` when it is damaged."""
+        try:
+            return pq.read_table(self.path / room / f"part-{number:05d}.parquet")
+        except (pa.ArrowException, OSError) as error:
+            raise RunError(f"{self.path / room}: a part is damaged ({type(error).__name__})") from None
+
     def predictions(self, room: str = "predictions") -> pa.Table:
         """Return every published part of a room as one table, in part order."""
         parts = sorted(self.published(room))
         if not parts:
             raise RunError(f"{self.path}: no {room} yet")
-        folder = self.path / room
         try:
-            return pa.concat_tables([pq.read_table(folder / f"part-{n:05d}.parquet") for n in parts])
-        except (pa.ArrowException, OSError) as error:
-            raise RunError(f"{folder}: a part is damaged ({type(error).__name__})") from None
+            return pa.concat_tables([self.part(number, room) for number in parts])
+        except pa.ArrowException as error:
+            raise RunError(f"{self.path / room}: a part is damaged ({type(error).__name__})") from None

@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from healthfm.cards.schema import DatasetCard, Labels
 from healthfm.datasets.dataset import Dataset
+from healthfm.embed.items import text_of
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
-from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns, text_of
+from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns
 from healthfm.models.model import Model
 from healthfm.records import Mark, MultipleChoice, Record
 

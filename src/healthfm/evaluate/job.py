@@ -14,7 +14,7 @@ from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import RunError
 from healthfm.models.model import Model
-from healthfm.records import QA, Document, MultipleChoice, Record, digest
+from healthfm.records import Record, digest
 
 CHARACTERS_PER_PART = 12_000
 
@@ -93,15 +93,6 @@ def cut_parts(lengths: Sequence[int]) -> list[list[int]]:
             parts[-1][1] = i + 1
             size += length
     return parts
-
-
-def text_of(record: Record) -> str:
-    """Return the text that stands for a record: a document's, or a question's with its context before it."""
-    if isinstance(record, Document):
-        return record.text
-    if isinstance(record, QA | MultipleChoice):
-        return f"{record.context}\n{record.question}" if record.context else record.question
-    raise RunError(f"a {type(record).__name__} has no text")
 
 
 def sample_columns(

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from healthfm.embed.items import text_of
 from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate import tasks
-from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns, text_of
+from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns
 from healthfm.models.model import Float32, Model
 from healthfm.records import QA, Record
 

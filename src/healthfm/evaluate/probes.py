@@ -12,10 +12,11 @@ import pyarrow as pa
 from healthfm.adapt import probe
 from healthfm.adapt.few_shot import few_shot
 from healthfm.datasets.dataset import Dataset, split_name
+from healthfm.embed.items import text_of
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
 from healthfm.evaluate.classification import HALF, chance_columns, label_of, labels_of, space_of
-from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, sample_columns, subgroup_columns, text_of
+from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, sample_columns, subgroup_columns
 from healthfm.models.model import Model
 from healthfm.records import Image, Record, digest
 

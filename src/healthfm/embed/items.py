@@ -1,0 +1,182 @@
+"""What to embed: paths, folders, globs, manifests, datasets by name; each item with an id that is unique in its run."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from healthfm.datasets import media
+from healthfm.datasets.dataset import Dataset, open_dataset
+from healthfm.errors import DatasetError
+from healthfm.formats import image, slide, table
+from healthfm.formats.source import Source
+from healthfm.records import QA, Document, MultipleChoice, Record, digest
+
+TEXTS = (".txt",)
+PICTURED = ("Image", "Slide", "Video")  # what a folder is searched for
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to embed: a path, a text, an array, a PIL image, or a record. ``stamp`` tells cheaply when a file has changed."""
+
+    id: str
+    content: Any
+    stamp: tuple[Any, ...] = ()
+
+
+@dataclass
+class Items:
+    """What the arguments mean: the items in order, and (id, problem) of what cannot be one."""
+
+    found: list[Item] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, item: Item) -> None:
+        """Take an item in; one whose id is there already becomes a problem."""
+        if item.id in self._ids:
+            self.problems.append((item.id, "the id occurs twice; the first is kept"))
+            return
+        self._ids.add(item.id)
+        self.found.append(item)
+
+    @classmethod
+    def of(cls, items: Iterable[Item]) -> Items:
+        """Take in all of these."""
+        made = cls()
+        for item in items:
+            made.add(item)
+        return made
+
+    def __post_init__(self) -> None:
+        self._ids = {item.id for item in self.found}
+
+
+def gather(
+    words: Sequence[str | Path | Dataset], texts: bool, root: Path | None = None, split: str | None = None,
+    columns: Mapping[str, Any] | None = None,
+) -> Items:  # fmt: skip
+    """Return what the arguments mean. ``texts``: .txt files are wanted of a folder, not pictures and slides.
+
+    A word is a file, a folder (all files below it that the model takes, in order of their names), a glob, a manifest (CSV,
+    TSV, Parquet, JSONL), a folder with a ``dataset.toml``, or the name of a dataset (``root``, ``split``). Raises
+    ``DatasetError`` where a word means nothing, or nothing at all is found.
+    """
+    items = Items()
+    for word in words:
+        for item in _of_word(word, texts, root, split, columns, items.problems):
+            items.add(item)
+    if not items.found and not items.problems:
+        raise DatasetError(f"nothing to embed in {', '.join(map(str, words))}")
+    return items
+
+
+def _of_word(
+    word: str | Path | Dataset, texts: bool, root: Path | None, split: str | None, columns: Mapping[str, Any] | None,
+    problems: list[tuple[str, str]],
+) -> Iterator[Item]:  # fmt: skip
+    path = Path(word).expanduser() if isinstance(word, str | Path) else None
+    if isinstance(word, Dataset) or path is None:
+        yield from _of_dataset(word, split, problems)  # type: ignore[arg-type]
+    elif path.is_dir() and not (path / "dataset.toml").is_file():
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+            if not hidden and (file.suffix.lower() in TEXTS if texts else media.kind_of(file) in PICTURED):
+                yield of_file(file, file.relative_to(path).as_posix())
+    elif path.exists() and (path.is_dir() or path.name == "dataset.toml" or _is_table(path)):
+        yield from _of_dataset(open_dataset(path, split=split, on_error="collect", columns=columns), None, problems)
+    elif path.is_file():
+        yield of_file(path, path.as_posix())
+    elif glob.has_magic(str(path)):
+        matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        if not matches:
+            raise DatasetError(f"no file fits {word}")
+        for match in matches:
+            if Path(match).is_file():
+                yield of_file(Path(match), Path(match).as_posix())
+    elif (
+        isinstance(word, Path)
+        or "/" in word
+        or path.suffix.lower() in (*image.SUFFIXES, *slide.SLIDE_ONLY, *TEXTS, *table.SUFFIXES)
+    ):
+        raise DatasetError(f"no file or folder {word}")
+    else:
+        yield from _of_dataset(open_dataset(word, root, split, on_error="collect"), None, problems)
+
+
+def _is_table(path: Path) -> bool:
+    return path.name.removesuffix(".gz").lower().endswith(table.SUFFIXES)
+
+
+def of_file(path: Path, name: str) -> Item:
+    """Return the item of a file: its path, or the record it becomes where it is no plain picture or text."""
+    stamp = _changed(path)
+    kind = None if path.suffix.lower() in (*image.SUFFIXES, *TEXTS) else media.kind_of(path)
+    if kind is None:
+        return Item(name, path, stamp)
+    return Item(name, media.VISUAL[kind](id=name, **media.fields_of(kind, Source(path))), stamp)
+
+
+def _changed(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _of_dataset(opened: Dataset, split: str | None, problems: list[tuple[str, str]]) -> Iterator[Item]:
+    chosen = opened[split] if split is not None else opened
+    several = len(chosen.selected) > 1
+    for record in chosen:
+        item = of_record(record, f"{record.split}/{record.id}" if several else record.id)
+        yield replace(item, stamp=(*item.stamp, opened.name, str(opened.root)))
+    problems += [("", str(error)) for error in chosen.errors]
+
+
+def of_record(record: Record, name: str | None = None) -> Item:
+    """Return the item of a record; a text record stands for its text."""
+    if isinstance(record, Document | QA | MultipleChoice):
+        return Item(name or record.id, text_of(record), (digest(record),))
+    return Item(name or record.id, record, _stamp(record))
+
+
+def text_of(record: Record) -> str:
+    """Return the text that stands for a record: a document's, or a question's with its context before it."""
+    if isinstance(record, Document):
+        return record.text
+    if isinstance(record, QA | MultipleChoice):
+        return f"{record.context}\n{record.question}" if record.context else record.question
+    raise DatasetError(f"a {type(record).__name__} has no text")
+
+
+def _stamp(record: Record) -> tuple[Any, ...]:
+    """Return size and date of the file that a record of pixels reads, where it can be told."""
+    reader = getattr(record, "load", None) or getattr(record, "open", None) or getattr(record, "frames", None)
+    arguments = reader.args if isinstance(reader, functools.partial) else ()
+    try:
+        return tuple(
+            part
+            for one in arguments if isinstance(one, Source | Path)
+            for part in ((one.member, *_changed(one.path)) if isinstance(one, Source) else _changed(one))
+        )  # fmt: skip
+    except OSError:
+        return ()
+
+
+def of_contents(contents: Iterable[Any]) -> list[Item]:
+    """Return items of records and paths, and of texts, arrays and pictures, numbered."""
+    return [_of_content(number, one) for number, one in enumerate(contents)]
+
+
+def _of_content(number: int, one: Any) -> Item:
+    if isinstance(one, Record):
+        return of_record(one)
+    if isinstance(one, Path):
+        return of_file(one, one.as_posix()) if one.is_file() else Item(one.as_posix(), one)
+    data = one.encode() if isinstance(one, str) else np.ascontiguousarray(one).tobytes()
+    return Item(str(number), one, (hashlib.sha256(data).hexdigest()[:16],))

@@ -1,0 +1,158 @@
+"""The plan of a run: which units there are, in which part each belongs, and which have no vector yet."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from healthfm.embed.items import Item
+from healthfm.embed.units import Unit, is_slide, open_tiles
+from healthfm.engine.store import RunFolder
+from healthfm.errors import HealthfmError, MissingExtra
+from healthfm.models.model import Model
+from healthfm.models.vision import VisionModel
+
+ROOM = "embeddings"
+UNITS_PER_PART = 128
+PLACES = 10_000_000  # units an item can have; part number = item * PLACES + first unit
+SCHEMA = pa.schema([
+    ("id", pa.string()), ("number", pa.int32()), ("of", pa.int32()), ("x", pa.int64()), ("y", pa.int64()),
+    ("digest", pa.string()), ("embedding", pa.list_(pa.float32())), ("problem", pa.string()),
+])  # fmt: skip
+
+
+class Plan:
+    """Which units there are, and which of them have no vector yet. A pure function of the items and ``size``, the units of a part.
+
+    Single pictures and texts share parts; a slide has its own, so that its tiles need not be counted before it is opened.
+    """
+
+    def __init__(
+        self, items: Sequence[Item], model: Model, mpp: float | None, folder: RunFolder, size: int = UNITS_PER_PART
+    ) -> None:
+        self.items, self.model, self.mpp, self.folder, self.size = items, model, mpp, folder, size
+        self.published = folder.published(ROOM)
+        self.kept: dict[int, pa.Table] = {}  # parts some of whose units are tried again
+        self.total = len(items)
+
+    def units(self, todo: bool = True) -> Iterator[Unit]:
+        """Yield units in order; with ``todo`` only those that have no vector yet."""
+        self.total = len(self.items)  # and, once a slide is open, its other tiles
+        pictures = isinstance(self.model, VisionModel)
+        for slide, group in itertools.groupby(enumerate(self.items), lambda one: pictures and is_slide(one[1].content)):
+            if slide:
+                for index, item in group:
+                    yield from self._of_slide(index, item, todo)
+            else:
+                numbered = list(group)
+                for start in range(0, len(numbered), self.size):
+                    some = numbered[start : start + self.size]
+                    part = some[0][0] * PLACES
+                    yield from self._of_part([Unit(item, item.content, part=part) for _, item in some], part, todo)
+
+    def _of_part(self, units: list[Unit], part: int, todo: bool) -> Iterator[Unit]:
+        """Yield a part's units (those that failed, where it is published), the last one marked."""
+        if todo and part in self.published:
+            table = self.folder.part(part, ROOM)
+            failed = [row for row, bad in enumerate(_failed(table)) if bad]
+            if not failed:
+                return
+            if table.num_rows == len(units):
+                self.kept[part] = table
+                units = [units[row] for row in failed]
+        yield from units[:-1]
+        yield replace(units[-1], last=True)
+
+    def _of_slide(self, index: int, item: Item, todo: bool) -> Iterator[Unit]:
+        first = index * PLACES
+        if todo and first in self.published and self._whole(first):
+            return
+        try:
+            bag = open_tiles(item, self.model, self.mpp)
+        except MissingExtra:
+            raise
+        except HealthfmError as error:
+            yield Unit(item, None, of=0, part=first, last=True, problem=" ".join(str(error).split()))
+            return
+        count = len(bag.places)
+        self.total += count - 1
+
+        def units() -> Iterator[Unit]:
+            for start in range(0, count, self.size):
+                some = [
+                    Unit(item, functools.partial(bag.load, i), i, count, tuple(bag.places[i].tolist()), first + start)
+                    for i in range(start, min(start + self.size, count))
+                ]
+                yield from self._of_part(some, first + start, todo)
+
+        yield from _closing(units(), bag.close)
+
+    def _whole(self, first: int) -> bool:
+        """Say whether every tile of a slide has its vector, by its parts alone."""
+        of = self.folder.part(first, ROOM)["of"][0].as_py()
+        parts = [first + start for start in range(0, of, self.size)]
+        return of > 0 and all(p in self.published and not any(_failed(self.folder.part(p, ROOM))) for p in parts)
+
+
+def _failed(part: pa.Table) -> list[bool]:
+    return [problem is not None for problem in part["problem"].to_pylist()]
+
+
+def _closing(units: Iterator[Unit], close: Callable[[], None]) -> Iterator[Unit]:
+    """Yield units, the last of them with ``close``; without any, close at once."""
+    last = None
+    for unit in units:
+        if last is not None:
+            yield last
+        last = unit
+    if last is None:
+        close()
+    else:
+        yield replace(last, close=close)
+
+
+def items_digest(items: Sequence[Item]) -> str:
+    """Return the digest of a list of items: their ids, and what tells that a file has changed."""
+    return hashlib.sha256(json.dumps([[item.id, *item.stamp] for item in items]).encode()).hexdigest()[:16]
+
+
+def batches(units: Iterable[Unit], most: int) -> Iterator[list[Unit]]:
+    """Yield neighbours that can be computed together: up to ``most``, in one part, of one shape."""
+    batch: list[Unit] = []
+    for unit in units:
+        if batch and (len(batch) >= most or batch[0].part != unit.part or _shape(batch[0]) != _shape(unit)):
+            yield batch
+            batch = []
+        batch.append(unit)
+    if batch:
+        yield batch
+
+
+def _shape(unit: Unit) -> Any:
+    return [one.shape for one in unit.inputs] if isinstance(unit.inputs, list) else None
+
+
+def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
+    """Return a part: its units, or the part as it was with the units that were tried again in their places."""
+    columns = {
+        "id": [u.item.id for u in units], "number": [u.number for u in units], "of": [u.of for u in units],
+        "x": [u.place[0] if u.place else None for u in units], "y": [u.place[1] if u.place else None for u in units],
+        "digest": [u.digest if u.problem is None else None for u in units], "embedding": [u.vector for u in units],
+        "problem": [u.problem for u in units],
+    }  # fmt: skip
+    table = pa.table(columns, schema=SCHEMA)
+    if kept is None:
+        return table
+    fresh = iter(range(table.num_rows))
+    order = [
+        row if problem is None else kept.num_rows + next(fresh)
+        for row, problem in enumerate(kept["problem"].to_pylist())
+    ]
+    return pa.concat_tables([kept, table]).take(order).combine_chunks()

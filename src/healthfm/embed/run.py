@@ -1,0 +1,248 @@
+"""A run of embedding: items to a folder of vectors, resumable inside an item, one line for each that cannot be read.
+
+The folder: ``embeddings/part-*.parquet`` (a row a unit: id, number ``of`` in its item, x and y of a tile in level-0 pixels, digest of
+the content, vector or problem), ``manifest.json`` (what was asked, the key of the vectors, the check against torch's float32,
+stages), ``failures.jsonl``. A part holds a fixed range of units; its name is the place of the first. Killing the process at any moment
+loses at most the parts being made; the same command makes those, and tries again what failed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from healthfm.embed import network as networks
+from healthfm.embed.items import Item, Items, of_contents
+from healthfm.embed.network import Network
+from healthfm.embed.plan import ROOM, UNITS_PER_PART, Plan, batches, items_digest, merged
+from healthfm.embed.shared import Shared
+from healthfm.embed.units import Preparer, Unit
+from healthfm.engine.pipeline import Clock, ordered
+from healthfm.engine.store import RunFolder
+from healthfm.errors import RunError
+from healthfm.models import openvino
+from healthfm.models.model import Float32, Model
+from healthfm.models.vision import VisionModel
+
+FORMAT = "healthfm embeddings 1"
+INPUT = ("read", "decode", "preprocess")
+CALIBRATE_ON = 32  # units that 8 bit ranges are taken from; never those that are checked
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """A finished run: its folder, manifest, and failures as (id, number, problem)."""
+
+    path: Path
+    manifest: dict[str, Any]
+    failures: list[dict[str, Any]]
+
+    @property
+    def table(self) -> pa.Table:
+        """Every unit that has a vector, in the order of the items."""
+        table = RunFolder(self.path).predictions(ROOM)
+        return table.filter(pa.compute.is_null(table["problem"]))
+
+    @property
+    def vectors(self) -> Float32:
+        """The vectors of ``table``, float32 [n, d]."""
+        return matrix(self.table)
+
+
+def matrix(table: pa.Table) -> Float32:
+    """Return the column ``embedding`` as float32 [n, d]."""
+    values = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(values, np.float32).reshape(table.num_rows, -1)
+
+
+def embed(
+    model: Model, items: Items | Sequence[Any], output: Path, *, precision: str = "auto", calibration: Items | None = None,
+    mpp: float | None = None, engine: str = "auto", compiled: bool = False, progress: Progress | None = None,
+    units_per_part: int = UNITS_PER_PART,
+) -> Embeddings:  # fmt: skip
+    """Embed items into the folder ``output`` and return what is there; the same call goes on where it stopped.
+
+    ``items``: see ``items.gather``; or records, arrays, texts. ``precision``: "auto" (float32 on a CPU), "float32", "bfloat16",
+    "int8" (ranges from ``calibration``, by default a part of the items that is not checked). ``mpp``: the tiles of slides, in
+    micrometres per pixel (default: the card's). ``units_per_part``: how much a kill can cost. Raises ``RunError``: the folder holds something
+    else, or a precision that is too far off; ``CapabilityError``: the model cannot embed.
+    """
+    gathered = items if isinstance(items, Items) else Items.of(of_contents(items))
+    asked = {
+        "model": model.name, "items": items_digest(gathered.found), "precision": precision, "mpp": mpp,
+        "units_per_part": units_per_part,
+        "calibration": items_digest(calibration.found) if calibration is not None else None,
+    }  # fmt: skip
+    with RunFolder(output, ROOM) as folder:
+        manifest = _begin(folder, asked, len(gathered.found))
+        plan = Plan(gathered.found, model, mpp, folder, units_per_part)
+        network = _network(model, plan, precision, engine, compiled, calibration, folder, manifest)
+        key = networks.key_of(model, network)
+        if manifest.setdefault("key", key) != key:
+            raise RunError(
+                f"{output}: was begun with other weights, settings or versions; choose another folder with --output"
+            )
+        if network.check:
+            manifest["check"] = network.check
+        folder.write_json("manifest.json", manifest)
+        shared = Shared(key)
+        shared.register(output / ROOM)
+        clock = Clock()
+        made = _work(folder, plan, network, Preparer(model, clock, shared.find), clock, progress)
+        failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *_failures(folder)]
+        folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
+        manifest |= {"finished": True, "failures": len(failures), "vectors": _count(folder)}
+        if made:
+            manifest["stages"] = clock.report({**dict.fromkeys(INPUT, readers(network)), "model": network.threads})
+        folder.write_json("manifest.json", manifest)
+    return Embeddings(output, manifest, failures)
+
+
+def _begin(folder: RunFolder, asked: Mapping[str, Any], count: int) -> dict[str, Any]:
+    stored = folder.read_json("manifest.json")
+    if stored is None:
+        if folder.published(ROOM):
+            raise RunError(f"{folder.path}: holds embeddings but no manifest.json; choose another folder with --output")
+        stored = {"format": FORMAT, "asked": dict(asked), "count": count, "finished": False}
+        folder.write_json("manifest.json", stored)
+    differing = [name for name, value in asked.items() if stored["asked"].get(name) != value]
+    if differing:
+        raise RunError(
+            f"{folder.path}: holds embeddings of another request ({', '.join(differing)} differ; items also when a file was "
+            "changed); choose another folder with --output"
+        )
+    return stored
+
+
+def readers(network: Network) -> int:
+    """Return how many threads read and preprocess: as many as compute, two at least."""
+    return max(2, network.threads)
+
+
+def slowest(report: Mapping[str, Any]) -> tuple[str, float, float] | None:
+    """Return the stage that the others wait for, its units a second by itself, and the run's; None where nothing was made.
+
+    Reading, decoding and preprocessing are one stage here: the same threads do them, one after the other.
+    """
+    stages = report["stages"]
+    seconds = {
+        "input": sum(1 / stages[name]["alone_per_second"] for name in INPUT if stages.get(name, {}).get("units")),
+        "model": 1 / stages["model"]["alone_per_second"] if "model" in stages else 0.0,
+        "write": 1 / stages["write"]["alone_per_second"] if "write" in stages else 0.0,
+    }  # fmt: skip
+    name = max(seconds, key=lambda one: seconds[one])
+    if not seconds[name]:
+        return None
+    return name, 1 / seconds[name], stages["write"]["units"] / report["wall_seconds"]
+
+
+# The network ------------------------------------------------------------------------------------------------------------
+
+
+def _network(
+    model: Model, plan: Plan, precision: str, engine: str, compiled: bool, calibration: Items | None, folder: RunFolder,
+    manifest: dict[str, Any],
+) -> Network:  # fmt: skip
+    """Return how the vectors are made: as this folder began, or, checked on the first units, as it begins now."""
+    before, check = manifest.get("key") or {}, manifest.get("check")
+    if precision == "int8" and isinstance(model, VisionModel):
+        openvino.needed()
+        if check is not None:
+            network = networks.saved(folder.path / "int8.xml", before["calibration"])
+        else:
+            held_out = calibration.found if calibration is not None else None
+            network = networks.quantised(model, [one[0] for one in _some(plan, CALIBRATE_ON, held_out)])
+            assert network.quantised is not None
+            network.quantised.save(folder.path / "int8.xml")
+            network = networks.saved(folder.path / "int8.xml", network.facts["calibration"])
+    elif check is not None and "openvino" in check and isinstance(model, VisionModel):
+        network = networks.by_torch(model)
+    else:
+        network = networks.choose(model, precision, compiled, engine)
+    if check is not None:
+        network.check = check
+        return network
+    inputs = _some(plan, networks.CHECKED, None)
+    return networks.checked(model, network, inputs) if inputs else network
+
+
+def _some(plan: Plan, count: int, items: Sequence[Item] | None) -> list[Any]:
+    """Return the inputs of some readable units: the first ones (``CHECKED``), or others to calibrate on."""
+    prepare = Preparer(plan.model, Clock())
+    first = count == networks.CHECKED
+    if items is not None:
+        units: Iterable[Unit] = Plan(items, plan.model, plan.mpp, plan.folder).units(todo=False)
+    else:
+        units = itertools.islice(plan.units(todo=False), 0 if first else networks.CHECKED, None)
+    made = (one.inputs for one in map(prepare, itertools.islice(units, 4 * count)) if one.problem is None)
+    found = list(itertools.islice(made, count))
+    if not found and not first:
+        raise RunError("int8 needs more pictures than the first 8, or --calibration, to take its ranges from")
+    return found
+
+
+# Work -------------------------------------------------------------------------------------------------------------------
+
+
+def _work(
+    folder: RunFolder, plan: Plan, network: Network, prepare: Preparer, clock: Clock, progress: Progress | None
+) -> int:  # fmt: skip
+    """Make the vectors that are missing; return how many units were tried."""
+    window = 2 * max(network.threads, network.batch) + readers(network)
+    prepared = ordered(prepare, plan.units(), readers(network), window)
+
+    def compute(units: list[Unit]) -> list[Unit]:
+        waiting = sum(unit.inputs is not None for unit in units)
+        if not waiting:
+            return units
+        with clock.stage("model", waiting):
+            return networks.fill(network, units)
+
+    made, rows = 0, []
+    with network.around():
+        for units in ordered(compute, batches(prepared, network.batch), network.threads, 2 * network.threads):
+            for unit in units:
+                rows.append(finite(unit))
+                made += 1
+                if unit.last:
+                    with clock.stage("write", len(rows)):
+                        folder.publish(unit.part, merged(plan.kept.pop(unit.part, None), rows), ROOM)
+                    rows = []
+                if unit.close is not None:
+                    unit.close()
+            if progress is not None:
+                progress(made, plan.total)
+    return made
+
+
+def finite(unit: Unit) -> Unit:
+    """Return a unit whose vector is a problem where it holds NaN."""
+    if unit.vector is not None and not np.isfinite(unit.vector).all():
+        return replace(unit, vector=None, problem="the model returned NaN")
+    return unit
+
+
+def _count(folder: RunFolder) -> int:
+    problems = (_column(folder, part, ["problem"])["problem"] for part in folder.published(ROOM))
+    return sum(int(one.null_count) for one in problems)
+
+
+def _column(folder: RunFolder, part: int, names: list[str]) -> pa.Table:
+    return pq.read_table(folder.path / ROOM / f"part-{part:05d}.parquet", columns=names)
+
+
+def _failures(folder: RunFolder) -> list[dict[str, Any]]:
+    found = []
+    for part in sorted(folder.published(ROOM)):
+        table = _column(folder, part, ["id", "number", "problem"])
+        found += [row for row in table.to_pylist() if row["problem"] is not None]
+    return found

@@ -1,0 +1,187 @@
+"""From an item to what the network takes: units (a picture, a text, one tile of a slide), each read, decoded and preprocessed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from healthfm.embed.items import Item
+from healthfm.engine.pipeline import Clock
+from healthfm.errors import DatasetError, HealthfmError, MissingExtra
+from healthfm.formats import image, slide
+from healthfm.formats.source import Source
+from healthfm.models.model import Float32, Model
+from healthfm.models.vision import VisionModel
+from healthfm.records import Slide
+
+HELD_AT_MOST = 64 << 20  # bytes of one file that are read before it is decoded
+TILED_TIFF = (".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One vector to make. ``number`` of ``of`` in its item; ``content`` is the picture or text, or a function that gives it.
+
+    ``part`` and ``last`` say where the vector goes. ``inputs`` are the network's, once prepared; ``vector`` is the result, or
+    ``problem`` says in one line why there is none; ``shared``: it was known before. ``close`` is called when the item's last unit is done.
+    """
+
+    item: Item
+    content: Any
+    number: int = 0
+    of: int = 1
+    place: tuple[int, int] | None = None
+    part: int = 0
+    last: bool = False
+    inputs: Any = None
+    digest: str = ""
+    vector: Float32 | None = None
+    problem: str | None = None
+    shared: bool = False
+    close: Callable[[], None] | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Held(Source):
+    """A file whose bytes are in memory."""
+
+    data: bytes = b""
+
+    def open(self) -> IO[bytes]:
+        """Open for binary reading."""
+        return io.BytesIO(self.data)
+
+
+def is_slide(content: Any) -> bool:
+    """Say whether an item is a slide: a record of one, a file called so, or a TIFF that OpenSlide takes and that has levels."""
+    if not isinstance(content, Path):
+        return isinstance(content, Slide)
+    name = content.name.lower()
+    return name.endswith(slide.SLIDE_ONLY) or (name.endswith(TILED_TIFF) and _has_levels(content))
+
+
+def _has_levels(path: Path) -> bool:
+    try:
+        import openslide
+    except ImportError:
+        return False
+    try:
+        if openslide.OpenSlide.detect_format(path) is None:
+            return False
+        with openslide.OpenSlide(path) as opened:
+            return bool(opened.level_count > 1 or opened.dimensions[0] * opened.dimensions[1] > image.MAX_PIXELS)
+    except (openslide.OpenSlideError, OSError):
+        return False
+
+
+class Bag(NamedTuple):
+    """An open slide as tiles: their x and y in level-0 pixels, int64 [n, 2], and how tile ``i`` is read."""
+
+    places: npt.NDArray[np.int64]
+    load: Callable[[int], Any]
+    close: Callable[[], None]
+
+
+def open_tiles(item: Item, model: Model, mpp: float | None) -> Bag:
+    """Open a slide and find its tiles, as the model's card (or ``mpp``, micrometres per pixel) says. Raises ``DatasetError``."""
+    from healthfm.formats.slide import SlideFile
+    from healthfm.formats.tiling import plan, read_tiles
+
+    rule = model.transform if isinstance(model, VisionModel) else None
+    side = (rule.crop or rule.resize) if rule is not None else None
+    wanted = mpp or (rule.micrometres_per_pixel[0] if rule is not None and rule.micrometres_per_pixel else None)
+    if wanted is None:
+        raise DatasetError(
+            f"{model.name}: its card does not say at how many micrometres per pixel it reads tiles; pass --mpp"
+        )
+    opened: Any = item.content.open() if isinstance(item.content, Slide) else SlideFile(item.content)
+    try:
+        found = plan(opened, wanted, side if isinstance(side, int) else 224)
+    except BaseException:
+        opened.close()
+        raise
+    return Bag(found.coords, lambda i: next(read_tiles(opened, found, i)), opened.close)
+
+
+class Preparer:
+    """Makes a unit ready for the network, in any thread; ``find`` may know its vector already."""
+
+    def __init__(self, model: Model, clock: Clock, find: Callable[[str], Float32 | None] = lambda _: None) -> None:
+        self.model, self.clock, self.find = model, clock, find
+
+    def __call__(self, unit: Unit) -> Unit:
+        """Return the unit with ``inputs``, or ``vector``, or a ``problem``: a file that fails is no reason to stop."""
+        if unit.problem is not None:
+            return unit
+        try:
+            return self._picture(unit, self.model) if isinstance(self.model, VisionModel) else self._text(unit)
+        except MissingExtra:
+            raise
+        except HealthfmError as error:
+            return replace(unit, content=None, problem=" ".join(str(error).split()))
+        except Exception as error:  # what a decoder throws at damage is not foreseeable; its message may hold data
+            return replace(unit, content=None, problem=f"cannot be read ({type(error).__name__})")
+
+    def _picture(self, unit: Unit, model: VisionModel) -> Unit:
+        from healthfm.models import transform, vision
+
+        content = unit.content
+        if isinstance(content, Path) and content.suffix.lower() in image.SUFFIXES:
+            with self.clock.stage("read"):
+                content = held(content)
+        with self.clock.stage("decode"):
+            content = content() if callable(content) else content
+            content = image.pixels(content) if isinstance(content, Source) else content
+            if model.transform is None:
+                return self._arrays(unit, content)
+            pictures = [transform.rgb(one) for one in vision.pictures(content)]
+        seen = hashlib.sha256()
+        for one in pictures:
+            seen.update(f"{one.size}".encode())
+            seen.update(np.asarray(one).data)
+        rule = model.transform
+        return self._ready(unit, seen, lambda: [transform.pixels(one, rule) for one in pictures])
+
+    def _arrays(self, unit: Unit, content: Any) -> Unit:
+        """A network whose inputs are no pictures takes them as they are."""
+        arrays = list(self.model.preprocess([content])["pixels"].numpy())
+        seen = hashlib.sha256(repr([one.shape for one in arrays]).encode())
+        for one in arrays:
+            seen.update(np.ascontiguousarray(one).data)
+        return self._ready(unit, seen, lambda: arrays)
+
+    def _text(self, unit: Unit) -> Unit:
+        content = unit.content
+        if isinstance(content, Path):
+            with self.clock.stage("read"):
+                try:
+                    content = content.read_bytes().decode("utf-8-sig")
+                except UnicodeDecodeError:
+                    raise DatasetError(f"{unit.content}: not UTF-8") from None
+        if isinstance(content, str) and not content.strip():
+            raise DatasetError("the text is empty")
+        seen = hashlib.sha256(content.encode() if isinstance(content, str) else repr(content).encode())
+        return self._ready(unit, seen, lambda: content)
+
+    def _ready(self, unit: Unit, seen: Any, inputs: Callable[[], Any]) -> Unit:
+        digest = seen.hexdigest()
+        vector = self.find(digest)
+        if vector is not None:
+            return replace(unit, content=None, digest=digest, vector=vector, shared=True)
+        with self.clock.stage("preprocess"):
+            return replace(unit, content=None, digest=digest, inputs=inputs())
+
+
+def held(path: Path) -> Source:
+    """Return a file with its bytes read; a very large one as it is."""
+    try:
+        return Held(path, data=path.read_bytes()) if path.stat().st_size <= HELD_AT_MOST else Source(path)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from None

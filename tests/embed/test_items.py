@@ -1,0 +1,71 @@
+"""What the arguments of embed mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from healthfm.embed.items import gather
+from healthfm.errors import DatasetError
+
+Photos = Callable[..., Path]
+
+
+def test_a_folder_is_all_it_holds_below_in_the_order_of_the_names_without_what_is_hidden(
+    photos: Photos, tmp_path: Path
+) -> None:
+    folder = photos(2)
+    (folder / "b").mkdir()
+    (folder / ".trash").mkdir()
+    for name in ("b/z.PNG", "b/a.jpeg", ".trash/x.jpg", ".y.jpg", "notes.txt", "c.svs"):
+        (folder / name).write_bytes(b"")
+    ids = [item.id for item in gather([folder], texts=False).found]
+    assert ids == ["000.jpg", "001.jpg", "b/a.jpeg", "b/z.PNG", "c.svs"]
+    assert [item.id for item in gather([folder], texts=True).found] == ["notes.txt"]
+
+
+def test_a_glob_is_what_fits_it_and_a_file_is_itself(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = photos(3)
+    monkeypatch.chdir(folder.parent)
+    assert [item.id for item in gather(["photos/00[01].jpg"], False).found] == ["photos/000.jpg", "photos/001.jpg"]
+    assert [item.id for item in gather(["photos/002.jpg"], False).found] == ["photos/002.jpg"]
+    with pytest.raises(DatasetError, match="no file fits"):
+        gather(["photos/*.tif"], False)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_manifest_is_its_rows_and_a_row_that_cannot_be_read_is_a_problem(photos: Photos, kind: str) -> None:
+    import polars
+
+    folder = photos(2)
+    rows = polars.DataFrame({"id": ["a", "b", "a"], "image": ["000.jpg", "001.jpg", "001.jpg"]})
+    path = folder / f"list.{kind}"
+    rows.write_csv(path) if kind == "csv" else rows.write_parquet(path)
+    items = gather([path], False)
+    assert [item.id for item in items.found] == ["a", "b"]
+    assert len(items.problems) == 1
+    assert "occurs twice" in items.problems[0][1]
+    assert items.found[0].stamp[1:3] == (  # a changed file is another item
+        (folder / "000.jpg").stat().st_size,
+        (folder / "000.jpg").stat().st_mtime_ns,
+    )
+
+
+def test_a_dataset_by_name_is_its_texts(pubmedqa_root: Path) -> None:
+    items = gather(["pubmedqa"], texts=True, root=pubmedqa_root, split="test").found
+    assert len(items) == 500
+    assert all(isinstance(item.content, str) for item in items)
+    assert "\n" in items[0].content  # context, then question
+
+
+@pytest.mark.parametrize("word", ["nothing/here", "absent.png", Path("gone")])
+def test_a_path_that_is_not_there_is_one_clear_line(word: str | Path) -> None:
+    with pytest.raises(DatasetError, match="no file or folder"):
+        gather([word], False)
+
+
+def test_a_folder_with_nothing_in_it_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="nothing to embed"):
+        gather([tmp_path], False)

@@ -1,0 +1,82 @@
+"""Stages that overlap: results in order, a bounded number in flight, errors where their result would have been."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from healthfm.engine.pipeline import Clock, ordered
+
+
+def test_results_come_in_the_order_of_the_items_however_long_each_takes() -> None:
+    waits = [0.02, 0.0, 0.01, 0.0, 0.015, 0.0]
+
+    def work(i: int) -> int:
+        time.sleep(waits[i])
+        return i * i
+
+    assert list(ordered(work, range(6), threads=3, ahead=6)) == [0, 1, 4, 9, 16, 25]
+
+
+def test_no_more_items_are_taken_than_the_window_holds_while_the_sink_is_slow() -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    for number, _ in enumerate(ordered(lambda i: i, items(), threads=2, ahead=5)):
+        assert len(taken) <= number + 5
+    assert len(taken) == 100
+
+
+def test_two_stages_work_at_the_same_time() -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    def read(i: int) -> int:
+        if i == 1:
+            both.wait()  # passes only while the other stage has item 0
+        return i
+
+    def compute(i: int) -> int:
+        if i == 0:
+            both.wait()
+        return i
+
+    assert list(ordered(compute, ordered(read, range(4), threads=1, ahead=2), threads=1, ahead=1)) == [0, 1, 2, 3]
+
+
+def test_an_error_is_raised_in_its_place_and_what_has_not_begun_is_dropped() -> None:
+    begun = []
+
+    def work(i: int) -> int:
+        begun.append(i)
+        if i == 2:
+            raise ValueError("two")
+        return i
+
+    found = []
+    with pytest.raises(ValueError, match="two"):
+        for value in ordered(work, range(1000), threads=1, ahead=4):
+            found.append(value)
+    assert found == [0, 1]
+    assert len(begun) < 10
+
+
+def test_a_report_has_each_stages_time_share_and_rate_by_itself() -> None:
+    clock = Clock()
+    with clock.stage("read", units=10):
+        time.sleep(0.02)
+    with clock.stage("model", units=10):
+        time.sleep(0.06)
+    report = clock.report({"read": 2})
+    read, model = report["stages"]["read"], report["stages"]["model"]
+    assert read["units"] == model["units"] == 10
+    assert read["share"] + model["share"] == pytest.approx(1)
+    assert model["seconds"] > read["seconds"] >= 0.02
+    assert read["alone_per_second"] == pytest.approx(2 * 10 / read["seconds"])
+    assert report["wall_seconds"] >= 0.08
