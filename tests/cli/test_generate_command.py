@@ -8,6 +8,8 @@ import io
 import json
 import os
 import pty
+import select
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -142,6 +144,7 @@ class Terminal:
     def __init__(self, *words: str) -> None:
         self.child, self.screen = pty.fork()
         if self.child == 0:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
             os.execv(HEALTHFM, [HEALTHFM, "generate", *words])
         self.seen, self.read = "", 0
 
@@ -149,7 +152,8 @@ class Terminal:
         """Wait until the screen shows a text behind what was waited for before; return what stands between."""
         deadline = time.monotonic() + 240
         while text not in self.seen[self.read :]:
-            assert time.monotonic() < deadline, self.seen
+            ready, _, _ = select.select([self.screen], [], [], max(0, deadline - time.monotonic()))
+            assert ready, self.seen
             self.seen += os.read(self.screen, 4096).decode(errors="replace")
         between, _, _ = self.seen[self.read :].partition(text)
         self.read += len(between) + len(text)

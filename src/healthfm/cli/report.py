@@ -47,9 +47,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Compute a run's metrics again from its predictions and write its report page; the model is not needed.
 
-        Examples: healthfm report runs/smollm2-135m-instruct--pubmedqa-pqa-l-reasoning-required--1a2b3c4d
+        Example: healthfm report runs/smollm2-135m-instruct--pubmedqa-pqa-l-reasoning-required--1a2b3c4d
 
-        healthfm report --predictions mine.csv --task binary --classes healthy,disease
+        Example: healthfm report --predictions mine.csv --task binary --classes healthy,disease
         """
         from healthfm.errors import RunError
         from healthfm.evaluate.run import load_run
