@@ -29,11 +29,7 @@ def same(path: Path) -> None:
 
 
 def test_every_volume_that_nibabel_ships_is_read_as_nibabel_reads_it() -> None:
-    files = [
-        p
-        for p in (*NIBABEL.glob("*.nii"), *NIBABEL.glob("*.nii.gz"))
-        if ".dconn" not in p.name
-    ]
+    files = [p for p in (*NIBABEL.glob("*.nii"), *NIBABEL.glob("*.nii.gz")) if ".dconn" not in p.name]
     assert len(files) >= 5
     for path in files:
         same(path)
