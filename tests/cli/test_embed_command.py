@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import PIL.Image
 import pytest
@@ -50,6 +51,19 @@ def test_a_folder_is_embedded_failures_are_told_and_a_rerun_tries_them_again(wei
     again = run(*words[:-1], tmp_path / "again", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["vectors"] == 3
+
+
+def test_volumes_are_embedded_by_their_slices_once_a_window_is_given(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "ct").mkdir()
+    values = np.random.default_rng(0).integers(-1000, 1000, (12, 10, 2)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "ct" / "a.nii.gz")
+    words = ("embed", "uni", tmp_path / "ct", "--weights", weights, "--device", "cpu", "--engine", "torch")
+    blind = run(*words, "--output", tmp_path / "blind")
+    assert blind.returncode == 1 and "failed: a.nii.gz: voxels of int16 need a window" in blind.stdout
+    seen = run(*words, "--window", "-160", "240", "--output", tmp_path / "seen", "--json")
+    assert seen.returncode == 0, seen.stderr
+    assert json.loads(seen.stdout)["vectors"] == 1
+    assert_one_clear_line(run(*words, "--window", "240", "-160", "--output", tmp_path / "no"), "the smaller first")
 
 
 @pytest.mark.parametrize(

@@ -116,9 +116,9 @@ def test_depths_and_channels_come_down_to_eight_bit_rgb() -> None:
     assert np.asarray(transform.rgb(np.array([[128, 129]], np.uint16)))[0, :, 0].tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("array", [np.zeros((4, 4)), np.zeros((4,), np.uint8), np.zeros((2, 4, 4, 3), np.uint8), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4), np.uint8)])  # fmt: skip
+@pytest.mark.parametrize("array", [np.full((4, 4), 2.0), np.zeros((4, 4), np.int64), np.zeros((4,), np.uint8), np.zeros((2, 4, 4, 3), np.uint8), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4), np.uint8)])  # fmt: skip
 def test_arrays_that_are_no_picture_are_refused_without_their_values(array: np.ndarray) -> None:
-    with pytest.raises(RunError, match="a picture is uint8 or uint16"):
+    with pytest.raises(RunError, match="picture"):
         transform.pixels(array, PLAIN)
     with pytest.raises(RunError, match="window or rescale it first"):
         transform.pixels(np.full((2, 2), -5, np.int32), PLAIN)

@@ -51,8 +51,25 @@ def test_a_film_is_the_mean_of_its_frames() -> None:
     found = model.embed([film, PICTURES[3]])
     np.testing.assert_allclose(found[0], model.embed(PICTURES[:3]).mean(0), atol=1e-6)
     np.testing.assert_allclose(found[1], model.embed(PICTURES[3:4])[0], atol=1e-6)
-    with pytest.raises(RunError, match="a volume has no colours yet"):
-        model.embed([Volume(id="v", load=lambda: np.zeros((2, 2, 2)), place=lambda: np.eye(4))])
+
+
+def test_a_volume_is_the_mean_of_its_windowed_slices() -> None:
+    values = np.random.default_rng(0).integers(-1000, 1000, (30, 20, 3)).astype(np.int16)
+    volume = Volume(id="v", load=lambda: values, place=lambda: np.eye(4))
+    with pytest.raises(RunError, match="voxels of int16 need a window"):
+        small("uni").embed([volume])
+    model = small("uni")
+    model.show_between(-160, 240)
+    seen = np.rint(np.clip((values + 160.0) / 400, 0, 1) * 255).astype(np.uint8)
+    slices = [np.flipud(np.fliplr(seen[:, :, k].T)) for k in range(3)]
+    np.testing.assert_allclose(model.embed([volume])[0], model.embed(slices).mean(0), atol=1e-6)
+    left = Volume(id="l", load=lambda: values[::-1], place=lambda: np.diag([-1.0, 1, 1, 1]))  # stored right to left
+    np.testing.assert_allclose(model.embed([left]), model.embed([volume]), atol=1e-6)
+    wrong = Volume(id="w", load=lambda: values[::-1], place=lambda: np.eye(4))
+    assert np.abs(model.embed([wrong]) - model.embed([volume])).max() > 1e-3
+    several = Volume(id="s", load=lambda: values[..., None].repeat(2, -1), place=lambda: np.eye(4))
+    with pytest.raises(RunError, match="several channels"):
+        model.embed([several])
 
 
 def test_nothing_gives_nothing() -> None:

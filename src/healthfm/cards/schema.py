@@ -165,8 +165,10 @@ class Transform(Facts):
     that this share of the shorter side is kept. ``resize``: the shorter side, or (height, width).
     ``crop``: the middle (height, width), or a square of that side. ``grey``: the luminance in all three channels. ``scale``:
     what values are divided by. ``mean`` and ``std``: a number a channel; or ``mean = "image"``: every picture's own, a channel.
+    ``window``: the values of a volume's voxels that become black and white in its slices.
     """
 
+    window: tuple[float, float] | None = None
     pad: Literal["square"] | None = None
     fill: tuple[int, int, int] = (0, 0, 0)
     part: float | None = Field(default=None, gt=0, le=1)
@@ -185,6 +187,8 @@ class Transform(Facts):
     def _mean_and_std_go_together(self) -> Transform:
         if isinstance(self.mean, tuple) != (self.std is not None):
             raise ValueError("mean and std go together (mean = 'image' stands alone)")
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise ValueError("window is (black, white), the smaller value first")
         whole = isinstance(self.resize, tuple)
         if (self.part is not None and not whole) or (
             self.interpolation == "tensorflow-bicubic" and (not whole or self.crop or self.grey)

@@ -47,6 +47,10 @@ def register(app: typer.Typer) -> None:
         mpp: Annotated[
             float | None, typer.Option(help="Tiles of slides at this many micrometres per pixel (default: the card's).")
         ] = None,
+        window: Annotated[
+            tuple[float, float] | None,
+            typer.Option(help="Volumes: the values that become black and white in their slices, e.g. -160 240."),
+        ] = None,
         device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         engine: Annotated[str, typer.Option(help="auto (OpenVINO on CPU where installed), or torch.")] = "auto",
         compile: Annotated[bool, typer.Option("--compile", help="torch.compile, on a GPU.")] = False,
@@ -75,10 +79,14 @@ def register(app: typer.Typer) -> None:
         if again is not None:
             loaded = load_model(model, weights, device=device, dtype=again)
         texts = not isinstance(loaded, VisionModel)
+        if window is not None:
+            if not isinstance(loaded, VisionModel):
+                raise RunError(f"--window is for volumes; {loaded.name} reads text")
+            loaded.show_between(*window)
         found = gather(items, texts, root, split, column_map(columns))
         held_out = gather(calibration, texts) if calibration else None
         if output is None:
-            asked = hashlib.sha256(f"{items_digest(found.found)} {precision} {mpp}".encode()).hexdigest()[:8]
+            asked = hashlib.sha256(f"{items_digest(found.found)} {precision} {mpp} {window}".encode()).hexdigest()[:8]
             output = Path("runs") / f"embed--{loaded.name.replace(':', '-')}--{asked}"
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:

@@ -20,7 +20,7 @@ from healthfm.formats.source import Source
 from healthfm.records import QA, Document, MultipleChoice, Record, digest
 
 TEXTS = (".txt",)
-PICTURED = ("Image", "Slide", "Video")  # what a folder is searched for
+PICTURED = ("Image", "Volume", "Slide", "Video")  # what a folder is searched for
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class Preparer:
             content = image.pixels(content) if isinstance(content, Source) else content
             if model.transform is None:
                 return self._arrays(unit, content)
-            pictures = [transform.rgb(one) for one in vision.pictures(content)]
+            pictures = [transform.rgb(one) for one in vision.pictures(content, model.transform)]
         seen = hashlib.sha256()
         for one in pictures:
             seen.update(f"{one.size}".encode())

@@ -102,14 +102,17 @@ def rgb8(array: Pixels) -> npt.NDArray[np.uint8]:
     """Return any picture as uint8 RGB [height, width, 3], by one rule.
 
     Grey is repeated; alpha is dropped, as Pillow's ``convert("RGB")`` does; 16 bits are scaled by their full range (65535
-    becomes 255), bits and booleans too; floats are taken to lie in 0 to 1. Values are never stretched to a picture's own
+    becomes 255; Pillow gives such files as int32 at times), bits and booleans too; floats are taken to lie in 0 to 1. Values are never stretched to a picture's own
     minimum and maximum: that is the window's business, not the format's. Raises ``BadValue`` for any other array.
     """
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
-        raise BadValue("a picture has the shape [height, width] or [height, width, 1 to 4 channels]")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)) or not array.size:
+        shape = list(array.shape)
+        raise BadValue(f"a picture has the shape [height, width] or [height, width, 1 to 4 channels], not {shape}")
     if array.dtype == np.uint8:
         eight = array
-    elif array.dtype == np.uint16:
+    elif array.dtype in (np.uint16, np.int32):
+        if array.min() < 0 or array.max() > 65535:
+            raise BadValue("a picture of whole numbers holds 0 to 65535; window or rescale it first")
         eight = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     elif array.dtype == np.bool_:
         eight = array.astype(np.uint8) * np.uint8(255)

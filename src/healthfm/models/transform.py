@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from healthfm.cards.schema import Transform
-from healthfm.errors import DatasetError, MissingExtra, RunError
+from healthfm.errors import BadValue, DatasetError, MissingExtra, RunError
 from healthfm.formats import image
 from healthfm.formats.source import Source
-from healthfm.records import Image
+from healthfm.formats.volume import to_ras
+from healthfm.records import Image, Volume
 
 try:
     import PIL.Image
@@ -64,7 +65,7 @@ def _normalised(values: Float32, rule: Transform) -> Float32:
 
 
 def rgb(item: Picture) -> PIL.Image.Image:
-    """Return any picture as 8 bit RGB: grey three times, transparency dropped, 16 bit divided by 257."""
+    """Return any picture as 8 bit RGB, by the rule of ``formats.image.rgb8``. Raises ``RunError`` for an array that is no picture."""
     if isinstance(item, PIL.Image.Image):
         if item.mode in COLOUR:
             return item.convert("RGB")
@@ -75,29 +76,31 @@ def rgb(item: Picture) -> PIL.Image.Image:
         item = image.pixels(Source(item))
     elif isinstance(item, Image):
         item = item.pixels
-    return PIL.Image.fromarray(_eight_bit(np.asarray(item)), "RGB")
+    try:
+        return PIL.Image.fromarray(image.rgb8(np.asarray(item)))
+    except BadValue as error:
+        raise RunError(str(error)) from None
 
 
-def _eight_bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    if values.ndim == 2:
-        values = values[..., None]
-    if (
-        values.ndim != 3
-        or values.shape[-1] > 4
-        or values.dtype not in (np.uint8, np.uint16, np.int32, np.bool_)
-        or not values.size
-    ):
+def slices(volume: Volume, window: tuple[float, float] | None) -> list[npt.NDArray[np.uint8]]:
+    """Return the axial slices of a volume, feet first, each uint8 [height, width] as radiologists look at them: the front at the
+    top, the patient's right at the left.
+
+    ``window``: the values that become black and white. Raises ``RunError``: no window for voxels of more than 8 bits, or
+    several channels.
+    """
+    voxels, _ = to_ras(volume.voxels, volume.affine)
+    if voxels.ndim != 3:
+        raise RunError(f"a volume of shape {list(voxels.shape)} has several channels; pass one of them")
+    if window is not None:
+        low, high = window
+        voxels = np.rint(np.clip((voxels.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    elif voxels.dtype != np.uint8:
         raise RunError(
-            f"a picture is uint8 or uint16 [height, width] or [height, width, 1 to 4 channels], not {values.dtype} {list(values.shape)}"
-        )  # fmt: skip
-    if values.dtype == np.bool_:
-        values = values.astype(np.uint8) * np.uint8(255)
-    elif values.dtype != np.uint8:  # PIL gives 16 bit files as int32 at times
-        if values.min() < 0 or values.max() > 65535:
-            raise RunError("a picture of whole numbers holds 0 to 65535; window or rescale it first")
-        values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    colours = values[..., : 3 if values.shape[-1] >= 3 else 1]
-    return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
+            f"voxels of {voxels.dtype} need a window, the values that become black and white (CT of soft tissue: -160 240): "
+            "model.show_between(black, white), --window BLACK WHITE, or window in [run.transform] of the card"
+        )
+    return list(np.ascontiguousarray(voxels[::-1, ::-1].transpose(2, 1, 0)))
 
 
 def _square(picture: PIL.Image.Image, fill: tuple[int, int, int]) -> PIL.Image.Image:

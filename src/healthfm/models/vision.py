@@ -75,9 +75,17 @@ class VisionModel(Model):
         self.network = network
         self.transform = rule
 
+    def show_between(self, black: float, white: float) -> None:
+        """Show the slices of volumes with voxels from ``black`` to ``white`` (CT: Hounsfield units). Raises ``RunError``."""
+        if self.transform is None or not black < white:
+            raise RunError(
+                f"{self.name}: a window is two values, black and white, the smaller first; it is for pictures"
+            )
+        self.transform = self.transform.model_copy(update={"window": (black, white)})
+
     def preprocess(self, items: Sequence[Picture]) -> dict[str, torch.Tensor]:
         """Return ``pixels``, float32 [n, 3, height, width]. Raises ``RunError``: pictures that come out in different sizes."""
-        arrays = [self._array(picture) for item in items for picture in pictures(item)]
+        arrays = [self._array(picture) for item in items for picture in pictures(item, self.transform)]
         sizes = {array.shape for array in arrays}
         if len(sizes) > 1:
             listed = ", ".join(f"{height} x {width}" for _, height, width in sorted(sizes)[:3])
@@ -120,7 +128,7 @@ class VisionModel(Model):
 
     def _pixels(self, items: Sequence[Picture], counts: list[int]) -> Iterator[Float32]:
         for item in items:
-            still = pictures(item)
+            still = pictures(item, self.transform)
             counts.append(len(still))
             for picture in still:
                 yield self._array(picture)
@@ -134,12 +142,12 @@ class VisionModel(Model):
         return array
 
 
-def pictures(item: Any) -> list[Picture]:
-    """Return the still pictures an item stands for: itself, or a film's frames. A volume must first be made pictures."""
+def pictures(item: Any, rule: Transform | None) -> list[Picture]:
+    """Return the still pictures an item stands for: itself, a film's frames, or a volume's axial slices (``transform.slices``)."""
     if isinstance(item, Video):
         return list(item.frames())
     if isinstance(item, Volume):
-        raise RunError("a volume has no colours yet: window its slices and pass those as pictures")
+        return list(transform.slices(item, rule.window if rule is not None else None))
     return [item]
 
 
