@@ -14,13 +14,13 @@ import argparse
 import json
 import random
 import re
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import ahocorasick
 from lm_eval.decontamination.janitor import Janitor
+from memory import peak_mib
 
 from healthfm.datasets.dataset import open_dataset
 from healthfm.evaluate.contamination.corpus import text_of
@@ -163,7 +163,7 @@ def main() -> None:
             }
             for name in searches
         },
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mib": peak_mib(),
     }  # fmt: skip
     target = Path(__file__).parent / "results" / "contamination.json"
     target.write_text(json.dumps(result, indent=1) + "\n")

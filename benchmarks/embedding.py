@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import torch
+from memory import peak_mib
 
 import healthfm as hfm
 from healthfm.adapt.probe import nearest_neighbours
@@ -262,7 +262,7 @@ def main() -> None:
         os.environ["HEALTHFM_HOME"] = str(room / "home")  # nothing is found that was computed before
         if arguments.only:
             run.embed(small(arguments.models[0]), Items([Item(p, Path(p)) for p in arguments.only]), room / "out")
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+            print(peak_mib())
             return
         (room / "made").mkdir()
         for place in [one for one in arguments.patches if one.suffix == ".zip"]:

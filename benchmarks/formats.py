@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 import warnings
@@ -25,6 +24,7 @@ import imagecodecs
 import nibabel as nib
 import numpy as np
 import pydicom
+from memory import peak_mib
 from pydicom.data import get_testdata_file
 from scipy.ndimage import gaussian_filter
 
@@ -141,7 +141,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result["nii.gz"] = {name: nifti_case(path) for name, path in volumes(Path(folder), arguments.side).items()}
         result["dicom index"] = dicom_case(Path(folder), arguments.files)
-    result["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    result["peak_memory_mib"] = peak_mib()
     (Path(__file__).parent / "results" / "formats.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 

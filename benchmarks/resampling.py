@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from memory import peak_mib
 from sklearn.metrics import roc_auc_score
 
 from healthfm.evaluate.metrics.arrays import lanes
@@ -124,7 +124,7 @@ def main() -> None:
         }  # fmt: skip
         result["cases"][name] = case
         print(name, json.dumps(case, indent=1), flush=True)
-    result["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    result["peak_memory_mib"] = peak_mib()
     target = Path(__file__).parent / "results" / "resampling.json"
     target.write_text(json.dumps(result, indent=1) + "\n")
 

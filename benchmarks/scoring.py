@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from memory import peak_mib
 
 import healthfm as hfm
 from healthfm.evaluate.tasks import Item, make_items
@@ -179,7 +179,7 @@ def main() -> None:
         items = make_items(records[shots : shots + arguments.n], opened.card.protocols[protocol], records[:shots])
         if arguments.only:
             scorers_of(model, arguments.batch)[arguments.only](items)
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+            print(peak_mib())
             return
         case = {"target": TARGETS[name], **measure(model, items, rates)}
         case["peak_memory_mib"] = peak_memory(arguments.root, name, case["lm_eval_batch"])

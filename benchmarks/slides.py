@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import numpy as np
 import openslide
 
 sys.path.insert(0, str(Path(__file__).parent))
+from memory import peak_mib
 from synthetic_slide import make
 
 from healthfm.formats.slide import SlideFile
@@ -81,13 +81,18 @@ def different(path: Path, coords: np.ndarray, size: int) -> int:
 def peak(path: Path, size: int) -> int:
     """Return the peak memory, MiB, of a process that plans and reads every tile of a slide."""
     code = (
-        "import sys,resource;from pathlib import Path;from healthfm.formats.slide import SlideFile;"
+        "import sys;from pathlib import Path;from healthfm.formats.slide import SlideFile;"
         "from healthfm.formats.tiling import plan,read_tiles;s=SlideFile(Path(sys.argv[1]));"
         f"t=plan(s,0.5,{size});[0 for _ in read_tiles(s,t)];"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//1024)"
+        "sys.path.insert(0,sys.argv[2]);from memory import peak_mib;print(peak_mib())"
     )
     return int(
-        subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True, text=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code, str(path), str(Path(__file__).parent)],
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
     )
 
 
@@ -120,7 +125,7 @@ def main() -> None:
             print(size, json.dumps(case, indent=1), flush=True)
         small = make(Path(folder) / "small.svs", max(2048, arguments.size // 4))
         result["peak_memory_mib"] = {"a quarter of the width": peak(small, 224), "whole": peak(path, 224)}
-    result["peak_of_benchmark_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    result["peak_of_benchmark_mib"] = peak_mib()
     print(json.dumps(result["peak_memory_mib"]))
     target_file = Path(__file__).parent / "results" / "slides.json"
     target_file.write_text(json.dumps(result, indent=1) + "\n")

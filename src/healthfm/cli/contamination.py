@@ -104,7 +104,9 @@ def register(app: typer.Typer) -> None:
                 show_found(one)
             print("\n".join(one.says))
         if loaded_run is not None:
-            print(f"kept    {loaded_run.path}/contamination.json")
+            print(
+                f"kept    {loaded_run.path}/contamination.json (healthfm report {loaded_run.path} puts it into the page)"
+            )
 
 
 def _place(name: str) -> str | Path:

@@ -68,7 +68,7 @@ def register(app: typer.Typer) -> None:
         from healthfm.embed.items import gather
         from healthfm.embed.plan import items_digest
         from healthfm.embed.run import embed as run_embed
-        from healthfm.errors import RunError
+        from healthfm.errors import CapabilityError, RunError
         from healthfm.models.model import load_model
         from healthfm.models.vision import VisionModel
 
@@ -78,6 +78,8 @@ def register(app: typer.Typer) -> None:
         again = networks.loaded_for(loaded, precision)
         if again is not None:
             loaded = load_model(model, weights, device=device, dtype=again)
+        if "embed" not in loaded.capabilities:
+            raise CapabilityError(f"{loaded.name} cannot embed; it can {', '.join(sorted(loaded.capabilities))}")
         texts = not isinstance(loaded, VisionModel)
         if window is not None:
             if not isinstance(loaded, VisionModel):
@@ -123,6 +125,8 @@ def show(made: Embeddings) -> None:
             print(f"slowest stage: {name}; it alone would do {_rate(alone)}/s, the run did {_rate(whole)}/s")
     check, key = made.manifest.get("check") or {}, made.manifest.get("key") or {}
     print(f"arithmetic: {key.get('engine', 'the caller')}, {key.get('precision', 'unknown')}{_told(check)}")
+    if "random" in str(made.manifest.get("weights")):
+        print(f"notice: {made.manifest['weights']}: the vectors mean nothing")
     for one in made.failures[:SHOWN]:
         print(f"failed: {one['id']}: {one['problem']}")
     if len(made.failures) > SHOWN:

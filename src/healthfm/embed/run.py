@@ -84,6 +84,7 @@ def embed(
     }  # fmt: skip
     with RunFolder(output, ROOM) as folder:
         manifest = _begin(folder, asked, len(gathered.found))
+        manifest["weights"] = model.provenance.get("weights")
         plan = Plan(gathered.found, model, mpp, folder, units_per_part)
         network = _network(model, plan, precision, engine, compiled, calibration, folder, manifest)
         key = networks.key_of(model, network)
@@ -110,6 +111,8 @@ def embed(
 def _begin(folder: RunFolder, asked: Mapping[str, Any], count: int) -> dict[str, Any]:
     stored = folder.read_json("manifest.json")
     if stored is None:
+        if (folder.path / "run.json").exists():
+            raise RunError(f"{folder.path}: holds an evaluation; choose another folder with --output")
         if folder.published(ROOM):
             raise RunError(f"{folder.path}: holds embeddings but no manifest.json; choose another folder with --output")
         stored = {"format": FORMAT, "asked": dict(asked), "count": count, "finished": False}

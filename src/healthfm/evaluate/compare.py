@@ -15,10 +15,8 @@ from healthfm.evaluate import scoring
 from healthfm.evaluate.comparable import refuse_unlike
 from healthfm.evaluate.run import Run, load_run
 from healthfm.evaluate.statistics import Statistic, estimate, number_patients
-from healthfm.evaluate.statistics.paired import POWER, Difference, difference, holm
+from healthfm.evaluate.statistics.paired import ALPHA, POWER, Difference, difference, holm
 from healthfm.evaluate.statistics.subgroups import SMALL_GROUP
-
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,7 @@ def _says(name: str, a: _Aligned, b: _Aligned, d: Difference, p_holm: float, pai
     power = (
         f"A true difference of {d.detectable:.3f} would have been found in {POWER:.0%} of comparisons like this one, smaller ones less often."
         if d.detectable is not None
-        else "They were right and wrong on the same samples, so this comparison cannot say what it would have found."
+        else "This comparison cannot say what it would have found: the runs differ on no sample, or there are too few samples."
     )
     alone = f" once {pairs} pairs are tested" if d.p < ALPHA else ""
     return f"No difference is shown{alone} between {a.label} and {b.label} ({values}; {numbers}). {power}"

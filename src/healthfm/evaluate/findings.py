@@ -31,9 +31,13 @@ def contamination_line(run: Run) -> str:
         return "contamination: not asked, the model or the data has no card in the catalogue"
     found = concerning(run)
     if not found:
-        others = f" ({len(lineage['overlaps'])} paths concern other splits)" if lineage["overlaps"] else ""
+        others = f" (other splits: {_paths(len(lineage['overlaps']))})" if lineage["overlaps"] else ""
         return f"contamination: the cards show no way by which this split reached the model{others}; that is not proof that none exists"
-    return f"contamination: {found[0]['meaning']}: {' > '.join(found[0]['path'])} ({len(found)} paths in all)"
+    return f"contamination: {found[0]['meaning']}: {' > '.join(found[0]['path'])} ({_paths(len(found))} in all)"
+
+
+def _paths(n: int) -> str:
+    return f"{n} path{'s' * (n != 1)}"
 
 
 def environment(run: Run) -> dict[str, Any]:
@@ -64,6 +68,7 @@ def headline_notes(run: Run) -> list[str]:
             else f"these {majority['n']} rows"
         )
         notes.append(f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}")
+    notes += [rule for rule in scores.get("rules", []) if rule.startswith("positive class")]
     fitted = run.facts.get("fitted", {})
     if over := fitted.get("accuracy_over_draws"):
         notes.append(

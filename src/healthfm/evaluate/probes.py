@@ -49,6 +49,10 @@ def prepare(ask: Ask) -> Job:
     _refuse_straddling(fit, records)
     if task == "few-shot" and not ask.shots:
         raise RunError("few-shot needs the number of examples a class: shots=5 (--shots 5)")
+    if ask.shots and task != "few-shot":
+        raise RunError(
+            f"{task} is fitted on a whole split and takes no number of examples; few-shot does (--task few-shot)"
+        )
     several = task == "multi-label-probe"
     if several:
         space = space_of(opened.card, None)

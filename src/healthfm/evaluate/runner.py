@@ -72,6 +72,8 @@ def evaluate(
             _keep_in_house(opened, one, allow_remote)
     split = split_name(opened.card, split)
     protocol = catalog.split_name(dataset)[2] if isinstance(dataset, str) else opened.protocol
+    if shots is not None and shots < 0:
+        raise RunError(f"shots is {shots}; it must be 0 or more")
     ask = Ask(opened, card, task, protocol, split, shots, shots_from, shots_order, subgroups, seed, limit)
     scores = judging.read_human(human) if isinstance(human, Path) else human
     job = judging.attach(prepare(ask), judged, scores)

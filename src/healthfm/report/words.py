@@ -36,7 +36,7 @@ WORDS: Mapping[str, Word] = {
     "sensitivity": Word("sensitivity", "share of the positives that were found", share=True),
     "specificity": Word("specificity", "share of the negatives that were recognised", share=True),
     "log_loss": Word("log-loss", "surprise at the right answer in nats; 0 is best", None, 0),
-    "brier": Word("Brier score", "squared error of the probabilities; 0 is best, 2 is worst", 2, 0),
+    "brier": Word("Brier score", "squared error of the probabilities, summed over the classes; 0 is best, 2 is worst", 2, 0),
     "auroc": Word("AUROC", f"chance that a positive ranks above a negative; {AREA}"),
     "macro_auroc": Word("macro-AUROC", f"AUROC of each class, averaged; {AREA}"),
     "average_precision": Word("average precision", "area under precision-recall; chance is the share of positives"),

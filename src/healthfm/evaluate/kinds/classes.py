@@ -98,6 +98,10 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
             rules.append("the options differ from row to row: no AUROC or average precision is given")
     if len(space) == 2 and not letters:
         rules.append(f"positive class: '{space[1]}', the second of the two")
+        if likely is not None:
+            rules.append(
+                "Brier score: summed over both classes (Brier 1950), twice the score of the positive class alone"
+            )
     statistics, lost = kind.defined(found)
     return Read(
         statistics, "accuracy", rules + lost, facts, confident, brier, ranked,

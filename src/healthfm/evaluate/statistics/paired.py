@@ -16,6 +16,7 @@ from healthfm.evaluate.statistics.intervals import LEVEL, placements, wilson
 from healthfm.evaluate.statistics.statistic import Bools, Counts, Floats, Ints, Statistic, Values
 
 POWER = 0.8
+ALPHA = 0.05
 Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
 
 
@@ -80,8 +81,36 @@ def of_hits(a: Bools, b: Bools) -> Difference:
     return Difference(
         value, low, high, "Newcombe's square-and-add interval of paired proportions", mcnemar(only_a, only_b),
         f"McNemar exact ({only_a} right in the first alone, {only_b} in the second alone)",
-        detectable(np.sqrt(only_a + only_b) / n), n,
+        detectable_hits(only_a + only_b, n), n,
     )  # fmt: skip
+
+
+def detectable_hits(discordant: int, n: int) -> float | None:
+    """Return the smallest true difference that McNemar's exact test of ``n`` rows finds at 5 % in ``POWER`` of cases.
+
+    As many rows as seen differ between the runs (all of those that must, for a larger difference). None where no row differs, or
+    where no difference would be found so often.
+    """
+    if discordant == 0 or power_of_hits(1.0, discordant / n, n) < POWER:
+        return None
+    low, high = 0.0, 1.0
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        low, high = (low, middle) if power_of_hits(middle, discordant / n, n) >= POWER else (middle, high)
+    return high
+
+
+def power_of_hits(apart: float, discordance: float, n: int) -> float:
+    """Return how often McNemar's exact test finds a true difference ``apart`` when a share ``discordance`` of rows differs."""
+    share = max(apart, discordance)
+    rows = np.arange(n + 1)
+    chance = stats.binom.pmf(rows, n, share)
+    rows, chance = rows[chance > 1e-12], chance[chance > 1e-12]
+    most = stats.binom.ppf(ALPHA / 2, rows, 0.5)  # of the fewer side, at most, for p <= ALPHA
+    most = np.where(stats.binom.cdf(most, rows, 0.5) <= ALPHA / 2, most, most - 1)
+    ahead = (1 + apart / share) / 2
+    found = stats.binom.cdf(most, rows, 1 - ahead) + stats.binom.cdf(most, rows, ahead)
+    return float(chance @ np.where(most >= 0, found, 0.0))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
