@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from tests.real_files import ELSEWHERE
 
 if TYPE_CHECKING:
     from healthfm.models.causal_lm import CausalLM
@@ -45,10 +46,9 @@ def smollm2() -> CausalLM:
 @pytest.fixture(scope="session")
 def reference_data() -> Path:
     """Owners' real files that the repository does not carry; a test that needs them is skipped where they are not."""
-    folder = Path(os.environ.get("HEALTHFM_REFERENCE_DATA", PROJECT.parent / "shared" / "data"))
-    if not folder.is_dir():
+    if not ELSEWHERE.is_dir():
         pytest.skip("the reference data is not here (HEALTHFM_REFERENCE_DATA)")
-    return folder
+    return ELSEWHERE
 
 
 @pytest.fixture(autouse=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
 
 DATA = Path(__file__).parent / "data"
 SLIDE = DATA / "slides" / "CMU-1-Small-Region.svs"
-ELSEWHERE = Path(__file__).parents[2] / "shared" / "data"
+ELSEWHERE = Path(os.environ.get("HEALTHFM_REFERENCE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def of_package(package: str, folder: str) -> Path:

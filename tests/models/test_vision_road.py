@@ -23,10 +23,11 @@ from healthfm.models import transform
 from tests.models.test_masked_lm_road import evaluate
 from tests.models.test_vision_rows import ticks
 from tests.models.towers import DATA, expected, recipe, small
+from tests.real_files import ELSEWHERE
 from tests.references.recipe_weights import recipe_image
 
 ROWS = ("uni", "virchow", "retfound", "ctranspath", "hipt", "remedis")
-TILES = Path(__file__).parents[3] / "shared/data/tcga_luadlusc_patches/assets/data/tcga_luadlusc.zip"
+TILES = ELSEWHERE / "tcga_luadlusc_patches/assets/data/tcga_luadlusc.zip"
 
 
 def published(slug: str, folder: Path) -> Path:

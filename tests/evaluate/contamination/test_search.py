@@ -17,8 +17,9 @@ from healthfm.evaluate.contamination.search import Index, run_length
 from healthfm.evaluate.contamination.words import fold
 from healthfm.records import Document, MultipleChoice
 from tests.evaluate.contamination.planted import change, corpus, plant, records
+from tests.real_files import ELSEWHERE
 
-MEDQUAD = Path(__file__).parents[4] / "shared" / "data" / "medquad"
+MEDQUAD = ELSEWHERE / "medquad"
 
 
 def part(text: str, *more: str) -> Part:
