@@ -47,7 +47,8 @@ bench: $(VENV)/.test
 
 # Checks that need data that is not in this repository (REFERENCE_DATA: its folder): see tests/references/README.md.
 reference: $(VENV)/.test
-	HEALTHFM_REFERENCE_DATA=$(REFERENCE_DATA) $(BIN)/python -m pytest tests/datasets tests/formats
+	HEALTHFM_REFERENCE_DATA=$(REFERENCE_DATA) $(BIN)/python -m pytest tests/datasets \
+	  $(shell grep -rlE "import .*elsewhere|reference_data|ELSEWHERE" tests --include='test_*.py' | grep -v ^tests/datasets)
 
 # Write what the last test run proved into the package, and the page from it.
 coverage: $(VENV)/.test

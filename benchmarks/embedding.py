@@ -116,7 +116,7 @@ def way(network: networks.Network) -> Way:
     def compute(pictures: Sequence[np.ndarray]) -> np.ndarray:
         with network.around():
             threads = network.threads
-            return np.concatenate(list(ordered(lambda one: network.work([[one]]), pictures, threads, 2 * threads)))
+            return np.concatenate(list(ordered(lambda one: network.work([one]), pictures, threads, 2 * threads)))
 
     return compute
 

@@ -9,7 +9,7 @@ import pytest
 
 import healthfm as hfm
 from healthfm.cards import catalog
-from healthfm.cards.lineage import KINDS, MAX_STEPS, Overlap, lineage
+from healthfm.cards.lineage import KINDS, MAX_STEPS, Overlap, lineage, web_crawls, web_sentence
 from healthfm.errors import CardError
 from tests.cards.conftest import write_card
 
@@ -51,6 +51,12 @@ MODELS: dict[str, dict[str, Any]] = {
     "child": {"base_models": ["on-part-a"], "trained_on": [saw("stranger")]},
     "grandchild": {"base_models": ["child"]},
     "ouroboros": {"base_models": ["ouroboros", "on-part-a"]},
+    "on-read-source": {"trained_on": [saw("source-a", checked="read")]},
+    "surfer": {
+        "trained_on": [saw("stranger"), {"name": "FineWeb, 10 TB", "source": "its paper"}],
+        "base": ["LLaMA-7B", "BERT"],
+    },
+    "child-of-surfer": {"base_models": ["surfer"], "base": ["LLaMA architecture, trained from scratch"]},
 }
 
 
@@ -185,6 +191,40 @@ def test_path_has_at_most_max_steps_ties(ask: Any) -> None:
 
 def test_path_does_not_pass_other_training_data(ask: Any) -> None:
     assert only(ask("on-chain-middle", "step-2")).path == ("on-chain-middle", "step-3", "step-2")
+
+
+def test_what_a_path_proves_is_said_with_less_where_a_link_was_not_verified(ask: Any) -> None:
+    thought = only(ask("on-cousin", "source-b"))
+    assert (
+        thought.meaning
+        == "the model was trained on something that is thought to overlap this dataset (a link is not verified)"
+    )
+    known = Overlap("overlap", ("m", "a", "b"), ("s", "t"), ("paper [read]", "list [run]"))
+    assert known.verified and known.meaning == "the model was trained on something that overlaps this dataset"
+    assert only(ask("on-part-a", "part-a")).meaning == KINDS["direct"]
+    assert only(ask("on-source-a", "source-a")).meaning == f"{KINDS['direct']} (a link is not verified)"
+    assert only(ask("on-read-source", "retelling")).verified
+
+
+def test_web_text_of_a_model_and_of_what_it_was_built_on_is_named(
+    small_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEALTHFM_CARDS", str(small_world))
+    assert web_crawls("surfer") == ["FineWeb, 10 TB", "the pre-training data of LLaMA-7B"]
+    assert web_crawls("child-of-surfer") == web_crawls("surfer")
+    assert web_crawls("on-stranger") == web_crawls("ouroboros") == []
+    assert "(FineWeb, 10 TB; the pre-training data of LLaMA-7B)" in web_sentence(web_crawls("surfer"))
+    with pytest.raises(CardError, match="no model is called"):
+        web_crawls("nobody")
+
+
+def test_the_cards_name_the_web_text_that_their_models_saw() -> None:
+    """Read from the cards themselves: general language models did, encoders of abstracts and of cells did not."""
+    assert any("FineWeb" in one for one in web_crawls("smollm2-135m-instruct"))
+    assert any("RedPajama" in one for one in web_crawls("meditron")) and web_crawls("chatdoctor") == [
+        "the pre-training data of LLaMA-7B"
+    ]
+    assert not any(web_crawls(slug) for slug in ("pubmedbert", "biogpt", "uni", "esm-2", "clinicalbert"))
 
 
 def test_splits_say_whom_a_path_concerns() -> None:

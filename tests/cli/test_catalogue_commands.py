@@ -122,7 +122,11 @@ def test_lineage_prints_every_step_with_its_evidence() -> None:
     assert text.startswith("direct: ") and "(only its train split)" in text
     assert "  pmc-llama > medc-i > medqa\n" in text
     assert "huggingface.co/datasets/axiong/pmc_llama_instructions" in text
-    assert text.splitlines()[-1].endswith(" paths")
+    assert text.splitlines()[-2].endswith(" paths")
+    assert (
+        "the pre-training data of LLaMA-7B" in text.splitlines()[-1]
+        and "the cards cannot tell" in text.splitlines()[-1]
+    )
 
 
 def test_lineage_as_json() -> None:

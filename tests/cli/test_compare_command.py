@@ -33,7 +33,7 @@ def test_a_comparison_is_a_ranking_the_pairs_the_groups_and_a_sentence(runs: lis
     assert lines[0] == "accuracy, 120 samples"
     assert [line.split()[:2] for line in lines[2:4]] == [["1", "good"], ["2", "poor"]]
     assert "McNemar exact" in result.stdout and "detectable at 80 % power" in result.stdout
-    assert "good is better than poor (accuracy" in lines[-1]
+    assert "good is better than poor (accuracy" in result.stdout
     assert any(line.split()[:3] == ["site", "north", "60"] for line in lines)
 
 
@@ -55,7 +55,32 @@ def test_it_is_written_for_machines_too(runs: list[Path]) -> None:
         ("macro_f1", "south"),
     ]
     assert float(rows[1]["p"]) == found["metrics"]["accuracy"]["pairs"][0]["p"]
-    assert "| rank | run | macro-f1 | 95 % interval | n | not told apart from |\n| --- |" in markdown.stdout
+    assert "| rank | run | macro-f1 | 95 % interval | not told apart from |\n| --- |" in markdown.stdout
+
+
+def test_long_names_get_letters_and_a_legend_and_every_line_fits_a_terminal(runs: list[Path], tmp_path: Path) -> None:
+    names = [f"a-model-of-a-long-name-number-{i} on a data set (its prompt) of a long name" for i in (1, 2)]
+    for place, name in zip(runs, names, strict=False):
+        facts = json.loads((place / "run.json").read_text())
+        facts["request"]["model"] = name
+        facts["request"]["prompt"] = {
+            "by": "the model's card",
+            "name": name[:9],
+            "digest": f"0a1b2c3d{name[30]}",
+            "parser": "biogpt",
+        }
+        (place / "run.json").write_text(json.dumps(facts))
+    result = run("compare", *runs[:2], "--across-protocols")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[:2] == [f"A = {names[0]}", f"B = {names[1]}"] and names[0] not in "".join(lines[2:])
+    assert [line.split()[:2] for line in lines[5:7]] == [["1", "A"], ["2", "B"]]
+    assert "p (Holm)" not in lines[9] and " n " not in lines[4], "columns that say nothing new"
+    assert "A is better than B (accuracy" in result.stdout
+    assert "0a1b2c3d" not in result.stdout and "the wording of the prompt is not the same" in " ".join(
+        result.stdout.split()
+    )
 
 
 @pytest.mark.parametrize(

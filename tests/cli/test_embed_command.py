@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5py
 import nibabel
 import numpy as np
 import PIL.Image
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 from healthfm import load_model
 from tests.cli.test_evaluate_command import assert_one_clear_line, run
+from tests.real_files import SLIDE
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,9 @@ def test_a_folder_is_embedded_failures_are_told_and_a_rerun_tries_them_again(wei
     first = run(*words)
     assert first.returncode == 1, first.stderr
     assert "failed: 2.jpg: " in first.stdout
+    assert "failed: 2.jpg: not a readable image (damaged, or cut short)" in first.stdout
     assert "slowest stage: " in first.stdout
+    assert {"load", "compile, check"} <= {line.split("  ")[0] for line in first.stdout.splitlines()}
     assert "2 vectors in " in first.stdout
     assert "Traceback" not in first.stderr
     assert {"read", "decode", "preprocess", "model", "write"} <= {
@@ -48,8 +52,9 @@ def test_a_folder_is_embedded_failures_are_told_and_a_rerun_tries_them_again(wei
     assert [one["id"] for one in json.loads(second.stdout)["failures"]] == ["2.jpg"]
     (tmp_path / "photos" / "2.jpg").write_bytes(good)
     assert_one_clear_line(run(*words), "another request", "items")  # a changed file is another request
-    again = run(*words[:-1], tmp_path / "again", "--json")
+    again = run(*words[:-1], tmp_path / "again", "--window", "0", "9", "--json")
     assert again.returncode == 0, again.stderr
+    assert "notice: --window changes nothing here: no item is a volume" in again.stderr
     assert json.loads(again.stdout)["vectors"] == 3
 
 
@@ -57,13 +62,41 @@ def test_volumes_are_embedded_by_their_slices_once_a_window_is_given(weights: Pa
     (tmp_path / "ct").mkdir()
     values = np.random.default_rng(0).integers(-1000, 1000, (12, 10, 2)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "ct" / "a.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.full_like(values, -1000), np.eye(4)), tmp_path / "ct" / "air.nii.gz")
     words = ("embed", "uni", tmp_path / "ct", "--weights", weights, "--device", "cpu", "--engine", "torch")
     blind = run(*words, "--output", tmp_path / "blind")
     assert blind.returncode == 1 and "failed: a.nii.gz: voxels of int16 need a window" in blind.stdout
     seen = run(*words, "--window", "-160", "240", "--output", tmp_path / "seen", "--json")
     assert seen.returncode == 0, seen.stderr
-    assert json.loads(seen.stdout)["vectors"] == 1
+    assert json.loads(seen.stdout)["vectors"] == 2
+    assert "notice: volumes that are all black or all white, as if the window were wrong: 1 (air.nii.gz)" in seen.stderr
     assert_one_clear_line(run(*words, "--window", "240", "-160", "--output", tmp_path / "no"), "the smaller first")
+
+
+def test_a_real_slides_tiles_are_taken_from_another_tool_and_its_features_are_given_back(weights: Path, tmp_path: Path) -> None:  # fmt: skip
+    (tmp_path / "patches").mkdir()
+    with h5py.File(tmp_path / "patches" / f"{SLIDE.stem}_patches.h5", "w") as file:
+        coords = file.create_dataset("coords", data=np.array([[448, 672], [0, 224]]))
+        coords.attrs.update(patch_size=224, patch_size_level0=224, level0_width=2220, level0_height=2967)
+    words = (
+        "embed",
+        "uni",
+        SLIDE,
+        "--weights",
+        weights,
+        "--device",
+        "cpu",
+        "--engine",
+        "torch",
+        "--output",
+        tmp_path / "out",
+    )
+    made = run(*words, "--coords", tmp_path / "patches", "--features", tmp_path / "h5", "--json")
+    assert made.returncode == 0, made.stderr
+    with h5py.File(tmp_path / "h5" / f"{SLIDE.stem}.h5") as file:
+        assert file["features"].shape == (2, 32)
+        assert file["coords"][:].tolist() == [[448, 672], [0, 224]]
+        assert file["coords"].attrs["level0_magnification"] == 20
 
 
 @pytest.mark.parametrize(

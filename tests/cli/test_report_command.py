@@ -92,12 +92,39 @@ def test_two_tables_are_compared_on_a_page(predictions: Path) -> None:
     assert all(pair["says"] in Path("compare.html").read_text() for pair in found["metrics"]["auroc"]["pairs"])
 
 
+def test_a_table_whose_columns_are_called_otherwise_needs_no_other_file(predictions: Path) -> None:
+    _, rest = predictions.read_text().split("\n", 1)
+    predictions.write_text("case,truth,p0,p1,who,sex\n" + rest)
+    words = (
+        "--columns",
+        "id=case,target=truth",
+        "--columns",
+        "probability.well=p0,probability.sick=p1",
+        "--subgroup",
+        "sex",
+    )
+    assert of_table(predictions, *words, "--output", "mine").exit_code == 0
+    run = load_run("mine")
+    assert list(run.scores["subgroups"]) == ["sex"] and "auroc" in run.metrics
+    result = of_table(predictions, "--columns", "target=colour")
+    assert "no column colour" in str(result.exception)
+
+
+def test_a_folder_of_something_else_is_left_alone(predictions: Path) -> None:
+    Path("thesis").mkdir()
+    Path("thesis/words.tex").write_text("words")
+    result = of_table(predictions, "--output", "thesis")
+    assert isinstance(result.exception, HealthfmError) and "holds other files (1) and no run" in str(result.exception)
+    assert [one.name for one in Path("thesis").iterdir()] == ["words.tex"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("report",), "name a run folder, or --predictions"),
         (("report", "mine", "--predictions", "x.csv", "--task", "binary"), "name a run folder, or --predictions"),
         (("report", "mine", "--task", "binary"), "go with --predictions"),
+        (("report", "mine", "--subgroup", "sex"), "go with --predictions"),
         (("report", "mine", "--format", "pdf"), "--format is 'pdf'; use html, md, json, csv"),
         (("report", "--predictions", "scanner.csv"), "needs --task"),
         (("report", "--predictions", "scanner.csv", "--task", "colour"), "no task 'colour'"),

@@ -35,6 +35,19 @@ def test_a_glob_is_what_fits_it_and_a_file_is_itself(photos: Photos, monkeypatch
         gather(["photos/*.tif"], False)
 
 
+def test_of_several_words_ids_are_paths_as_given_and_the_word_before_a_records_id(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos(2).parent)
+    photos(1, "more")
+    for name in ("one", "two"):
+        Path(f"{name}.csv").write_text("id,image\nx,photos/000.jpg\n")
+    items = gather(["photos/", "more", "one.csv", "./two.csv", "photos/001.jpg"], False)
+    ids = ["photos/000.jpg", "photos/001.jpg", "more/000.jpg", "one.csv/x", "two.csv/x"]
+    assert [item.id for item in items.found] == ids
+    assert items.problems == [("photos/001.jpg", "the id occurs twice; the first is kept")]  # one file, named twice
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_manifest_is_its_rows_and_a_row_that_cannot_be_read_is_a_problem(photos: Photos, kind: str) -> None:
     import polars

@@ -18,8 +18,8 @@ from healthfm.embed.run import embed
 from healthfm.errors import CapabilityError, RunError
 from healthfm.models import openvino
 from healthfm.models.vision import VisionModel
-from healthfm.records import Document
-from tests.embed.conftest import SMALL
+from healthfm.records import Document, Volume
+from tests.embed.conftest import SMALL, small
 
 Photos = Callable[..., Path]
 needs_openvino = pytest.mark.skipif(openvino.version() is None, reason="needs openvino")
@@ -51,6 +51,19 @@ def test_bfloat16_is_checked_on_the_first_pictures_and_the_cosines_are_stored(to
     assert 0.999 <= check["cosine"] <= 1
     assert check["centred_cosine"] <= check["cosine"]
     assert made.manifest["key"]["precision"] == "bfloat16"
+
+
+@needs_openvino
+def test_the_check_takes_one_slice_of_a_volume(tower: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    voxels = np.random.default_rng(0).integers(0, 255, (12, 10, 9), dtype=np.uint8)
+    volumes = [Volume(id=name, load=lambda: voxels, place=lambda: np.eye(4)) for name in "ab"]
+    seen, real = [], networks.reference
+    monkeypatch.setattr(networks, "reference", lambda model, some: seen.extend(some) or real(model, some))
+    made = embed(tower, volumes, tmp_path / "out")
+    assert made.manifest["check"]["units"] == len(seen) == 2
+    middle = tower.preprocess([np.flipud(np.fliplr(voxels[:, :, 4].T))])["pixels"][0].numpy()
+    np.testing.assert_array_equal(seen[0], middle)
+    assert np.abs(made.vectors - tower.embed(volumes)).max() < 1e-4
 
 
 @needs_openvino
@@ -96,15 +109,14 @@ def test_the_key_changes_with_all_that_a_vector_depends_on(tower: VisionModel) -
     def key(model: VisionModel, **how: Any) -> dict[str, Any] | None:
         return networks.key_of(model, networks.choose(model, **how))
 
-    def other(**config: Any) -> VisionModel:
-        return load_model("uni", "random", config={**SMALL, **config}, device="cpu")  # type: ignore[return-value]
-
     first = key(tower)
-    assert first == key(other())
-    changed = other()
+    assert first == key(small())
+    changed = small()
     with torch.no_grad():
         changed.network.blocks[0].mlp.fc1.bias[3] += 1e-3  # type: ignore[union-attr,index]
-    models = [changed, other(num_heads=4), other(pooling="mean"), other(transform={**SMALL["transform"], "scale": 254})]  # type: ignore[dict-item]
+    rule: dict[str, Any] = SMALL["transform"]  # type: ignore[assignment]
+    models = [changed, small(num_heads=4), small(pooling="mean"), small(transform={**rule, "scale": 254})]
+    models += [small(transform={**rule, "volumes": "2.5d"}), load_model("uni", "random", config=SMALL, device="cpu")]  # type: ignore[list-item]
     keys = [first, key(tower, engine="torch"), *map(key, models)]
     assert len({str(one) for one in keys}) == len(keys)
 

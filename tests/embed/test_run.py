@@ -36,8 +36,15 @@ def test_the_vectors_are_those_of_the_model_in_the_order_of_the_names(tower: Vis
     assert not made.failures
     assert made.manifest["check" if engine == "auto" else "key"]
     stages = made.manifest["stages"]
-    assert set(stages["stages"]) == {"read", "decode", "preprocess", "model", "write"}
-    assert slowest(stages) is not None
+    assert {name: one["units"] for name, one in stages["stages"].items()} == dict.fromkeys(
+        ("read", "decode", "preprocess", "model", "write"), 9
+    )
+    assert stages["start_seconds"] > 0
+    name, alone, whole = slowest(stages)  # type: ignore[misc]
+    assert set(name.split(" + ")) <= set(stages["stages"])
+    assert whole == pytest.approx(9 / stages["wall_seconds"])
+    assert alone > 0
+    assert made.manifest["notices"] == []
 
 
 def test_a_vector_does_not_depend_on_what_stands_beside_it(tower: VisionModel, photos: Photos, tmp_path: Path) -> None:
@@ -139,7 +146,10 @@ def test_one_that_cannot_be_read_among_many_is_one_line_and_the_rest_is_done(
     PIL.Image.fromarray(rng.integers(0, 255, (30, 30), dtype=np.uint8)).save(folder / "grey.bmp")
     made = embed(tower, gather([folder], False), tmp_path / "out", units_per_part=4)
     assert {one["id"] for one in made.failures} == {"cut.jpg", "bomb.png", "empty.tif"}
-    assert all("\n" not in one["problem"] for one in made.failures)
+    assert all("\n" not in one["problem"] and str(folder) not in one["problem"] for one in made.failures)
+    stages = made.manifest["stages"]["stages"]
+    counted = {name: one["units"] for name, one in stages.items()}
+    assert counted == {"read": 12, "decode": 9, "preprocess": 9, "model": 9, "write": 9}  # failures are no pictures
     assert set(made.table["id"].to_pylist()) == {f"{i:03}.jpg" for i in range(5)} | {
         "one.png",
         "ink.jpg",
@@ -176,7 +186,9 @@ def test_a_rerun_tries_only_what_failed_and_leaves_the_rest_as_it_is(
         if path.name != "006.jpg":
             path.unlink()  # what is done is not read again
     (folder / "006.jpg").write_bytes(good)
-    after = embed(tower, items, tmp_path / "out", units_per_part=4)
+    heard: list[tuple[int, int]] = []
+    after = embed(tower, items, tmp_path / "out", units_per_part=4, progress=lambda *said: heard.append(said))
+    assert heard[-1] == (1, 1)  # what is done already is no part of what there is to do
     assert not after.failures
     assert (tmp_path / "out" / "failures.jsonl").read_text() == ""
     assert after.table["id"].to_pylist() == [f"{i:03}.jpg" for i in range(10)]
@@ -203,10 +215,10 @@ def test_a_slide_that_cannot_be_opened_is_tried_again_too(
 def test_an_id_that_occurs_twice_is_a_failure_and_the_first_is_kept(
     tower: VisionModel, photos: Photos, tmp_path: Path
 ) -> None:
-    folder = photos(2)
-    made = embed(tower, gather([folder, folder], False), tmp_path / "out")
-    assert made.table["id"].to_pylist() == ["000.jpg", "001.jpg"]
-    assert [(one["id"], "twice" in one["problem"]) for one in made.failures] == [("000.jpg", True), ("001.jpg", True)]
+    ids = [path.as_posix() for path in sorted(photos(2).iterdir())]
+    made = embed(tower, gather([tmp_path / "photos", f"{tmp_path}/photos/"], False), tmp_path / "out")
+    assert made.table["id"].to_pylist() == ids
+    assert [(one["id"], "twice" in one["problem"]) for one in made.failures] == [(one, True) for one in ids]
 
 
 def test_a_folder_of_another_request_or_another_network_is_refused(
@@ -246,6 +258,57 @@ def test_a_part_that_is_damaged_later_is_computed_again_by_other_runs(
     next((tmp_path / "first" / "embeddings").iterdir()).write_bytes(b"damaged")
     second = embed(tower, gather([folder], False), tmp_path / "second")
     assert np.array_equal(second.vectors, vectors)
+
+
+# Volumes ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes volumes of uint8 into a folder: all of one value, or (None) of many."""
+    nibabel = pytest.importorskip("nibabel")
+
+    def write(depth: int = 5, **values: int | None) -> Path:
+        folder = tmp_path / "volumes"
+        folder.mkdir(exist_ok=True)
+        for name, value in values.items():
+            voxels = np.random.default_rng(0).integers(0, 255, (12, 10, depth), dtype=np.uint8)
+            voxels = voxels if value is None else np.full_like(voxels, value)
+            nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), folder / f"{name}.nii")
+        return folder
+
+    return write
+
+
+def test_a_volume_counts_as_its_slices_in_the_stages_and_while_it_is_made(tower: VisionModel, volumes: Callable[..., Path], tmp_path: Path) -> None:  # fmt: skip
+    heard: list[tuple[int, int]] = []
+    made = embed(
+        tower,
+        gather([volumes(depth=7, a=None, b=3)], False),
+        tmp_path / "out",
+        progress=lambda *said: heard.append(said),
+    )
+    assert made.vectors.shape == (2, 32)
+    stages = {name: one["units"] for name, one in made.manifest["stages"]["stages"].items()}
+    assert stages == {"decode": 14, "preprocess": 14, "model": 14, "write": 2}
+    assert sorted({done for done, _ in heard}) == list(range(15))
+    assert heard[-1] == (14, 14)
+    assert slowest(made.manifest["stages"])[2] == pytest.approx(14 / made.manifest["stages"]["wall_seconds"])  # type: ignore[index]
+
+
+def test_volumes_that_show_nothing_are_noticed_also_by_a_run_that_goes_on(tower: VisionModel, volumes: Callable[..., Path], tmp_path: Path) -> None:  # fmt: skip
+    folder = volumes(a=None, b=0, c=255, d=254, e=0)
+    items = gather([folder], False)
+    whole = (folder / "e.nii").read_bytes()
+    (folder / "e.nii").write_bytes(b"")
+    made = embed(tower, items, tmp_path / "out", units_per_part=3)
+    assert made.manifest["notices"] == [
+        "volumes that are all black or all white, as if the window were wrong: 2 (b.nii, c.nii)"
+    ]
+    (folder / "e.nii").write_bytes(whole)
+    again = embed(tower, items, tmp_path / "out", units_per_part=3)
+    assert again.manifest["notices"][0].endswith(": 3 (b.nii, c.nii, e.nii)")
+    assert again.table["id"].to_pylist() == ["a.nii", "b.nii", "c.nii", "d.nii", "e.nii"]
 
 
 def test_the_parts_are_plain_parquet(tower: VisionModel, photos: Photos, tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from healthfm import evaluate
+from healthfm import evaluate, load_model
 from healthfm.embed import network as networks
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed
 from healthfm.embed.shared import Shared
 from healthfm.errors import DatasetError, RunError
 from healthfm.models.vision import VisionModel
+from tests.embed.conftest import SMALL
 
 
 @pytest.fixture
@@ -93,6 +94,14 @@ def test_what_is_kept_is_found_by_its_whole_digest(own_home: Path) -> None:
     assert Shared({**key, "weights": "others"}).find(one) is None
     assert Shared(None).find(one) is None
     assert not list(own_home.rglob(".*"))
+
+
+def test_vectors_of_random_weights_are_shared_with_nobody(tmp_path: Path, own_home: Path, photos: Callable[..., Path]) -> None:  # fmt: skip
+    folder, random = photos(2), load_model("uni", "random", config=SMALL, device="cpu")
+    for name in ("first", "second"):
+        made = embed(random, gather([folder], False), tmp_path / name)
+        assert made.manifest["stages"]["stages"]["model"]["units"] == 2
+    assert not (own_home / "embeddings").exists()
 
 
 def test_a_home_that_cannot_be_written_to_shares_nothing_and_stops_nobody(

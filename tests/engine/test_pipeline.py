@@ -80,3 +80,15 @@ def test_a_report_has_each_stages_time_share_and_rate_by_itself() -> None:
     assert model["seconds"] > read["seconds"] >= 0.02
     assert read["alone_per_second"] == pytest.approx(2 * 10 / read["seconds"])
     assert report["wall_seconds"] >= 0.08
+
+
+def test_what_fails_costs_a_stage_its_time_and_counts_as_nothing_and_the_work_may_say_how_much_it_was() -> None:
+    clock = Clock()
+    with pytest.raises(ValueError), clock.stage("decode", units=3):
+        time.sleep(0.01)
+        raise ValueError
+    assert clock.report({})["stages"]["decode"]["units"] == 0
+    with clock.stage("decode") as done:
+        done.units = 91
+    decode = clock.report({})["stages"]["decode"]
+    assert decode["units"] == 91 and decode["seconds"] >= 0.01

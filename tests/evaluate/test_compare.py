@@ -196,10 +196,14 @@ def test_other_inputs_under_the_same_ids_are_never_ranked() -> None:
     ("request_", "says"),
     [
         ({"dataset": "pubmedqa:pqa-l@reasoning-free"}, "the protocols are pubmedqa:pqa-l@reasoning-required and pubmedqa:pqa-l@reasoning-free"),
-        ({"shots": 5, "shot_ids": ["a"]}, "shots: 0 and 5"),
-        ({"shots": 5, "shot_ids": ["a"]}, "shot_ids: none and 1 of its own"),
-        ({"prompt": {"by": "the model's card", "parser": "biogpt"}}, "prompt: none and (by the model's card, parser biogpt)"),
-        ({"cards": {"dataset": "d2"}}, "the dataset's card changed between the runs (digests d1 and d2)"),
+        ({"shots": 5, "shot_ids": ["a"]}, "the numbers of solved examples are 0 and 5"),
+        ({"shot_ids": ["a"]}, "the solved examples are not the same ones"),
+        ({"shots": 5, "shots_from": "train", "shots_order": "first", "shot_ids": ["a"]}, "ways: the numbers of solved examples are 0 and 5. If"),
+        ({"prompt": {"by": "the model's card", "name": "qa", "digest": "0a1b", "parser": "biogpt"}},
+         "the prompts are none and the model's card (qa), answers read by biogpt"),
+        ({"judge": {"model": "m", "weights": "sha256:0a1b", "prompt_digest": "2c3d"}}, "the judges are none and m"),
+        ({"fitted_on": 100}, "they were fitted on none and on 100 samples"),
+        ({"cards": {"dataset": "d2"}}, "the dataset's card changed between the runs"),
         ({"items": "2"}, "the models were shown different texts"),
     ],
 )  # fmt: skip
@@ -209,7 +213,15 @@ def test_another_way_of_asking_is_ranked_only_when_that_is_asked_for(request_: d
         compare([one, other])
     assert says in str(error.value) and "--across-protocols" in str(error.value)
     found = compare([one, other], across_protocols=True)
-    assert any(says in note for note in found.notes)
+    assert any(says.removeprefix("ways: ").removesuffix(". If") in note for note in found.notes)
+    assert not any(digest in note for note in found.notes for digest in ("d1", "d2", "0a1b", "2c3d"))
+
+
+def test_runs_that_never_differ_have_no_interval_of_their_difference() -> None:
+    found = compare([run(0.9, 1), run(0.9, 1, "twin")], metrics=["macro_f1"]).pairs[0]
+    assert (found["value"], found["low"], found["high"], found["p"]) == (0, None, None, 1)
+    assert found["method"].startswith("degenerate: every resample gives the same value (")
+    assert "no interval, p = 1.000" in found["says"]
 
 
 def test_a_table_made_elsewhere_is_held_against_a_run_only_when_that_is_asked_for() -> None:
@@ -221,9 +233,12 @@ def test_a_table_made_elsewhere_is_held_against_a_run_only_when_that_is_asked_fo
 def test_two_runs_of_one_model_are_named_apart() -> None:
     one, other = asked(run(0.8, 1, "m")), asked(run(0.6, 2, "m"), dataset="pubmedqa:pqa-l@reasoning-free")
     found = compare([one, other], across_protocols=True)
-    assert [r["label"] for r in found.runs] == [
+    assert [r["label"] for r in found.runs] == ["reasoning-required", "reasoning-free"]
+    third = asked(run(0.6, 3, "n"), dataset="pubmedqa:pqa-l@reasoning-free")
+    assert [r["label"] for r in compare([one, other, third], across_protocols=True).runs] == [
         "m on pubmedqa:pqa-l@reasoning-required",
         "m on pubmedqa:pqa-l@reasoning-free",
+        "n on pubmedqa:pqa-l@reasoning-free",
     ]
     assert len({r["label"] for r in compare([run(0.8, 1, "m"), run(0.6, 2, "m")]).runs}) == 2
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -89,20 +88,36 @@ def test_a_missing_probability_is_named_by_its_row(tmp_path: Path) -> None:
         evaluate_predictions(read_predictions(tmp_path / "p.csv"), "binary")
 
 
-def test_a_learning_curve_has_an_interval_at_each_size() -> None:
-    from healthfm.evaluate.scoring import learning_curve
+def test_columns_of_other_names_are_named_and_subgroups_are_columns(tmp_path: Path) -> None:
+    text = "case,truth,score,rest,ward\n1,ill,0.9,0.1,a\n2,well,0.2,0.8,b\n3,ill,0.4,0.6,a\n"
+    (tmp_path / "p.csv").write_text(text)
+    columns = {"id": "case", "target": "truth", "probability": {"well": "rest", "ill": "score"}}
+    table = read_predictions(tmp_path / "p.csv", columns, ["ward"])
+    assert table["id"].to_pylist() == ["1", "2", "3"] and table["subgroup.ward"].to_pylist() == ["a", "b", "a"]
+    run = evaluate_predictions(table, "binary", classes=["well", "ill"])
+    assert run.predictions["prediction"].to_pylist() == ["ill", "well", "well"]
+    assert [one["group"] for one in run.scores["subgroups"]["ward"]] == ["a", "b"]
+    with pytest.raises(RunError, match=r"no column age, sex \(it has case, truth, score, rest, ward\)"):
+        read_predictions(tmp_path / "p.csv", {"target": "sex"}, ["age"])
 
-    rng = np.random.default_rng(0)
-    target = rng.integers(0, 2, 200).astype(str)
-    tables = {
-        size: pa.table(
-            {"id": range(200), "target": target, "prediction": np.where(rng.random(200) < right, target, "0")}
-        )
-        for size, right in ((100, 0.9), (10, 0.5))
-    }
-    few, many = learning_curve(tables, "binary", "balanced_accuracy")
-    assert (few["size"], many["size"]) == (10, 100) and few["value"] < many["low"] < many["value"] < many["high"]
-    with pytest.raises(RunError, match="no metric 'auroc' at size 10"):
-        learning_curve(tables, "binary", "auroc")
-    with pytest.raises(RunError, match="different rows"):
-        learning_curve(tables | {20: tables[10].slice(0, 150)}, "binary", "accuracy")
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ("probability", "a column for each class of target is needed: probability.ill and probability.well, which sum to 1"),
+        ("probability.ill", "of one class alone; add a column probability.well (1 less probability.ill)"),
+        ("probability.1", "a column for each class of target is needed: probability.ill and probability.well"),
+    ],
+)  # fmt: skip
+def test_a_probability_of_one_class_alone_says_which_columns_are_needed(
+    tmp_path: Path, columns: str, says: str
+) -> None:
+    (tmp_path / "p.csv").write_text(f"id,target,{columns}\n1,ill,0.9\n2,well,0.2\n")
+    with pytest.raises(RunError) as error:
+        read_predictions(tmp_path / "p.csv")
+    assert says in str(error.value)
+
+
+def test_a_column_called_probability_beside_a_prediction_is_another_column(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("id,target,prediction,probability\n1,ill,ill,0.9\n2,well,ill,0.2\n")
+    assert evaluate_predictions(read_predictions(tmp_path / "p.csv"), "binary").metrics["accuracy"]["value"] == 0.5

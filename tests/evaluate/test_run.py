@@ -94,6 +94,13 @@ def test_a_run_whose_writing_stopped_half_way_can_be_written_again(tmp_path: Pat
     assert load_run(saved(tmp_path).path or "").scores["n"] == 4
 
 
+def test_a_folder_that_holds_something_else_is_not_written_into(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("words")
+    with pytest.raises(RunError, match="holds other files \\(1\\) and no run; choose an empty or a new folder"):
+        saved(tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["thesis.tex"]
+
+
 @pytest.mark.parametrize("place", ["nothing", "empty", "file"])
 def test_what_is_no_run_folder_is_refused(tmp_path: Path, place: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -60,7 +60,7 @@ def test_a_real_model_on_real_questions(smollm2: CausalLM, pubmedqa_root: Path, 
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
     assert run.scores["majority"] == {"class": "yes", "accuracy": 0.552, "n": 500}
     facts = json.loads((tmp_path / "run/run.json").read_text())
-    assert facts["request"]["weights"].startswith("sha256:")
+    assert facts["environments"][0]["model"]["digest"].startswith("sha256:")
     assert facts["environments"][0]["model"]["dtype"] == "float32"
     assert facts["environments"][0]["versions"]["torch"]
     assert "55.2%" in run.report().read_text()
@@ -79,6 +79,23 @@ def test_the_same_request_returns_at_once_without_the_model(
     again = evaluate(asleep, "pubmedqa", root=pubmedqa_root, limit=30, output=tmp_path / "run")
     assert again.metrics == first.metrics
     assert again.predictions.equals(first.predictions)
+
+
+def test_functions_that_cannot_be_told_apart_do_not_share_a_run(
+    pubmedqa_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = []
+    for favourite in (0, 1):
+
+        def score(prompts: Any, options: Any, favourite: int = favourite) -> list[np.ndarray]:
+            return [np.eye(len(one))[favourite] for one in options]
+
+        mine = load_model(score, verb="score", card={"slug": "mine", "name": "Mine"})
+        runs.append(evaluate(mine, "pubmedqa", root=pubmedqa_root, limit=20))
+    assert runs[0].path != runs[1].path
+    assert set(runs[0].predictions["prediction"].to_pylist()) == {"yes"}
+    assert set(runs[1].predictions["prediction"].to_pylist()) == {"no"}
 
 
 def test_a_lost_part_is_redone_byte_for_byte(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:
@@ -177,6 +194,18 @@ def test_another_request_does_not_reuse_a_folder(guesser: Model, pubmedqa_root: 
         evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=5, output=tmp_path / "run", resume=False)
 
 
+def test_a_folder_that_holds_something_else_is_refused_before_the_model_is_asked(
+    guesser: Model, pubmedqa_root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.tex").write_text("words")
+    with pytest.raises(RunError, match="holds other files \\(1\\) and no run"):
+        evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=5, output=tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["thesis.tex"]
+    (tmp_path / "run/predictions").mkdir(parents=True)  # what a run leaves that was killed at once
+    (tmp_path / "run/.lock").touch()
+    assert evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=5, output=tmp_path / "run").scores["n"] == 5
+
+
 def test_changed_official_files_are_another_request(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:
     shutil.copytree(pubmedqa_root / "data", tmp_path / "data")
     evaluate(guesser, "pubmedqa", root=tmp_path, limit=5, output=tmp_path / "run")
@@ -219,7 +248,8 @@ def test_counts_that_differ_from_the_card_stand_in_the_run(guesser: Model, pubme
 
 def test_an_absent_split_fails_before_the_model_is_loaded(medqa_root: Path) -> None:
     with pytest.raises(
-        RunError, match=r"split 'validation' is absent in .*phrases_no_exclude_dev\.jsonl.*present: test"
+        RunError,
+        match=r"split 'validation' is absent in .*phrases_no_exclude_dev\.jsonl.*splits: test\. Use --split test",
     ):
         evaluate(MODEL, "medqa", root=medqa_root, split="validation", weights="/nowhere")
 

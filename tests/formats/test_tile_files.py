@@ -65,6 +65,20 @@ def test_slide2vecs_tiles_are_read_with_the_facts_beside_them(tmp_path: Path) ->
     np.testing.assert_array_equal(tiles.coords, COORDS)
 
 
+def test_slide2vecs_share_of_overlap_becomes_pixels_and_its_slide_is_checked(tmp_path: Path, slide: SlideFile) -> None:
+    np.savez_compressed(tmp_path / "a.coordinates.npz", x=COORDS[:, 0], y=COORDS[:, 1])
+    facts: dict[str, dict[str, object]] = {
+        "tiling": {"requested_tile_size_px": 224, "tile_size_lv0": 448, "overlap": 0.25},
+        "slide": {"dimensions": [2048, 2048]},
+    }
+    (tmp_path / "a.coordinates.meta.json").write_text(json.dumps(facts))
+    assert tile_files.read_coords(tmp_path / "a.coordinates.npz", slide).overlap == 56
+    facts["slide"] = {"dimensions": [2048, 1024]}
+    (tmp_path / "a.coordinates.meta.json").write_text(json.dumps(facts))
+    with pytest.raises(DatasetError, match="its slide has 2048 x 1024 pixels, this one 2048 x 2048"):
+        tile_files.read_coords(tmp_path / "a.coordinates.npz", slide)
+
+
 @pytest.mark.parametrize("shape", [(3, 5), (1, 3, 5)])
 def test_features_are_read_with_their_coordinates(tmp_path: Path, shape: tuple[int, ...]) -> None:
     features, coords = tile_files.read_features(h5(tmp_path / "a.h5", features=FEATURES.reshape(shape)))
@@ -100,6 +114,41 @@ def test_tiles_that_are_no_levels_pixels_are_not_offered_to_clam(tmp_path: Path,
     tile_files.write(tmp_path / "a.h5", slide, plan(slide, 1.0, 256, tissue=None))
     with h5py.File(tmp_path / "a.h5") as file:
         assert "patch_level" not in file["coords"].attrs and "features" not in file
+
+
+@pytest.mark.parametrize("name", ["a_patches.h5", "a.h5"])
+def test_a_slides_file_is_found_by_its_name_and_one_alone(tmp_path: Path, slide: SlideFile, name: str) -> None:
+    with pytest.raises(DatasetError, match=r"holds none of a_patches\.h5, a\.h5, a\.coordinates\.npz"):
+        tile_files.of_slide(tmp_path, "a", slide)
+    h5(tmp_path / name, patch_size=256, patch_size_level0=512)
+    assert len(tile_files.of_slide(tmp_path, "a", slide)) == 3
+    (tmp_path / "a.coordinates.npz").write_bytes(b"")
+    with pytest.raises(DatasetError, match=rf"holds {name} and a\.coordinates\.npz; keep the one"):
+        tile_files.of_slide(tmp_path, "a", slide)
+
+
+@pytest.mark.parametrize(
+    ("coords", "attributes", "message"),
+    [
+        (
+            COORDS,
+            {"level0_width": 4096, "level0_height": 2048},
+            "its slide has 4096 x 2048 pixels, this one 2048 x 2048",
+        ),
+        (np.add(COORDS, [[0, 1024]]), {}, "1 of 3 tiles begin outside the slide of 2048 x 2048 pixels"),
+        (np.subtract(COORDS, [[1, 0]]), {}, "2 of 3 tiles begin outside the slide"),
+        (np.zeros((0, 2), np.int64), {}, "names no tile"),
+    ],
+)
+def test_tiles_of_another_slide_are_refused(tmp_path: Path, slide: SlideFile, coords: np.ndarray, attributes: dict[str, int], message: str) -> None:  # fmt: skip
+    h5(tmp_path / "a.h5", coords, patch_size=256, patch_size_level0=256, **attributes)
+    with pytest.raises(DatasetError, match=message):
+        tile_files.of_slide(tmp_path, "a", slide)
+
+
+def test_the_overlap_of_tiles_is_kept(tmp_path: Path, slide: SlideFile) -> None:
+    tile_files.write(tmp_path / "a.h5", slide, plan(slide, 1.0, 256, overlap=64, tissue=None))
+    assert tile_files.read_coords(tmp_path / "a.h5", slide).overlap == 64
 
 
 def test_features_of_another_number_are_refused_and_nothing_is_written(tmp_path: Path, slide: SlideFile) -> None:

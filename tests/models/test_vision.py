@@ -72,6 +72,25 @@ def test_a_volume_is_the_mean_of_its_windowed_slices() -> None:
         model.embed([several])
 
 
+def test_slices_have_their_neighbours_beside_them_where_the_card_says_so() -> None:
+    values = np.random.default_rng(0).integers(0, 255, (30, 20, 4), dtype=np.uint8)
+    volume = Volume(id="v", load=lambda: values, place=lambda: np.eye(4))
+    rule = {"resize": 224, "crop": 224}
+    plain, model = small("uni", transform=rule), small("uni", transform={**rule, "volumes": "2.5d"})
+    beyond = np.pad(values, ((0, 0), (0, 0), (1, 1)), "edge").transpose(1, 0, 2)[::-1, ::-1]
+    pictures = [beyond[..., k : k + 3] for k in range(4)]  # red is nearer to the feet, blue to the head
+    np.testing.assert_allclose(model.embed([volume])[0], plain.embed(pictures).mean(0), atol=1e-6)
+    down = Volume(id="d", load=lambda: values[..., ::-1], place=lambda: np.diag([1.0, 1, -1, 1]))  # stored head first
+    np.testing.assert_allclose(model.embed([down]), model.embed([volume]), atol=1e-6)
+    turned = plain.embed([one[..., ::-1] for one in pictures]).mean(0)  # neighbours in the wrong order
+    assert np.abs(model.embed([volume])[0] - turned).max() > 1e-3
+    assert np.abs(model.embed([volume]) - plain.embed([volume])).max() > 1e-3
+    alone = Volume(id="a", load=lambda: values[..., :1], place=lambda: np.eye(4))
+    np.testing.assert_allclose(model.embed([alone]), plain.embed([alone]), atol=1e-6)
+    with pytest.raises(CheckpointError, match="needs the channels that grey makes one"):
+        small("uni", transform={**rule, "volumes": "2.5d", "grey": True})
+
+
 def test_nothing_gives_nothing() -> None:
     assert len(small("uni").embed([])) == 0
 

@@ -8,7 +8,7 @@ import pytest
 
 from healthfm import compare, evaluate_predictions
 from healthfm.report.comparison import write
-from tests.report.made import KINDS, by_hand, of_kind, table
+from tests.report.made import KINDS, by_hand, of_kind, of_probe, table
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +27,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "table": evaluate_predictions(table(), "yes-no-maybe", output=root / "table").report(),
         "full": by_hand(root / "full", rows).report(), "crowded": crowded.report(),
     }  # fmt: skip
+    found["probe"] = of_probe(root / "probe").report()
     made = {kind: of_kind(kind, output=root / kind) for kind in KINDS}
     found |= {kind: run.report() for kind, run in made.items()}
     worse = table(**{key: rows[key] for key in ("subgroup.site", "patient")})

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from healthfm import Run, evaluate_predictions, load_run, open_dataset
 from healthfm.engine.store import RunFolder
+from healthfm.evaluate import learning
 from healthfm.records import MultipleChoice, digest
 
 EVIL = """<script>alert(1)</script>"'&<img src=x onerror=alert(1)>"""
@@ -60,6 +61,19 @@ def by_hand(path: Path, rows: dict[str, Any] | None = None, **more: Any) -> Run:
     with RunFolder(path) as folder:
         folder.write_json("run.json", facts(**more))
         folder.publish(0, pa.table(rows or table()))
+    return load_run(path)
+
+
+def of_probe(path: Path) -> Run:
+    """A run folder of a probe that was fitted on 400 samples, and on 100 and 200 of them."""
+    rows = table(200)
+    worse = {**rows, "prediction": ["maybe"] * 120 + rows["prediction"][120:]}
+    less = {**rows, "prediction": ["maybe"] * 60 + rows["prediction"][60:]}
+    fitted = {"probe": "logistic regression", "fitted_on": 400, "curve": [{"fitted_on": 100}, {"fitted_on": 200}]}
+    with RunFolder(path) as folder:
+        folder.write_json("run.json", facts(fitted=fitted))
+        folder.publish(0, pa.table(rows))
+        folder.publish(0, learning.stack({100: pa.table(worse), 200: pa.table(less)}), learning.ROOM)
     return load_run(path)
 
 

@@ -9,8 +9,11 @@ from typing import Any
 import lxml.html
 import pytest
 
-from healthfm import evaluate_predictions, load_run, open_dataset
+from healthfm import compare, evaluate_predictions, load_run, open_dataset
 from healthfm.evaluate.contamination import store
+from healthfm.evaluate.findings import contamination_line, headline_notes
+from healthfm.report import comparison
+from healthfm.report.export import to_markdown
 from healthfm.report.page import render
 from tests.report.made import EVIL, KINDS, by_hand, facts, of_kind, of_records, own_manifest, own_run, table, text_of
 
@@ -172,13 +175,68 @@ def test_limits_come_from_the_facts_of_a_run(tmp_path: Path) -> None:
     )
 
 
+def test_metrics_without_an_interval_say_so_and_why_everywhere(tmp_path: Path) -> None:
+    """All rows right: every resample of a balanced accuracy is 1, and with patients every one of the accuracy too."""
+    rows = {
+        "id": range(40),
+        "target": ["a", "b"] * 20,
+        "prediction": ["a", "b"] * 20,
+        "subgroup.ward": ["x"] * 20 + ["y"] * 20,
+    }
+    alone = evaluate_predictions(rows, "binary", output=tmp_path / "alone")
+    together = evaluate_predictions({**rows, "patient": [i // 2 for i in range(40)]}, "binary", output=tmp_path / "run")
+    assert alone.metrics["accuracy"]["low"] == pytest.approx(0.9124, abs=1e-4)
+    assert together.metrics["accuracy"]["low"] is None and alone.metrics["balanced_accuracy"]["high"] is None
+    for run in (alone, together):
+        text = text_of(render(run))
+        assert "no interval" in text and "degenerate: every resample gives the same value" in text
+        assert "No interval is given of" in text and "which is no proof of certainty" in text
+        assert "| no interval |" in to_markdown(run) and load_run(run.path or "").scores == run.scores
+        assert "None" not in text + to_markdown(run)
+    assert "accuracy 1.000 no interval, n = 40" in repr(together)
+    pair = compare([alone, evaluate_predictions(rows, "binary", name="twin")], metrics=["kappa"])
+    assert "no interval" in text_of(comparison.render(pair))
+
+
+def test_probabilities_that_do_not_sum_to_one_are_noted(tmp_path: Path) -> None:
+    rows = {
+        "id": range(8),
+        "target": ["a", "b"] * 4,
+        "options": [["a", "b"]] * 8,
+        "probabilities": [[0.5, 0.51]] * 6 + [[0.9, 0.4], [0.1, 0.1]],
+    }
+    run = evaluate_predictions(rows, "binary")
+    said = "the probabilities of 25.0% of the rows do not sum to 1 (0.800 away at most)"
+    assert any(one.startswith(said) for one in run.scores["rules"]) and said in text_of(render(run))
+    assert not any("sum to 1" in one for one in of_kind("binary").scores["rules"])
+
+
+def test_samples_of_a_split_that_was_fitted_on_too_are_counted_as_what_they_are(tmp_path: Path) -> None:
+    half = facts(fitted={"fitted_on": 250})
+    half["request"] |= {"task": "linear-probe", "fit_on": "test", "fitted_on": 250, "shots": None}
+    more = {"request": half["request"], "split_records": 250, "majority": {"class": "yes", "accuracy": 0.55, "n": 250}}
+    run = by_hand(tmp_path, **more)
+    text = text_of(render(run))
+    assert "is right for 55.0% of 250 of 500 samples of the split (the others were used for fitting)" in text
+    assert "60 of 250 (the split's other 250 were used for fitting)" in text
+    assert "Only 60 of the split's 250 samples that were not used for fitting were asked" in text
+
+
+def test_a_model_that_saw_the_web_is_said_to_in_every_format(tmp_path: Path) -> None:
+    run = by_hand(tmp_path, lineage={"asked": True, "overlaps": [], "crawls": ["FineWeb, 10 TB"]})
+    for text in (text_of(render(run)), to_markdown(run), contamination_line(run)):
+        assert "show no way by which this split reached the model; it saw web text (FineWeb, 10 TB)" in text
+        assert "a web crawl may hold any public text, this dataset's too: the cards cannot tell" in text
+
+
 def test_a_judge_is_held_against_people_or_said_not_to_be(pages: dict[str, Path]) -> None:
     text = text_of(pages["free-text"].read_text())
     assert "it agreed for 100%" in text and "of 59 answers that people scored too" in text
     assert "verdicts missing1, left out of the mean" in text and "no answer60, counted as not right" in text
     run = of_kind("free-text")
     alone = evaluate_predictions(run.predictions.drop_columns(["human"]), "free-text")
-    assert "how far they can be trusted is not known" in text_of(render(alone))
+    said = "nobody held its verdicts against people's: how far they can be trusted is not known"
+    assert said in text_of(render(alone)) and said in to_markdown(alone) and said in " ".join(headline_notes(alone))
 
 
 def test_what_was_found_of_contamination_stands_on_the_page(tmp_path: Path) -> None:
@@ -229,7 +287,7 @@ def assert_self_contained(html: str) -> None:
     assert "default-src 'none'" in policy and "script" not in policy and "http" not in policy and "*" not in policy
 
 
-@pytest.mark.parametrize("name", ["table", "full", "crowded", "comparison", *KINDS])
+@pytest.mark.parametrize("name", ["table", "full", "probe", "crowded", "comparison", *KINDS])
 def test_a_page_loads_nothing_and_runs_nothing(pages: dict[str, Path], name: str) -> None:
     assert_self_contained(pages[name].read_text())
 

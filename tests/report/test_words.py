@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from healthfm.report.svg import Axis, bar, covering
-from healthfm.report.words import WORDS, chance, number, sentence, span, word
+from healthfm.report.words import WORDS, big_span, chance, interval, number, sentence, span, word
 from tests.report.made import KINDS, of_kind
 
 
@@ -36,7 +36,11 @@ def test_numbers_are_short_and_a_missing_one_is_a_dash() -> None:
         "-",
     ]
     assert number(0.5, signed=True) == "+0.500"
-    assert span({"low": 0.1, "high": None}) == "-"
+    assert span({"value": None, "low": None, "high": None}) == span({"gap": None}, "gap") == "-"
+    bare = {"value": 1.0, "low": None, "high": None}
+    assert span(bare) == interval(bare) == big_span("accuracy", bare) == "no interval"
+    assert "there is no interval" in sentence("accuracy", bare | {"n": 8}, "row")
+    assert interval({"low": -0.1, "high": 1234.5}, signed=True) == "[-0.100, +1,234]"
     assert [chance(one) for one in (0.0004, 0.0312, None)] == ["< 0.001", "0.031", "-"]
 
 

@@ -6,7 +6,8 @@ first layer with ReLU. Every tile of a bag is used, in training and at test time
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,22 @@ class AttentionPooling(nn.Module):
         return self.classifier(weights @ tiles), weights
 
 
-def bags(table: pa.Table) -> dict[str, Array]:
-    """Return the tile vectors of each item of an ``Embeddings.table``, float32 [tiles, d], tiles in order."""
-    ids = table["id"].to_pylist()
-    vectors = np.asarray(table["embedding"].combine_chunks().flatten(), np.float32).reshape(len(ids), -1)
-    rows: dict[str, list[int]] = {}
-    for row, one in enumerate(ids):
-        rows.setdefault(one, []).append(row)
-    return {one: vectors[some] for one, some in rows.items()}
+def bags(table: pa.Table, by: str = "id") -> dict[Any, Array]:
+    """Return the vectors of each item of an ``Embeddings.table``, float32 [tiles, d], tiles in order.
+
+    ``by``: the column that tells items apart. Rows that have no vector are left out. Vectors whose rows lie together are not copied.
+    """
+    pieces: dict[Any, list[Array]] = {}
+    for batch in table.select([by, "embedding"]).to_batches():
+        batch = batch.filter(batch["embedding"].is_valid()) if batch["embedding"].null_count else batch
+        if not len(batch):
+            continue
+        items = batch[by].to_pylist()
+        vectors = np.asarray(batch["embedding"].flatten(), np.float32).reshape(len(items), -1)
+        starts = [row for row, one in enumerate(items) if not row or one != items[row - 1]]
+        for start, end in itertools.pairwise([*starts, len(items)]):
+            pieces.setdefault(items[start], []).append(vectors[start:end])
+    return {one: some[0] if len(some) == 1 else np.concatenate(some) for one, some in pieces.items()}
 
 
 def attention_mil(
@@ -56,27 +65,29 @@ def attention_mil(
 ) -> tuple[Array, list[Array], dict[str, Any]]:  # fmt: skip
     """Return class probabilities of the test bags, float64 [n, classes], the attention of each one's tiles, and what was done.
 
-    Bags are [tiles, d] each. Trained one bag a step; the epoch with the smallest loss on a fifth of the training patients
-    (``groups``), who are held out whole, is kept. The same seed gives the same numbers on the same machine. Raises ``RunError``: one class
+    Bags are float32 [tiles, d] each; no second copy of them is held. Trained one bag a step; the epoch with the smallest loss on
+    a fifth of the training patients (``groups``), who are held out whole, is kept. The same seed gives the same numbers on the same machine. Raises ``RunError``: one class
     only, fewer than five patients, or an empty bag.
     """
-    if len(set(labels)) < 2 or len(set(groups)) < 5:
-        raise RunError("attention pooling needs two classes and five patients, at least, to learn from")
+    refuse_few(labels, groups)
     if any(len(bag) == 0 for bag in (*train, *test)):
         raise RunError("a bag without tiles has no class to learn or to tell")
     y = np.array([list(classes).index(one) for one in labels])
     fit, held = _held_out(y, groups, seed)
     mean, scale = _moments([train[i] for i in fit])
-    inputs = [torch.from_numpy(((bag - mean) / scale).astype(np.float32)) for bag in train]
+
+    def ready(bag: Array) -> torch.Tensor:
+        return torch.from_numpy((bag - mean) / scale)
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = AttentionPooling(inputs[0].shape[1], len(classes), width)
-        best, epoch = _train(network, inputs, torch.from_numpy(y), fit, held, epochs)
+        network = AttentionPooling(train[0].shape[1], len(classes), width)
+        best, epoch = _train(network, lambda i: ready(train[i]), torch.from_numpy(y), fit, held, epochs)
     network.eval()
     chances, attention = [], []
     with torch.inference_mode():
         for bag in test:
-            scores, weights = network(torch.from_numpy(((bag - mean) / scale).astype(np.float32)))
+            scores, weights = network(ready(bag))
             chances.append(scores.double().softmax(0).numpy())
             attention.append(weights.numpy())
     facts = {
@@ -84,6 +95,12 @@ def attention_mil(
         "held_out": len(held),
     }  # fmt: skip
     return np.stack(chances), attention, facts
+
+
+def refuse_few(labels: Sequence[str], groups: Sequence[str]) -> None:
+    """Raise ``RunError`` where bags of these labels and patients are too few to learn from."""
+    if len(set(labels)) < 2 or len(set(groups)) < 5:
+        raise RunError("attention pooling needs two classes and five patients, at least, to learn from")
 
 
 def _held_out(y: Array, groups: Sequence[str], seed: int) -> tuple[Array, Array]:
@@ -98,24 +115,27 @@ def _moments(bags: Sequence[Array]) -> tuple[Array, Array]:
     count = sum(map(len, bags))
     mean = sum(bag.sum(0, dtype=np.float64) for bag in bags) / count
     variance = sum(((bag - mean) ** 2).sum(0) for bag in bags) / count
-    return np.asarray(mean), np.maximum(np.sqrt(variance), 1e-6)
+    return np.asarray(mean, np.float32), np.maximum(np.sqrt(variance), 1e-6).astype(np.float32)
 
 
 def _train(
-    network: AttentionPooling, bags: Sequence[torch.Tensor], y: torch.Tensor, fit: Array, held: Array, epochs: int
+    network: AttentionPooling, bag: Callable[[int], torch.Tensor], y: torch.Tensor, fit: Array, held: Array, epochs: int
 ) -> tuple[float, int]:  # fmt: skip
-    """Train; leave the network as it was at its best epoch. Return that epoch's loss on the held-out bags, and its number."""
+    """Train on ``bag(i)``, the i-th one standardised; leave the network as it was at its best epoch.
+
+    Return that epoch's loss on the held-out bags, and its number.
+    """
     optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
     best, kept, state = float("inf"), 0, network.state_dict()
     for epoch in range(1, epochs + 1):
         network.train()
         for i in torch.randperm(len(fit)).tolist():
             optimiser.zero_grad()
-            nn.functional.cross_entropy(network(bags[fit[i]])[0], y[fit[i]]).backward()  # type: ignore[no-untyped-call]
+            nn.functional.cross_entropy(network(bag(fit[i]))[0], y[fit[i]]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         network.eval()
         with torch.inference_mode():
-            loss = float(torch.stack([nn.functional.cross_entropy(network(bags[i])[0], y[i]) for i in held]).mean())
+            loss = float(torch.stack([nn.functional.cross_entropy(network(bag(i))[0], y[i]) for i in held]).mean())
         if loss < best:
             best, kept, state = loss, epoch, {name: value.clone() for name, value in network.state_dict().items()}
         elif epoch - kept >= PATIENCE:

@@ -8,7 +8,8 @@ model was trained on to the dataset asked about is an ``Overlap``; its kind says
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ KINDS = {
     "contained": "the model was trained on something that contains this dataset, or on what it was made from",
     "part": "the model was trained on a part of this dataset, or on something made from it",
     "shared": "the model was trained on something that shares a part with this dataset",
-    "overlap": "the model was trained on something that is known to overlap this dataset",
+    "overlap": "the model was trained on something that overlaps this dataset",
     "sibling": "the model was trained on something from the same source as this dataset",
 }
 Entry = dict[str, Any]
@@ -59,8 +60,16 @@ class Overlap:
 
     @property
     def meaning(self) -> str:
-        """What this kind of path proves, in words."""
-        return KINDS[self.kind]
+        """What this kind of path proves, in words; less where a link on it was not verified."""
+        said = KINDS[self.kind]
+        if self.verified:
+            return said
+        return f"{said.replace('that overlaps', 'that is thought to overlap')} (a link is not verified)"
+
+    @property
+    def verified(self) -> bool:
+        """Whether the source of every link on the path was read."""
+        return not any(source.endswith("[unverified]") for source in self.evidence)
 
     def concerns(self, split: str | None) -> bool:
         """Whether the path can concern a split: False only when the cards name other splits."""
@@ -91,7 +100,42 @@ def lineage(model: str, dataset: str) -> list[Overlap]:
             evidence = (*built, _source(exposure), *(tie.evidence for tie in walk))
             found.setdefault(path, Overlap(_kind(walk), path, steps, evidence, _splits(exposure, walk)))
     order = list(KINDS)
-    return sorted(found.values(), key=lambda o: (order.index(o.kind), len(o.path), o.path))
+    return sorted(found.values(), key=lambda o: (order.index(o.kind), not o.verified, len(o.path), o.path))
+
+
+# Collections of web text that cards name without a row of their own, and families of language models that their owners
+# say were pre-trained on such (their cards name them as a base, not what they saw).
+CRAWL = re.compile(r"\bweb\b|crawl|fineweb|refinedweb|\bc4\b|\bpile\b|redpajama|\bdclm\b|laion", re.IGNORECASE)
+ON_CRAWLS = re.compile(r"\b(llama|mistral|qwen|glm|bloom|internlm|flan-palm|palm 2|vicuna|phi-2)", re.IGNORECASE)
+
+
+def web_crawls(model: str) -> list[str]:
+    """Return what a model saw of the web by its card and its base models': collections, and the data of models it was built on.
+
+    No row of the catalogue is such a collection, so ``lineage`` cannot follow what they contain.
+    """
+    found: dict[str, None] = {}
+    ahead, passed = [model], set[str]()
+    while ahead:
+        try:
+            card = catalog.lookup(ahead.pop(), "model")
+        except CardError:
+            if not passed:
+                raise
+            continue
+        if card["slug"] not in passed:
+            passed.add(card["slug"])
+            ahead += card.get("base_models", ())
+            seen = (e["name"] for e in card.get("trained_on", ()) if not e.get("dataset"))
+            found |= dict.fromkeys(name for name in seen if CRAWL.search(name))
+            bases = (b for b in card.get("base", ()) if ON_CRAWLS.search(b) and "architecture" not in b)
+            found |= dict.fromkeys(f"the pre-training data of {base}" for base in bases)
+    return list(found)
+
+
+def web_sentence(crawls: Sequence[str]) -> str:
+    """Say what it means that a model saw the web."""
+    return f"it saw web text ({'; '.join(crawls)}), and a web crawl may hold any public text, this dataset's too: the cards cannot tell"
 
 
 def _exposures(

@@ -165,10 +165,12 @@ class Transform(Facts):
     that this share of the shorter side is kept. ``resize``: the shorter side, or (height, width).
     ``crop``: the middle (height, width), or a square of that side. ``grey``: the luminance in all three channels. ``scale``:
     what values are divided by. ``mean`` and ``std``: a number a channel; or ``mean = "image"``: every picture's own, a channel.
-    ``window``: the values of a volume's voxels that become black and white in its slices.
+    ``window``: the values of a volume's voxels that become black and white in its slices. ``volumes``: each slice is a grey
+    picture ("slices"), or one whose channels are the slice below, itself and the slice above ("2.5d").
     """
 
     window: tuple[float, float] | None = None
+    volumes: Literal["slices", "2.5d"] = "slices"
     pad: Literal["square"] | None = None
     fill: tuple[int, int, int] = (0, 0, 0)
     part: float | None = Field(default=None, gt=0, le=1)
@@ -189,6 +191,8 @@ class Transform(Facts):
             raise ValueError("mean and std go together (mean = 'image' stands alone)")
         if self.window is not None and not self.window[0] < self.window[1]:
             raise ValueError("window is (black, white), the smaller value first")
+        if self.volumes == "2.5d" and self.grey:
+            raise ValueError("volumes = '2.5d' needs the channels that grey makes one")
         whole = isinstance(self.resize, tuple)
         if (self.part is not None and not whole) or (
             self.interpolation == "tensorflow-bicubic" and (not whole or self.crop or self.grey)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,6 +48,19 @@ def register(app: typer.Typer) -> None:
         mpp: Annotated[
             float | None, typer.Option(help="Tiles of slides at this many micrometres per pixel (default: the card's).")
         ] = None,
+        coords: Annotated[
+            Path | None,
+            typer.Option(
+                help="Slides: take the tiles that TRIDENT, CLAM or slide2vec chose from this folder "
+                "(NAME_patches.h5, NAME.h5, NAME.coordinates.npz)."
+            ),
+        ] = None,
+        features: Annotated[
+            Path | None,
+            typer.Option(
+                help="Slides: also write vectors and places as NAME.h5 to this folder, as TRIDENT and CLAM do."
+            ),
+        ] = None,
         window: Annotated[
             tuple[float, float] | None,
             typer.Option(help="Volumes: the values that become black and white in their slices, e.g. -160 240."),
@@ -64,6 +78,7 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm embed uni slides/*.svs photos/ --output uni-vectors
         """
+        began = time.perf_counter()
         from healthfm.embed import network as networks
         from healthfm.embed.items import gather
         from healthfm.embed.plan import items_digest
@@ -71,6 +86,7 @@ def register(app: typer.Typer) -> None:
         from healthfm.errors import CapabilityError, RunError
         from healthfm.models.model import load_model
         from healthfm.models.vision import VisionModel
+        from healthfm.records import Volume
 
         if engine not in ("auto", "torch"):
             raise RunError(f"--engine is '{engine}'; use auto or torch")
@@ -82,50 +98,60 @@ def register(app: typer.Typer) -> None:
             raise CapabilityError(f"{loaded.name} cannot embed; it can {', '.join(sorted(loaded.capabilities))}")
         texts = not isinstance(loaded, VisionModel)
         if window is not None:
-            if not isinstance(loaded, VisionModel):
-                raise RunError(f"--window is for volumes; {loaded.name} reads text")
             loaded.show_between(*window)
+        loading = time.perf_counter() - began
         found = gather(items, texts, root, split, column_map(columns))
+        if window is not None and not any(isinstance(item.content, Volume) for item in found.found):
+            print("notice: --window changes nothing here: no item is a volume", file=sys.stderr)
         held_out = gather(calibration, texts) if calibration else None
         if output is None:
-            asked = hashlib.sha256(f"{items_digest(found.found)} {precision} {mpp} {window}".encode()).hexdigest()[:8]
+            asked = (
+                f"{items_digest(found.found)} {precision} {mpp} {window}{f' {coords}' if coords is not None else ''}"
+            )
+            asked = hashlib.sha256(asked.encode()).hexdigest()[:8]
             output = Path("runs") / f"embed--{loaded.name.replace(':', '-')}--{asked}"
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with progress_bar(f"{loaded.name}", quiet=json) as advance:
                 made = run_embed(
-                    loaded, found, output, precision=precision, calibration=held_out, mpp=mpp, engine=engine,
-                    compiled=compile, progress=advance,
+                    loaded, found, output, precision=precision, calibration=held_out, mpp=mpp, coords=coords, features=features,
+                    engine=engine, compiled=compile, progress=advance,
                 )  # fmt: skip
         except KeyboardInterrupt:
             print("healthfm: stopped; finished parts are kept, the same command goes on from there", file=sys.stderr)
             raise typer.Exit(130) from None
+        for notice in made.manifest["notices"]:
+            print(f"notice: {notice}", file=sys.stderr)
         if json:
             emit_json({"path": str(made.path), **made.manifest, "failures": made.failures})
         else:
-            show(made)
+            show(made, "texts" if texts else "pictures", loading)
         if made.failures:
             raise typer.Exit(1)
 
 
-def show(made: Embeddings) -> None:
-    """Print how the stages did, what the vectors are, and what could not be read."""
+def show(made: Embeddings, what: str, loading: float) -> None:
+    """Print how the stages did, on what (pictures or texts), after ``loading`` seconds; what the vectors are, what could not be read."""
     from healthfm.embed.run import slowest
 
     stages = made.manifest.get("stages")
     if stages is not None:
         rows = [
+            ("load", "", f"{loading:.1f}", "", ""),
+            ("compile, check", "", f"{stages.get('start_seconds', 0.0):.1f}", "", ""),
+        ]
+        rows += [
             (name, one["units"], f"{one['seconds']:.1f}", f"{one['share']:.0%}", _rate(one["alone_per_second"]))
             for name, one in stages["stages"].items()
         ]
-        emit_table(("stage", "units", "busy s", "share", "units/s alone"), rows)
+        emit_table(("stage", what, "busy s", "share", f"{what}/s alone"), rows)
         found = slowest(stages)
         if found is not None:
             name, alone, whole = found
-            print(f"slowest stage: {name}; it alone would do {_rate(alone)}/s, the run did {_rate(whole)}/s")
+            print(f"slowest stage: {name}; it alone would do {_rate(alone)} {what}/s, the run did {_rate(whole)}")
     check, key = made.manifest.get("check") or {}, made.manifest.get("key") or {}
     print(f"arithmetic: {key.get('engine', 'the caller')}, {key.get('precision', 'unknown')}{_told(check)}")
-    if "random" in str(made.manifest.get("weights")):
+    if key.get("random"):
         print(f"notice: {made.manifest['weights']}: the vectors mean nothing")
     for one in made.failures[:SHOWN]:
         print(f"failed: {one['id']}: {one['problem']}")

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
         task: Annotated[
             str | None,
             typer.Option(
-                help="What to ask: multiple-choice(-generated), free-text, multi-label-probe, retrieval, perplexity, ... (default: the protocol's)."
+                help="What to ask: multiple-choice(-generated), free-text, linear-probe, mil, retrieval, perplexity, ... (default: the protocol's)."
             ),
         ] = None,
         split: Annotated[str, typer.Option(help="Which split to evaluate.")] = "test",
@@ -48,6 +48,10 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option(help="Seed of samples, draws and resamples.")] = 0,
         device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
+        window: Annotated[
+            tuple[float, float] | None,
+            typer.Option(help="Volumes: the values that become black and white in their slices, e.g. -160 240."),
+        ] = None,
         endpoint: Annotated[
             str | None,
             typer.Option(
@@ -86,21 +90,28 @@ def register(app: typer.Typer) -> None:
         Example: healthfm evaluate smollm2-135m-instruct pubmedqa --root examples/pubmedqa --limit 64
 
         Example: healthfm evaluate pubmedbert hoc --task multi-label-probe
+
+        Example: healthfm evaluate ctranspath ./slides --task mil
         """
         from healthfm.datasets.dataset import open_dataset
         from healthfm.errors import RunError
         from healthfm.evaluate.runner import evaluate as run_evaluate
         from healthfm.models.client import Endpoint
+        from healthfm.models.model import Model, load_model
 
         if shots_order not in ("first", "random"):
             raise RunError(f"--shots-order is '{shots_order}'; use first or random")
         data = dataset_argument(dataset)
         opened = open_dataset(data, root, columns=column_map(columns)) if columns else data
+        asked: str | Model = model
+        if window is not None:
+            asked = load_model(model, weights, device=device, dtype=dtype)
+            asked.show_between(*window)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with progress_bar(f"{model} on {dataset}", quiet=json) as advance:
                 run = run_evaluate(
-                    model, opened, root=root, task=task, split=split, shots=shots, shots_from=shots_from,
+                    asked, opened, root=root, task=task, split=split, shots=shots, shots_from=shots_from,
                     shots_order=shots_order, subgroups=subgroup, seed=seed, limit=limit, output=output, resume=resume,  # type: ignore[arg-type]
                     weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote, judge=judge, human=human,
                     endpoint=Endpoint(endpoint, requests_per_minute) if endpoint is not None else None,
@@ -126,14 +137,24 @@ def register(app: typer.Typer) -> None:
 
 def show_run(run: Run) -> None:
     """Print a run's metrics, baseline and contamination finding."""
-    from healthfm.evaluate.findings import contamination_line, headline_notes
-    from healthfm.report.words import number
+    from healthfm.evaluate.findings import contamination_line, headline_notes, without_interval
+    from healthfm.report.words import interval, number
 
     first = run.scores["headline"]
     rows = [
-        (name.replace("_", "-"), number(m["value"]), f"[{number(m['low'])}, {number(m['high'])}]", m["n"], m["method"])
+        (
+            name.replace("_", "-"),
+            number(m["value"]),
+            interval(m),
+            m["n"],
+            m["method"] if m["low"] is not None else "degenerate",
+        )
         for name, m in {first: run.metrics[first], **run.metrics}.items()
     ]
     emit_table(("metric", "value", "95 % interval", "n", "interval by"), rows, title=run.title)
-    for note in [*headline_notes(run), contamination_line(run)]:
+    curve = run.scores["learning_curve"]
+    if curve:
+        values = ", ".join(f"{number(one['value'])} on {one['size']:,}" for one in curve["points"])
+        print(f"learning curve: {curve['metric'].replace('_', '-')} {values} samples. {curve['says']}")
+    for note in [*without_interval(run), *headline_notes(run), contamination_line(run)]:
         print(note)

@@ -21,8 +21,9 @@ def register(app: typer.Typer) -> None:
         Example: healthfm lineage pmc-llama medqa
         """
         from healthfm.cards.lineage import lineage as ask
+        from healthfm.cards.lineage import web_crawls, web_sentence
 
-        found = ask(model, dataset)
+        found, crawls = ask(model, dataset), web_crawls(model)
         if json:
             keys = ("kind", "meaning", "path", "steps", "evidence", "splits")
             emit_json([{key: getattr(one, key) for key in keys} for one in found])
@@ -31,10 +32,12 @@ def register(app: typer.Typer) -> None:
             print(
                 f"The cards show no way by which {dataset} can have reached {model}. That is not proof that there is none."
             )
-            return
         for one in found:
             only = f" (only its {'/'.join(one.splits)} split)" if one.splits else ""
             print(f"{one.kind}: {one.meaning}{only}\n  {' > '.join(one.path)}")
             for step, source in zip(one.steps, one.evidence, strict=True):
                 print(f"  - {step}\n      {source}")
-        print(f"{len(found)} paths")
+        if found:
+            print(f"{len(found)} path{'s' * (len(found) != 1)}")
+        if crawls:
+            print(f"Of {model}: {web_sentence(crawls)}.")

@@ -10,6 +10,7 @@ import typer
 
 from healthfm.cli.console import JsonFlag, emit_json
 from healthfm.cli.evaluate import show_run
+from healthfm.cli.read import column_map
 
 if TYPE_CHECKING:
     from healthfm.evaluate.run import Run
@@ -34,6 +35,13 @@ def register(app: typer.Typer) -> None:
                 help="With --predictions: the classes, comma-separated; of two the second is the positive one."
             ),
         ] = None,
+        columns: Annotated[
+            list[str] | None,
+            typer.Option(help="With --predictions: FIELD=COLUMN, e.g. target=diagnosis,probability.sick=score."),
+        ] = None,
+        subgroup: Annotated[
+            list[str] | None, typer.Option(help="With --predictions: break results down by this column (repeatable).")
+        ] = None,
         output: Annotated[
             Path | None, typer.Option(help="With --predictions: run folder (default: runs/NAME--TASK--DIGEST).")
         ] = None,
@@ -49,7 +57,7 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm report runs/smollm2-135m-instruct--pubmedqa-pqa-l-reasoning-required--1a2b3c4d
 
-        Example: healthfm report --predictions mine.csv --task binary --classes healthy,disease
+        Example: healthfm report --predictions mine.csv --task binary --classes healthy,disease --columns target=diagnosis --subgroup ward
         """
         from healthfm.errors import RunError
         from healthfm.evaluate.run import load_run
@@ -59,9 +67,11 @@ def register(app: typer.Typer) -> None:
             raise RunError(f"--format is '{format}'; use {', '.join(FORMATS)}")
         if (run is None) == (predictions is None):
             raise RunError("name a run folder, or --predictions with --task")
-        if run is not None and (task or classes or output):
-            raise RunError("--task, --classes and --output go with --predictions; a run knows its own")
-        loaded = load_run(run) if run is not None else _score(predictions, task, classes, output)  # type: ignore[arg-type]
+        if run is not None and (task or classes or output or columns or subgroup):
+            raise RunError(
+                "--task, --classes, --columns, --subgroup and --output go with --predictions; a run knows its own"
+            )
+        loaded = load_run(run) if run is not None else _score(predictions, task, classes, columns, subgroup, output)  # type: ignore[arg-type]
         page = loaded.report(show_inputs=show_inputs)
         if json or format == "json":
             emit_json({"report": str(page), **export.as_data(loaded, show_inputs=show_inputs)})
@@ -72,8 +82,10 @@ def register(app: typer.Typer) -> None:
             print(export.to_markdown(loaded) if format == "md" else export.to_csv(loaded), end="")
 
 
-def _score(path: Path, task: str | None, classes: str | None, output: Path | None) -> Run:
-    """Return the run of a table of predictions; the same table, task and classes find the folder of the last time again."""
+def _score(
+    path: Path, task: str | None, classes: str | None, columns: list[str] | None, subgroups: list[str] | None, output: Path | None
+) -> Run:  # fmt: skip
+    """Return the run of a table of predictions; the same table, asked in the same way, finds the folder of the last time again."""
     from healthfm.errors import RunError
     from healthfm.evaluate.predictions import read_predictions
     from healthfm.evaluate.run import evaluate_predictions, load_run
@@ -81,9 +93,9 @@ def _score(path: Path, task: str | None, classes: str | None, output: Path | Non
 
     if task is None:
         raise RunError(f"--predictions needs --task, what is predicted (tasks: {', '.join(TASKS)})")
-    table = read_predictions(path)
+    table = read_predictions(path, column_map(columns), subgroups)
     names = [name.strip() for name in classes.split(",")] if classes else None
-    asked = hashlib.sha256(repr((task, names)).encode() + path.read_bytes()).hexdigest()[:8]
+    asked = hashlib.sha256(repr((task, names, columns, subgroups)).encode() + path.read_bytes()).hexdigest()[:8]
     place = output or Path("runs") / f"{path.stem}--{task}--{asked}"
     if output is None and (place / "run.json").is_file():
         return load_run(place)

@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
         Example: healthfm verify biomistral --weights BioMistral-7B --root pubmedqa
         """
         from healthfm.evaluate.verify import verify as run_verify
+        from healthfm.report.words import interval
 
         with progress_bar(f"verify {model}", quiet=json) as advance:
             found = run_verify(
@@ -43,7 +44,7 @@ def register(app: typer.Typer) -> None:
             published, measured = evidence["published"], evidence["measured"]
             rows = [
                 ("published", published["as_printed"], published["source"]),
-                ("measured", f"{measured['value']:.4f}", f"[{measured['low']:.4f}, {measured['high']:.4f}], n = {measured['n']}"),
+                ("measured", f"{measured['value']:.4f}", f"{interval(measured, digits=4)}, n = {measured['n']}"),
                 ("weights", evidence["digest"][:19], "as on the card" if evidence["digest_on_card"] else "the card states no digest"),
             ]  # fmt: skip
             emit_table(("", published["metric"], ""), rows, title=f"{evidence['row']} on {evidence['dataset']}")

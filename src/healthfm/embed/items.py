@@ -66,12 +66,13 @@ def gather(
     """Return what the arguments mean. ``texts``: .txt files are wanted of a folder, not pictures and slides.
 
     A word is a file, a folder (all files below it that the model takes, in order of their names), a glob, a manifest (CSV,
-    TSV, Parquet, JSONL), a folder with a ``dataset.toml``, or the name of a dataset (``root``, ``split``). Raises
-    ``DatasetError`` where a word means nothing, or nothing at all is found.
+    TSV, Parquet, JSONL), a folder with a ``dataset.toml``, or the name of a dataset (``root``, ``split``). Ids are paths below a folder and
+    the ids of records; of several words, paths as given, and the word before a record's id. Raises ``DatasetError`` where a word
+    means nothing, or nothing at all is found.
     """
     items = Items()
     for word in words:
-        for item in _of_word(word, texts, root, split, columns, items.problems):
+        for item in _of_word(word, texts, root, split, columns, items.problems, len(words) > 1):
             items.add(item)
     if not items.found and not items.problems:
         raise DatasetError(f"nothing to embed in {', '.join(map(str, words))}")
@@ -80,18 +81,19 @@ def gather(
 
 def _of_word(
     word: str | Path | Dataset, texts: bool, root: Path | None, split: str | None, columns: Mapping[str, Any] | None,
-    problems: list[tuple[str, str]],
+    problems: list[tuple[str, str]], several: bool,
 ) -> Iterator[Item]:  # fmt: skip
     path = Path(word).expanduser() if isinstance(word, str | Path) else None
     if isinstance(word, Dataset) or path is None:
-        yield from _of_dataset(word, split, problems)  # type: ignore[arg-type]
+        yield from _of_dataset(word, split, problems, word.name if several else "")  # type: ignore[arg-type,union-attr]
     elif path.is_dir() and not (path / "dataset.toml").is_file():
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
             hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
             if not hidden and (file.suffix.lower() in TEXTS if texts else media.kind_of(file) in PICTURED):
-                yield of_file(file, file.relative_to(path).as_posix())
+                yield of_file(file, (file if several else file.relative_to(path)).as_posix())
     elif path.exists() and (path.is_dir() or path.name == "dataset.toml" or _is_table(path)):
-        yield from _of_dataset(open_dataset(path, split=split, on_error="collect", columns=columns), None, problems)
+        opened = open_dataset(path, split=split, on_error="collect", columns=columns)
+        yield from _of_dataset(opened, None, problems, path.as_posix() if several else "")
     elif path.is_file():
         yield of_file(path, path.as_posix())
     elif glob.has_magic(str(path)):
@@ -108,7 +110,9 @@ def _of_word(
     ):
         raise DatasetError(f"no file or folder {word}")
     else:
-        yield from _of_dataset(open_dataset(word, root, split, on_error="collect"), None, problems)
+        yield from _of_dataset(
+            open_dataset(word, root, split, on_error="collect"), None, problems, word if several else ""
+        )
 
 
 def _is_table(path: Path) -> bool:
@@ -129,11 +133,14 @@ def _changed(path: Path) -> tuple[int, int]:
     return facts.st_size, facts.st_mtime_ns
 
 
-def _of_dataset(opened: Dataset, split: str | None, problems: list[tuple[str, str]]) -> Iterator[Item]:
+def _of_dataset(opened: Dataset, split: str | None, problems: list[tuple[str, str]], before: str) -> Iterator[Item]:
+    """Yield a dataset's items; ``before`` (unless empty) and, of several splits, the split stand before a record's id."""
     chosen = opened[split] if split is not None else opened
-    several = len(chosen.selected) > 1
     for record in chosen:
-        item = of_record(record, f"{record.split}/{record.id}" if several else record.id)
+        several = len(chosen.selected) > 1
+        item = of_record(
+            record, "/".join(part for part in (before, record.split if several else "", record.id) if part)
+        )
         yield replace(item, stamp=(*item.stamp, opened.name, str(opened.root)))
     problems += [("", str(error)) for error in chosen.errors]
 

@@ -36,7 +36,7 @@ CHECKED = 8  # units of the first batch
 
 @dataclass
 class Network:
-    """How vectors are made: ``work`` takes the inputs of up to ``batch`` units and returns their vectors, [n, d].
+    """How vectors are made: ``work`` takes up to ``batch`` pictures (or texts) and returns their vectors, [n, d].
 
     ``threads`` calls may run side by side. ``facts`` say what it is (they are part of the key); ``around`` is entered while
     it works; ``quantised`` is the 8 bit network, to be kept.
@@ -51,11 +51,24 @@ class Network:
     check: dict[str, Any] = field(default_factory=dict)
 
 
-def fill(network: Network, units: Sequence[Unit]) -> list[Unit]:
-    """Return units with the vectors of those that have inputs."""
-    waiting = [unit.inputs for unit in units if unit.inputs is not None]
-    vectors = iter(network.work(waiting) if waiting else ())
-    return [replace(unit, inputs=None, vector=next(vectors)) if unit.inputs is not None else unit for unit in units]
+def fill(network: Network, units: Sequence[Unit], tell: Callable[[int], None] = lambda _: None) -> list[Unit]:
+    """Return units with the vectors of those that have inputs; ``tell`` hears of pictures as they are done."""
+    found = iter(vectors(network, [unit.inputs for unit in units if unit.inputs is not None], tell))
+    return [replace(unit, inputs=None, vector=next(found)) if unit.inputs is not None else unit for unit in units]
+
+
+def vectors(
+    network: Network, inputs: Sequence[Sequence[Any]], tell: Callable[[int], None] = lambda _: None
+) -> list[Float32]:
+    """Return the vector of each unit: the mean over its pictures, which go through the network ``batch`` at a time."""
+    every = [one for pictures in inputs for one in pictures]
+    rows: list[Float32] = []
+    for start in range(0, len(every), network.batch):
+        some = every[start : start + network.batch]
+        rows += list(network.work(some))
+        tell(len(some))
+    found = iter(rows)
+    return [_mean([next(found) for _ in pictures]) for pictures in inputs]
 
 
 def choose(model: Model, precision: str = "auto", compiled: bool = False, engine: str = "auto") -> Network:
@@ -108,7 +121,7 @@ def by_torch(model: VisionModel) -> Network:
         "linear": "oneDNN" if onednn.available(model.network) else "torch",
     }  # fmt: skip
     return Network(
-        lambda units: np.stack([reference(model, one) for one in units]), facts,
+        lambda pictures: np.stack([reference(model, [one]) for one in pictures]), facts,
         around=lambda: onednn.packed_linear(model.network),
     )  # fmt: skip
 
@@ -136,8 +149,8 @@ def _by_openvino(model: VisionModel, precision: str) -> Network:
                     compiled[shape] = lambda one: reference(model, [one])
             return compiled[shape]
 
-    def work(units: Sequence[Sequence[Float32]]) -> Float32:
-        return np.stack([_mean([of_shape(one.shape)(one) for one in pictures]) for pictures in units])
+    def work(pictures: Sequence[Float32]) -> Float32:
+        return np.stack([of_shape(one.shape)(one) for one in pictures])
 
     facts = {"engine": f"openvino {openvino.version()}", "precision": precision}
     return Network(work, facts, threads=threads)
@@ -162,8 +175,8 @@ def saved(path: Path, calibration: str) -> Network:
 def of_compiled(small: openvino.Compiled, calibration: str) -> Network:
     """Return the 8 bit network, new or loaded. ``calibration``: the digest of the pictures it was made with."""
 
-    def work(units: Sequence[Sequence[Float32]]) -> Float32:
-        return np.stack([_mean([small(one) for one in pictures]) for pictures in units])
+    def work(pictures: Sequence[Float32]) -> Float32:
+        return np.stack([small(one) for one in pictures])
 
     facts = {
         "engine": f"openvino {openvino.version()}", "precision": "int8", "nncf": metadata.version("nncf"), "calibration": calibration,
@@ -178,11 +191,10 @@ def _on_gpu(model: VisionModel, precision: str, compiled: bool) -> Network:
     first = next(model.network.parameters())
 
     @torch.inference_mode()
-    def work(units: Sequence[Sequence[Float32]]) -> Float32:
-        pixels = torch.from_numpy(np.stack([one for pictures in units for one in pictures]))
-        placed = pixels.to(first.device, first.dtype, memory_format=torch.channels_last)
-        pooled = iter(run(placed)[1].float().cpu().numpy())
-        return np.stack([_mean([next(pooled) for _ in pictures]) for pictures in units])
+    def work(pictures: Sequence[Float32]) -> Float32:
+        placed = torch.from_numpy(np.stack(pictures)).to(first.device, first.dtype, memory_format=torch.channels_last)
+        pooled: Float32 = run(placed)[1].float().cpu().numpy()
+        return pooled
 
     facts = {
         "engine": f"torch {torch.__version__}, {torch.cuda.get_device_name(first.device)}", "precision": precision,
@@ -238,7 +250,7 @@ def checked(model: Model, network: Network, inputs: Sequence[Any]) -> Network:
         return network
     precision = network.facts["precision"]
     try:
-        found = measure(np.stack([reference(model, one) for one in inputs]), network.work(inputs))
+        found = measure(np.stack([reference(model, one) for one in inputs]), np.stack(vectors(network, inputs)))
     except CapabilityError as error:
         if precision != "float32":
             raise
@@ -264,12 +276,16 @@ def _replaced(model: VisionModel, why: dict[str, Any]) -> Network:
 
 
 def key_of(model: Model, network: Network) -> dict[str, Any] | None:
-    """Return all that a vector depends on beside its item; None for an object of the caller's, of which nothing is known."""
+    """Return all that a vector depends on beside its item; None for an object of the caller's, of which nothing is known.
+
+    ``random`` is there for random weights alone, whose vectors are shared with nobody.
+    """
     if not isinstance(model.network, torch.nn.Module):
         return None
+    random = {"random": True} if str(model.provenance.get("weights")).startswith("random weights") else {}
     return {
         "model": model.name, "weights": weights_digest(model.network), "settings": _settings(model), "code": code(model),
-        **network.facts,
+        **random, **network.facts,
     }  # fmt: skip
 
 
@@ -280,6 +296,12 @@ def weights_digest(network: torch.nn.Module) -> str:
         seen.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         seen.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return seen.hexdigest()
+
+
+def state_of(model: Model) -> str:
+    """Return the digest of a loaded model as it is now: its tensors and its settings."""
+    assert model.network is not None
+    return "state:" + hashlib.sha256(f"{weights_digest(model.network)} {_settings(model)}".encode()).hexdigest()
 
 
 def _settings(model: Model) -> str:

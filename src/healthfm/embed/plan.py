@@ -8,15 +8,17 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from healthfm.embed.items import Item
-from healthfm.embed.units import Unit, is_slide, open_tiles
+from healthfm.embed.units import Unit, is_slide, open_tiles, told
 from healthfm.engine.store import RunFolder
 from healthfm.errors import HealthfmError, MissingExtra
-from healthfm.models.model import Model
+from healthfm.models.model import Float32, Model
 from healthfm.models.vision import VisionModel
 
 ROOM = "embeddings"
@@ -32,19 +34,21 @@ class Plan:
     """Which units there are, and which of them have no vector yet. A pure function of the items and ``size``, the units of a part.
 
     Single pictures and texts share parts; a slide has its own, so that its tiles need not be counted before it is opened.
+    ``mpp``, ``coords``: which tiles a slide has (``units.open_tiles``).
     """
 
     def __init__(
-        self, items: Sequence[Item], model: Model, mpp: float | None, folder: RunFolder, size: int = UNITS_PER_PART
-    ) -> None:
-        self.items, self.model, self.mpp, self.folder, self.size = items, model, mpp, folder, size
+        self, items: Sequence[Item], model: Model, mpp: float | None, folder: RunFolder, size: int = UNITS_PER_PART,
+        coords: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.items, self.model, self.mpp, self.folder, self.size, self.coords = items, model, mpp, folder, size, coords
         self.published = folder.published(ROOM)
         self.kept: dict[int, pa.Table] = {}  # parts some of whose units are tried again
-        self.total = len(items)
+        self.total = len(items)  # units to be made, as far as they are known: a slide is one until it is open
 
     def units(self, todo: bool = True) -> Iterator[Unit]:
         """Yield units in order; with ``todo`` only those that have no vector yet."""
-        self.total = len(self.items)  # and, once a slide is open, its other tiles
+        self.total = len(self.items)
         pictures = isinstance(self.model, VisionModel)
         for slide, group in itertools.groupby(enumerate(self.items), lambda one: pictures and is_slide(one[1].content)):
             if slide:
@@ -60,12 +64,14 @@ class Plan:
     def _of_part(self, units: list[Unit], part: int, todo: bool) -> Iterator[Unit]:
         """Yield a part's units (those that failed, where it is published), the last one marked."""
         if todo and part in self.published:
-            table = self.folder.part(part, ROOM)
-            failed = [row for row, bad in enumerate(_failed(table)) if bad]
+            failed = [row for row, bad in enumerate(self._failed(part)) if bad]
             if not failed:
+                self.total -= len(units)
                 return
+            table = self.folder.part(part, ROOM)
             if table.num_rows == len(units):
                 self.kept[part] = table
+                self.total -= len(units) - len(failed)
                 units = [units[row] for row in failed]
         yield from units[:-1]
         yield replace(units[-1], last=True)
@@ -73,13 +79,14 @@ class Plan:
     def _of_slide(self, index: int, item: Item, todo: bool) -> Iterator[Unit]:
         first = index * PLACES
         if todo and first in self.published and self._whole(first):
+            self.total -= 1
             return
         try:
-            bag = open_tiles(item, self.model, self.mpp)
+            bag = open_tiles(item, self.model, self.mpp, self.coords)
         except MissingExtra:
             raise
         except HealthfmError as error:
-            yield Unit(item, None, of=0, part=first, last=True, problem=" ".join(str(error).split()))
+            yield Unit(item, None, of=0, part=first, last=True, problem=told(item, error))
             return
         count = len(bag.places)
         self.total += count - 1
@@ -96,13 +103,27 @@ class Plan:
 
     def _whole(self, first: int) -> bool:
         """Say whether every tile of a slide has its vector, by its parts alone."""
-        of = self.folder.part(first, ROOM)["of"][0].as_py()
-        parts = [first + start for start in range(0, of, self.size)]
-        return of > 0 and all(p in self.published and not any(_failed(self.folder.part(p, ROOM))) for p in parts)
+        parts = self._parts(first)
+        return bool(parts) and all(p in self.published and not any(self._failed(p)) for p in parts)
 
+    def begun(self, index: int) -> bool:
+        """Say whether tiles of a slide were made before."""
+        return index * PLACES in self.published and bool(self._parts(index * PLACES))
 
-def _failed(part: pa.Table) -> list[bool]:
-    return [problem is not None for problem in part["problem"].to_pylist()]
+    def _parts(self, first: int) -> list[int]:
+        """Return the parts of a slide whose first one is published; none where it could not be opened."""
+        of = self.folder.part(first, ROOM, ["of"])["of"][0].as_py()
+        return [first + start for start in range(0, of, self.size)]
+
+    def _failed(self, part: int) -> list[bool]:
+        """Say for each row of a published part whether it has no vector; the vectors are not read."""
+        return [one is not None for one in self.folder.part(part, ROOM, ["problem"])["problem"].to_pylist()]
+
+    def vectors(self, index: int) -> pa.Table | None:
+        """Return the rows of a slide's tiles that have a vector, in order, once the run is finished; None where none has."""
+        parts = [self.folder.part(part, ROOM) for part in self._parts(index * PLACES)]
+        rows = [part.filter(pa.compute.is_null(part["problem"])) for part in parts]
+        return pa.concat_tables(rows) if any(part.num_rows for part in rows) else None
 
 
 def _closing(units: Iterator[Unit], close: Callable[[], None]) -> Iterator[Unit]:
@@ -136,18 +157,22 @@ def batches(units: Iterable[Unit], most: int) -> Iterator[list[Unit]]:
 
 
 def _shape(unit: Unit) -> Any:
-    return [one.shape for one in unit.inputs] if isinstance(unit.inputs, list) else None
+    return [getattr(one, "shape", None) for one in unit.inputs] if unit.inputs is not None else None
 
 
 def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
-    """Return a part: its units, or the part as it was with the units that were tried again in their places."""
+    """Return a part: its units, or the part as it was with the units that were tried again in their places.
+
+    The ids of blank volumes, where there are any, are the table's metadata "blank".
+    """
     columns = {
         "id": [u.item.id for u in units], "number": [u.number for u in units], "of": [u.of for u in units],
         "x": [u.place[0] if u.place else None for u in units], "y": [u.place[1] if u.place else None for u in units],
         "digest": [u.digest if u.problem is None else None for u in units], "embedding": [u.vector for u in units],
         "problem": [u.problem for u in units],
     }  # fmt: skip
-    table = pa.table(columns, schema=SCHEMA)
+    blank = [*(blank_of(kept) if kept is not None else []), *(u.item.id for u in units if u.blank)]
+    table = pa.table(columns, schema=SCHEMA.with_metadata({"blank": json.dumps(blank)}) if blank else SCHEMA)
     if kept is None:
         return table
     fresh = iter(range(table.num_rows))
@@ -155,4 +180,16 @@ def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
         row if problem is None else kept.num_rows + next(fresh)
         for row, problem in enumerate(kept["problem"].to_pylist())
     ]
-    return pa.concat_tables([kept, table]).take(order).combine_chunks()
+    both = pa.concat_tables([kept.replace_schema_metadata(table.schema.metadata), table])
+    return both.take(order).combine_chunks()
+
+
+def matrix(table: pa.Table) -> Float32:
+    """Return the column ``embedding`` as float32 [n, d]."""
+    values = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(values, np.float32).reshape(table.num_rows, -1)
+
+
+def blank_of(part: pa.Table) -> list[str]:
+    """Return the ids of the volumes of a part that are all black or all white."""
+    return list(json.loads((part.schema.metadata or {}).get(b"blank", b"[]")))

@@ -2,7 +2,7 @@
 
 The folder: ``embeddings/part-*.parquet`` (a row a unit: id, number ``of`` in its item, x and y of a tile in level-0 pixels, digest of
 the content, vector or problem), ``manifest.json`` (what was asked, the key of the vectors, the check against torch's float32,
-stages), ``failures.jsonl``. A part holds a fixed range of units; its name is the place of the first. Killing the process at any moment
+stages, notices), ``failures.jsonl``. A part holds a fixed range of units; its name is the place of the first. Killing the process at any moment
 loses at most the parts being made; the same command makes those, and tries again what failed.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +19,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from healthfm.embed import exchange
 from healthfm.embed import network as networks
 from healthfm.embed.items import Item, Items, of_contents
 from healthfm.embed.network import Network
-from healthfm.embed.plan import ROOM, UNITS_PER_PART, Plan, batches, items_digest, merged
+from healthfm.embed.plan import ROOM, UNITS_PER_PART, Plan, batches, blank_of, items_digest, matrix, merged
 from healthfm.embed.shared import Shared
 from healthfm.embed.units import Preparer, Unit
 from healthfm.engine.pipeline import Clock, ordered
@@ -58,34 +60,42 @@ class Embeddings:
         return matrix(self.table)
 
 
-def matrix(table: pa.Table) -> Float32:
-    """Return the column ``embedding`` as float32 [n, d]."""
-    values = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(values, np.float32).reshape(table.num_rows, -1)
-
-
 def embed(
     model: Model, items: Items | Sequence[Any], output: Path, *, precision: str = "auto", calibration: Items | None = None,
-    mpp: float | None = None, engine: str = "auto", compiled: bool = False, progress: Progress | None = None,
-    units_per_part: int = UNITS_PER_PART,
+    mpp: float | None = None, coords: Path | None = None, features: Path | None = None, engine: str = "auto",
+    compiled: bool = False, progress: Progress | None = None, units_per_part: int = UNITS_PER_PART,
 ) -> Embeddings:  # fmt: skip
     """Embed items into the folder ``output`` and return what is there; the same call goes on where it stopped.
 
     ``items``: see ``items.gather``; or records, arrays, texts. ``precision``: "auto" (float32 on a CPU), "float32", "bfloat16",
     "int8" (ranges from ``calibration``, by default a part of the items that is not checked). ``mpp``: the tiles of slides, in
-    micrometres per pixel (default: the card's). ``units_per_part``: how much a kill can cost. Raises ``RunError``: the folder holds something
-    else, or a precision that is too far off; ``CapabilityError``: the model cannot embed.
+    micrometres per pixel (default: the card's). ``coords``: a folder with the tiles that TRIDENT, CLAM or slide2vec chose, one file a
+    slide (``formats.tile_files``). ``features``: a folder for one ``.h5`` a slide, as TRIDENT and CLAM read them. ``progress`` hears how
+    many pictures or texts are done, of how many that are known yet. ``units_per_part``: how much a kill can cost. Raises ``RunError``: the
+    folder holds something else, or a precision that is too far off; ``CapabilityError``: the model cannot embed.
     """
+    began = time.perf_counter()
     gathered = items if isinstance(items, Items) else Items.of(of_contents(items))
+    if coords is not None and features is not None and coords.resolve() == features.resolve():
+        raise RunError(
+            f"{features}: holds the coordinates; features need another folder, where they overwrite none of them"
+        )
+    if coords is not None and mpp is not None:
+        raise RunError("the coordinates say how large their tiles are: mpp is for tiles of our own")
+    slides = exchange.slides_among(gathered.found, model) if coords is not None or features is not None else []
     asked = {
         "model": model.name, "items": items_digest(gathered.found), "precision": precision, "mpp": mpp,
-        "units_per_part": units_per_part,
+        "units_per_part": units_per_part, "coords": None if coords is None else "files",
         "calibration": items_digest(calibration.found) if calibration is not None else None,
     }  # fmt: skip
     with RunFolder(output, ROOM) as folder:
         manifest = _begin(folder, asked, len(gathered.found))
         manifest["weights"] = model.provenance.get("weights")
-        plan = Plan(gathered.found, model, mpp, folder, units_per_part)
+        plan = Plan(gathered.found, model, mpp, folder, units_per_part, coords)
+        if coords is not None:
+            begun = {item.id for place, item in slides if plan.begun(place)}
+            before = {name: digest for name, digest in manifest.get("coords", {}).items() if name in begun}
+            manifest["coords"] = _same_coords(output, before, exchange.digests(slides, coords))
         network = _network(model, plan, precision, engine, compiled, calibration, folder, manifest)
         key = networks.key_of(model, network)
         if manifest.setdefault("key", key) != key:
@@ -98,13 +108,18 @@ def embed(
         shared = Shared(key)
         shared.register(output / ROOM)
         clock = Clock()
+        ready = time.perf_counter() - began
         made = _work(folder, plan, network, Preparer(model, clock, shared.find), clock, progress)
-        failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *_failures(folder)]
-        folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
-        manifest |= {"finished": True, "failures": len(failures), "vectors": _count(folder)}
         if made:
-            manifest["stages"] = clock.report({**dict.fromkeys(INPUT, readers(network)), "model": network.threads})
+            threads = {**dict.fromkeys(INPUT, readers(network)), "model": network.threads}
+            manifest["stages"] = {"start_seconds": ready, **clock.report(threads)}
+        vectors, failed, blank = _held(folder)
+        failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *failed]
+        folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
+        manifest |= {"finished": True, "failures": len(failures), "vectors": vectors, "notices": _notices(blank)}
         folder.write_json("manifest.json", manifest)
+        if features is not None:
+            exchange.write_features(plan, slides, features)
     return Embeddings(output, manifest, failures)
 
 
@@ -126,26 +141,46 @@ def _begin(folder: RunFolder, asked: Mapping[str, Any], count: int) -> dict[str,
     return stored
 
 
+def _same_coords(output: Path, before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of coordinates by slide: those that vectors were made by ``before``, which must not change, and the others."""
+    changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
+    if changed:
+        raise RunError(
+            f"{output}: was begun with other coordinates for {changed[0]}"
+            f"{f' and {len(changed) - 1} more' if changed[1:] else ''}; choose another folder with --output"
+        )
+    return {**before, **now}
+
+
+def _notices(blank: Sequence[str]) -> list[str]:
+    if not blank:
+        return []
+    some = ", ".join(blank[:3]) + (", ..." if blank[3:] else "")
+    return [f"volumes that are all black or all white, as if the window were wrong: {len(blank)} ({some})"]
+
+
 def readers(network: Network) -> int:
     """Return how many threads read and preprocess: as many as compute, two at least."""
     return max(2, network.threads)
 
 
 def slowest(report: Mapping[str, Any]) -> tuple[str, float, float] | None:
-    """Return the stage that the others wait for, its units a second by itself, and the run's; None where nothing was made.
+    """Return the stage that the others wait for, its pictures or texts a second by itself, and the run's; None where none was made.
 
-    Reading, decoding and preprocessing are one stage here: the same threads do them, one after the other.
+    What the same threads do one after the other is one stage: "read + decode + preprocess".
     """
-    stages = report["stages"]
-    seconds = {
-        "input": sum(1 / stages[name]["alone_per_second"] for name in INPUT if stages.get(name, {}).get("units")),
-        "model": 1 / stages["model"]["alone_per_second"] if "model" in stages else 0.0,
-        "write": 1 / stages["write"]["alone_per_second"] if "write" in stages else 0.0,
+    did = {name: one for name, one in report["stages"].items() if one["units"] and one["alone_per_second"]}
+    groups = [[name for name in names if name in did] for names in (INPUT, ("model",), ("write",))]
+    alone = {
+        " + ".join(names): (max(did[n]["units"] for n in names), sum(did[n]["units"] / did[n]["alone_per_second"] for n in names))
+        for names in groups if names
     }  # fmt: skip
-    name = max(seconds, key=lambda one: seconds[one])
-    if not seconds[name]:
+    if not alone:
         return None
-    return name, 1 / seconds[name], stages["write"]["units"] / report["wall_seconds"]
+    name = max(alone, key=lambda one: alone[one][1])
+    units, seconds = alone[name]
+    every = max(did[n]["units"] for n in ("decode", "preprocess", "model", "write") if n in did)
+    return name, units / seconds, every / report["wall_seconds"]
 
 
 # The network ------------------------------------------------------------------------------------------------------------
@@ -179,7 +214,9 @@ def _network(
 
 
 def _some(plan: Plan, count: int, items: Sequence[Item] | None) -> list[Any]:
-    """Return the inputs of some readable units: the first ones (``CHECKED``), or others to calibrate on."""
+    """Return what some readable units hold, of a volume or film the middle picture: the first ones (``CHECKED``), or others to
+    calibrate on.
+    """
     prepare = Preparer(plan.model, Clock())
     first = count == networks.CHECKED
     if items is not None:
@@ -187,7 +224,7 @@ def _some(plan: Plan, count: int, items: Sequence[Item] | None) -> list[Any]:
     else:
         units = itertools.islice(plan.units(todo=False), 0 if first else networks.CHECKED, None)
     made = (one.inputs for one in map(prepare, itertools.islice(units, 4 * count)) if one.problem is None)
-    found = list(itertools.islice(made, count))
+    found = [[inputs[len(inputs) // 2]] for inputs in itertools.islice(made, count) if inputs]
     if not found and not first:
         raise RunError("int8 needs more pictures than the first 8, or --calibration, to take its ranges from")
     return found
@@ -200,15 +237,26 @@ def _work(
     folder: RunFolder, plan: Plan, network: Network, prepare: Preparer, clock: Clock, progress: Progress | None
 ) -> int:  # fmt: skip
     """Make the vectors that are missing; return how many units were tried."""
+    lock, done, more = threading.Lock(), 0, 0
+
+    def tell(pictures: int, beyond: int = 0) -> None:
+        """Count what is done, and what is there ``beyond`` the one picture that a unit is taken for before it is decoded."""
+        nonlocal done, more
+        with lock:
+            done, more = done + pictures, more + beyond
+            if progress is not None:
+                progress(done, plan.total + more)
+
     window = 2 * max(network.threads, network.batch) + readers(network)
     prepared = ordered(prepare, plan.units(), readers(network), window)
 
     def compute(units: list[Unit]) -> list[Unit]:
-        waiting = sum(unit.inputs is not None for unit in units)
+        waiting = [len(unit.inputs) for unit in units if unit.inputs is not None]
+        tell(len(units) - len(waiting), sum(waiting) - len(waiting))
         if not waiting:
             return units
-        with clock.stage("model", waiting):
-            return networks.fill(network, units)
+        with clock.stage("model", sum(waiting)):
+            return networks.fill(network, units, tell)
 
     made, rows = 0, []
     with network.around():
@@ -217,13 +265,11 @@ def _work(
                 rows.append(finite(unit))
                 made += 1
                 if unit.last:
-                    with clock.stage("write", len(rows)):
+                    with clock.stage("write", sum(row.vector is not None for row in rows)):
                         folder.publish(unit.part, merged(plan.kept.pop(unit.part, None), rows), ROOM)
                     rows = []
                 if unit.close is not None:
                     unit.close()
-            if progress is not None:
-                progress(made, plan.total)
     return made
 
 
@@ -234,18 +280,13 @@ def finite(unit: Unit) -> Unit:
     return unit
 
 
-def _count(folder: RunFolder) -> int:
-    problems = (_column(folder, part, ["problem"])["problem"] for part in folder.published(ROOM))
-    return sum(int(one.null_count) for one in problems)
-
-
-def _column(folder: RunFolder, part: int, names: list[str]) -> pa.Table:
-    return pq.read_table(folder.path / ROOM / f"part-{part:05d}.parquet", columns=names)
-
-
-def _failures(folder: RunFolder) -> list[dict[str, Any]]:
-    found = []
+def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str]]:
+    """Return how many vectors a folder holds, its failures, and the ids of volumes that are all black or all white."""
+    vectors, failures, blank = 0, [], []
     for part in sorted(folder.published(ROOM)):
-        table = _column(folder, part, ["id", "number", "problem"])
-        found += [row for row in table.to_pylist() if row["problem"] is not None]
-    return found
+        table = folder.part(part, ROOM, ["id", "number", "problem"])
+        failed = table.filter(pa.compute.is_valid(table["problem"]))
+        vectors += table.num_rows - failed.num_rows
+        failures += failed.to_pylist()
+        blank += blank_of(table)
+    return vectors, failures, blank

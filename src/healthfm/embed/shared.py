@@ -27,13 +27,13 @@ PARTS_HELD = 16  # parts whose vectors are kept in memory
 
 
 class Shared:
-    """The vectors of one key. Safe to ask from several threads; ``key`` None shares nothing."""
+    """The vectors of one key. Safe to ask from several threads; ``key`` None, or one of random weights, shares nothing."""
 
     def __init__(self, key: Mapping[str, Any] | None) -> None:
         self._lock = threading.Lock()
         self._held: OrderedDict[Path, tuple[list[str], pa.ChunkedArray]] = OrderedDict()
         self.folder: Path | None = None
-        if key is None:
+        if key is None or key.get("random"):
             return
         text = json.dumps(key, sort_keys=True, indent=1)
         name = "".join(c if c.isalnum() or c in "-." else "-" for c in str(key["model"]))

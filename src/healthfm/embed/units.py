@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 from collections.abc import Callable
@@ -14,12 +15,12 @@ import numpy.typing as npt
 
 from healthfm.embed.items import Item
 from healthfm.engine.pipeline import Clock
-from healthfm.errors import DatasetError, HealthfmError, MissingExtra
+from healthfm.errors import DatasetError, HealthfmError, MissingExtra, RunError
 from healthfm.formats import image, slide
 from healthfm.formats.source import Source
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import VisionModel
-from healthfm.records import Slide
+from healthfm.records import Slide, Volume
 
 HELD_AT_MOST = 64 << 20  # bytes of one file that are read before it is decoded
 TILED_TIFF = (".tif", ".tiff")
@@ -29,8 +30,9 @@ TILED_TIFF = (".tif", ".tiff")
 class Unit:
     """One vector to make. ``number`` of ``of`` in its item; ``content`` is the picture or text, or a function that gives it.
 
-    ``part`` and ``last`` say where the vector goes. ``inputs`` are the network's, once prepared; ``vector`` is the result, or
-    ``problem`` says in one line why there is none; ``shared``: it was known before. ``close`` is called when the item's last unit is done.
+    ``part`` and ``last`` say where the vector goes. ``inputs`` are the network's, once prepared: a picture, or a volume's several;
+    ``vector`` is the result, or ``problem`` says in one line why there is none; ``shared``: it was known before; ``blank``: a volume
+    that is all black or all white. ``close`` is called when the item's last unit is done.
     """
 
     item: Item
@@ -40,11 +42,12 @@ class Unit:
     place: tuple[int, int] | None = None
     part: int = 0
     last: bool = False
-    inputs: Any = None
+    inputs: list[Any] | None = None
     digest: str = ""
     vector: Float32 | None = None
     problem: str | None = None
     shared: bool = False
+    blank: bool = False
     close: Callable[[], None] | None = field(default=None, compare=False)
 
 
@@ -89,11 +92,32 @@ class Bag(NamedTuple):
     close: Callable[[], None]
 
 
-def open_tiles(item: Item, model: Model, mpp: float | None) -> Bag:
-    """Open a slide and find its tiles, as the model's card (or ``mpp``, micrometres per pixel) says. Raises ``DatasetError``."""
-    from healthfm.formats.slide import SlideFile
-    from healthfm.formats.tiling import plan, read_tiles
+def open_tiles(item: Item, model: Model, mpp: float | None, coords: Path | None = None) -> Bag:
+    """Open a slide and find its tiles: those of its file in the folder ``coords``, or as ``tile_at`` says. Raises ``DatasetError``."""
+    from healthfm.formats import tile_files
+    from healthfm.formats.tiling import plan, read_tile
 
+    wanted = tile_at(model, mpp) if coords is None else None
+    opened = open_slide(item)
+    try:
+        if wanted is None:
+            assert coords is not None
+            found = tile_files.of_slide(coords, slide_name(item), opened)
+        else:
+            found = plan(opened, *wanted)
+    except BaseException:
+        opened.close()
+        raise
+    return Bag(found.coords, lambda i: read_tile(opened, found, i), opened.close)
+
+
+def open_slide(item: Item) -> Any:
+    """Return an item's open slide."""
+    return item.content.open() if isinstance(item.content, Slide) else slide.SlideFile(item.content)
+
+
+def tile_at(model: Model, mpp: float | None) -> tuple[float, int]:
+    """Return at how many micrometres per pixel a model's tiles are cut (``mpp``, or the card's), and their side in pixels."""
     rule = model.transform if isinstance(model, VisionModel) else None
     side = (rule.crop or rule.resize) if rule is not None else None
     wanted = mpp or (rule.micrometres_per_pixel[0] if rule is not None and rule.micrometres_per_pixel else None)
@@ -101,13 +125,25 @@ def open_tiles(item: Item, model: Model, mpp: float | None) -> Bag:
         raise DatasetError(
             f"{model.name}: its card does not say at how many micrometres per pixel it reads tiles; pass --mpp"
         )
-    opened: Any = item.content.open() if isinstance(item.content, Slide) else SlideFile(item.content)
-    try:
-        found = plan(opened, wanted, side if isinstance(side, int) else 224)
-    except BaseException:
-        opened.close()
-        raise
-    return Bag(found.coords, lambda i: next(read_tiles(opened, found, i)), opened.close)
+    return wanted, side if isinstance(side, int) else 224
+
+
+def slide_name(item: Item) -> str:
+    """Return the name that other tools file a slide under: its file's, without suffix. Raises ``RunError``: no file is known."""
+    reader = getattr(item.content, "open", None)
+    path = reader.args[0] if isinstance(item.content, Slide) and isinstance(reader, functools.partial) else item.content
+    if not isinstance(path, Path):
+        raise RunError(
+            f"{item.id}: coordinates and features go by the name of a slide's file, and this record names none"
+        )
+    return path.name if path.is_dir() else path.stem.removesuffix(".ome")
+
+
+def told(item: Item, error: HealthfmError) -> str:
+    """Return an error in one line, without the path where the item's id says it already."""
+    text = " ".join(str(error).split())
+    path, _, rest = text.partition(": ")
+    return rest if path == item.id or path.endswith(f"/{item.id}") else text
 
 
 class Preparer:
@@ -125,7 +161,7 @@ class Preparer:
         except MissingExtra:
             raise
         except HealthfmError as error:
-            return replace(unit, content=None, problem=" ".join(str(error).split()))
+            return replace(unit, content=None, problem=told(unit.item, error))
         except Exception as error:  # what a decoder throws at damage is not foreseeable; its message may hold data
             return replace(unit, content=None, problem=f"cannot be read ({type(error).__name__})")
 
@@ -136,17 +172,24 @@ class Preparer:
         if isinstance(content, Path) and content.suffix.lower() in image.SUFFIXES:
             with self.clock.stage("read"):
                 content = held(content)
-        with self.clock.stage("decode"):
+        rule = model.transform
+        with self.clock.stage("decode") as done:
             content = content() if callable(content) else content
             content = image.pixels(content) if isinstance(content, Source) else content
-            if model.transform is None:
-                return self._arrays(unit, content)
-            pictures = [transform.rgb(one) for one in vision.pictures(content, model.transform)]
+            pictures = [transform.rgb(one) for one in vision.pictures(content, rule)] if rule is not None else []
+            done.units = len(pictures) or 1
+        if rule is None:
+            return self._arrays(unit, content)
+        if not pictures:
+            raise DatasetError("it holds no picture")
+        if isinstance(content, Volume):
+            unit = replace(
+                unit, blank=any(all(set(one.getextrema()) == {(v, v)} for one in pictures) for v in (0, 255))
+            )
         seen = hashlib.sha256()
         for one in pictures:
             seen.update(f"{one.size}".encode())
             seen.update(np.asarray(one).data)
-        rule = model.transform
         return self._ready(unit, seen, lambda: [transform.pixels(one, rule) for one in pictures])
 
     def _arrays(self, unit: Unit, content: Any) -> Unit:
@@ -168,15 +211,17 @@ class Preparer:
         if isinstance(content, str) and not content.strip():
             raise DatasetError("the text is empty")
         seen = hashlib.sha256(content.encode() if isinstance(content, str) else repr(content).encode())
-        return self._ready(unit, seen, lambda: content)
+        return self._ready(unit, seen, lambda: [content])
 
-    def _ready(self, unit: Unit, seen: Any, inputs: Callable[[], Any]) -> Unit:
+    def _ready(self, unit: Unit, seen: Any, inputs: Callable[[], list[Any]]) -> Unit:
         digest = seen.hexdigest()
         vector = self.find(digest)
         if vector is not None:
             return replace(unit, content=None, digest=digest, vector=vector, shared=True)
-        with self.clock.stage("preprocess"):
-            return replace(unit, content=None, digest=digest, inputs=inputs())
+        with self.clock.stage("preprocess") as done:
+            made = inputs()
+            done.units = len(made)
+        return replace(unit, content=None, digest=digest, inputs=made)
 
 
 def held(path: Path) -> Source:

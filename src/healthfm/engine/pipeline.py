@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Given = TypeVar("Given")
@@ -38,6 +39,13 @@ def ordered(work: Callable[[Given], Made], items: Iterable[Given], threads: int,
                 future.cancel()
 
 
+@dataclass
+class Done:
+    """How many units a stage is about to have done; set it inside, where only the work itself tells."""
+
+    units: int
+
+
 class Clock:
     """Busy seconds and units of each stage, added up over its threads."""
 
@@ -48,16 +56,19 @@ class Clock:
         self._began = time.perf_counter()
 
     @contextmanager
-    def stage(self, name: str, units: int = 1) -> Iterator[None]:
-        """Count what happens inside as work of a stage on so many units."""
-        began = time.perf_counter()
+    def stage(self, name: str, units: int = 1) -> Iterator[Done]:
+        """Count what happens inside as work of a stage on so many units; where it fails, its time alone."""
+        began, done = time.perf_counter(), Done(units)
         try:
-            yield
+            yield done
+        except BaseException:
+            done.units = 0
+            raise
         finally:
             spent = time.perf_counter() - began
             with self._lock:
                 self._seconds[name] = self._seconds.get(name, 0) + spent
-                self._units[name] = self._units.get(name, 0) + units
+                self._units[name] = self._units.get(name, 0) + done.units
 
     def report(self, threads: dict[str, int]) -> dict[str, Any]:
         """Return the wall seconds and, a stage: units, busy seconds, their share of all, and units a second by itself.

@@ -102,10 +102,10 @@ class RunFolder:
             kept = "what was published before is kept: make room, then run the same command again"
             raise RunError(f"{path}: cannot be written ({error.strerror or error}); {kept}") from None
 
-    def part(self, number: int, room: str = "predictions") -> pa.Table:
-        """Return one published part of a room. Raises ``RunError`` when it is damaged."""
+    def part(self, number: int, room: str = "predictions", columns: list[str] | None = None) -> pa.Table:
+        """Return one published part of a room, or some of its columns. Raises ``RunError`` when it is damaged."""
         try:
-            return pq.read_table(self.path / room / f"part-{number:05d}.parquet")
+            return pq.read_table(self.path / room / f"part-{number:05d}.parquet", columns=columns)
         except (pa.ArrowException, OSError) as error:
             raise RunError(f"{self.path / room}: a part is damaged ({type(error).__name__})") from None
 

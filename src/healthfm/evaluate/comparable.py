@@ -85,20 +85,45 @@ def unlike_protocols(a: Run, b: Run) -> list[str]:
     if ("split" in one) != ("split" in other):
         return ["one is a table of predictions made elsewhere, by which protocol is not known"]
     found = [f"the protocols are {one['dataset']} and {other['dataset']}"] if one["dataset"] != other["dataset"] else []
-    for key in [key for key in {**one, **other} if key not in FREE and one.get(key) != other.get(key)]:
-        found.append(f"{key}: {_shown(one.get(key))} and {_shown(other.get(key))}")
+    differing = [key for key in {**one, **other} if key not in FREE and one.get(key) != other.get(key)]
+    if found:  # the protocol's name tells the task
+        differing = [key for key in differing if key != "task"]
+    if "shots" in differing:  # of no example there is no place and no order, and of others there are other ids
+        differing = [
+            key for key in differing
+            if key != "shot_ids" and (key not in ("shots_from", "shots_order") or None not in (one.get(key), other.get(key)))
+        ]  # fmt: skip
+    found += [_in_words(key, one.get(key), other.get(key)) for key in differing]
     if a.facts.get("protocol") != b.facts.get("protocol") and not found:
         found.append("the protocol's wording changed between the runs")
     cards = [request.get("cards", {}).get("dataset") for request in (one, other)]
     if cards[0] != cards[1]:
-        found.append(f"the dataset's card changed between the runs (digests {cards[0]} and {cards[1]})")
+        found.append("the dataset's card changed between the runs")
     if not found and one.get("items") != other.get("items"):
         found.append("the models were shown different texts")
     return found
 
 
-def _shown(value: Any) -> str:
-    """Say what a request held, short: of a list (examples' ids) only how many."""
-    if isinstance(value, Mapping):
-        return f"({', '.join(f'{key} {one}' for key, one in value.items())})"
+def _in_words(key: str, one: Any, other: Any) -> str:
+    """Say how two runs differ in one thing that they were asked, without the digests that a request holds."""
+    words = {
+        "task": "the tasks are {} and {}", "shots": "the numbers of solved examples are {} and {}",
+        "shots_from": "the solved examples are from {} and from {}", "shots_order": "the solved examples were taken {} and {}",
+        "fit_on": "they were fitted on {} and on {}", "fitted_on": "they were fitted on {} and on {} samples",
+        "prompt": "the prompts are {} and {}", "judge": "the judges are {} and {}", "uncertain": "uncertain labels: {} and {}",
+    }  # fmt: skip
+    if key == "shot_ids":
+        return "the solved examples are not the same ones"
+    shown = [_named(key, value) for value in (one, other)]
+    if shown[0] == shown[1]:
+        return f"the wording of {'the prompt' if key == 'prompt' else f'what was asked ({key})'} is not the same"
+    return words.get(key, f"{key}: {{}} and {{}}").format(*shown)
+
+
+def _named(key: str, value: Any) -> str:
+    if key == "prompt" and isinstance(value, Mapping):
+        name = f" ({value['name']})" if value.get("name") else ""
+        return f"{value.get('by')}{name}, answers read by {value.get('parser')}"
+    if key == "judge" and isinstance(value, Mapping):
+        return f"{value.get('model') or value.get('endpoint')}{', beside people' if 'human' in value else ''}"
     return f"{len(value)} of its own" if isinstance(value, list) else "none" if value is None else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from healthfm.errors import RunError
 from healthfm.evaluate import scoring
 from healthfm.evaluate.comparable import refuse_unlike
 from healthfm.evaluate.run import Run, load_run
-from healthfm.evaluate.statistics import Statistic, estimate, number_patients
+from healthfm.evaluate.statistics import Statistic, estimate, in_words, number_patients
 from healthfm.evaluate.statistics.paired import ALPHA, POWER, Difference, difference, holm
 from healthfm.evaluate.statistics.subgroups import SMALL_GROUP
 
@@ -96,15 +97,17 @@ def compare(
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-    """Name each run by its model, and further by its protocol and folder where that is not enough."""
+    """Name each run by its model, of one model by how it was asked, and further by dataset and folder where that is not enough."""
     requests = [run.facts["request"] for run in runs]
+    one_model = len({r["model"] for r in requests}) == 1
     tries = (
         [r["model"] for r in requests],
+        [re.split("[@#]", r["dataset"])[-1] for r in requests] if one_model else [],
         [f"{r['model']} on {r['dataset']}" for r in requests],
         [f"{r['model']} ({run.path.name if run.path else 'in memory'})" for r, run in zip(requests, runs, strict=True)],
         [f"{r['model']} (run {i})" for i, r in enumerate(requests, 1)],
     )
-    return next(names for names in tries if len(set(names)) == len(names))
+    return next(names for names in tries if names and len(set(names)) == len(names))
 
 
 def _facts(one: _Aligned) -> dict[str, Any]:
@@ -188,7 +191,7 @@ def _says(name: str, a: _Aligned, b: _Aligned, d: Difference, p_holm: float, pai
     metric = name.replace("_", "-")
     values = f"{metric} {a.statistics[name].value:.3f} and {b.statistics[name].value:.3f}"
     over = f"; {_p(p_holm)} after Holm over {pairs} pairs" if pairs > 1 else ""
-    numbers = f"difference {d.value:+.3f}, 95 % interval {d.low:+.3f} to {d.high:+.3f}, {_p(d.p)}{over}"
+    numbers = f"difference {d.value:+.3f}, {in_words(d.asdict())}, {_p(d.p)}{over}"
     if p_holm < ALPHA:
         better, worse = (a, b) if (d.value > 0) != lower else (b, a)
         return f"{better.label} is better than {worse.label} ({values}; {numbers})."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from healthfm.cards import catalog
+from healthfm.cards.lineage import web_sentence
 from healthfm.errors import CardError
+from healthfm.evaluate import judge
 from healthfm.evaluate.run import Run
 
 FEW = 100  # rows under which the headline's interval is wide whatever the model
@@ -29,11 +31,17 @@ def contamination_line(run: Run) -> str:
     lineage = run.facts.get("lineage")
     if not lineage or not lineage["asked"]:
         return "contamination: not asked, the model or the data has no card in the catalogue"
-    found = concerning(run)
-    if not found:
+    found, crawls = concerning(run), lineage.get("crawls", [])
+    if found:
+        said = f"{found[0]['meaning']}: {' > '.join(found[0]['path'])} ({_paths(len(found))} in all)"
+    else:
         others = f" (other splits: {_paths(len(lineage['overlaps']))})" if lineage["overlaps"] else ""
-        return f"contamination: the cards show no way by which this split reached the model{others}; that is not proof that none exists"
-    return f"contamination: {found[0]['meaning']}: {' > '.join(found[0]['path'])} ({_paths(len(found))} in all)"
+        said = f"the cards show no way by which this split reached the model{others}"
+    if crawls:
+        said += f"; {web_sentence(crawls)}"
+    elif not found:
+        said += "; that is not proof that none exists"
+    return f"contamination: {said}"
 
 
 def _paths(n: int) -> str:
@@ -49,12 +57,35 @@ def environment(run: Run) -> dict[str, Any]:
     return dict(found[0 if run.facts["request"].get("judge") else -1]["model"]) if found else {}
 
 
+def judge_sentence(found: Mapping[str, Any]) -> str:
+    """Say how far a judge's verdicts can be trusted, from what ``judge.findings`` found."""
+    same = found.get("agreement")
+    if same and same["n"]:
+        return f"A language model judged the answers. Where people judged the same ones ({same['n']:,}), it agreed for {same['raw']:.0%}."
+    return "A language model judged the answers, and nobody held its verdicts against people's: how far they can be trusted is not known."
+
+
 def noun(run: Run) -> str:
-    """Return what one sample of a run is called: a question, a sample, or a row of a table made elsewhere."""
+    """Return what one sample of a run is called: a question, a slide (or what else is a bag), a sample, or a row of a table made elsewhere."""
     request = run.facts["request"]
+    if "noun" in run.facts:
+        return str(run.facts["noun"])
     if request["task"].startswith(QUESTIONS):
         return "question"
     return "sample" if "split" in request else "row"
+
+
+def carved(run: Run) -> int:
+    """Return how many samples of the evaluated split were used for fitting: none, unless a probe was carved out of it."""
+    request = run.facts["request"]
+    return int(request["fitted_on"]) if request.get("fit_on") and request["fit_on"] == request.get("split") else 0
+
+
+def of_split(run: Run, n: int) -> str:
+    """Say how many samples of the split ``n`` are, and what became of the others where some were fitted on."""
+    if others := carved(run):
+        return f"{n} of {n + others} {noun(run)}s of the split (the others were used for fitting)"
+    return f"the {n} {noun(run)}s of the split"
 
 
 def headline_notes(run: Run) -> list[str]:
@@ -62,11 +93,7 @@ def headline_notes(run: Run) -> list[str]:
     request, scores = run.facts["request"], run.scores
     notes = []
     if majority := scores.get("majority"):
-        whole = (
-            f"the {majority['n']} {noun(run)}s of the split"
-            if run.facts.get("majority")
-            else f"these {majority['n']} rows"
-        )
+        whole = of_split(run, majority["n"]) if run.facts.get("majority") else f"these {majority['n']} rows"
         notes.append(f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}")
     notes += [rule for rule in scores.get("rules", []) if rule.startswith("positive class")]
     fitted = run.facts.get("fitted", {})
@@ -87,10 +114,27 @@ def headline_notes(run: Run) -> list[str]:
         )
     if len(run.facts.get("environments", [])) > 1 + bool(request.get("judge")):
         notes.append("resumed under other versions or hardware: see the provenance section")
+    if empty := fitted.get("empty"):
+        notes.append(
+            f"without a picture: {'; '.join(sorted(one['id'] + ' (' + one['problem'] + ')' for one in empty))}. To fit on, such a {noun(run)} is "
+            "left out; evaluated, it counts as wrong"
+        )
     if scores["unanswered"]:
         how = "are left out" if scores.get("kind") == "numbers" else "count as wrong"
         notes.append(f"unanswered: {scores['unanswered']} predictions are missing and {how}")
+    if judged := judge.findings(run.predictions):
+        notes.append(f"judge: {judge_sentence(judged)}")
     return notes + [f"notice: {one}" for one in run.facts.get("notices", [])]
+
+
+def without_interval(run: Run) -> list[str]:
+    """Return a sentence that names the metrics without an interval and says why; [] where all have one."""
+    bare = [name.replace("_", "-") for name, one in run.metrics.items() if one["low"] is None]
+    if not bare:
+        return []
+    return [
+        f"No interval is given of {', '.join(bare)}: every resample of these rows gives the same value, or nearly every one, which is no proof of certainty."
+    ]
 
 
 # What a run cannot say ------------------------------------------------------------------------------------------------
@@ -103,7 +147,7 @@ def limits(run: Run) -> list[str]:
 
 def _of_baseline(run: Run) -> Iterator[str]:
     accuracy, majority = run.metrics.get("accuracy"), run.scores.get("majority")
-    if not accuracy or not majority:
+    if not accuracy or not majority or accuracy["low"] is None:
         return
     if accuracy["low"] <= majority["accuracy"] <= accuracy["high"]:
         yield "The accuracy's interval includes the majority baseline: this run does not show that the model knows more than the commonest answer."
@@ -114,7 +158,9 @@ def _of_baseline(run: Run) -> Iterator[str]:
 def _of_sample(run: Run) -> Iterator[str]:
     facts, n = run.facts, run.scores["n"]
     if n < facts.get("split_records", n):
-        yield f"Only {n} of the split's {facts['split_records']} {noun(run)}s were asked: the intervals carry that."
+        whole = "samples that were not used for fitting" if carved(run) else f"{noun(run)}s"
+        yield f"Only {n} of the split's {facts['split_records']} {whole} were asked: the intervals carry that."
+    yield from without_interval(run)
     if n < FEW:
         yield f"{n} rows are few: the intervals are wide, and those of small classes and groups say little."
     patients = _patients(run)

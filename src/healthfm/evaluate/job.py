@@ -14,7 +14,7 @@ from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import RunError
 from healthfm.models.model import Model
-from healthfm.records import Record, digest
+from healthfm.records import Image, Record, Visual, digest
 
 CHARACTERS_PER_PART = 12_000
 
@@ -52,8 +52,9 @@ class Job:
     ``records`` are the evaluated samples, ``total`` how many the whole split has; ``every_target`` are the classes of all of
     those, where the task is to name one. ``compute`` makes one part (a range of ``parts``) with a model that has ``verb``;
     parts go to the subfolder ``room``. Where that is not ``predictions``, either ``finish`` makes the predictions of all parts
-    together, or ``review`` those of each part. ``asked`` is what the request adds for this task, ``content`` everything the
-    model will be shown, ``facts`` what else the run should say.
+    together (and may leave in ``beside`` what else the run folder keeps, tables by their rooms), or ``review`` those of each
+    part. ``asked`` is what the request adds for this task, ``content`` everything the model will be shown, ``facts`` what else
+    the run should say.
     """
 
     task: str
@@ -70,6 +71,7 @@ class Job:
     facts: Mapping[str, Any] = field(default_factory=dict)
     room: str = "predictions"
     finish: Callable[[pa.Table], tuple[pa.Table, Mapping[str, Any]]] | None = None
+    beside: Mapping[str, pa.Table] = field(default_factory=dict)
     review: Review | None = None
 
     @property
@@ -95,6 +97,11 @@ def cut_parts(lengths: Sequence[int]) -> list[list[int]]:
     return parts
 
 
+def readable(record: Record) -> bool:
+    """Whether a record is small enough to read whole for a digest: no slide, volume or film."""
+    return isinstance(record, Image) or not isinstance(record, Visual)
+
+
 def sample_columns(
     records: Sequence[Record], targets: Sequence[str | Sequence[str]] | None = None
 ) -> dict[str, pa.Array]:
@@ -105,7 +112,7 @@ def sample_columns(
         target = {"target": pa.array(list(targets), pa.list_(pa.string()) if several else pa.string())}
     return {
         "id": pa.array([record.id for record in records], pa.string()),
-        "input": pa.array([digest(record) for record in records], pa.string()),
+        "input": pa.array([digest(record) if readable(record) else None for record in records], pa.string()),
         **target,
         "patient": pa.array([record.patient for record in records], pa.string()),
         "site": pa.array([record.site for record in records], pa.string()),
@@ -140,5 +147,6 @@ def need_split(opened: Dataset, split: str) -> Dataset:
     )
     wanted = f" (official file: {files})" if split in opened.card.splits else ""
     raise RunError(
-        f"{opened.name}: split '{split}' is absent in {opened.root}{wanted}; present: {', '.join(opened.splits)}"
+        f"{opened.name}: split '{split}' is absent in {opened.root}{wanted}; splits: {', '.join(opened.splits)}. "
+        f"Use --split {opened.splits[0]}"
     )

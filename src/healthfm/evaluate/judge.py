@@ -65,10 +65,7 @@ def open_judge(judge: str | Model, device: str = "auto", dtype: str = "auto") ->
     Nothing is loaded and nothing sent yet. Raises ``CardError``, ``CheckpointError`` and ``CapabilityError`` as ``load_model``.
     """
     if isinstance(judge, Model):
-        identity = {
-            "model": judge.name,
-            "weights": str(judge.provenance.get("digest") or judge.provenance.get("weights")),
-        }
+        identity = {"model": judge.name, "weights": provenance.model_digest(judge)}
         return Judge(identity, getattr(judge, "client", None), lambda: judge)
     if "://" in judge:
         client = Client(judge)
@@ -146,10 +143,12 @@ def verdict(text: str) -> float | None:
 def findings(table: pa.Table) -> dict[str, Any] | None:
     """Return what a judged table says of its judge: verdicts given and missing, and the agreement with people, if any scored.
 
+    None where no judge looked, or one whose own words the table does not hold.
+
     Agreement is between verdicts and human scores cut at one half: raw with a Wilson interval, and Cohen's kappa (None where
     both say one thing only).
     """
-    if "judge" not in table.column_names:
+    if "judge" not in table.column_names or "judge_raw" not in table.column_names:
         return None
     scores, raw = table["judge"].to_pylist(), table["judge_raw"].to_pylist()
     asked = sum(text is not None for text in raw)

@@ -16,8 +16,13 @@ from healthfm.formats.source import Source
 PROBABILITY = "probability."
 
 
-def read_predictions(path: Path | str) -> pa.Table:
+def read_predictions(
+    path: Path | str, columns: Mapping[str, Any] | None = None, subgroups: Sequence[str] | None = None
+) -> pa.Table:
     """Read a table of predictions for ``evaluate_predictions``.
+
+    ``columns`` names the file's columns where they are called otherwise (``{"target": "diagnosis", "probability": {"sick":
+    "score"}}``); ``subgroups`` are columns to break results down by.
 
     The columns are those a task asks for. In CSV and TSV an empty cell is a missing value, a list is written as JSON
     (``["a", "b"]``), and probabilities may stand in a column for each class, ``probability.CLASS``, in place of ``options``
@@ -30,13 +35,14 @@ def read_predictions(path: Path | str) -> pa.Table:
     rows = list(table.rows(Source(path)))
     if not rows:
         raise RunError(f"{path}: the table has no rows")
-    columns = {
+    found = {
         name: [_cell(row.get(name)) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)
     }
-    for name, cells in columns.items():
+    found = _renamed(found, columns or {}, subgroups or ())
+    for name, cells in found.items():
         if any(isinstance(one, str) and one.startswith("[") for one in cells) and name not in ("output", "judge_raw"):
-            columns[name] = _lists(cells) or cells
-    return as_table(_with_probabilities(columns))
+            found[name] = _lists(cells) or cells
+    return as_table(_with_probabilities(found))
 
 
 def as_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
@@ -51,6 +57,19 @@ def as_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     if len(set(lengths.values())) > 1:
         raise RunError(f"the columns differ in length: {', '.join(f'{name} {n}' for name, n in lengths.items())}")
     return pa.table(arrays)
+
+
+def _renamed(found: dict[str, list[Any]], columns: Mapping[str, Any], subgroups: Sequence[str]) -> dict[str, list[Any]]:
+    """Return columns under the names that are asked for. Raises ``RunError`` naming those that are absent."""
+    wanted = {field: column for field, column in columns.items() if isinstance(column, str)}
+    for field, inner in columns.items():
+        wanted |= {f"{field}.{key}": column for key, column in inner.items()} if isinstance(inner, Mapping) else {}
+    groups = {f"subgroup.{name}": name for name in subgroups}
+    absent = sorted({*wanted.values(), *groups.values()} - set(found))
+    if absent:
+        raise RunError(f"the table has no column {', '.join(absent)} (it has {', '.join(found)})")
+    rest = {name: cells for name, cells in found.items() if name not in wanted.values()}
+    return rest | {name: found[column] for name, column in {**wanted, **groups}.items()}
 
 
 def _cell(value: Any) -> Any:
@@ -70,6 +89,7 @@ def _with_probabilities(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Return the columns with ``probability.CLASS`` columns gathered into ``options`` and ``probabilities``."""
     named = [name for name in columns if name.startswith(PROBABILITY)]
     if not named:
+        _refuse_one_alone(columns, named)
         return columns
     if "probabilities" in columns:
         raise RunError(f"the table has both probabilities and {named[0]}; keep one of them")
@@ -77,6 +97,28 @@ def _with_probabilities(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
         values = [[None if one is None else float(one) for one in columns[name]] for name in named]
     except (TypeError, ValueError):
         raise RunError(f"the columns {PROBABILITY}CLASS need a number in each row") from None
+    _refuse_one_alone(columns, named)
     rows = [list(row) for row in zip(*values, strict=True)]
     rest = {name: cells for name, cells in columns.items() if name not in named}
     return rest | {"options": [[name.removeprefix(PROBABILITY) for name in named]] * len(rows), "probabilities": rows}
+
+
+def _refuse_one_alone(columns: Mapping[str, Sequence[Any]], named: Sequence[str]) -> None:
+    """Raise ``RunError`` where one of two classes has a probability and the other none, saying which columns are needed."""
+    alone = named[0] if named else "probability"
+    told = {"prediction", "probabilities"} & set(columns)  # then a column probability is something else
+    if len(named) > 1 or alone not in columns or (not named and told):
+        return
+    targets = columns.get("target", ())
+    if any(isinstance(one, list) for one in targets):
+        return  # of several classes a row, each probability stands for itself
+    seen = sorted({str(one) for one in targets if one is not None})
+    classes = seen if len(seen) == 2 else ["A", "B"]
+    have = alone.removeprefix(PROBABILITY)
+    if have in classes:
+        [other] = set(classes) - {have}
+        says = f"of one class alone; add a column {PROBABILITY}{other} (1 less {alone})"
+    else:
+        names = " and ".join(PROBABILITY + one for one in classes)
+        says = f"of one class; a column for each class of target is needed: {names}, which sum to 1"
+    raise RunError(f"the column {alone} holds a probability {says}")

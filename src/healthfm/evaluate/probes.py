@@ -12,17 +12,31 @@ import pyarrow as pa
 from healthfm.adapt import probe
 from healthfm.adapt.few_shot import few_shot
 from healthfm.datasets.dataset import Dataset, split_name
-from healthfm.embed.items import text_of
+from healthfm.embed.items import of_record, text_of
 from healthfm.errors import RunError
-from healthfm.evaluate import tasks
+from healthfm.evaluate import learning, tasks
 from healthfm.evaluate.classification import HALF, chance_columns, label_of, labels_of, space_of
-from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, sample_columns, subgroup_columns
+from healthfm.evaluate.job import (
+    CHARACTERS_PER_PART,
+    Ask,
+    Job,
+    cut_parts,
+    need_split,
+    readable,
+    sample_columns,
+    subgroup_columns,
+)
 from healthfm.models.model import Model
-from healthfm.records import Image, Record, digest
+from healthfm.records import Image, Record, Slide, Visual, digest
 
 if TYPE_CHECKING:
     from healthfm.embed.embedder import Embedder
 
+CURVED = (
+    "linear-probe",
+    "balanced-probe",
+    "multi-label-probe",
+)  # also fitted on parts of their samples: a learning curve
 PICTURE = 400  # what a picture counts for in a part, in characters
 
 
@@ -32,6 +46,98 @@ def prepare(ask: Ask) -> Job:
     ``shots_from`` names the training split; when it is the evaluated one, half of its patients (a seeded draw) are for fitting.
     """
     assert ask.task is not None
+    opened, task = ask.opened, ask.task
+    source, fit, records, notices = two_splits(ask)
+    if task == "few-shot" and not ask.shots:
+        raise RunError("few-shot needs the number of examples a class: shots=5 (--shots 5)")
+    several = task == "multi-label-probe"
+    if several:
+        space = space_of(opened.card, None)
+        labels, every = [labels_of(r, space) for r in fit], [labels_of(r, space) for r in records]
+        classes = list(space.classes)
+    else:
+        labels, every = [label_of(r, opened) for r in fit], [label_of(r, opened) for r in records]  # type: ignore[misc]
+        classes = classes_of(labels, every, opened)  # type: ignore[arg-type]
+    chosen = tasks.sample(len(records), ask.limit, ask.seed)
+    total, records, targets = len(records), [records[i] for i in chosen], [every[i] for i in chosen]
+    inputs = [_input(r, task) for r in (*fit, *records)]
+    columns = subgroup_columns(records, ask.subgroups)
+
+    embedder = one_embedder()
+    arithmetic: dict[str, Any] = {}
+
+    def compute(model: Model, rows: range) -> pa.Table:
+        part = embed_part(embedder(model), inputs[rows.start : rows.stop])
+        arithmetic.update(embedder(model).facts)
+        return part
+
+    groups = [r.patient or r.id for r in fit]
+    beside: dict[str, pa.Table] = {}
+
+    def fitted(train: Any, test: Any, rows: Sequence[int]) -> tuple[pa.Table, Mapping[str, Any]]:
+        """Return the predictions of a classifier fitted on some rows, and what was chosen for it."""
+        x, y, who = train[rows], [labels[i] for i in rows], [groups[i] for i in rows]
+        if several:
+            shares, how = probe.multi_label_probe(x, y, test, classes, who, ask.seed)
+        elif task == "knn":
+            shares, how = probe.nearest_neighbours(x, y, test, classes)  # type: ignore[arg-type]
+        elif task == "few-shot":
+            assert ask.shots is not None
+            shares, how = few_shot(x, y, test, targets, classes, who, ask.shots, ask.seed)  # type: ignore[arg-type]
+        else:
+            shares, how = probe.linear_probe(x, y, test, classes, who, ask.seed, task == "balanced-probe")  # type: ignore[arg-type]
+        found = [
+            [c for c, p in zip(classes, row, strict=True) if p > HALF] if several else classes[int(row.argmax())]
+            for row in shares
+        ]
+        return pa.table({
+            **sample_columns(records, targets), **chance_columns(classes, shares),
+            "prediction": pa.array(found, pa.list_(pa.string()) if several else pa.string()),
+        }), how  # fmt: skip
+
+    def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
+        vectors = np.stack(table["embedding"].to_numpy())
+        train, test = vectors[: len(fit)], vectors[len(fit) :]
+        whole, how = fitted(train, test, range(len(fit)))
+        for name, column in columns.items():
+            whole = whole.append_column(name, column)
+        if task not in CURVED:
+            return whole, {**how, "arithmetic": arithmetic}
+        named: list[Any] = labels if several else [(one,) for one in labels]
+        parts = learning.nested(groups, named, ask.seed)
+        smaller = {len(rows): fitted(train, test, rows.tolist()) for rows in parts}
+        if smaller:
+            beside[learning.ROOM] = learning.stack({size: few for size, (few, _) in smaller.items()})
+        return whole, {**how, "curve": [dict(one) for _, one in smaller.values()], "arithmetic": arithmetic}
+
+    return Job(
+        task=task, name=f"{opened.name}#{task}", verb="embed", records=records, total=total, classes=classes,
+        every_target=None if several else every, parts=cut_parts([_size(one) for one in inputs]), compute=compute,  # type: ignore[arg-type]
+        room="embeddings", finish=finish, beside=beside,
+        content=[[r.id, digest(r) if readable(r) else of_record(r).stamp, label] for r, label in zip((*fit, *records), (*labels, *targets), strict=True)],
+        asked={"fit_on": source, "fitted_on": len(fit), **({"shots": ask.shots} if task == "few-shot" else {})}, facts={"notices": notices},
+    )  # fmt: skip
+
+
+def _input(record: Record, task: str) -> str | Visual:
+    """Return what is embedded of a record. Raises ``RunError`` for a slide, which is many pictures too many."""
+    if isinstance(record, Slide):
+        raise RunError(f"a slide is a bag of tiles, which {task} does not take: use --task mil")
+    return record if isinstance(record, Visual) else text_of(record)
+
+
+def _size(content: str | Visual) -> int:
+    """Return what an input counts for in a part; a volume or film has a part to itself."""
+    if isinstance(content, str):
+        return len(content)
+    return PICTURE if isinstance(content, Image) else CHARACTERS_PER_PART
+
+
+def two_splits(ask: Ask) -> tuple[str, list[Record], list[Record], list[str]]:
+    """Return the split to fit on, its records, those to evaluate, and the reader's notices; no patient is on both sides.
+
+    Raises ``RunError``: a split is absent, patients stand in both, or a number of examples was asked of what takes none.
+    """
     opened, split, task = ask.opened, ask.split, ask.task
     source = split_name(opened.card, ask.shots_from)
     asked = need_split(opened, split)
@@ -47,62 +153,11 @@ def prepare(ask: Ask) -> Job:
             "and evaluates the others"
         )
     _refuse_straddling(fit, records)
-    if task == "few-shot" and not ask.shots:
-        raise RunError("few-shot needs the number of examples a class: shots=5 (--shots 5)")
     if ask.shots and task != "few-shot":
         raise RunError(
             f"{task} is fitted on a whole split and takes no number of examples; few-shot does (--task few-shot)"
         )
-    several = task == "multi-label-probe"
-    if several:
-        space = space_of(opened.card, None)
-        labels, every = [labels_of(r, space) for r in fit], [labels_of(r, space) for r in records]
-        classes = list(space.classes)
-    else:
-        labels, every = [label_of(r, opened) for r in fit], [label_of(r, opened) for r in records]  # type: ignore[misc]
-        classes = _classes(labels, every, opened)  # type: ignore[arg-type]
-    chosen = tasks.sample(len(records), ask.limit, ask.seed)
-    total, records, targets = len(records), [records[i] for i in chosen], [every[i] for i in chosen]
-    inputs = [r if isinstance(r, Image) else text_of(r) for r in (*fit, *records)]
-    columns = subgroup_columns(records, ask.subgroups)
-
-    embedder = one_embedder()
-    arithmetic: dict[str, Any] = {}
-
-    def compute(model: Model, rows: range) -> pa.Table:
-        part = embed_part(embedder(model), inputs[rows.start : rows.stop])
-        arithmetic.update(embedder(model).facts)
-        return part
-
-    def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
-        vectors = np.stack(table["embedding"].to_numpy())
-        train, test = vectors[: len(fit)], vectors[len(fit) :]
-        groups = [r.patient or r.id for r in fit]
-        if several:
-            shares, how = probe.multi_label_probe(train, labels, test, classes, groups, ask.seed)
-        elif task == "knn":
-            shares, how = probe.nearest_neighbours(train, labels, test, classes)  # type: ignore[arg-type]
-        elif task == "few-shot":
-            assert ask.shots is not None
-            shares, how = few_shot(train, labels, test, targets, classes, groups, ask.shots, ask.seed)  # type: ignore[arg-type]
-        else:
-            shares, how = probe.linear_probe(train, labels, test, classes, groups, ask.seed, task == "balanced-probe")  # type: ignore[arg-type]
-        found = [
-            [c for c, p in zip(classes, row, strict=True) if p > HALF] if several else classes[int(row.argmax())]
-            for row in shares
-        ]
-        return pa.table({
-            **sample_columns(records, targets), **chance_columns(classes, shares),
-            "prediction": pa.array(found, pa.list_(pa.string()) if several else pa.string()), **columns,
-        }), {**how, "arithmetic": arithmetic}  # fmt: skip
-
-    return Job(
-        task=task, name=f"{opened.name}#{task}", verb="embed", records=records, total=total, classes=classes,
-        every_target=None if several else every, parts=cut_parts([PICTURE if isinstance(one, Image) else len(one) for one in inputs]), compute=compute,  # type: ignore[arg-type]
-        room="embeddings", finish=finish,
-        content=[[r.id, digest(r), label] for r, label in zip((*fit, *records), (*labels, *targets), strict=True)],
-        asked={"fit_on": source, "fitted_on": len(fit), **({"shots": ask.shots} if task == "few-shot" else {})}, facts={"notices": list(asked.notices)},
-    )  # fmt: skip
+    return source, fit, records, list(asked.notices)
 
 
 def one_embedder() -> Callable[[Model], Embedder]:
@@ -117,7 +172,7 @@ def one_embedder() -> Callable[[Model], Embedder]:
     return make
 
 
-def embed_part(embed: Callable[[Sequence[Any]], Any], inputs: Sequence[str | Image]) -> pa.Table:
+def embed_part(embed: Callable[[Sequence[Any]], Any], inputs: Sequence[str | Visual]) -> pa.Table:
     """Return a model's embeddings as a table, a row each. Raises ``RunError``: NaN, or another number of rows."""
     vectors = np.asarray(embed(inputs), dtype=np.float32)
     if vectors.shape[0] != len(inputs) or not np.isfinite(vectors).all():
@@ -125,7 +180,8 @@ def embed_part(embed: Callable[[Sequence[Any]], Any], inputs: Sequence[str | Ima
     return pa.table({"embedding": pa.array(list(vectors), pa.list_(pa.float32()))})
 
 
-def _classes(labels: Sequence[str], every: Sequence[str], opened: Dataset) -> list[str]:
+def classes_of(labels: Sequence[str], every: Sequence[str], opened: Dataset) -> list[str]:
+    """Return the classes of the labels to fit on and of all to evaluate: the card's, where it names them. Raises ``RunError``: one only."""
     known = set(labels) | set(every)
     stated = next((space.classes for space in opened.card.labels if set(space.classes) >= known), None)
     if len(set(labels)) < 2:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from healthfm.cards import catalog
-from healthfm.cards.lineage import Overlap, lineage
+from healthfm.cards.lineage import Overlap, lineage, web_crawls
 from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset
 from healthfm.models import weights as weight_places
@@ -20,15 +20,27 @@ PACKAGES = ("healthfm", "torch", "transformers", "tokenizers", "numpy", "scipy",
 
 
 def weights_digest(model: str | Model, card: ModelCard, weights: Path | str | None) -> str:
-    """Return the digest of the weights a run will use, without loading them."""
+    """Return the digest of the weights a run will use, without loading them; of a loaded model, of what it is now."""
     if isinstance(model, Model):
-        return str(model.provenance.get("digest") or model.provenance.get("weights"))
+        return model_digest(model)
     if weights == "random":
         return "random"
     _, variant, _ = catalog.split_name(model)
     path = Path(weights).expanduser() if weights is not None else weight_places.locate(card, variant)
     files = weight_places.weight_files(path)
     return weight_places.fingerprint(files) if files else str(path)
+
+
+def model_digest(model: Model) -> str:
+    """Return the digest of a loaded model's tensors and settings, whatever file they came from and was done to them since.
+
+    Of an object of the caller's, or a server, that is what it says of its weights.
+    """
+    if not hasattr(model.network, "state_dict"):
+        return str(model.provenance.get("digest") or model.provenance.get("weights"))
+    from healthfm.embed.network import state_of  # needs torch, which statistics alone do not
+
+    return state_of(model)
 
 
 def card_digest(card: Any) -> str:
@@ -41,7 +53,8 @@ def lineage_finding(card: ModelCard, opened: Dataset) -> dict[str, Any]:
     known = catalog.entries()
     if ("model", card.slug) not in known or ("dataset", opened.card.slug) not in known:
         return {"asked": False, "overlaps": []}
-    return {"asked": True, "overlaps": [overlap_facts(one) for one in lineage(card.slug, opened.card.slug)]}
+    found = [overlap_facts(one) for one in lineage(card.slug, opened.card.slug)]
+    return {"asked": True, "overlaps": found, "crawls": web_crawls(card.slug)}
 
 
 def data_facts(opened: Dataset) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from healthfm.engine.store import RunFolder
+from healthfm.engine.store import DRAFT, RunFolder
 from healthfm.errors import RunError
-from healthfm.evaluate import scoring
+from healthfm.evaluate import learning, scoring
 from healthfm.evaluate.predictions import as_table
 
 FORMAT = 1
+BEGUN = (".lock", "predictions", "metrics.json")  # what a run that was stopped before its run.json leaves
 
 
 class Run:
@@ -30,7 +31,8 @@ class Run:
     def __repr__(self) -> str:
         name = self.scores["headline"]
         found = self.metrics[name]
-        return f"<Run {self.title}: {name} {found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}], n = {found['n']}>"
+        ends = "no interval" if found["low"] is None else f"[{found['low']:.3f}, {found['high']:.3f}]"
+        return f"<Run {self.title}: {name} {found['value']:.3f} {ends}, n = {found['n']}>"
 
     @property
     def title(self) -> str:
@@ -39,7 +41,7 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """Each metric's ``value``, ``low``, ``high``, ``method``, ``level`` and ``n``."""
+        """Each metric's ``value``, ``low``, ``high`` (None where there is no interval), ``method``, ``level`` and ``n``."""
         return dict(self.scores["metrics"])
 
     def report(self, show_inputs: bool = False) -> Path:
@@ -53,6 +55,17 @@ class Run:
             folder.write_json("metrics.json", self.scores)
             folder.write("report.html", html)
         return self.path / "report.html"
+
+
+def refuse_other_files(path: Path) -> None:
+    """Raise ``RunError`` where a run's folder would be one that holds something else."""
+    if not path.is_dir() or (path / "run.json").is_file():
+        return
+    others = [one.name for one in path.iterdir() if one.name not in BEGUN and not DRAFT.fullmatch(one.name)]
+    if others:
+        raise RunError(
+            f"{path}: holds other files ({len(others)}) and no run; choose an empty or a new folder with --output"
+        )
 
 
 def load_run(path: Path | str) -> Run:
@@ -73,11 +86,11 @@ def load_run(path: Path | str) -> Run:
             f"{path}: unfinished, {len(absent)} of {len(parts)} parts are missing; run the same evaluate command again to finish it"
         )
     table = folder.predictions()
-    return Run(facts, table, rescore(facts, table), path)
+    return Run(facts, table, rescore(facts, table, folder), path)
 
 
-def rescore(facts: Mapping[str, Any], table: pa.Table) -> dict[str, Any]:
-    """Return the scores of a run's predictions, with the baseline of the full split where it is known."""
+def rescore(facts: Mapping[str, Any], table: pa.Table, folder: RunFolder) -> dict[str, Any]:
+    """Return the scores of a run's predictions, with the baseline of the full split and a probe's learning curve where they are known."""
     request = facts["request"]
     checked = scoring.check_table(table, request["task"])
     scores = scoring.score(
@@ -85,6 +98,13 @@ def rescore(facts: Mapping[str, Any], table: pa.Table) -> dict[str, Any]:
     )
     if facts.get("majority"):
         scores["majority"] = facts["majority"]
+    fitted = facts.get("fitted", {})
+    if "curve" in fitted:
+        smaller = learning.unstack(folder.predictions(learning.ROOM)) if fitted["curve"] else {}
+        every = {**smaller, fitted["fitted_on"]: table}
+        scores["learning_curve"] = learning.curve(
+            every, request["task"], scores["headline"], facts.get("classes"), request["seed"]
+        )
     return scores
 
 
@@ -106,6 +126,8 @@ def evaluate_predictions(
         "format": FORMAT, "plan": {"parts": [[0, checked.num_rows]]}, "classes": known, "majority": None,
         "request": {"model": name, "dataset": "a table of predictions", "task": task, "seed": seed, "uncertain": uncertain},
     }  # fmt: skip
+    if output is not None:
+        refuse_other_files(Path(output))
     scores = scoring.score(checked, task, known, seed, uncertain)
     if output is None:
         return Run(facts, checked, scores)

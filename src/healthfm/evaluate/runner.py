@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,12 +17,22 @@ from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset, open_dataset, split_name
 from healthfm.engine.store import RunFolder
 from healthfm.errors import CapabilityError, RunError
-from healthfm.evaluate import classification, free_text, perplexity, probes, provenance, questions, retrieval, tasks
+from healthfm.evaluate import (
+    bags,
+    classification,
+    free_text,
+    perplexity,
+    probes,
+    provenance,
+    questions,
+    retrieval,
+    tasks,
+)
 from healthfm.evaluate import judge as judging
 from healthfm.evaluate.job import Ask, Job
-from healthfm.evaluate.run import FORMAT, Run, rescore
+from healthfm.evaluate.run import FORMAT, Run, refuse_other_files, rescore
 from healthfm.models.client import Client, Endpoint, keep_in_house
-from healthfm.models.model import Model, check_placement, load_model
+from healthfm.models.model import External, Model, check_placement, load_model
 
 Progress = Callable[[int, int], None]
 PREPARE: Mapping[str, Callable[[Ask], Job]] = {
@@ -30,10 +41,10 @@ PREPARE: Mapping[str, Callable[[Ask], Job]] = {
     "free-text": free_text.prepare, "text-classification": classification.prepare,
     "multi-label-classification": classification.prepare_multi_label, "retrieval": retrieval.prepare,
     "linear-probe": probes.prepare, "balanced-probe": probes.prepare, "few-shot": probes.prepare, "knn": probes.prepare,
-    "multi-label-probe": probes.prepare, "perplexity": perplexity.prepare,
+    "multi-label-probe": probes.prepare, "mil": bags.prepare, "perplexity": perplexity.prepare,
 }  # fmt: skip
 UNPROMPTED = (  # tasks that need no protocol
-    "linear-probe", "balanced-probe", "few-shot", "knn", "multi-label-probe", "retrieval", "perplexity"
+    "linear-probe", "balanced-probe", "few-shot", "knn", "multi-label-probe", "mil", "retrieval", "perplexity"
 )  # fmt: skip
 
 
@@ -49,11 +60,12 @@ def evaluate(
 
     ``model``: a name, or a loaded ``Model``. ``dataset``: ``slug[:variant][@protocol]``, a Path to own data, or an open
     ``Dataset``; ``root`` the folder with its official files. ``task``: a key of ``tasks.TASKS`` with a verb; None is that of the
-    protocol, and the protocol that of the name, else the card's for the task. Probes are fitted on ``shots_from``. ``shots`` solved examples (None: the
+    protocol, and the protocol that of the name, else the card's for the task. Probes and ``mil`` are fitted on ``shots_from``. ``shots`` solved examples (None: the
     protocol's) come from ``shots_from``, the first ones or a seeded draw; when that is the evaluated split itself, whole
     patients are taken out of it. ``limit`` draws a seeded sample. ``subgroups`` name record fields, labels or ``meta`` keys.
     ``output`` is the run folder (default ``runs/MODEL--DATASET--DIGEST``): the same request goes on where it stopped, and
-    returns at once when it is finished. ``progress`` is called with (samples done, samples in all).
+    returns at once when it is finished (a function or object of the caller's, which cannot be told from another, does so only where ``output``
+    is named). ``progress`` is called with (samples done, samples in all).
     ``endpoint`` is an OpenAI-compatible server that runs the model (see ``load_model``). Data that must stay in the house
     goes to another machine only when ``allow_remote`` names its host (or hosts); refused before anything is sent, to a judge too.
     ``judge`` marks free-text answers: a loaded model, the name of one whose weights are here, or an endpoint's address.
@@ -93,7 +105,8 @@ def evaluate(
         "majority": _majority(job.every_target) if job.every_target is not None else None, "split_records": job.total,
         "lineage": provenance.lineage_finding(card, opened), "data": provenance.data_facts(opened),
     }  # fmt: skip
-    path = Path(output) if output is not None else Path("runs") / default_name(request)
+    path = Path(output) if output is not None else default_folder(request, isinstance(model, External))
+    refuse_other_files(path)
     with RunFolder(path) as folder:
         _begin(folder, facts, resume)
         if not _finished(folder, job):
@@ -109,7 +122,7 @@ def evaluate(
         if job.review is not None:
             stored = {**stored, "judge": judging.findings(table)}
             folder.write_json("run.json", stored)
-        metrics = rescore(stored, table)
+        metrics = rescore(stored, table, folder)
         folder.write_json("metrics.json", metrics)
     return Run(stored, table, metrics, path)
 
@@ -156,6 +169,8 @@ def _work(folder: RunFolder, job: Job, load: Callable[[], Model], progress: Prog
     if job.finish is not None:
         table, how = job.finish(folder.predictions(job.room))
         folder.write_json("run.json", {**(folder.read_json("run.json") or {}), "fitted": how})
+        for room, more in job.beside.items():
+            folder.publish(0, more, room)
         folder.publish(0, table)
 
 
@@ -202,6 +217,13 @@ def _model_card(model: str | Model, endpoint: str | Endpoint | None) -> ModelCar
     if card.run is None and endpoint is None:
         load_model(model)  # raises, saying what stands in the way
     return card
+
+
+def default_folder(request: Mapping[str, Any], unknown: bool) -> Path:
+    """Return where a run goes that names no folder; an ``unknown`` model's to one that is not there yet."""
+    path = Path("runs") / default_name(request)
+    more = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(one for one in itertools.chain((path,), more) if not one.exists()) if unknown else path
 
 
 def default_name(request: Mapping[str, Any]) -> str:

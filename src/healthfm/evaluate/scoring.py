@@ -74,7 +74,7 @@ def score(
         "calibration": _calibration(read, found), "curves": curves.roc_and_pr(read.ranked),
         "selective": selective.of_rows(*read.confident, found["aurc"]) if read.confident is not None else None,
         "subgroups": _subgroups(table, read, task, classes, uncertain, patients, seed),
-        "fairness": _fairness(table, read, patients, seed),
+        "fairness": _fairness(table, read, patients, seed), "learning_curve": None,
         "rules": [*rules, *(f"{name}: {one['rule']}" for name, one in overall.items() if "rule" in one)],
     }  # fmt: skip
     return result
@@ -93,8 +93,10 @@ def _calibration(read: Read, found: Mapping[str, dict[str, Any]]) -> dict[str, A
     if read.confident is None:
         return None
     error = found["ece"]
+    low, high = error["low"], error["high"]
     return {
-        "ece": error["value"], "ece_low": min(error["low"], error["value"]), "ece_high": max(error["high"], error["value"]),
+        "ece": error["value"], "ece_low": None if low is None else min(low, error["value"]),
+        "ece_high": None if high is None else max(high, error["value"]),
         "ece_method": error["method"], "brier": read.brier, "bins": calibration.reliability(*read.confident),
         "binning": "equal mass", "rule": error["rule"],
     }  # fmt: skip
@@ -142,23 +144,3 @@ def _fairness(table: pa.Table, read: Read, patients: Sequence[Any], seed: int) -
     if read.binary is None:
         return {}
     return {name: subgroups.fairness(*read.binary, groups, patients, seed) for name, groups in groups_of(table).items()}
-
-
-def learning_curve(
-    tables: Mapping[int, pa.Table], task: str, metric: str, classes: Sequence[str] | None = None, seed: int = 0
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Return a metric with its interval at each training size, in rising order.
-
-    ``tables``: by training size, the predictions of the model trained on that many samples. Raises ``RunError`` where the
-    tables are not of the same rows, or do not have the metric.
-    """
-    checked = {size: check_table(tables[size], task) for size in sorted(tables)}
-    if len({frozenset(table["id"].to_pylist()) for table in checked.values()}) > 1:
-        raise RunError("the tables of a learning curve hold different rows; predict the same samples at every size")
-    points = []
-    for size, table in checked.items():
-        found = statistics_of(table, task, classes)
-        if metric not in found:
-            raise RunError(f"no metric '{metric}' at size {size} (metrics: {', '.join(found)})")
-        points.append({"size": size, **estimate({metric: found[metric]}, patients_of(table), seed)[metric]})
-    return points

@@ -16,10 +16,11 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from healthfm.cards.schema import DatasetCard, Protocol
 from healthfm.errors import RunError
-from healthfm.records import QA, Document, Image, MultipleChoice, Record
+from healthfm.records import QA, Document, Image, MultipleChoice, Record, Slide, Video, Volume
 
 BETWEEN_SHOTS = "\n\n"
 TEXTS = (Document, QA, MultipleChoice)
+PICTURES = (Image, Volume, Video)
 _JINJA = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
 
 
@@ -48,17 +49,21 @@ TASKS = {
     "multi-label-classification": Task("any of several classes, each asked yes or no, by likelihood", "labels", "score", (Document,)),
     "retrieval": Task("a question's own text among all, by the cosine of embeddings", "ranking", "embed", (QA, MultipleChoice)),
     "linear-probe": Task(
-        "one of several classes, by logistic regression on frozen embeddings", "classes", "embed", (*TEXTS, Image), fitted=True
+        "one of several classes, by logistic regression on frozen embeddings", "classes", "embed", (*TEXTS, *PICTURES), fitted=True
     ),
     "balanced-probe": Task(
-        "one of several classes, by the same with rare classes weighing as much as others", "classes", "embed", (*TEXTS, Image), fitted=True
+        "one of several classes, by the same with rare classes weighing as much as others", "classes", "embed", (*TEXTS, *PICTURES), fitted=True
     ),
     "few-shot": Task(
-        "one of several classes, by the same fitted on --shots examples a class, drawn 20 times", "classes", "embed", (*TEXTS, Image), fitted=True
+        "one of several classes, by the same fitted on --shots examples a class, drawn 20 times", "classes", "embed", (*TEXTS, *PICTURES), fitted=True
     ),
-    "knn": Task("one of several classes, by the nearest embeddings", "classes", "embed", (*TEXTS, Image), fitted=True),
+    "knn": Task("one of several classes, by the nearest embeddings", "classes", "embed", (*TEXTS, *PICTURES), fitted=True),
     "multi-label-probe": Task(
-        "any of several classes, by one logistic regression each on frozen embeddings", "labels", "embed", (Document, Image), fitted=True
+        "any of several classes, by one logistic regression each on frozen embeddings", "labels", "embed", (Document, *PICTURES), fitted=True
+    ),
+    "mil": Task(
+        "one of several classes of a bag (a slide's tiles, a volume's slices, a film's frames, a patient's images), by attention over all of it",
+        "classes", "embed", (Slide, *PICTURES), fitted=True,
     ),
     "perplexity": Task("how likely whole texts are", "likelihood", "logits", TEXTS),
     "binary": Task("one of two classes", "classes"),

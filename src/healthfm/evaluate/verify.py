@@ -137,10 +137,9 @@ def as_fraction(value: float, unit: str) -> float:
 def verdict(published: float, measured: Mapping[str, Any], tolerance: float, whole: bool) -> str:
     """Return "reproduced" or "not reproduced"; of less than the official split, "sample agrees" or "sample differs"."""
     slack = 1e-9  # a printed number has few digits; binary rounding must not decide
-    agrees = (
-        measured["low"] - slack <= published <= measured["high"] + slack
-        or abs(measured["value"] - published) <= tolerance + slack
-    )
+    agrees = (measured["low"] is not None and measured["low"] - slack <= published <= measured["high"] + slack) or abs(
+        measured["value"] - published
+    ) <= tolerance + slack
     if whole:
         return "reproduced" if agrees else "not reproduced"
     return "sample agrees" if agrees else "sample differs"
@@ -193,7 +192,7 @@ def _disagreements(evidence: Mapping[str, Any]) -> list[str]:
         "it did not use every record of the official split": n == evidence["official_records"]
         == official_records(data, data_variant, evidence["split"]),
         "its numbers do not fit together": abs(value * n - right) < 1e-6
-        and 0 <= measured["low"] <= value <= measured["high"] <= 1,
+        and (measured["low"] is measured["high"] is None or 0 <= measured["low"] <= value <= measured["high"] <= 1),
         "it did not reproduce the number": evidence["verdict"] == verdict(published, measured, recipe.tolerance, True) == "reproduced",
     }  # fmt: skip
     return [problem for problem, fine in checks.items() if not fine]

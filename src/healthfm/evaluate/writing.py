@@ -145,7 +145,7 @@ def stated_answer(text: str, keys: Sequence[str]) -> str | None:
     flags = re.IGNORECASE if all(len(key) > 1 for key in keys) else re.NOFLAG
     one = "|".join(sorted(map(re.escape, keys), key=len, reverse=True))
     said = re.findall(
-        rf"(?i:\b(?:answer|option|choice)(?:\s+is\b\s*:?|\s*:))[\s*(\[\"']*({one})(?![A-Za-z0-9])", text, flags
+        rf"(?i:\b(?:answer|option|choice)\**(?:\s+is\b\s*:?|\s*:))[\s*(\[\"']*({one})(?![A-Za-z0-9])", text, flags
     )
     opened = re.match(rf"[\s*(\[\"']*({one})(?=[\s*)\]\"']*(?:$|[.,:;)\]!]|\n))", text, flags)
     found = said[-1] if said else opened.group(1) if opened else None

@@ -42,8 +42,10 @@ def pixels(source: Source) -> Pixels:
             return _turned(_own_depth(image) if deep is None else deep, image.getexif().get(ORIENTATION, 1))
     except Image.DecompressionBombError:
         raise _too_large(source) from None
-    except (UnidentifiedImageError, ValueError, SyntaxError, struct.error, *DAMAGE) as error:
-        raise DatasetError(f"{source}: not a readable image ({type(error).__name__})") from None
+    except UnidentifiedImageError:
+        raise DatasetError(f"{source}: not a readable image (empty, or what it holds is no picture)") from None
+    except (ValueError, SyntaxError, struct.error, *DAMAGE):
+        raise DatasetError(f"{source}: not a readable image (damaged, or cut short)") from None
 
 
 def _too_large(source: Source) -> DatasetError:
@@ -83,8 +85,8 @@ def _deep_colour(source: Source, image: Pillow.Image) -> Pixels | None:
     try:
         decode = imagecodecs.png_decode if image.format == "PNG" else imagecodecs.tiff_decode
         return np.asarray(decode(data))
-    except (RuntimeError, IndexError) as error:
-        raise ValueError(type(error).__name__) from None
+    except (RuntimeError, IndexError):
+        raise ValueError("damaged") from None
 
 
 def _turned(array: Pixels, orientation: int) -> Pixels:

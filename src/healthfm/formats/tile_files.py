@@ -1,7 +1,9 @@
 """Coordinates and features of tiles as other tools store them: TRIDENT and CLAM (HDF5), slide2vec (npz with a JSON beside it).
 
 Layouts: TRIDENT ``trident/IO.py: coords_to_h5``, CLAM ``wsi_core/WholeSlideImage.py: process_contour``, hs2p ``tiling/io.py``,
-slide2vec ``artifacts.py: write_tile_embeddings``. Coordinates of all of them are level-0 pixels of the upper left corner.
+slide2vec ``artifacts.py: write_tile_embeddings``. Coordinates of all of them are level-0 pixels of the upper left corner. Files go by
+the name of the slide: TRIDENT's ``patches/NAME_patches.h5`` and features ``NAME.h5``, CLAM's ``NAME.h5``, slide2vec's
+``NAME.coordinates.npz``.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from healthfm.formats.source import Source
 from healthfm.formats.tiling import Tiles, level_of
 
 Features = npt.NDArray[np.floating[Any]]
+NAMES = ("{}_patches.h5", "{}.h5", "{}.coordinates.npz")
 
 
 @contextmanager
@@ -36,22 +39,55 @@ def _h5(path: Path, mode: str) -> Iterator[Any]:
             yield file
     except (OSError, KeyError, ValueError) as error:
         reason = str(error) if isinstance(error, BadValue) else type(error).__name__
-        raise DatasetError(f"{path}: not a readable file of tiles ({reason})") from None
+        what = "not a readable file of tiles" if mode == "r" else "cannot be written"
+        raise DatasetError(f"{path}: {what} ({reason})") from None
+
+
+def file_of(folder: Path, name: str) -> Path | None:
+    """Return the file of a slide's tiles in a folder, None where there is none. Raises ``DatasetError``: several."""
+    found = [path for path in (folder / one.format(name) for one in NAMES) if path.is_file()]
+    if len(found) > 1:
+        raise DatasetError(f"{folder}: holds {' and '.join(one.name for one in found)}; keep the one that is meant")
+    return found[0] if found else None
+
+
+def of_slide(folder: Path, name: str, slide: SlideFile) -> Tiles:
+    """Return the tiles that a folder has for an open slide of this name.
+
+    Raises ``DatasetError``: no file, several, no tile, or tiles that begin outside the slide (those of another).
+    """
+    path = file_of(folder, name)
+    if path is None:
+        raise DatasetError(f"no coordinates: {folder} holds none of {', '.join(one.format(name) for one in NAMES)}")
+    tiles = read_coords(path, slide)
+    if not len(tiles):
+        raise DatasetError(f"{path}: names no tile")
+    outside = int(((tiles.coords < 0) | (tiles.coords >= slide.size)).any(1).sum())
+    if outside:
+        raise DatasetError(
+            f"{path}: {outside} of {len(tiles)} tiles begin outside the slide of {slide.size[0]} x {slide.size[1]} pixels; "
+            "they are another slide's"
+        )
+    return tiles
 
 
 def read_coords(path: Path, slide: SlideFile | None = None) -> Tiles:
     """Return the tiles a file of TRIDENT, CLAM or slide2vec (``.coordinates.npz``) names.
 
-    ``slide`` is needed for CLAM's tiles of a level other than 0. Raises ``DatasetError``: damaged, or without the size of a tile.
+    ``slide`` is needed for CLAM's tiles of a level other than 0. Raises ``DatasetError``: damaged, without the size of a tile, or
+    of a slide of another size.
     """
     try:
         if path.suffix == ".npz":
-            return _slide2vec(path)
+            return _slide2vec(path, slide)
         with _h5(path, "r") as file:
             if "coords" not in file:
                 raise BadValue("it has no 'coords'")
             coords = np.asarray(file["coords"][:], np.int64).reshape(-1, 2)
-            return Tiles(coords, *_size_and_span(dict(file["coords"].attrs), slide))
+            attributes = dict(file["coords"].attrs)
+            if "level0_width" in attributes:
+                _belongs(slide, attributes["level0_width"], attributes["level0_height"])
+            return Tiles(coords, *_size_and_span(attributes, slide), int(attributes.get("overlap", 0)))
     except BadValue as error:
         raise DatasetError(f"{path}: not a readable file of tiles ({error})") from None
 
@@ -74,14 +110,32 @@ def _size_and_span(attributes: Mapping[str, Any], slide: SlideFile | None) -> tu
     return size, size * slide.levels[level].downsample
 
 
-def _slide2vec(path: Path) -> Tiles:
+def _belongs(slide: SlideFile | None, width: Any, height: Any) -> None:
+    """Refuse tiles of a slide of another size."""
+    if slide is not None and (int(width), int(height)) != slide.size:
+        raise BadValue(
+            f"its slide has {int(width)} x {int(height)} pixels, this one {slide.size[0]} x {slide.size[1]}: it is another's"
+        )
+
+
+def _slide2vec(path: Path, slide: SlideFile | None) -> Tiles:
     beside = path.with_name(path.name.removesuffix(".npz") + ".meta.json")
     try:
-        tiling = json.loads(beside.read_text(encoding="utf-8"))["tiling"]
-        size, span = int(tiling["requested_tile_size_px"]), float(tiling["tile_size_lv0"])
+        facts = json.loads(beside.read_text(encoding="utf-8"))
+        tiling = facts["tiling"]
+        size, span, shared = (
+            int(tiling["requested_tile_size_px"]),
+            float(tiling["tile_size_lv0"]),
+            tiling.get("overlap", 0),
+        )
+        if "slide" in facts:
+            _belongs(slide, *facts["slide"]["dimensions"])
         arrays = Arrays(Source(path))
-        return Tiles(np.stack([arrays["x"], arrays["y"]], axis=1).astype(np.int64), size, span)
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        coords = np.stack([arrays["x"], arrays["y"]], axis=1).astype(np.int64)
+        return Tiles(coords, size, span, round(size * float(shared)))
+    except BadValue:
+        raise
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadValue(
             f"the file {beside.name} beside it is absent or another layout, {type(error).__name__}"
         ) from None
@@ -114,7 +168,7 @@ def _table(path: Path, features: npt.NDArray[Any]) -> Features:
     return squeezed
 
 
-def write(path: Path, slide: SlideFile, tiles: Tiles, features: Features | None = None, overlap: int = 0) -> None:
+def write(path: Path, slide: SlideFile, tiles: Tiles, features: Features | None = None) -> None:
     """Write tiles, and features if given, as an ``.h5`` that TRIDENT reads, and CLAM where the tiles are pixels of one level.
 
     The file appears whole or not at all. Raises ``BadValue``: as many features as tiles are needed.
@@ -122,14 +176,14 @@ def write(path: Path, slide: SlideFile, tiles: Tiles, features: Features | None 
     if features is not None and len(features) != len(tiles):
         raise BadValue(f"{len(features)} features for {len(tiles)} tiles")
     level, side = level_of(slide, tiles)
-    power = slide.properties.get("openslide.objective-power")
-    magnification = float(power) if power else 10 / slide.mpp
     attributes: dict[str, Any] = {
-        "patch_size": tiles.size, "patch_size_level0": round(tiles.span), "overlap": overlap,
-        "level0_magnification": round(magnification),
-        "target_magnification": round(magnification * tiles.size / tiles.span),
-        "level0_width": slide.size[0], "level0_height": slide.size[1], "name": slide.path.stem, "savetodir": str(path.parent),
+        "patch_size": tiles.size, "patch_size_level0": round(tiles.span), "overlap": tiles.overlap,
+        "level0_width": slide.size[0], "level0_height": slide.size[1], "name": path.stem, "savetodir": str(path.parent),
     }  # fmt: skip
+    power = _power(slide)
+    if power is not None:
+        target = round(power * tiles.size / tiles.span)
+        attributes |= {"level0_magnification": round(power), "target_magnification": target}
     if side == tiles.size:
         attributes |= {"patch_level": level, "downsample": (slide.levels[level].downsample,) * 2}
     half = path.with_name(path.name + ".part")
@@ -141,3 +195,12 @@ def write(path: Path, slide: SlideFile, tiles: Tiles, features: Features | None 
         os.replace(half, path)  # noqa: PTH105  the atomic rename
     finally:
         half.unlink(missing_ok=True)
+
+
+def _power(slide: SlideFile) -> float | None:
+    """Return the objective's magnification: as the slide says, or from its resolution; None where it tells neither."""
+    stated = slide.properties.get("openslide.objective-power")
+    try:
+        return float(stated) if stated else 10 / slide.mpp
+    except (DatasetError, ValueError):
+        return None

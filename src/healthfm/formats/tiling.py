@@ -26,13 +26,14 @@ Pixels = npt.NDArray[np.uint8]
 class Tiles:
     """Squares of one slide: ``coords`` int64 [n, 2], the x and y of their upper left corners in level-0 pixels.
 
-    ``size`` is the side of the delivered tile in pixels, ``span`` what it covers in level-0 pixels. Order is kept: features
-    computed from the tiles stand in the same rows.
+    ``size`` is the side of the delivered tile in pixels, ``span`` what it covers in level-0 pixels, ``overlap`` how many of its
+    pixels neighbours share. Order is kept: features computed from the tiles stand in the same rows.
     """
 
     coords: npt.NDArray[np.int64]
     size: int
     span: float
+    overlap: int = 0
 
     def __post_init__(self) -> None:
         if self.coords.ndim != 2 or self.coords.shape[1] != 2:
@@ -56,9 +57,7 @@ def plan(
     """
     if not 0 <= overlap < size:
         raise BadValue(f"an overlap of {overlap} pixels does not fit tiles of {size}")
-    scale = mpp / slide.mpp
-    if abs(scale - 1) <= SAME_SCALE:
-        scale = 1.0
+    scale = scale_of(slide, mpp)
     if scale < 1 and not upsample:
         raise DatasetError(
             f"{slide.path}: scanned at {slide.mpp:.4g} micrometres per pixel, {mpp:g} asks for pixels it does not have; "
@@ -77,7 +76,13 @@ def plan(
         if not len(coords):
             raise DatasetError(f"{slide.path}: no tissue found (no tile holds {min_tissue:.0%} of it)")
     order = np.lexsort((coords[:, 0], coords[:, 1], coords[:, 0] // round(STRIP * max(scale, 1.0))))
-    return Tiles(np.ascontiguousarray(coords[order]), size, span)
+    return Tiles(np.ascontiguousarray(coords[order]), size, span, overlap)
+
+
+def scale_of(slide: SlideFile, mpp: float) -> float:
+    """Return how many level-0 pixels one pixel at ``mpp`` micrometres spans; nearly 1 is 1."""
+    scale = mpp / slide.mpp
+    return 1.0 if abs(scale - 1) <= SAME_SCALE else scale
 
 
 def _starts(length: int, span: float, step: float) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
-from healthfm.errors import CapabilityError, CheckpointError
+from healthfm.errors import CapabilityError, CheckpointError, RunError
 
 if TYPE_CHECKING:
     import torch
@@ -107,6 +107,10 @@ class Model:
     ) -> Float32:
         """Return a probability (or logit) of each class for each item, float32 [n, classes]."""
         raise self._cannot("classify")
+
+    def show_between(self, black: float, white: float) -> None:
+        """Show the slices of volumes with voxels from ``black`` to ``white`` (CT: Hounsfield units). Raises ``RunError``."""
+        raise RunError(f"a window is for the slices of volumes; {self.name} reads no pictures")
 
 
 class External(Model):

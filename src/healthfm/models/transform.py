@@ -5,6 +5,7 @@ The steps and their order: ``healthfm.cards.schema.Transform``. Resizing is PIL'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,17 @@ def slices(volume: Volume, window: tuple[float, float] | None) -> list[npt.NDArr
             "model.show_between(black, white), --window BLACK WHITE, or window in [run.transform] of the card"
         )
     return list(np.ascontiguousarray(voxels[::-1, ::-1].transpose(2, 1, 0)))
+
+
+def with_neighbours(stack: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:
+    """Return slices, feet first, as "2.5D" pictures, uint8 [height, width, 3]: the slice below, itself, the slice above.
+
+    At the ends the slice itself stands for the neighbour that is not there. The order is that of 3DCE on DeepLesion (Yan et al.,
+    MICCAI 2018; CADLab ``lesion_detector_3DCE/rcnn/fio/load_ct_img.py``: previous, current, next); the winners of RSNA 2019 hemorrhage
+    repeated the ends (SeuTao ``2DNet/src/dataset/dataset.py``) and trained on both orders.
+    """
+    last = len(stack) - 1
+    return [np.stack((stack[max(i - 1, 0)], one, stack[min(i + 1, last)]), -1) for i, one in enumerate(stack)]
 
 
 def _square(picture: PIL.Image.Image, fill: tuple[int, int, int]) -> PIL.Image.Image:

@@ -143,11 +143,15 @@ class VisionModel(Model):
 
 
 def pictures(item: Any, rule: Transform | None) -> list[Picture]:
-    """Return the still pictures an item stands for: itself, a film's frames, or a volume's axial slices (``transform.slices``)."""
+    """Return the still pictures an item stands for: itself, a film's frames, or a volume's axial slices (``transform.slices``).
+
+    Slices have their neighbours beside them where the card says so (``transform.with_neighbours``).
+    """
     if isinstance(item, Video):
         return list(item.frames())
     if isinstance(item, Volume):
-        return list(transform.slices(item, rule.window if rule is not None else None))
+        stack = transform.slices(item, rule.window if rule is not None else None)
+        return list(transform.with_neighbours(stack) if rule is not None and rule.volumes == "2.5d" else stack)
     return [item]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,10 +32,10 @@ def render(found: Comparison) -> str:
         groups.setdefault((row["subgroup"], row["group"]), []).append(row)
     return PAGES.get_template("comparison.html.j2").render(
         title=" and ".join(run["label"] for run in found.runs) if len(found.runs) == 2 else f"{len(found.runs)} runs compared",
-        found=found, alpha=ALPHA, power=POWER, verdict=verdict(found),
+        found=found, about=about(found), alpha=ALPHA, power=POWER, verdict=verdict(found),
         value_bars={name: partial(_bar, axis) for name, axis in values.items()}, value_scales={name: scale(axis) for name, axis in values.items()},
         pair_bars={name: _around_zero(axis) for name, axis in apart.items()}, pair_scales={name: scale(axis) for name, axis in apart.items()},
-        subgroup_bars=_around_zero(within), subgroup_scale=scale(within), groups=groups, tests=_tests(found), learning=_learning(found),
+        subgroup_bars=_around_zero(within), subgroup_scale=scale(within), groups=groups, tests=ways(found), learning=_learning(found),
     )  # fmt: skip
 
 
@@ -65,25 +66,34 @@ def _ends(rows: Rows) -> list[float]:
     return [row[key] for row in rows for key in ("low", "value", "high") if row.get(key) is not None]
 
 
+def about(found: Comparison) -> list[str]:
+    """Return what all runs share: the model, where they were asked in several ways, the data and the task."""
+    shared = (
+        {run["model"] for run in found.runs}, {re.split("[@#]", run["dataset"])[0] for run in found.runs}, {run["task"] for run in found.runs},
+    )  # fmt: skip
+    return [next(iter(one)) for one in shared if len(one) == 1]
+
+
 def verdict(found: Comparison) -> str:
     """Say which run stands first, and which others could as well."""
     first = found.ranking[0]
     value = f"{word(found.metric).label} {number(first['value'])}, 95 % interval {span(first)}"
     others = first["not_told_apart_from"]
     if not others:
-        return f"{first['run']} is best ({value}), and told apart from every other run."
+        rest = "the other run" if len(found.runs) == 2 else "every other run"
+        return f"{first['run']} is best ({value}), and told apart from {rest}."
     return f"{first['run']} stands first ({value}), but is not told apart from {' and '.join(others)}."
 
 
-def _tests(found: Comparison) -> list[str]:
+def ways(found: Comparison) -> list[str]:
     """Return how p-values and intervals were made: once where it is the same for all pairs."""
-    ways = {
-        (word(name).label, row["first"], row["second"]): f"{row['test']}; interval by {row['method']}"
+    made = {
+        (word(name).label, row["first"], row["second"]): f"{row['test']}; {'interval by' if row['low'] is not None else 'no interval:'} {row['method']}"
         for name, one in found.metrics.items() for row in one["pairs"]
     }  # fmt: skip
-    if len(set(ways.values())) == 1:
-        return [f"Test: {next(iter(ways.values()))}"]
-    return [f"Test of {metric}, {first} and {second}: {way}" for (metric, first, second), way in ways.items()]
+    if len(set(made.values())) == 1:
+        return [f"Test: {next(iter(made.values()))}"]
+    return [f"Test of {metric}, {first} and {second}: {way}" for (metric, first, second), way in made.items()]
 
 
 def _learning(found: Comparison) -> Markup | None:

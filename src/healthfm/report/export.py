@@ -62,6 +62,8 @@ def _rows(scores: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
                 "n": scores["n"],
             }
             yield row("overall", "", name, {**ends, "method": one.get(f"{name}_method", one.get("method"))})
+    for one in (scores["learning_curve"] or {"points": ()})["points"]:
+        yield row("learning curve", f"fitted on {one['size']}", scores["learning_curve"]["metric"], one)
     for column, groups in scores["subgroups"].items():
         for one in groups:
             few, of = "too few to say" if one["too_few"] else "", f"{column}: {one['group']}"
@@ -92,7 +94,7 @@ def to_markdown(run: Run) -> str:
         "## Metrics", _table(("metric", "value", "95 % interval", "n", "interval by"), [
             (word(k).label, number(one["value"]), span(one), f"{one['n']:,}", one["method"]) for k, one in run.metrics.items()
         ]),
-        *_by_class(run.scores), *_by_group(run.scores), "## Has the model seen this data?", _bullets(section(run)["says"]),
+        *_by_class(run.scores), *_by_size(run.scores), *_by_group(run.scores), "## Has the model seen this data?", _bullets(section(run)["says"]),
         "## What this cannot say", _bullets(findings.limits(run)),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -108,6 +110,14 @@ def _by_class(scores: Mapping[str, Any]) -> Iterator[str]:
         yield _table(("class", "metric", "value", "95 % interval", "n"), rows)
 
 
+def _by_size(scores: Mapping[str, Any]) -> Iterator[str]:
+    if found := scores["learning_curve"]:
+        yield "## Would more samples help?"
+        rows = [(f"{one['size']:,}", number(one["value"]), span(one)) for one in found["points"]]
+        yield _table(("fitted on", word(found["metric"]).label, "95 % interval"), rows)
+        yield f"{_plain(found['says'])} The parts are {_plain(found['note'])}."
+
+
 def _by_group(scores: Mapping[str, Any]) -> Iterator[str]:
     for column, groups in scores["subgroups"].items():
         yield f"## By {_plain(column)}"
@@ -115,7 +125,7 @@ def _by_group(scores: Mapping[str, Any]) -> Iterator[str]:
             ("group", "n", word(scores["headline"]).label, "95 % interval", "gap to the rest", "its interval", ""),
             [
                 (one["group"], f"{one['n']:,}", number(one["value"]), span(one), number(one["gap"], signed=True),
-                 span(one, "gap_low", "gap_high", signed=True), "too few to say" if one["too_few"] else "")
+                 span(one, "gap", signed=True), "too few to say" if one["too_few"] else "")
                 for one in groups
             ],
         )  # fmt: skip

@@ -53,7 +53,7 @@ def render(run: Run, *, show_inputs: bool = False) -> str:
         "title": run.title, "n": scores["n"], "request": facts["request"], "facts": facts, "protocol": facts.get("protocol"),
         "notes": findings.headline_notes(run), "limits": findings.limits(run), "asked_for": asked_for(run),
         "confusion": scores["confusion"], "classes": scores["classes"], "rules": [_rule(one) for one in scores["rules"]],
-        **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_subgroups(run),
+        **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_subgroups(run),
         "scatter": _scatter(run), "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,
         "other_splits": len(seen["lineage"]["overlaps"]) - len(seen["lineage"]["concerning"]), **_judge(run),
         "errors": worst, "samples": rows, "total": run.predictions.num_rows, "texts": texts,
@@ -82,13 +82,19 @@ def asked_for(run: Run) -> list[tuple[str, str]]:
     rows = [
         ("model", request["model"]), ("weights", model.get("weights") or request.get("weights")),
         ("number format", model.get("dtype")), ("data", request["dataset"]), ("split", request.get("split")),
-        ("task", request["task"]), ("samples", f"{run.scores['n']:,} of {facts['split_records']:,}" if facts.get("split_records") else f"{run.scores['n']:,}"),
+        ("task", request["task"]), ("samples", _samples(run)),
         ("examples", shots), ("fitted on", f"{fitted.get('fitted_on')} samples, {fitted.get('probe', 'nearest neighbours')}" if fitted else None),
         ("prompt", (facts.get("protocol") or {}).get("summary")), ("read by", (request.get("prompt") or {}).get("parser")),
         ("judge", (request.get("judge") or {}).get("model") or (request.get("judge") or {}).get("endpoint")),
         ("seed", request["seed"]),
     ]  # fmt: skip
     return [(name, str(value)) for name, value in rows if value not in (None, "")]
+
+
+def _samples(run: Run) -> str:
+    n, whole, others = run.scores["n"], run.facts.get("split_records"), findings.carved(run)
+    used = f" (the split's other {others:,} were used for fitting)" if others else ""
+    return f"{n:,} of {whole:,}{used}" if whole else f"{n:,}"
 
 
 def headline_sentences(run: Run) -> str:
@@ -121,7 +127,8 @@ def _metrics(run: Run) -> dict[str, Any]:
     name = run.scores["headline"]
     metrics = {name: run.metrics[name], **run.metrics}
     scaled = {k: one for k, one in metrics.items() if word(k).best == 1 and word(k).worst in (0, -1)}
-    axis = Axis("", min([0.0, *(one["low"] for one in scaled.values())]), 1)
+    lows = [one["value"] if one["low"] is None else one["low"] for one in scaled.values()]
+    axis = Axis("", min([0.0, *lows]), 1)
     majority = run.scores.get("majority")
     bars = {
         k: bar(axis, one["value"], one["low"], one["high"], majority["accuracy"] if k == "accuracy" and majority else None)
@@ -195,6 +202,15 @@ def _curves(scores: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _learning(scores: Mapping[str, Any]) -> dict[str, Any]:
+    found = scores.get("learning_curve")
+    drawn = found and len(found["points"]) > 1
+    return {
+        "learning": found,
+        "learning_plot": plots.learning_curve(found["points"], found["metric"]) if drawn else Markup(""),
+    }
+
+
 def _subgroups(run: Run) -> dict[str, Any]:
     found, name = run.scores["subgroups"], run.scores["headline"]
     every = [
@@ -231,7 +247,7 @@ def _scatter(run: Run) -> Markup:
 
 def _judge(run: Run) -> dict[str, Any]:
     """Return what the page says of a judge, if one looked at the answers."""
-    found = judge.findings(run.predictions) if "judge_raw" in run.predictions.column_names else None
+    found = judge.findings(run.predictions)
     if found is None:
         return {"judge": None}
     named = run.facts["request"].get("judge") or {}
@@ -247,10 +263,11 @@ def _judge(run: Run) -> dict[str, Any]:
             ("agrees with people", f"{same['raw']:.1%} ({span(same)}) of {same['n']:,} answers that people scored too"),
             ("Cohen's kappa", kappa),
         ]
-        said = f"A language model judged the answers. Where people judged the same ones ({same['n']:,}), it agreed for {same['raw']:.0%}."
-    else:
-        said = "A language model judged the answers, and nobody held its verdicts against people's: how far they can be trusted is not known."
-    return {"judge": found, "judge_words": said, "judge_facts": [(name, value) for name, value in rows if value]}
+    return {
+        "judge": found,
+        "judge_words": findings.judge_sentence(found),
+        "judge_facts": [(name, value) for name, value in rows if value],
+    }
 
 
 def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -258,7 +275,7 @@ def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = (
         ("limits", "Limits", True), ("metrics", "Metrics", True), ("classes", "Classes", context["per_class"]),
         ("confusion", "Confusion", context["confusion"]), ("calibration", "Calibration", context["calibration"]),
-        ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]),
+        ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]), ("learning", "More samples?", context["learning"]),
         ("subgroups", "Subgroups", context["subgroups"]), ("contamination", "Contamination", True), ("judge", "Judge", context["judge"]),
         ("errors", "Errors", context["errors"].samples), ("samples", "Samples", True), ("provenance", "Provenance", True),
     )  # fmt: skip

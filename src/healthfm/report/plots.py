@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from healthfm.report.svg import Axis, Frame, covering
-from healthfm.report.words import number, word
+from healthfm.report.words import NO_INTERVAL, number, span, word
 
 COLOURS = 6  # as many classes are told apart by colour and dashes; of more, the best and the worst
 MOST_DOTS = 1_500
@@ -24,21 +24,31 @@ def headline(name: str, one: Facts, baseline: float | None) -> Markup:
     axis = (
         Axis("", min(scale.worst or 0, scale.best or 0), max(scale.worst or 0, scale.best or 0))
         if known
-        else covering([one["low"], one["high"]])
+        else covering(_ends(one))
     )
-    if name in AT_LEAST_CHANCE and one["low"] >= 0.5:
+    if name in AT_LEAST_CHANCE and min(_ends(one)) >= 0.5:
         axis = Axis("", 0.4, 1)
     frame = Frame(axis, Axis(""), height=92, bottom=24)
     left, y, right = frame.at(axis.low, 0)[0], 48, frame.at(axis.high, 0)[0]
-    low, value, high = (frame.at(one[k], 0)[0] for k in ("low", "value", "high"))
+    value = frame.at(one["value"], 0)[0]
+    low, high = (frame.at(end, 0)[0] for end in (min(_ends(one)), max(_ends(one))))
     marks = f'<path class="grid" d="M{left:.1f} {y}H{right:.1f}"/>'
     if baseline is not None:
         x = frame.at(baseline, 0)[0]
         anchor = "start" if x < left + 60 else "end" if x > right - 60 else "middle"
         marks += f'<path class="mark" d="M{x:.1f} 22V60"/><text class="said" x="{x:.1f}" y="15" text-anchor="{anchor}">commonest class {baseline:.0%}</text>'
     marks += f'<path class="interval c1" style="stroke-width:7" d="M{low:.1f} {y}H{high:.1f}"/><circle class="dot c1" cx="{value:.1f}" cy="{y}" r="8"/>'
-    says = f"{number(one['value'])}, 95 percent interval {number(one['low'])} to {number(one['high'])}."
+    says = (
+        f"{number(one['value'])}, 95 percent interval {span(one)}."
+        if one["low"] is not None
+        else f"{number(one['value'])}, {NO_INTERVAL}."
+    )
     return frame.svg(f"{scale.label} with its 95 percent interval", says, Markup(marks), upright=False)
+
+
+def _ends(one: Facts) -> list[float]:
+    """Return a value with the ends of its interval, where it has one."""
+    return [one[key] for key in ("low", "value", "high") if one[key] is not None]
 
 
 def calibration(found: Facts) -> Markup:
@@ -115,18 +125,17 @@ def numbers(target: Sequence[float], prediction: Sequence[float]) -> Markup:
 
 
 def learning_curve(points: Sequence[Facts], metric: str) -> Markup:
-    """Return a metric with its interval against the number of samples trained on."""
-    sizes = [float(one["size"]) for one in points]
-    lows, highs = [one["low"] for one in points], [one["high"] for one in points]
-    frame = Frame(
-        Axis("samples trained on", 0, 1.05 * max(sizes)), Axis(word(metric).label, min(0, *lows), max(1, *highs))
-    )
-    values = [one["value"] for one in points]
-    says = f"{word(metric).label} from {number(values[0])} at {sizes[0]:,.0f} samples to {number(values[-1])} at {sizes[-1]:,.0f}."
+    """Return a metric with its interval against the number of samples fitted on, on the part of its scale where it lies."""
+    sizes, values = [float(one["size"]) for one in points], [one["value"] for one in points]
+    known = covering([end for one in points for end in _ends(one)])
+    scale = word(metric)
+    if scale.worst is not None and scale.best is not None:
+        known = Axis("", max(known.low, min(scale.worst, scale.best)), min(known.high, max(scale.worst, scale.best)))
+    frame = Frame(Axis("samples fitted on", 0, 1.05 * max(sizes)), Axis(scale.label, known.low, known.high))
+    sure = [one for one in points if one["low"] is not None]
+    says = f"{scale.label} from {number(values[0])} at {sizes[0]:,.0f} samples to {number(values[-1])} at {sizes[-1]:,.0f}."
     return frame.svg(
-        "Learning curve",
-        says,
-        frame.whiskers(sizes, lows, highs),
-        frame.line(sizes, values, "c1"),
-        frame.dots(sizes, values),
-    )
+        "Learning curve", says,
+        frame.whiskers([float(one["size"]) for one in sure], [one["low"] for one in sure], [one["high"] for one in sure]),
+        frame.line(sizes, values, "c1"), frame.dots(sizes, values),
+    )  # fmt: skip

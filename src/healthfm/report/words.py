@@ -79,11 +79,25 @@ def number(value: float | None, signed: bool = False) -> str:
     return f"{value:{sign},.0f}" if abs(value) >= 1000 else f"{value:{sign}.3f}"
 
 
-def span(one: Mapping[str, Any], low: str = "low", high: str = "high", signed: bool = False) -> str:
-    """Return an interval in words, "-" where there is none."""
-    if one.get(low) is None or one.get(high) is None:
-        return "-"
-    return f"{number(one[low], signed)} to {number(one[high], signed)}"
+NO_INTERVAL = "no interval"  # of a value that has none; its method says why
+
+
+def span(one: Mapping[str, Any], of: str = "value", signed: bool = False) -> str:
+    """Return the interval of a value in words; "-" where there is no value either. ``of``: its key (``gap`` has ``gap_low``)."""
+    before = "" if of == "value" else f"{of}_"
+    low, high = one.get(f"{before}low"), one.get(f"{before}high")
+    if low is None or high is None:
+        return "-" if one.get(of) is None else NO_INTERVAL
+    return f"{number(low, signed)} to {number(high, signed)}"
+
+
+def interval(one: Mapping[str, Any], signed: bool = False, digits: int = 3) -> str:
+    """Return the interval of a value as a terminal's tables show it."""
+    if one["low"] is None or one["high"] is None:
+        return NO_INTERVAL
+    sign = "+" if signed else ""
+    low, high = (f"{one[key]:{sign},.{0 if abs(one[key]) >= 1000 else digits}f}" for key in ("low", "high"))
+    return f"[{low}, {high}]"
 
 
 def chance(p: float | None) -> str:
@@ -102,12 +116,15 @@ def big(name: str, one: Mapping[str, Any]) -> str:
 
 
 def big_span(name: str, one: Mapping[str, Any]) -> str:
-    """Return a headline's interval: of a share in per cent, else as it is."""
-    return f"{100 * one['low']:.1f} to {100 * one['high']:.1f} %" if word(name).share else span(one)
+    """Return a headline's interval: of a share in per cent, else as it is; or that there is none."""
+    shares = word(name).share and one["low"] is not None
+    return f"{100 * one['low']:.1f} to {100 * one['high']:.1f} %" if shares else span(one)
 
 
 def sentence(name: str, one: Mapping[str, Any], row: str) -> str:
     """Say a headline for somebody who does not read intervals. ``row``: what one sample is called."""
+    if one["low"] is None:
+        return f"With {counted(one['n'], row)} looked at there is no interval, so it is not known how far this number can be off."
     level = f"{round(100 * one.get('level', 0.95))} % interval"
     if word(name).share:
         what = {

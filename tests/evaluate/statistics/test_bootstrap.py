@@ -113,11 +113,20 @@ def test_resampling_in_small_blocks_gives_the_same_numbers(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("table", [[[7, 0, 0], [0, 5, 0]], [[0, 4, 0], [0, 0, 0]], [[1, 0, 0], [0, 0, 0]]])
-def test_a_table_without_variation_gives_a_point_and_says_so(table: list[list[int]]) -> None:
+def test_a_table_without_variation_gives_no_interval_and_says_why(table: list[list[int]]) -> None:
     counts = np.array(table)
-    found = bootstrap_counts(counts, metrics.macro_f1, 0)
-    assert found.low == found.high == float(metrics.macro_f1(counts))
-    assert "degenerate" in found.method
+    found = bootstrap_counts(counts, metrics.macro_f1, 0).asdict()
+    assert (found["low"], found["high"]) == (None, None)
+    assert found["method"].startswith("degenerate: every resample gives the same value (")
+
+
+def test_resamples_of_which_nearly_all_are_equal_give_no_interval_either() -> None:
+    values = np.ones(10_000)
+    values[:20] = 0.5
+    found = bootstrap.bca(values, 1.0, None, None, 0)
+    assert np.isnan(found.low) and found.method.startswith("degenerate: nearly every resample gives the same value (")
+    values[:400] = 0.5
+    assert bootstrap.bca(values, 1.0, None, None, 0).low == 0.5
 
 
 def test_the_macro_f1_interval_covers_the_true_value_about_as_often_as_it_says() -> None:
@@ -183,5 +192,5 @@ def test_few_patients_are_noted(count: int, noted: bool) -> None:
 
 def test_patients_without_variation_are_noted() -> None:
     found = cluster_bootstrap(np.tile(np.array([[2, 0, 0], [0, 1, 0]]), (60, 1, 1)), metrics.accuracy, 0)
-    assert (found.low, found.high) == (1, 1)
+    assert np.isnan([found.low, found.high]).all()
     assert "degenerate" in found.method

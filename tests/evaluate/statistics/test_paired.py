@@ -12,7 +12,9 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as theirs
 from statsmodels.stats.multitest import multipletests
 
+from healthfm.evaluate.metrics.arrays import lanes
 from healthfm.evaluate.metrics.classification import confusion, macro_f1
+from healthfm.evaluate.metrics.discrimination import Auroc, macro
 from healthfm.evaluate.statistics import Statistic, bootstrap, of_cells, of_counts, of_mean, paired
 from healthfm.evaluate.statistics.paired import Difference, difference, holm, of_aurocs, of_hits, sign_permutation
 from healthfm.evaluate.statistics.statistic import Cells
@@ -139,6 +141,29 @@ def test_sign_permutation_of_a_mean_equals_mcnemar_and_scipy() -> None:
     assert (ours.low, ours.high) == pytest.approx(
         (ours.value - 1.96 * error, ours.value + 1.96 * error), abs=0.1 * error * 4
     )
+
+
+@pytest.mark.usefixtures("fewer")
+def test_scores_on_another_scale_do_not_hide_a_difference_in_ranking() -> None:
+    """The bootstrap's p-value of two AUROCs is DeLong's. Swapping scores of two scales between the runs finds nothing."""
+    rng = np.random.default_rng(2)
+    truth = rng.random(240) < 0.4
+    good, poor = truth + rng.normal(0, 0.9, 240), (truth + rng.normal(0, 2.2, 240)) / 50 + 7
+
+    def auroc(truth: Any, scores: Any, scale_free: bool) -> Statistic:
+        kernel = Auroc(truth, scores)
+        return of_counts("auroc", len(truth), lambda counts: macro([kernel], lanes(counts)), scale_free=scale_free)
+
+    def found(scale_free: bool) -> Difference:
+        def joint() -> Statistic:
+            return auroc(np.tile(truth, 2), np.append(good, poor), scale_free)
+
+        return difference(auroc(truth, good, scale_free), auroc(truth, poor, scale_free), joint, 240)
+
+    delong = of_aurocs(truth, good, poor)
+    assert delong.p < 0.02
+    assert found(True).p == pytest.approx(delong.p, abs=0.01) and "bootstrap" in found(True).test
+    assert found(False).p > 0.1
 
 
 @pytest.mark.usefixtures("fewer")

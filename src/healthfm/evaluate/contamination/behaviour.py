@@ -27,7 +27,7 @@ from healthfm.datasets.dataset import Dataset, open_dataset
 from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate import tasks
 from healthfm.evaluate.contamination.corpus import open_corpus, text_of
-from healthfm.evaluate.statistics import clopper_pearson, delong, estimate, of_mean, placements
+from healthfm.evaluate.statistics import clopper_pearson, delong, estimate, in_words, of_mean, placements
 from healthfm.models.model import Float32, Model
 from healthfm.records import MultipleChoice
 
@@ -274,18 +274,17 @@ def _says_min_k(found: dict[str, Any] | None) -> list[str]:
     if found["mean"] is None:
         return ["Min-K%++ was not computed: fewer than two texts are long enough."]
     mean, reference = found["mean"], found["reference"]
-    told = (
-        f"Min-K%++ of {found['n']} texts: {mean['value']:.3f} (95 % interval {mean['low']:.3f} to {mean['high']:.3f})"
-    )
+    told = f"Min-K%++ of {found['n']} texts: {mean['value']:.3f} ({in_words(mean, '.3f')})"
     if reference is None:
         return [f"{told}; no reference texts were named, so it cannot be judged.", MIN_K_CAUTION]
     shows = (
+        "not told apart from the reference" if reference["low"] is None else
         "more familiar than the reference" if reference["low"] > 0.5 else
         "less familiar than the reference" if reference["high"] < 0.5 else "not told apart from the reference"
     )  # fmt: skip
     return [
-        f"{told}, of {reference['n']} reference texts {reference['mean']:.3f}: {shows} (AUROC {reference['auroc']:.3f}, 95 % interval "
-        f"{reference['low']:.3f} to {reference['high']:.3f}; the length alone tells them apart with AUROC {reference['auroc_of_length']:.3f}).",
+        f"{told}, of {reference['n']} reference texts {reference['mean']:.3f}: {shows} (AUROC {reference['auroc']:.3f}, "
+        f"{in_words(reference, '.3f')}; the length alone tells them apart with AUROC {reference['auroc_of_length']:.3f}).",
         MIN_K_CAUTION,
     ]
 

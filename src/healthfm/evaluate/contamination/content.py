@@ -16,7 +16,7 @@ from healthfm.evaluate.contamination import search
 from healthfm.evaluate.contamination.corpus import open_corpus
 from healthfm.evaluate.contamination.items import PARTS, Part, parts
 from healthfm.evaluate.run import Run
-from healthfm.evaluate.statistics import estimate, wilson
+from healthfm.evaluate.statistics import estimate, in_words, wilson
 from healthfm.evaluate.statistics.subgroups import gap
 
 PLACES = 5  # kept of each text; all are counted
@@ -249,8 +249,8 @@ def _says_scores(scores: Mapping[str, Any]) -> str:
     if scores["difference"] is None:
         return f"All {scores['n']} records of the run are on one side (found: {scores['n_dirty']}), so there is no clean and dirty score to compare."
     dirty, clean, apart = scores["dirty"], scores["clean"], scores["difference"]
-    shows = "no difference is shown" if apart["low"] <= 0 <= apart["high"] else "they differ"
+    shows = "no difference is shown" if apart["low"] is None or apart["low"] <= 0 <= apart["high"] else "they differ"
     return (
         f"{name} is {dirty['value']:.3f} on the {dirty['n']} records found and {clean['value']:.3f} on the {clean['n']} others: {shows} "
-        f"({apart['value']:+.3f}, 95 % interval {apart['low']:+.3f} to {apart['high']:+.3f})."
+        f"({apart['value']:+.3f}, {in_words(apart)})."
     )

@@ -28,6 +28,7 @@ from healthfm.evaluate.statistics.statistic import (
 
 CLASSES = {"yes-no-maybe": ("yes", "no", "maybe"), "yes-no-maybe-generated": ("yes", "no", "maybe")}
 TINY = np.finfo(np.float64).eps  # the least probability that log-loss believes, as scikit-learn's does
+ROUNDED = 0.02  # how far from 1 a sum of probabilities may be that were written with few decimals
 LETTERS = "a question's options are not classes that recur: no AUROC, kappa or balanced accuracy is given"
 
 
@@ -80,6 +81,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         rules.append("a row without an answer counts as wrong, as a class of its own in kappa and MCC")
     rules += _absent(counts, space)
     likely = _probabilities(table)
+    rules += _sums(table) if likely is not None else []
     confident = brier = None
     ranked: dict[str, tuple[Bools, Floats]] = {}
     if likely is not None:
@@ -129,12 +131,12 @@ def ranking(ranked: Mapping[str, tuple[Bools, Floats]], known: Mapping[str, Bool
             found.append(
                 of_counts(
                     name if single else f"{name}/{one}", len(truth), _mean_at([kernel]),
-                    scores=pair if name == "auroc" else None, among=rows,
+                    scores=pair if name == "auroc" else None, among=rows, scale_free=True,
                 )
             )  # fmt: skip
         if not single:
             rule = "mean over the classes for which it is defined, in each resample too"
-            found.append(of_counts(f"macro_{name}", len(truth), _mean_at(kernels), rule))
+            found.append(of_counts(f"macro_{name}", len(truth), _mean_at(kernels), rule, scale_free=True))
     return found
 
 
@@ -198,6 +200,18 @@ def _probabilities(table: pa.Table) -> tuple[Floats, Bools, Floats, Floats] | No
         np.array([p[best] for p, _, best in rows], np.float64), np.array([t == best for _, t, best in rows]),
         np.array([p[t] for p, t, _ in rows], np.float64), np.array(squares, np.float64),
     )  # fmt: skip
+
+
+def _sums(table: pa.Table) -> list[str]:
+    """Say of how many rows the probabilities do not sum to 1."""
+    off = np.array([abs(sum(row) - 1) for row in table["probabilities"].to_pylist()])
+    share = float((off > ROUNDED).mean())
+    if not share:
+        return []
+    return [
+        f"the probabilities of {share:.1%} of the rows do not sum to 1 ({off.max():.3f} away at most); they are used as they stand, and "
+        "log-loss, Brier score and calibration then say little"
+    ]
 
 
 def _matrix(table: pa.Table, space: Sequence[str]) -> Floats | None:

@@ -14,6 +14,7 @@ from healthfm.evaluate.metrics.arrays import lanes
 from healthfm.evaluate.metrics.regression import Concordance, Spearman, errors
 from healthfm.evaluate.statistics.statistic import Counts, Statistic, Values, of_counts
 
+SCALE_FREE = ("pearson", "spearman", "c_index")
 PAIRS_UP_TO = 1_000  # rows whose pairs the concordance index compares
 
 
@@ -43,8 +44,9 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
 
     def statistic(name: str, at: Callable[[Counts], Values], lower: bool = False) -> Statistic:
         return of_counts(
-            name, n, lambda counts: at(counts[:, rows] if missing else counts), among=among, lower_is_better=lower
-        )
+            name, n, lambda counts: at(counts[:, rows] if missing else counts), among=among, lower_is_better=lower,
+            scale_free=name in SCALE_FREE,
+        )  # fmt: skip
 
     ranks = Spearman(x, y)
     found = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -86,4 +87,7 @@ def _judged(scores: Floats, rules: list[str]) -> Statistic:
         n = counts @ known.astype(np.float64)
         return ratio(counts @ values, n)
 
-    return of_counts("judge", len(scores), at, among=None if known.all() else known)
+    found = of_counts("judge", len(scores), at, among=None if known.all() else known)
+    return (
+        replace(found, hits=values == 1) if np.isin(scores[known], (0, 1)).all() else found
+    )  # verdicts are a proportion

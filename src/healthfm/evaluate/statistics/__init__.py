@@ -8,6 +8,7 @@ from healthfm.evaluate.statistics.intervals import (
     clopper_pearson,
     delong,
     delong_error,
+    in_words,
     placements,
     wilson,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "delong",
     "delong_error",
     "estimate",
+    "in_words",
     "number_patients",
     "of_cells",
     "of_counts",

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, stats
 
-from healthfm.evaluate.statistics.intervals import LEVEL, Interval
+from healthfm.evaluate.statistics.intervals import LEVEL, NONE, Interval, degenerate
 from healthfm.evaluate.statistics.statistic import Cells, Counts, Ints, Statistic, Values
 
 RESAMPLES = 10_000
@@ -67,7 +67,7 @@ def bca(
     """Return the bias-corrected and accelerated interval of resampled values, or the percentile one without a jackknife.
 
     ``weight``: how many rows each value of the jackknife stands for. Resamples in which the metric is not defined are
-    left out, and the method says how many. ``patients``: how many there are, where whole patients were drawn; they are often
+    left out, and the method says how many; where the others are all equal, or nearly all, there is no interval. ``patients``: how many there are, where whole patients were drawn; they are often
     few, so the quantiles are then those of Student's t (Hesterberg 2015, "expanded").
     """
     known, note = _known(resampled)
@@ -77,12 +77,16 @@ def bca(
     kept = np.zeros(0, bool) if jackknife is None else ~np.isnan(jackknife)
     method = f"{who}{'BCa' if kept.any() else 'percentile'} bootstrap, {RESAMPLES:,} resamples"
     if len(known) == 0 or np.ptp(known) == 0:
-        return Interval(point, point, f"{method} (degenerate: every resample is equal){note}")
+        return Interval(NONE, NONE, degenerate(known, method) + note)
     if jackknife is None or not kept.any():
-        return Interval(*_percentiles(known), f"{method}, seed {seed}{note}")
-    weight = np.ones(len(jackknife)) if weight is None else weight
-    z = NORMAL if patients is None else _expanded(patients)
-    return Interval(*_bca(known, point, jackknife[kept], weight[kept], z), f"{method}, seed {seed}{note}")
+        low, high = _percentiles(known)
+    else:
+        weight = np.ones(len(jackknife)) if weight is None else weight
+        z = NORMAL if patients is None else _expanded(patients)
+        low, high = _bca(known, point, jackknife[kept], weight[kept], z)
+    if low == high:
+        return Interval(NONE, NONE, degenerate(known, method) + note)
+    return Interval(low, high, f"{method}, seed {seed}{note}")
 
 
 def _known(resampled: Values) -> tuple[Values, str]:

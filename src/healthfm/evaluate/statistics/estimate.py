@@ -16,6 +16,7 @@ from healthfm.evaluate.statistics.statistic import Ints, Statistic
 def estimate(statistics: Mapping[str, Statistic], patients: Sequence[Any], seed: int) -> dict[str, dict[str, Any]]:
     """Return each statistic's ``value``, ``low``, ``high``, ``level``, ``method``, ``n`` and, where one applied, ``rule``.
 
+    ``low`` and ``high`` are None where there is no interval; ``method`` then says why.
     A patient with several rows makes the intervals clustered: whole patients are resampled. A row without a patient is
     then a patient of its own, and the interval's method says of how many rows that was assumed.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,12 +13,17 @@ from scipy import special, stats
 from healthfm.evaluate.statistics.statistic import Bools, Floats
 
 LEVEL = 0.95
+NONE = float("nan")  # an end that there is not
 PERFECT = "Clopper-Pearson of the rarer class (perfect separation leaves DeLong no variance)"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval and how it was made."""
+    """A confidence interval and how it was made.
+
+    Both ends are NaN (None as plain data) where there is no interval, and ``method`` says why: values that never vary would
+    make one of no width, which claims a certainty that a few rows cannot give.
+    """
 
     low: float
     high: float
@@ -25,7 +32,23 @@ class Interval:
 
     def asdict(self) -> dict[str, Any]:
         """Return the fields as a plain dictionary."""
-        return asdict(self)
+        return plain(asdict(self))
+
+
+def plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return an interval's fields with None for an end that there is not."""
+    return fields | {key: None for key in ("low", "high") if math.isnan(fields[key])}
+
+
+def in_words(one: Mapping[str, Any], form: str = "+.3f") -> str:
+    """Say an interval as plain data, or that there is none."""
+    return "no interval" if one["low"] is None else f"95 % interval {one['low']:{form}} to {one['high']:{form}}"
+
+
+def degenerate(resampled: Floats, method: str) -> str:
+    """Say why resamples that are equal, or so nearly that both quantiles are, make no interval."""
+    every = "every" if len(resampled) == 0 or np.ptp(resampled) == 0 else "nearly every"
+    return f"degenerate: {every} resample gives the same value ({method})"
 
 
 def wilson(hits: int, n: int) -> Interval:
@@ -61,7 +84,7 @@ def delong(truth: Bools, score: Floats) -> Interval:
         found = clopper_pearson(trials if area else 0, trials)
         return Interval(found.low, found.high, PERFECT)
     if error == 0:
-        return Interval(area, area, "DeLong, logit scale (degenerate: every score is equal)")
+        return Interval(NONE, NONE, "degenerate: every score is equal (DeLong)")
     half = stats.t.ppf(0.5 + LEVEL / 2, freedom) * error / (area * (1 - area))
     low, high = special.expit(special.logit(area) + np.array([-half, half]))
     return Interval(float(low), float(high), "DeLong, logit scale")

@@ -12,7 +12,7 @@ from scipy import stats
 
 from healthfm.evaluate.statistics import bootstrap
 from healthfm.evaluate.statistics.bootstrap import AT_ONCE, FEW_CLUSTERS, RESAMPLES
-from healthfm.evaluate.statistics.intervals import LEVEL, placements, wilson
+from healthfm.evaluate.statistics.intervals import LEVEL, NONE, degenerate, placements, plain, wilson
 from healthfm.evaluate.statistics.statistic import Bools, Counts, Floats, Ints, Statistic, Values
 
 POWER = 0.8
@@ -39,8 +39,8 @@ class Difference:
     level: float = LEVEL
 
     def asdict(self) -> dict[str, Any]:
-        """Return the fields as a plain dictionary."""
-        return asdict(self)
+        """Return the fields as a plain dictionary; without an interval its ends are None."""
+        return plain(asdict(self))
 
 
 def difference(
@@ -51,7 +51,8 @@ def difference(
     ``patients``: the patient of each row, numbered from 0, where one has several rows: whole patients are then resampled and
     swapped together. ``joint`` makes the same metric of the rows of ``a`` followed by those of ``b`` (2n rows): swapping a
     row's answers between the runs is drawing other rows of it. Right-or-wrong metrics are tested by McNemar's exact test, an
-    AUROC by DeLong's, all others (and all with patients) by sign permutation, with the interval of a paired bootstrap.
+    AUROC by DeLong's, all others (and all with patients) by sign permutation, with the interval of a paired bootstrap; of a
+    metric that is ``scale_free``, where the scores of one row must not stand among the other run's, by that bootstrap itself.
     """
     if patients is None and a.hits is not None and b.hits is not None and _same(a.among, b.among):
         among = slice(None) if a.among is None else a.among
@@ -147,7 +148,10 @@ def of_aurocs(truth: Bools, a: Floats, b: Floats) -> Difference:
     p = float(2 * stats.norm.sf(abs(value) / error)) if error else 1.0
     low, high = max(-1.0, value - Z * error), min(1.0, value + Z * error)
     test = f"DeLong, paired ({truth.sum()} positive, {(~truth).sum()} negative)"
-    return Difference(value, low, high, "DeLong", p, test, detectable(error), len(truth))
+    if not error:
+        low = high = NONE
+    method = "DeLong" if error else "degenerate: the runs rank every row alike (DeLong)"
+    return Difference(value, low, high, method, p, test, detectable(error), len(truth))
 
 
 # Any metric -----------------------------------------------------------------------------------------------------------
@@ -161,18 +165,29 @@ def _resampled(
         drawn, swapped = _by_cells(a, b, n, seed)
     else:
         units = np.arange(n) if patients is None else patients
-        drawn, swapped = paired_bootstrap(a, b, units, seed), sign_permutation(joint(), units, seed)
+        drawn = paired_bootstrap(a, b, units, seed)
+        swapped = drawn if a.scale_free else sign_permutation(joint(), units, seed)
     drawn, swapped = drawn[np.isfinite(drawn)], swapped[np.isfinite(swapped)]
     if not len(drawn) or not len(swapped) or not np.isfinite(value):
         raise ValueError(f"{a.name} is not defined on resamples of these rows")
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    as_far = np.sum(np.abs(swapped) >= abs(value) - 1e-12)
+    method = f"paired percentile bootstrap, {RESAMPLES:,} resamples"
+    if low == high:
+        low, high, method = NONE, NONE, degenerate(drawn, method)
+    if a.scale_free:
+        beyond, draws, test = (
+            2 * min(np.sum(drawn <= 0), np.sum(drawn >= 0)),
+            len(drawn),
+            "paired bootstrap, the share of differences beyond 0, doubled",
+        )
+    else:
+        beyond, draws, test = np.sum(np.abs(swapped) >= abs(value) - 1e-12), len(swapped), "sign permutation"
     clusters = 0 if patients is None else int(patients.max()) + 1
     few = f"; only {clusters} patients, too few to trust" if 0 < clusters < FEW_CLUSTERS else ""
     whole = f", whole patients ({clusters})" if clusters else ""
     return Difference(
-        value, float(low), float(high), f"paired percentile bootstrap, {RESAMPLES:,} resamples{whole}, seed {seed}{few}",
-        float((1 + as_far) / (1 + len(swapped))), f"sign permutation, {RESAMPLES:,} draws{whole}, seed {seed}{few}",
+        value, float(low), float(high), f"{method}{whole}, seed {seed}{few}",
+        min(1.0, float((1 + beyond) / (1 + draws))), f"{test}, {RESAMPLES:,} draws{whole}, seed {seed}{few}",
         detectable(float(drawn.std())), n,
     )  # fmt: skip
 

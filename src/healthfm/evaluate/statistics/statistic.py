@@ -45,8 +45,9 @@ class Statistic:
     ``at``: counts [resamples, n] to values [resamples]; NaN where the metric is not defined (no positive drawn, say).
     ``value``: at one of each. The optional fields open closed forms: ``hits``, right or wrong by row, where the metric is
     their mean (over the rows ``among``, all when None): binomial intervals, McNemar; ``scores`` (truth, score), where it is
-    an AUROC: DeLong; ``cells``, where it depends on counts of few cells alone. ``rule`` says which of the field's rules
-    applied (absent classes, ties, unanswered rows).
+    an AUROC: DeLong; ``cells``, where it depends on counts of few cells alone. ``scale_free``: it does not change when all scores
+    are scaled, so scores of two runs stand on no common scale and rows cannot be swapped between them. ``rule`` says which of
+    the field's rules applied (absent classes, ties, unanswered rows).
     """
 
     name: str
@@ -58,15 +59,18 @@ class Statistic:
     cells: Cells | None = None
     rule: str | None = None
     lower_is_better: bool = False
+    scale_free: bool = False
 
 
 def of_counts(
     name: str, n: int, at: Callable[[Counts], Values], rule: str | None = None, *,
-    scores: tuple[Bools, Floats] | None = None, among: Bools | None = None, lower_is_better: bool = False,
+    scores: tuple[Bools, Floats] | None = None, among: Bools | None = None, lower_is_better: bool = False, scale_free: bool = False,
 ) -> Statistic:  # fmt: skip
     """Return the statistic of a function of counts over ``n`` rows."""
     value = float(at(np.ones((1, n), np.int32))[0])
-    return Statistic(name, at, value, among=among, scores=scores, rule=rule, lower_is_better=lower_is_better)
+    return Statistic(
+        name, at, value, among=among, scores=scores, rule=rule, lower_is_better=lower_is_better, scale_free=scale_free
+    )
 
 
 def of_cells(

@@ -77,9 +77,8 @@ def fairness(
 
 def row(name: str, metric: str, value: dict[str, Any], n: int, apart: tuple[float, Interval] | None) -> dict[str, Any]:
     """Return one line of the subgroup table: ``value`` as ``estimate`` gives it, and the gap to the rest."""
-    difference, interval = (None, None) if apart is None else apart
+    difference, interval = (None, {}) if apart is None else (apart[0], apart[1].asdict())
     return {
-        "group": name, "metric": metric, **value, "n": n,
-        "gap": difference, "gap_low": interval and interval.low, "gap_high": interval and interval.high,
-        "gap_method": interval and interval.method, "too_few": n < SMALL_GROUP,
+        "group": name, "metric": metric, **value, "n": n, "gap": difference,
+        **{f"gap_{key}": interval.get(key) for key in ("low", "high", "method")}, "too_few": n < SMALL_GROUP,
     }  # fmt: skip

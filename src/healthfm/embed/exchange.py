@@ -1,0 +1,73 @@
+"""Tiles that other tools chose, in; features for other tools, out: TRIDENT, CLAM, slide2vec (``formats.tile_files``)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from healthfm.embed.items import Item
+from healthfm.embed.plan import Plan, matrix
+from healthfm.embed.units import is_slide, open_slide, slide_name, tile_at
+from healthfm.errors import DatasetError, RunError
+from healthfm.formats import tile_files
+from healthfm.formats.tiling import Tiles, scale_of
+from healthfm.models.model import Model
+from healthfm.models.vision import VisionModel
+
+
+def slides_among(items: Sequence[Item], model: Model) -> list[tuple[int, Item]]:
+    """Return the slides of a run with their places in it. Raises ``RunError``: none, or two whose files would be one."""
+    slides = [
+        (place, item) for place, item in enumerate(items) if isinstance(model, VisionModel) and is_slide(item.content)
+    ]
+    if not slides:
+        raise RunError("coordinates and features are for slides, and no item is one")
+    names: dict[str, str] = {}
+    for _, item in slides:
+        other = names.setdefault(slide_name(item), item.id)
+        if other != item.id:
+            raise RunError(f"{other} and {item.id} have one name for coordinates and features: embed them in two runs")
+    return slides
+
+
+def digests(slides: Sequence[tuple[int, Item]], folder: Path) -> dict[str, str]:
+    """Return, for each slide that has a file of coordinates in the folder, the digest of that file."""
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no folder of coordinates")
+    found = {}
+    for _, item in slides:
+        try:
+            path = tile_files.file_of(folder, slide_name(item))
+        except DatasetError:  # told where the slide's tiles are asked for
+            continue
+        if path is not None:
+            with path.open("rb") as handle:
+                found[item.id] = hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+    return found
+
+
+def write_features(plan: Plan, slides: Sequence[tuple[int, Item]], folder: Path) -> None:
+    """Write one ``NAME.h5`` a slide: the vectors that its tiles have, and where those tiles lie.
+
+    A slide without any vector has no file. Raises ``DatasetError``: a slide that cannot be opened any more, or no room.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot write there ({error.strerror})") from None
+    for place, item in slides:
+        rows = plan.vectors(place)
+        if rows is None:
+            continue
+        x, y = (rows[axis].to_numpy() for axis in ("x", "y"))
+        with open_slide(item) as slide:
+            if plan.coords is not None:
+                like = tile_files.of_slide(plan.coords, slide_name(item), slide)
+            else:
+                mpp, side = tile_at(plan.model, plan.mpp)
+                like = Tiles(np.empty((0, 2), np.int64), side, side * scale_of(slide, mpp))
+            tiles = Tiles(np.stack([x, y], axis=1), like.size, like.span, like.overlap)
+            tile_files.write(folder / f"{slide_name(item)}.h5", slide, tiles, matrix(rows))

@@ -1,0 +1,223 @@
+"""Multiple-instance learning: a bag of pictures has one class, and which of them make it is learned from the bags alone.
+
+A bag is a slide (its tiles), a volume (its axial slices), a film (its frames) or, of still images, a patient. All of its pictures
+are used, in training and at test time; what each weighed in the prediction is kept in the room ``attention`` of the run folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from healthfm.datasets.dataset import Dataset
+from healthfm.embed.items import of_record
+from healthfm.errors import CapabilityError, DatasetError, RunError
+from healthfm.evaluate import tasks
+from healthfm.evaluate.classification import chance_columns, label_of
+from healthfm.evaluate.job import CHARACTERS_PER_PART, Ask, Job, cut_parts, sample_columns, subgroup_columns
+from healthfm.evaluate.probes import PICTURE, classes_of, one_embedder, two_splits
+from healthfm.models.model import Model
+from healthfm.records import Image, Record, Slide, Video, Visual, Volume, digest
+
+if TYPE_CHECKING:
+    from healthfm.embed.embedder import Embedder
+    from healthfm.embed.units import Unit
+
+NOUNS: Mapping[type[Visual], str] = {Slide: "slide", Volume: "volume", Video: "film", Image: "patient"}
+SCHEMA = pa.schema([
+    ("bag", pa.int32()), ("id", pa.string()), ("record", pa.string()), ("number", pa.int32()), ("x", pa.int64()), ("y", pa.int64()),
+    ("digest", pa.string()), ("embedding", pa.list_(pa.float32())), ("problem", pa.string()),
+])  # fmt: skip
+SHOWN = ["id", "number", "record", "x", "y"]  # what the room of attention has of these
+
+
+@dataclass(frozen=True)
+class Bag:
+    """Records whose pictures have one label together. ``record`` stands for them in the predictions.
+
+    ``input`` is the digest of the pixels of images; the files of others are too large to be read for one. ``stamp`` tells
+    when a file has changed.
+    """
+
+    record: Record
+    members: tuple[Visual, ...]
+    label: str
+    input: str | None = None
+    stamp: tuple[Any, ...] = ()
+
+    @property
+    def group(self) -> str:
+        """The patient; a bag of nobody's is a group of its own."""
+        return self.record.patient or self.record.id
+
+
+def prepare(ask: Ask) -> Job:
+    """Return the job of embedding the pictures of all bags, fitting attention pooling on a split's and predicting another's.
+
+    ``shots_from`` is as for probes. A bag to fit on without a picture (a slide without tissue) is left out; an evaluated one has
+    no prediction, counts as wrong, and its probabilities are the classes' shares of the bags that were fitted on.
+    """
+    from healthfm.adapt import mil  # needs torch, which statistics alone do not
+
+    opened = ask.opened
+    source, fit_on, evaluated, notices = two_splits(ask)
+    noun = _refuse_unfit([*fit_on, *evaluated], opened)
+    fit, every = _bags(fit_on, opened), _bags(evaluated, opened)
+    classes = classes_of([bag.label for bag in fit], [bag.label for bag in every], opened)
+    test = [every[i] for i in tasks.sample(len(every), ask.limit, ask.seed)]
+    mil.refuse_few([bag.label for bag in fit], [bag.group for bag in fit])
+    bags, records = [*fit, *test], [bag.record for bag in test]
+    columns = subgroup_columns(records, ask.subgroups)
+    embedder = one_embedder()
+    arithmetic: dict[str, Any] = {}
+    beside: dict[str, pa.Table] = {}
+
+    def compute(model: Model, rows: range) -> pa.Table:
+        part = _embedded(embedder(model), bags, rows)
+        arithmetic.update(embedder(model).facts)
+        return part
+
+    def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
+        chances, beside["attention"], how = _predicted(table, fit, test, classes, ask.seed)
+        found = [None if row is None else classes[int(row.argmax())] for row in chances]
+        empty = table.filter(table["problem"].is_valid()).select(["id", "problem"]).to_pylist()
+        prior = np.array([sum(bag.label == one for bag in fit) for one in classes]) / len(fit)
+        return pa.table({
+            **sample_columns(records, [bag.label for bag in test]), "input": pa.array([bag.input for bag in test], pa.string()),
+            **chance_columns(classes, np.stack([prior if row is None else row for row in chances])),
+            "prediction": pa.array(found, pa.string()), **columns,
+        }), {**how, "pictures": len(table) - len(empty), "empty": empty, "arithmetic": arithmetic}  # fmt: skip
+
+    return Job(
+        task="mil", name=f"{opened.name}#mil", verb="embed", records=records, total=len(every), classes=classes,
+        every_target=[bag.label for bag in every], parts=cut_parts([_size(bag) for bag in bags]), compute=compute,
+        room="embeddings", finish=finish, beside=beside,
+        content=[[bag.record.id, bag.input, bag.stamp, bag.label] for bag in bags],
+        asked={"fit_on": source, "fitted_on": len(fit)}, facts={"notices": notices, "noun": noun},
+    )  # fmt: skip
+
+
+# Bags -----------------------------------------------------------------------------------------------------------------
+
+
+def _refuse_unfit(records: Sequence[Record], opened: Dataset) -> str:
+    """Return what a bag of these records is called. Raises ``RunError`` where they make none."""
+    kind = type(records[0]) if records else Image
+    if kind not in NOUNS:
+        raise RunError(f"mil needs slides, volumes, films, or images of patients; these are {kind.__name__} records")
+    if kind is Image:
+        nobody = sum(record.patient is None for record in records)
+        if nobody:
+            raise RunError(
+                f"{opened.name}: {nobody} of {len(records)} images name no patient, and a bag is the images of one. Name it "
+                "(--columns patient=COLUMN), or classify image by image (--task linear-probe); slides in .tif stand in a "
+                "column 'slide' of a manifest"
+            )
+        labels: dict[str | None, set[str]] = {}
+        for record in records:
+            labels.setdefault(record.patient, set()).add(label_of(record, opened))
+        apart = sum(len(found) > 1 for found in labels.values())
+        if apart:
+            raise RunError(
+                f"{opened.name}: the images of {apart} of {len(labels)} patients have different classes, and a bag has one. Give "
+                "them one, leave these patients out, or classify image by image (--task linear-probe)"
+            )
+    return NOUNS[kind]  # type: ignore[index]
+
+
+def _bags(records: Sequence[Record], opened: Dataset) -> list[Bag]:
+    """Return the bags of records, in order; of images those of each patient, who is named by what all of them have in common."""
+    groups: dict[str, list[Any]] = {}
+    for record in records:
+        groups.setdefault(str(record.patient) if isinstance(record, Image) else record.id, []).append(record)
+    return [_bag(name, tuple(members), label_of(members[0], opened)) for name, members in groups.items()]
+
+
+def _bag(name: str, members: tuple[Any, ...], label: str) -> Bag:
+    first = members[0]
+    if not isinstance(first, Image):
+        return Bag(first, members, label, stamp=of_record(first).stamp)
+    seen = hashlib.sha256(json.dumps([[one.id, digest(one)] for one in members]).encode()).hexdigest()[:16]
+    shared = {
+        what: {key: value for key, value in getattr(first, what).items() if all(getattr(one, what).get(key) == value for one in members)}
+        for what in ("labels", "meta")
+    }  # fmt: skip
+    site = first.site if all(one.site == first.site for one in members) else None
+    return Bag(Record(id=name, split=first.split, patient=name, site=site, **shared), members, label, seen)
+
+
+def _size(bag: Bag) -> int:
+    """Return what a bag counts for in a part: that of images by their number; any other has a part to itself."""
+    return PICTURE * len(bag.members) if isinstance(bag.members[0], Image) else CHARACTERS_PER_PART
+
+
+# Vectors --------------------------------------------------------------------------------------------------------------
+
+
+def _embedded(embedder: Embedder, bags: Sequence[Bag], rows: range) -> pa.Table:
+    """Return a row for each picture of some bags; one with a ``problem`` where a bag has none."""
+    from healthfm.embed.embedder import instances
+    from healthfm.embed.units import told
+    from healthfm.models.vision import VisionModel
+
+    model = embedder.model
+    if not isinstance(model, VisionModel):
+        raise CapabilityError(f"{model.name} reads no pictures, which the bags of mil are made of")
+    problems = dict.fromkeys(rows, "no pictures in it")
+    made: dict[int, list[Unit]] = {number: [] for number in rows}
+    with ExitStack() as opened:
+
+        def units() -> Iterator[Unit]:
+            for number in rows:
+                for record in bags[number].members:
+                    try:
+                        found = opened.enter_context(instances(record, model))
+                    except DatasetError as error:
+                        problems[number] = told(of_record(record), error)
+                        continue
+                    for unit in found:
+                        yield replace(unit, part=number)
+
+        for unit in embedder.stream(units()):
+            made[unit.part].append(unit)
+    found: list[dict[str, Any]] = []
+    for number, some in made.items():
+        name = bags[number].record.id
+        for i, unit in enumerate(some):
+            x, y = unit.place or (None, None)
+            found.append(
+                {"bag": number, "id": name, "record": unit.item.id, "number": i, "x": x, "y": y, "digest": unit.digest, "embedding": unit.vector}
+            )  # fmt: skip
+        if not some:
+            found.append({"bag": number, "id": name, "problem": problems[number]})
+    return pa.Table.from_pylist(found, SCHEMA)
+
+
+def _predicted(
+    table: pa.Table, fit: Sequence[Bag], test: Sequence[Bag], classes: Sequence[str], seed: int
+) -> tuple[list[npt.NDArray[np.float64] | None], pa.Table, dict[str, Any]]:
+    """Return the probabilities of each test bag (None: it has no picture), the attention of their pictures, and what was done."""
+    from healthfm.adapt import mil
+
+    vectors = mil.bags(table, "bag")
+    known = [i for i in range(len(fit)) if i in vectors]
+    asked = [i for i in range(len(test)) if len(fit) + i in vectors]
+    if not asked:
+        raise RunError(f"nothing can be evaluated: {table['problem'].drop_null()[-1]}")
+    shares, weights, how = mil.attention_mil(
+        [vectors[i] for i in known], [fit[i].label for i in known], [vectors[len(fit) + i] for i in asked], classes,
+        [fit[i].group for i in known], seed,
+    )  # fmt: skip
+    told = dict(zip(asked, shares, strict=True))
+    rows = pc.and_(pc.greater_equal(table["bag"], len(fit)), table["problem"].is_null())
+    attention = table.select(SHOWN).filter(rows).append_column("weight", pa.array(np.concatenate(weights)))
+    return [told.get(i) for i in range(len(test))], attention, how
