@@ -32,6 +32,17 @@ def test_a_table_without_probabilities_gets_a_page_without_calibration() -> None
     assert "unanswered: 1 predictions" in text_of(html)
 
 
+def test_tables_have_no_column_and_no_scale_for_what_no_row_has() -> None:
+    asked = {"id": [1, 2, 3], "target": ["a", "b", "b"], "prediction": ["a", "a", "b"]}
+    chances = {"options": [["a", "b"]] * 3, "probabilities": [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]]}
+    sure = render(evaluate_predictions({**asked, **chances}, "binary"))
+    assert '<th class="number">confidence</th>' in sure
+    assert '<th class="number">confidence</th>' not in render(evaluate_predictions(asked, "binary"))
+    for kind, drawn in (("ordinal", True), ("perplexity", False)):
+        metrics = render(of_kind(kind)).partition('<h2 id="metrics">')[2].partition("</table>")[0]
+        assert ("<svg" in metrics.partition("<tfoot>")[2]) is drawn
+
+
 def test_a_page_states_value_interval_method_baseline_and_limits(pages: dict[str, Path]) -> None:
     for name in ("table", "full"):
         run, text = load_run(pages[name].parent), text_of(pages[name].read_text())

@@ -7,10 +7,13 @@ model was trained on to the dataset asked about is an ``Overlap``; its kind says
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from healthfm.cards import catalog
@@ -103,10 +106,13 @@ def lineage(model: str, dataset: str) -> list[Overlap]:
     return sorted(found.values(), key=lambda o: (order.index(o.kind), not o.verified, len(o.path), o.path))
 
 
-# Collections of web text that cards name without a row of their own, and families of language models that their owners
-# say were pre-trained on such (their cards name them as a base, not what they saw).
-CRAWL = re.compile(r"\bweb\b|crawl|fineweb|refinedweb|\bc4\b|\bpile\b|redpajama|\bdclm\b|laion", re.IGNORECASE)
-ON_CRAWLS = re.compile(r"\b(llama|mistral|qwen|glm|bloom|internlm|flan-palm|palm 2|vicuna|phi-2)", re.IGNORECASE)
+@functools.cache
+def _web() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return what collections of web text are called, and how models that read it (``web.toml``)."""
+    facts = tomllib.loads(Path(__file__).with_name("web.toml").read_text(encoding="utf-8"))
+    collections = "|".join(map(re.escape, facts["collections"]))
+    models = "|".join(re.escape(one["name"]) for one in facts["model"])
+    return re.compile(rf"\b(?:{collections})\b", re.IGNORECASE), re.compile(rf"\b(?:{models})", re.IGNORECASE)
 
 
 def web_crawls(model: str) -> list[str]:
@@ -114,6 +120,7 @@ def web_crawls(model: str) -> list[str]:
 
     No row of the catalogue is such a collection, so ``lineage`` cannot follow what they contain.
     """
+    collections, models = _web()
     found: dict[str, None] = {}
     ahead, passed = [model], set[str]()
     while ahead:
@@ -127,8 +134,8 @@ def web_crawls(model: str) -> list[str]:
             passed.add(card["slug"])
             ahead += card.get("base_models", ())
             seen = (e["name"] for e in card.get("trained_on", ()) if not e.get("dataset"))
-            found |= dict.fromkeys(name for name in seen if CRAWL.search(name))
-            bases = (b for b in card.get("base", ()) if ON_CRAWLS.search(b) and "architecture" not in b)
+            found |= dict.fromkeys(name for name in seen if collections.search(name))
+            bases = (b for b in card.get("base", ()) if models.search(b) and "architecture" not in b)
             found |= dict.fromkeys(f"the pre-training data of {base}" for base in bases)
     return list(found)
 

@@ -138,7 +138,12 @@ def _metrics(run: Run) -> dict[str, Any]:
     methods: dict[str, list[str]] = {}
     for k, one in metrics.items():
         methods.setdefault(one["method"], []).append(word(k).label)
-    return {"metrics": metrics, "metric_scale": scale(axis), "metric_bars": bars, "methods": methods}
+    return {
+        "metrics": metrics,
+        "metric_scale": scale(axis) if scaled else Markup(""),
+        "metric_bars": bars,
+        "methods": methods,
+    }
 
 
 def _rule(said: str) -> str:
