@@ -47,6 +47,11 @@ def test_a_folder_is_embedded_failures_are_told_and_a_rerun_tries_them_again(wei
     assert {"read", "decode", "preprocess", "model", "write"} <= {
         line.split()[0] for line in first.stdout.splitlines() if line
     }
+    plain = run(*words)
+    assert (
+        plain.returncode == 1 and "Traceback" not in plain.stderr
+    )  # a run in which nothing but the damaged one is left
+    assert "failed: 2.jpg: " in plain.stdout and "1 without a vector" in plain.stdout
     second = run(*words, "--json")
     assert second.returncode == 1
     assert [one["id"] for one in json.loads(second.stdout)["failures"]] == ["2.jpg"]

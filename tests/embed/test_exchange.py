@@ -124,6 +124,21 @@ def test_features_are_written_as_trident_and_clam_read_them(random: VisionModel,
     np.testing.assert_array_equal(again.vectors, made.vectors[1:])
 
 
+def test_features_that_were_made_otherwise_are_not_written_over(
+    random: VisionModel, slide: Slides, tmp_path: Path
+) -> None:
+    path, kept = slide(256), tmp_path / "h5" / "slide.h5"
+    embed(random, [path], tmp_path / "out", features=tmp_path / "h5")
+    embed(random, [path], tmp_path / "again", features=tmp_path / "h5")  # the same model: the same file
+    before = kept.read_bytes()
+    other = load_model("uni", "random", config={**SMALL, "depth": 1}, device="cpu")
+    with pytest.raises(RunError, match=r"slide\.h5: holds features that were made otherwise"):
+        embed(other, [path], tmp_path / "other", features=tmp_path / "h5")
+    assert kept.read_bytes() == before
+    with h5py.File(kept) as file:
+        assert file["features"].attrs["encoder"] == "uni"
+
+
 def test_features_of_others_tiles_keep_what_these_say(random: VisionModel, slide: Slides, tmp_path: Path) -> None:
     path = slide(256, resolution=None)
     folder = trident(tmp_path / "patches" / "slide_patches.h5", np.array([[0, 0], [48, 0]]), 32, 64, 256)

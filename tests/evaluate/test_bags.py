@@ -310,6 +310,28 @@ def test_volumes_and_films_have_one_vector_each_for_a_probe(
     assert run.report().is_file()
 
 
+def test_a_window_stands_in_the_run_and_a_volume_that_it_blackens_is_named(tmp_path: Path) -> None:
+    """A request that failed before anything was computed leaves its folder to the next one."""
+    data, run = tmp_path / "mine", tmp_path / "run"
+    for i in range(18):
+        path = data / ("train" if i < 12 else "test") / "ab"[i % 2] / f"{i}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        voxels = np.random.default_rng(i).integers(-100, 300, (TILE, TILE, 4), dtype=np.int16) - (
+            2000 if i == 13 else 0
+        )
+        nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
+    for task in ("mil", "knn"):
+        with pytest.raises(RunError, match=r"need a window"):
+            evaluate(small(), data, task=task, output=run, device="cpu")
+        done = evaluate(small(), data, task=task, output=run, device="cpu", window=(-160, 240))
+        assert done.facts["request"]["window"] == [-160, 240]
+        assert "all black or all white as shown (see the window): test/b/13.nii.gz (1 in all)" in headline_notes(done)
+        assert "-160 (black) to 240 (white)" in done.report().read_text()
+        with pytest.raises(RunError, match="window"):
+            evaluate(small(), data, task=task, output=run, device="cpu", window=(-100, 240))
+        shutil.rmtree(run)
+
+
 def test_a_probe_of_whole_slides_points_to_mil(tower: VisionModel, slides: tuple[Path, Marks], tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"a slide is a bag of tiles.*--task mil"):
         evaluate(tower, slides[0], task="linear-probe", output=tmp_path / "run", device="cpu")

@@ -102,20 +102,32 @@ def test_columns_of_other_names_are_named_and_subgroups_are_columns(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("columns", "says"),
+    ("column", "more", "says"),
     [
-        ("probability", "a column for each class of target is needed: probability.ill and probability.well, which sum to 1"),
-        ("probability.ill", "of one class alone; add a column probability.well (1 less probability.ill)"),
-        ("probability.1", "a column for each class of target is needed: probability.ill and probability.well"),
+        ("probability", "\n2,well,0.2", "which class of target it is: probability.ill, probability.well; one of them is enough"),
+        ("probability.1", "\n2,well,0.2", "which class of target it is: probability.ill, probability.well; one of them is enough"),
+        ("probability.ill", "\n2,well,0.2\n3,dead,0.3", "probability.dead, probability.ill, probability.well; each of them is needed"),
     ],
 )  # fmt: skip
-def test_a_probability_of_one_class_alone_says_which_columns_are_needed(
-    tmp_path: Path, columns: str, says: str
+def test_a_probability_of_no_class_or_one_of_many_says_which_columns_are_needed(
+    tmp_path: Path, column: str, more: str, says: str
 ) -> None:
-    (tmp_path / "p.csv").write_text(f"id,target,{columns}\n1,ill,0.9\n2,well,0.2\n")
+    (tmp_path / "p.csv").write_text(f"id,target,{column}\n1,ill,0.9{more}\n")
     with pytest.raises(RunError) as error:
         read_predictions(tmp_path / "p.csv")
     assert says in str(error.value)
+
+
+def test_the_probability_of_one_of_two_classes_tells_the_others(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("id,target,probability.ill\n1,ill,0.75\n2,well,0.25\n3,well,0.5\n")
+    (tmp_path / "both.csv").write_text(
+        "id,target,probability.ill,probability.well\n1,ill,0.75,0.25\n2,well,0.25,0.75\n3,well,0.5,0.5\n"
+    )
+    one, both = (
+        evaluate_predictions(read_predictions(tmp_path / name), "binary", classes=["well", "ill"])
+        for name in ("one.csv", "both.csv")
+    )
+    assert one.metrics == both.metrics and one.metrics["auroc"]["value"] == 1
 
 
 def test_a_column_called_probability_beside_a_prediction_is_another_column(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -138,9 +139,10 @@ def test_a_slides_file_is_found_by_its_name_and_one_alone(tmp_path: Path, slide:
         (np.add(COORDS, [[0, 1024]]), {}, "1 of 3 tiles begin outside the slide of 2048 x 2048 pixels"),
         (np.subtract(COORDS, [[1, 0]]), {}, "2 of 3 tiles begin outside the slide"),
         (np.zeros((0, 2), np.int64), {}, "names no tile"),
+        (COORDS, {"name": "b"}, "it was written for the slide b"),
     ],
 )
-def test_tiles_of_another_slide_are_refused(tmp_path: Path, slide: SlideFile, coords: np.ndarray, attributes: dict[str, int], message: str) -> None:  # fmt: skip
+def test_tiles_of_another_slide_are_refused(tmp_path: Path, slide: SlideFile, coords: np.ndarray, attributes: dict[str, Any], message: str) -> None:  # fmt: skip
     h5(tmp_path / "a.h5", coords, patch_size=256, patch_size_level0=256, **attributes)
     with pytest.raises(DatasetError, match=message):
         tile_files.of_slide(tmp_path, "a", slide)

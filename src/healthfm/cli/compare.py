@@ -53,7 +53,12 @@ def register(app: typer.Typer) -> None:
 
         if format not in FORMATS:
             raise RunError(f"--format is '{format}'; use {', '.join(FORMATS)}")
-        found = compare_runs(runs, metrics=metric, across_protocols=across_protocols, seed=seed)
+        found = compare_runs(
+            runs,
+            metrics=[one.replace("-", "_") for one in metric] if metric else None,
+            across_protocols=across_protocols,
+            seed=seed,
+        )
         page = write(found, output) if output is not None else None
         if json or format == "json":
             emit_json({**found.asdict(), **({"page": str(page)} if page else {})})

@@ -159,7 +159,7 @@ def show(made: Embeddings, what: str, loading: float) -> None:
         print(f"... and {len(made.failures) - SHOWN} more")
     if made.failures:
         print(
-            f"{len(made.failures)} without a vector: {made.path / 'failures.jsonl'}; the same command tries them again"
+            f"{len(made.failures)} without a vector: {made.path / 'failures.jsonl'}; the same command tries them again (a file that is changed is another request)"
         )
     print(f"{made.manifest['vectors']} vectors in {made.path}")
 

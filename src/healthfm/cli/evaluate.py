@@ -97,23 +97,18 @@ def register(app: typer.Typer) -> None:
         from healthfm.errors import RunError
         from healthfm.evaluate.runner import evaluate as run_evaluate
         from healthfm.models.client import Endpoint
-        from healthfm.models.model import Model, load_model
 
         if shots_order not in ("first", "random"):
             raise RunError(f"--shots-order is '{shots_order}'; use first or random")
         data = dataset_argument(dataset)
         opened = open_dataset(data, root, columns=column_map(columns)) if columns else data
-        asked: str | Model = model
-        if window is not None:
-            asked = load_model(model, weights, device=device, dtype=dtype)
-            asked.show_between(*window)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with progress_bar(f"{model} on {dataset}", quiet=json) as advance:
                 run = run_evaluate(
-                    asked, opened, root=root, task=task, split=split, shots=shots, shots_from=shots_from,
+                    model, opened, root=root, task=task, split=split, shots=shots, shots_from=shots_from,
                     shots_order=shots_order, subgroups=subgroup, seed=seed, limit=limit, output=output, resume=resume,  # type: ignore[arg-type]
-                    weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote, judge=judge, human=human,
+                    weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote, judge=judge, human=human, window=window,
                     endpoint=Endpoint(endpoint, requests_per_minute) if endpoint is not None else None,
                 )  # fmt: skip
         except KeyboardInterrupt:

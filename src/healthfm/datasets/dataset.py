@@ -248,7 +248,11 @@ def open_dataset(
 
 
 def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "collect"]) -> Dataset:
-    card = catalog.card(name, "dataset")
+    try:
+        card = catalog.card(name, "dataset")
+    except CardError as error:
+        own = f"; {name} is a file or folder of your own: give it as a pathlib.Path" if Path(name).exists() else ""
+        raise CardError(f"{error}{own}") from None
     assert isinstance(card, DatasetCard)
     _, variant, protocol = catalog.split_name(name)
     variant = variant or card.default_variant

@@ -16,13 +16,13 @@ from healthfm.embed.network import Network
 from healthfm.embed.plan import UNITS_PER_PART, batches
 from healthfm.embed.run import finite, readers
 from healthfm.embed.shared import Shared
-from healthfm.embed.units import Preparer, Unit, open_tiles
+from healthfm.embed.units import Preparer, Unit, is_blank, open_tiles
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.errors import RunError
 from healthfm.models import vision
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import VisionModel
-from healthfm.records import Slide, Video, Visual
+from healthfm.records import Slide, Video, Visual, Volume
 
 
 class Embedder:
@@ -30,6 +30,7 @@ class Embedder:
 
     def __init__(self, model: Model, engine: str = "auto") -> None:
         self.model, self.engine = model, engine
+        self.blank: dict[str, None] = {}  # ids of volumes that came out all black or all white
         self._network: Network | None = None
         self._shared = Shared(None)
 
@@ -69,6 +70,8 @@ class Embedder:
                 for unit in map(finite, itertools.chain.from_iterable(made)):
                     if unit.problem is not None:
                         raise RunError(f"record {unit.item.id}: {unit.problem}")
+                    if unit.blank:
+                        self.blank[unit.item.id] = None
                     if not unit.shared:
                         fresh.append(unit)
                     if len(fresh) == UNITS_PER_PART:
@@ -99,7 +102,8 @@ def instances(record: Visual, model: VisionModel) -> Iterator[Iterator[Unit]]:
     item = of_record(record)
     if not isinstance(record, Slide):
         found = record.frames() if isinstance(record, Video) else vision.pictures(record, model.transform)
-        yield (Unit(item, one, number) for number, one in enumerate(found))
+        blank = isinstance(record, Volume) and is_blank(found)
+        yield (Unit(item, one, number, blank=blank) for number, one in enumerate(found))
         return
     if model.transform is None or not model.transform.micrometres_per_pixel:
         raise RunError(

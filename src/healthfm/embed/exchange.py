@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +51,20 @@ def digests(slides: Sequence[tuple[int, Item]], folder: Path) -> dict[str, str]:
     return found
 
 
-def write_features(plan: Plan, slides: Sequence[tuple[int, Item]], folder: Path) -> None:
+def stamp(key: Mapping[str, Any] | None) -> str:
+    """Return what tells the vectors of one key from those of another, as it stands in a file of features."""
+    return f"healthfm {hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def refuse_others(folder: Path, slides: Sequence[tuple[int, Item]], made_by: str) -> None:
+    """Raise ``RunError`` where the folder holds features of these slides that others made, or that another model did."""
+    for _, item in slides:
+        path = folder / f"{slide_name(item)}.h5"
+        if path.exists() and tile_files.made_by(path) != made_by:
+            raise RunError(f"{path}: holds features that were made otherwise; choose another folder with --features")
+
+
+def write_features(plan: Plan, slides: Sequence[tuple[int, Item]], folder: Path, made_by: str) -> None:
     """Write one ``NAME.h5`` a slide: the vectors that its tiles have, and where those tiles lie.
 
     A slide without any vector has no file. Raises ``DatasetError``: a slide that cannot be opened any more, or no room.
@@ -70,4 +85,4 @@ def write_features(plan: Plan, slides: Sequence[tuple[int, Item]], folder: Path)
                 mpp, side = tile_at(plan.model, plan.mpp)
                 like = Tiles(np.empty((0, 2), np.int64), side, side * scale_of(slide, mpp))
             tiles = Tiles(np.stack([x, y], axis=1), like.size, like.span, like.overlap)
-            tile_files.write(folder / f"{slide_name(item)}.h5", slide, tiles, matrix(rows))
+            tile_files.write(folder / f"{slide_name(item)}.h5", slide, tiles, matrix(rows), made_by, plan.model.name)

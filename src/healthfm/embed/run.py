@@ -98,10 +98,14 @@ def embed(
             manifest["coords"] = _same_coords(output, before, exchange.digests(slides, coords))
         network = _network(model, plan, precision, engine, compiled, calibration, folder, manifest)
         key = networks.key_of(model, network)
+        if not folder.published(ROOM):
+            manifest["key"] = key  # nothing was made yet
         if manifest.setdefault("key", key) != key:
             raise RunError(
-                f"{output}: was begun with other weights, settings or versions; choose another folder with --output"
+                f"{output}: was begun with other weights, settings (a window, say) or versions; choose another folder with --output"
             )
+        if features is not None:
+            exchange.refuse_others(features, slides, exchange.stamp(key))
         if network.check:
             manifest["check"] = network.check
         folder.write_json("manifest.json", manifest)
@@ -119,7 +123,7 @@ def embed(
         manifest |= {"finished": True, "failures": len(failures), "vectors": vectors, "notices": _notices(blank)}
         folder.write_json("manifest.json", manifest)
         if features is not None:
-            exchange.write_features(plan, slides, features)
+            exchange.write_features(plan, slides, features, exchange.stamp(key))
     return Embeddings(output, manifest, failures)
 
 
@@ -175,12 +179,12 @@ def slowest(report: Mapping[str, Any]) -> tuple[str, float, float] | None:
         " + ".join(names): (max(did[n]["units"] for n in names), sum(did[n]["units"] / did[n]["alone_per_second"] for n in names))
         for names in groups if names
     }  # fmt: skip
-    if not alone:
+    counted = [did[n]["units"] for n in ("decode", "preprocess", "model", "write") if n in did]
+    if not counted:
         return None
     name = max(alone, key=lambda one: alone[one][1])
     units, seconds = alone[name]
-    every = max(did[n]["units"] for n in ("decode", "preprocess", "model", "write") if n in did)
-    return name, units / seconds, every / report["wall_seconds"]
+    return name, units / seconds, max(counted) / report["wall_seconds"]
 
 
 # The network ------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -146,6 +146,12 @@ def told(item: Item, error: HealthfmError) -> str:
     return rest if path == item.id or path.endswith(f"/{item.id}") else text
 
 
+def is_blank(slices: Iterable[Any]) -> bool:
+    """Whether all slices of a volume are black, or all are white."""
+    seen = [(one.min(), one.max()) for one in map(np.asarray, slices)]
+    return any(all(pair == (v, v) for pair in seen) for v in (0, 255))
+
+
 class Preparer:
     """Makes a unit ready for the network, in any thread; ``find`` may know its vector already."""
 
@@ -183,9 +189,7 @@ class Preparer:
         if not pictures:
             raise DatasetError("it holds no picture")
         if isinstance(content, Volume):
-            unit = replace(
-                unit, blank=any(all(set(one.getextrema()) == {(v, v)} for one in pictures) for v in (0, 255))
-            )
+            unit = replace(unit, blank=is_blank(pictures))
         seen = hashlib.sha256()
         for one in pictures:
             seen.update(f"{one.size}".encode())

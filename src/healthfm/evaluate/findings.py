@@ -114,6 +114,10 @@ def headline_notes(run: Run) -> list[str]:
         )
     if len(run.facts.get("environments", [])) > 1 + bool(request.get("judge")):
         notes.append("resumed under other versions or hardware: see the provenance section")
+    if blank := fitted.get("blank"):
+        notes.append(
+            f"all black or all white as shown (see the window): {', '.join(blank[:5])}{', ...' if len(blank) > 5 else ''} ({len(blank)} in all)"
+        )
     if empty := fitted.get("empty"):
         notes.append(
             f"without a picture: {'; '.join(sorted(one['id'] + ' (' + one['problem'] + ')' for one in empty))}. To fit on, such a {noun(run)} is "
@@ -183,7 +187,8 @@ def _of_model(run: Run) -> Iterator[str]:
     weights = str(model.get("weights"))
     if "split" not in facts["request"]:
         yield "The predictions were made elsewhere: by which model, prompt and settings is not known here, nor whether the rows were chosen."
-    if facts["request"].get("weights") == "random":
+    told = (facts["request"].get("weights"), *(one["model"].get("weights") for one in facts.get("environments", ())))
+    if any(str(one).startswith("random") for one in told):
         yield "The weights are random: this is a dry run of the road, and its numbers say nothing of the model."
     if "dequantised" in weights:
         yield f"The weights are {weights}: the published full-precision weights can score otherwise."

@@ -25,8 +25,8 @@ def read_predictions(
     "score"}}``); ``subgroups`` are columns to break results down by.
 
     The columns are those a task asks for. In CSV and TSV an empty cell is a missing value, a list is written as JSON
-    (``["a", "b"]``), and probabilities may stand in a column for each class, ``probability.CLASS``, in place of ``options``
-    and ``probabilities``. Raises ``DatasetError`` when the file cannot be read, ``RunError`` naming a column or rows that
+    (``["a", "b"]``), and probabilities may stand in a column for each class, ``probability.CLASS`` (one of two is enough), in place
+    of ``options`` and ``probabilities``. Raises ``DatasetError`` when the file cannot be read, ``RunError`` naming a column or rows that
     do not fit.
     """
     path = Path(path)
@@ -89,7 +89,7 @@ def _with_probabilities(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Return the columns with ``probability.CLASS`` columns gathered into ``options`` and ``probabilities``."""
     named = [name for name in columns if name.startswith(PROBABILITY)]
     if not named:
-        _refuse_one_alone(columns, named)
+        _other_class(columns, named)
         return columns
     if "probabilities" in columns:
         raise RunError(f"the table has both probabilities and {named[0]}; keep one of them")
@@ -97,28 +97,30 @@ def _with_probabilities(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
         values = [[None if one is None else float(one) for one in columns[name]] for name in named]
     except (TypeError, ValueError):
         raise RunError(f"the columns {PROBABILITY}CLASS need a number in each row") from None
-    _refuse_one_alone(columns, named)
+    other = _other_class(columns, named)
+    if other is not None:
+        named, values = [*named, PROBABILITY + other], [*values, [None if p is None else 1 - p for p in values[0]]]
     rows = [list(row) for row in zip(*values, strict=True)]
     rest = {name: cells for name, cells in columns.items() if name not in named}
     return rest | {"options": [[name.removeprefix(PROBABILITY) for name in named]] * len(rows), "probabilities": rows}
 
 
-def _refuse_one_alone(columns: Mapping[str, Sequence[Any]], named: Sequence[str]) -> None:
-    """Raise ``RunError`` where one of two classes has a probability and the other none, saying which columns are needed."""
+def _other_class(columns: Mapping[str, Sequence[Any]], named: Sequence[str]) -> str | None:
+    """Return the other of two classes where only one has a probability, None where nothing is missing.
+
+    Raises ``RunError``, saying which columns are needed, where it cannot be told of which class that is.
+    """
     alone = named[0] if named else "probability"
     told = {"prediction", "probabilities"} & set(columns)  # then a column probability is something else
     if len(named) > 1 or alone not in columns or (not named and told):
-        return
+        return None
     targets = columns.get("target", ())
     if any(isinstance(one, list) for one in targets):
-        return  # of several classes a row, each probability stands for itself
+        return None  # of several classes a row, each probability stands for itself
     seen = sorted({str(one) for one in targets if one is not None})
-    classes = seen if len(seen) == 2 else ["A", "B"]
     have = alone.removeprefix(PROBABILITY)
-    if have in classes:
-        [other] = set(classes) - {have}
-        says = f"of one class alone; add a column {PROBABILITY}{other} (1 less {alone})"
-    else:
-        names = " and ".join(PROBABILITY + one for one in classes)
-        says = f"of one class; a column for each class of target is needed: {names}, which sum to 1"
-    raise RunError(f"the column {alone} holds a probability {says}")
+    if named and len(seen) == 2 and have in seen:
+        return next(one for one in seen if one != have)
+    names = ", ".join(PROBABILITY + one for one in (seen or ["A", "B"])[:5])
+    enough = "one of them is enough" if len(seen) == 2 else "each of them is needed"
+    raise RunError(f"the column {alone} does not say of which class of target it is: {names}; {enough}")

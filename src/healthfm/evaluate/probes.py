@@ -65,10 +65,12 @@ def prepare(ask: Ask) -> Job:
 
     embedder = one_embedder()
     arithmetic: dict[str, Any] = {}
+    blank: dict[str, None] = {}
 
     def compute(model: Model, rows: range) -> pa.Table:
         part = embed_part(embedder(model), inputs[rows.start : rows.stop])
         arithmetic.update(embedder(model).facts)
+        blank.update(embedder(model).blank)
         return part
 
     groups = [r.patient or r.id for r in fit]
@@ -102,13 +104,18 @@ def prepare(ask: Ask) -> Job:
         for name, column in columns.items():
             whole = whole.append_column(name, column)
         if task not in CURVED:
-            return whole, {**how, "arithmetic": arithmetic}
+            return whole, {**how, "blank": sorted(blank), "arithmetic": arithmetic}
         named: list[Any] = labels if several else [(one,) for one in labels]
         parts = learning.nested(groups, named, ask.seed)
         smaller = {len(rows): fitted(train, test, rows.tolist()) for rows in parts}
         if smaller:
             beside[learning.ROOM] = learning.stack({size: few for size, (few, _) in smaller.items()})
-        return whole, {**how, "curve": [dict(one) for _, one in smaller.values()], "arithmetic": arithmetic}
+        return whole, {
+            **how,
+            "curve": [dict(one) for _, one in smaller.values()],
+            "blank": sorted(blank),
+            "arithmetic": arithmetic,
+        }
 
     return Job(
         task=task, name=f"{opened.name}#{task}", verb="embed", records=records, total=total, classes=classes,

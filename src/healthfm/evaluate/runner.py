@@ -54,7 +54,7 @@ def evaluate(
     subgroups: Sequence[str] | None = None, seed: int = 0, limit: int | None = None, output: Path | str | None = None,
     resume: bool = True, weights: Path | str | None = None, device: str = "auto", dtype: str = "auto",
     progress: Progress | None = None, endpoint: str | Endpoint | None = None, allow_remote: str | Sequence[str] | None = None,
-    judge: str | Model | None = None, human: Mapping[str, float] | Path | None = None,
+    judge: str | Model | None = None, human: Mapping[str, float] | Path | None = None, window: tuple[float, float] | None = None,
 ) -> Run:  # fmt: skip
     """Evaluate a model on a dataset and return the run.
 
@@ -70,6 +70,7 @@ def evaluate(
     goes to another machine only when ``allow_remote`` names its host (or hosts); refused before anything is sent, to a judge too.
     ``judge`` marks free-text answers: a loaded model, the name of one whose weights are here, or an endpoint's address.
     ``human`` scores (0 to 1, by id; or a CSV file with id and score) are what its agreement is measured on.
+    ``window``: the voxel values that become black and white in the slices of volumes (``Model.show_between``).
 
     Raises, before the model is loaded: ``CardError``, ``DatasetError``, ``RunError`` (absent split, withheld answers,
     another request's folder); and ``CheckpointError``, ``CapabilityError`` when the model cannot be loaded or asked.
@@ -93,10 +94,20 @@ def evaluate(
         raise RunError(f"{opened.name}: split '{split}' has no records")
     if endpoint is not None:
         model = load_model(model, weights, endpoint=client)  # type: ignore[arg-type]
+    if window is not None and isinstance(model, Model):
+        model.show_between(*window)
+
+    def load() -> Model:
+        loaded = model if isinstance(model, Model) else load_model(model, weights, device=device, dtype=dtype)
+        if window is not None:
+            loaded.show_between(*window)
+        return loaded
+
     request = {
         "model": model if isinstance(model, str) else model.name, "dataset": job.name, "task": job.task, "split": split,
         **job.asked, "subgroups": list(subgroups or ()), "seed": seed, "limit": limit,
         "weights": provenance.weights_digest(model, card, weights), "device": device, "dtype": dtype,
+        **({"window": list(window)} if window is not None else {}),
         "cards": {"model": provenance.card_digest(card), "dataset": provenance.card_digest(opened.card)}, "items": job.plan["items"],
         **({"endpoint": model.provenance["endpoint"]} if isinstance(model, Model) and client is not None else {}),
     }  # fmt: skip
@@ -110,12 +121,7 @@ def evaluate(
     with RunFolder(path) as folder:
         _begin(folder, facts, resume)
         if not _finished(folder, job):
-            _work(
-                folder,
-                job,
-                lambda: model if isinstance(model, Model) else load_model(model, weights, device=device, dtype=dtype),
-                progress,
-            )
+            _work(folder, job, load, progress)
         table = folder.predictions()
         stored = folder.read_json("run.json")
         assert stored is not None
@@ -241,10 +247,10 @@ def _majority(targets: Sequence[str]) -> dict[str, Any]:
 
 
 def _begin(folder: RunFolder, facts: Mapping[str, Any], resume: bool) -> None:
-    stored = folder.read_json("run.json")
-    if stored is None:
-        if folder.published():
-            raise RunError(f"{folder.path}: holds predictions but no run.json; choose another folder")
+    stored, begun = folder.read_json("run.json"), next(folder.path.glob("*/part-*"), None) is not None
+    if stored is None and begun:
+        raise RunError(f"{folder.path}: holds predictions but no run.json; choose another folder")
+    if stored is None or (resume and not begun):
         folder.write_json("run.json", facts)
         return
     if not resume:

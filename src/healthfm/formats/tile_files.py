@@ -59,7 +59,7 @@ def of_slide(folder: Path, name: str, slide: SlideFile) -> Tiles:
     path = file_of(folder, name)
     if path is None:
         raise DatasetError(f"no coordinates: {folder} holds none of {', '.join(one.format(name) for one in NAMES)}")
-    tiles = read_coords(path, slide)
+    tiles = read_coords(path, slide, name)
     if not len(tiles):
         raise DatasetError(f"{path}: names no tile")
     outside = int(((tiles.coords < 0) | (tiles.coords >= slide.size)).any(1).sum())
@@ -71,11 +71,11 @@ def of_slide(folder: Path, name: str, slide: SlideFile) -> Tiles:
     return tiles
 
 
-def read_coords(path: Path, slide: SlideFile | None = None) -> Tiles:
+def read_coords(path: Path, slide: SlideFile | None = None, name: str | None = None) -> Tiles:
     """Return the tiles a file of TRIDENT, CLAM or slide2vec (``.coordinates.npz``) names.
 
     ``slide`` is needed for CLAM's tiles of a level other than 0. Raises ``DatasetError``: damaged, without the size of a tile, or
-    of a slide of another size.
+    of a slide of another size, or, where ``name`` is given, of another name.
     """
     try:
         if path.suffix == ".npz":
@@ -85,6 +85,8 @@ def read_coords(path: Path, slide: SlideFile | None = None) -> Tiles:
                 raise BadValue("it has no 'coords'")
             coords = np.asarray(file["coords"][:], np.int64).reshape(-1, 2)
             attributes = dict(file["coords"].attrs)
+            if name is not None and str(attributes.get("name", name)) != name:
+                raise BadValue(f"it was written for the slide {attributes['name']}")
             if "level0_width" in attributes:
                 _belongs(slide, attributes["level0_width"], attributes["level0_height"])
             return Tiles(coords, *_size_and_span(attributes, slide), int(attributes.get("overlap", 0)))
@@ -168,10 +170,19 @@ def _table(path: Path, features: npt.NDArray[Any]) -> Features:
     return squeezed
 
 
-def write(path: Path, slide: SlideFile, tiles: Tiles, features: Features | None = None) -> None:
+def made_by(path: Path) -> str | None:
+    """Return what a file of features says of its maker (``write``), None where it says nothing."""
+    with _h5(path, "r") as file:
+        found = file["features"].attrs.get("made_by") if "features" in file else None
+    return str(found) if found is not None else None
+
+
+def write(
+    path: Path, slide: SlideFile, tiles: Tiles, features: Features | None = None, made_by: str = "healthfm", encoder: str = "",
+) -> None:  # fmt: skip
     """Write tiles, and features if given, as an ``.h5`` that TRIDENT reads, and CLAM where the tiles are pixels of one level.
 
-    The file appears whole or not at all. Raises ``BadValue``: as many features as tiles are needed.
+    ``made_by`` and ``encoder`` (the model) stand beside the features. The file appears whole or not at all. Raises ``BadValue``: as many features as tiles are needed.
     """
     if features is not None and len(features) != len(tiles):
         raise BadValue(f"{len(features)} features for {len(tiles)} tiles")
@@ -191,7 +202,7 @@ def write(path: Path, slide: SlideFile, tiles: Tiles, features: Features | None 
         with _h5(half, "w") as file:
             file.create_dataset("coords", data=tiles.coords).attrs.update(attributes)
             if features is not None:
-                file.create_dataset("features", data=features)
+                file.create_dataset("features", data=features).attrs.update({"made_by": made_by, "encoder": encoder})
         os.replace(half, path)  # noqa: PTH105  the atomic rename
     finally:
         half.unlink(missing_ok=True)

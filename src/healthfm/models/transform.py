@@ -71,6 +71,8 @@ def rgb(item: Picture) -> PIL.Image.Image:
         if item.mode in COLOUR:
             return item.convert("RGB")
         item = np.asarray(item)
+    elif isinstance(item, str):
+        raise RunError("a str is text; a picture's file is a pathlib.Path")
     elif isinstance(item, Path):
         if not item.is_file():
             raise DatasetError(f"no image at {item}")

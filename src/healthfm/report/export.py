@@ -88,7 +88,7 @@ def to_markdown(run: Run) -> str:
     first = run.metrics[name]
     parts = [
         f"# {_plain(run.title)}",
-        f"**{word(name).label}: {big(name, first)}** (95 % interval {big_span(name, first)}, n = {first['n']:,})",
+        f"**{word(name).label}: {big(name, first)}** ({'95 % interval ' if first['low'] is not None else ''}{big_span(name, first)}, n = {first['n']:,})",
         _plain(headline_sentences(run)),
         _bullets([f"{key}: {value}" for key, value in asked_for(run)] + findings.headline_notes(run)),
         "## Metrics", _table(("metric", "value", "95 % interval", "n", "interval by"), [

@@ -84,6 +84,7 @@ def asked_for(run: Run) -> list[tuple[str, str]]:
         ("number format", model.get("dtype")), ("data", request["dataset"]), ("split", request.get("split")),
         ("task", request["task"]), ("samples", _samples(run)),
         ("examples", shots), ("fitted on", f"{fitted.get('fitted_on')} samples, {fitted.get('probe', 'nearest neighbours')}" if fitted else None),
+        ("window", "{} (black) to {} (white)".format(*request["window"]) if "window" in request else None),
         ("prompt", (facts.get("protocol") or {}).get("summary")), ("read by", (request.get("prompt") or {}).get("parser")),
         ("judge", (request.get("judge") or {}).get("model") or (request.get("judge") or {}).get("endpoint")),
         ("seed", request["seed"]),

@@ -50,7 +50,9 @@ def need(table: pa.Table, *names: str) -> None:
     """Raise ``RunError`` when columns are absent or there is no row."""
     absent = sorted(set(names) - set(table.column_names))
     if absent:
-        raise RunError(f"the table lacks the columns {', '.join(absent)} (it has {', '.join(table.column_names)})")
+        raise RunError(
+            f"the table lacks the columns {', '.join(absent)} (it has {', '.join(table.column_names)}); name those that are called otherwise (--columns target=COLUMN)"
+        )
     if table.num_rows == 0:
         raise RunError("the table has no rows")
 

@@ -60,7 +60,9 @@ def specificity(table: Array) -> Array:
 
 
 def matthews(table: Array) -> Array:
-    """Return Matthews' correlation of targets and predictions (Gorodkin 2004 for several classes); 0 where 0/0.
+    """Return Matthews' correlation of targets and predictions (Gorodkin 2004 for several classes).
+
+    0 where all predictions are one class, NaN where all targets are.
 
     No answer is a class of its own that is never right, as ``matthews_corrcoef`` sees it when given a label for it.
     """
@@ -68,7 +70,8 @@ def matthews(table: Array) -> Array:
     target, guess = table.sum(axis=-1).astype(np.float64), table.sum(axis=-2).astype(np.float64)
     covariance = _hits(table).sum(axis=-1) * n - (target * guess[..., :-1]).sum(axis=-1)
     spread = np.sqrt((n**2 - (target**2).sum(axis=-1)) * (n**2 - (guess**2).sum(axis=-1)))
-    return np.nan_to_num(ratio(covariance, spread))
+    several = np.count_nonzero(target, axis=-1) > 1
+    return np.where(several, np.nan_to_num(ratio(covariance, spread)), np.nan)
 
 
 def kappa(table: Array, quadratic: bool = False) -> Array:

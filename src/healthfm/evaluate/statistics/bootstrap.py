@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, stats
 
-from healthfm.evaluate.statistics.intervals import LEVEL, NONE, Interval, degenerate
+from healthfm.evaluate.statistics.intervals import LEVEL, NOISE, NONE, Interval, degenerate
 from healthfm.evaluate.statistics.statistic import Cells, Counts, Ints, Statistic, Values
 
 RESAMPLES = 10_000
@@ -76,7 +76,7 @@ def bca(
         note += f"; only {patients} patients, too few to trust"
     kept = np.zeros(0, bool) if jackknife is None else ~np.isnan(jackknife)
     method = f"{who}{'BCa' if kept.any() else 'percentile'} bootstrap, {RESAMPLES:,} resamples"
-    if len(known) == 0 or np.ptp(known) == 0:
+    if len(known) == 0 or np.ptp(known) <= NOISE:
         return Interval(NONE, NONE, degenerate(known, method) + note)
     if jackknife is None or not kept.any():
         low, high = _percentiles(known)
@@ -84,7 +84,7 @@ def bca(
         weight = np.ones(len(jackknife)) if weight is None else weight
         z = NORMAL if patients is None else _expanded(patients)
         low, high = _bca(known, point, jackknife[kept], weight[kept], z)
-    if low == high:
+    if high - low <= NOISE:
         return Interval(NONE, NONE, degenerate(known, method) + note)
     return Interval(low, high, f"{method}, seed {seed}{note}")
 

@@ -45,9 +45,12 @@ def in_words(one: Mapping[str, Any], form: str = "+.3f") -> str:
     return "no interval" if one["low"] is None else f"95 % interval {one['low']:{form}} to {one['high']:{form}}"
 
 
+NOISE = 1e-12  # a spread of values that rounding makes
+
+
 def degenerate(resampled: Floats, method: str) -> str:
     """Say why resamples that are equal, or so nearly that both quantiles are, make no interval."""
-    every = "every" if len(resampled) == 0 or np.ptp(resampled) == 0 else "nearly every"
+    every = "every" if len(resampled) == 0 or np.ptp(resampled) <= NOISE else "nearly every"
     return f"degenerate: {every} resample gives the same value ({method})"
 
 

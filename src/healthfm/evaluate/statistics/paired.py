@@ -12,7 +12,7 @@ from scipy import stats
 
 from healthfm.evaluate.statistics import bootstrap
 from healthfm.evaluate.statistics.bootstrap import AT_ONCE, FEW_CLUSTERS, RESAMPLES
-from healthfm.evaluate.statistics.intervals import LEVEL, NONE, degenerate, placements, plain, wilson
+from healthfm.evaluate.statistics.intervals import LEVEL, NOISE, NONE, degenerate, placements, plain, wilson
 from healthfm.evaluate.statistics.statistic import Bools, Counts, Floats, Ints, Statistic, Values
 
 POWER = 0.8
@@ -172,7 +172,7 @@ def _resampled(
         raise ValueError(f"{a.name} is not defined on resamples of these rows")
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     method = f"paired percentile bootstrap, {RESAMPLES:,} resamples"
-    if low == high:
+    if high - low <= NOISE:
         low, high, method = NONE, NONE, degenerate(drawn, method)
     if a.scale_free:
         beyond, draws, test = (

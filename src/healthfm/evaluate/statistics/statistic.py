@@ -83,9 +83,9 @@ def of_cells(
 
 
 def of_mean(name: str, values: npt.ArrayLike, rule: str | None = None, *, lower_is_better: bool = False) -> Statistic:
-    """Return the mean of a value by row; where all are 0 or 1 it is a proportion and carries ``hits``."""
+    """Return the mean of a value by row; where all are 0 or 1 it is a proportion and carries ``hits`` (no loss is one)."""
     rows = np.asarray(values, np.float64)
-    binary = bool(np.isin(rows, (0, 1)).all())
+    binary = not lower_is_better and bool(np.isin(rows, (0, 1)).all())
 
     def at(counts: Counts) -> Values:
         return ratio(counts @ rows, counts.sum(axis=1))
