@@ -232,7 +232,7 @@ def test_a_folder_of_another_request_or_another_network_is_refused(
     with pytest.raises(RunError, match="items differ"):
         embed(tower, gather([folder / "000.jpg"], False), tmp_path / "out")
     other = load_model("uni", "random", config={**SMALL, "num_heads": 4}, device="cpu")
-    with pytest.raises(RunError, match="other weights, settings or versions"):
+    with pytest.raises(RunError, match="was begun with other weights, settings"):
         embed(other, gather([folder], False), tmp_path / "out")
 
 
