@@ -134,6 +134,8 @@ def test_features_that_were_made_otherwise_are_not_written_over(
     other = load_model("uni", "random", config={**SMALL, "depth": 1}, device="cpu")
     with pytest.raises(RunError, match=r"slide\.h5: holds features that were made otherwise"):
         embed(other, [path], tmp_path / "other", features=tmp_path / "h5")
+    with pytest.raises(RunError, match=r"slide\.h5: holds features that were made otherwise"):  # of other tiles
+        embed(random, [path], tmp_path / "coarse", mpp=1.0, features=tmp_path / "h5")
     assert kept.read_bytes() == before
     with h5py.File(kept) as file:
         assert file["features"].attrs["encoder"] == "uni"

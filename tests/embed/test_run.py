@@ -236,6 +236,24 @@ def test_a_folder_of_another_request_or_another_network_is_refused(
         embed(other, gather([folder], False), tmp_path / "out")
 
 
+def test_a_folder_in_which_nothing_was_made_yet_may_begin_with_another_network(
+    tower: VisionModel, photos: Photos, tmp_path: Path
+) -> None:
+    """Nor does what the first attempt found out of its own network stand for the second's."""
+    from healthfm import load_model
+    from tests.embed.conftest import SMALL
+
+    folder = photos(2)
+    embed(tower, gather([folder], False), tmp_path / "out")
+    kept = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps({**kept, "check": {"from": "the first attempt"}}))
+    for part in (tmp_path / "out" / "embeddings").glob("part-*"):
+        part.unlink()
+    other = load_model("uni", "random", config={**SMALL, "num_heads": 4}, device="cpu")
+    made = embed(other, gather([folder], False), tmp_path / "out")
+    assert made.manifest["key"] != kept["key"] and "from" not in made.manifest.get("check", {})
+
+
 def test_what_another_run_computed_is_found_and_not_computed_again(
     tower: VisionModel, photos: Photos, tmp_path: Path
 ) -> None:

@@ -181,6 +181,10 @@ def test_limits_come_from_the_facts_of_a_run(tmp_path: Path) -> None:
     )
     half = facts()["environments"][0]["model"] | {"dtype": "bfloat16"}
     assert "ran in bfloat16" in said(by_hand(tmp_path / "half", environments=[{"model": half}]))
+    drawn = facts()["environments"][0]["model"] | {"weights": "random weights, seed 0"}
+    assert "unless it was trained since" in said(by_hand(tmp_path / "drawn", environments=[{"model": drawn}]))
+    named = facts()["request"] | {"weights": "random"}
+    assert "this is a dry run" in said(by_hand(tmp_path / "random", request=named, environments=[{"model": drawn}]))
     assert "unverified" in said(
         by_hand(tmp_path / "other", dataset="liveqa", request=facts("liveqa")["request"] | {"model": "bentsao"})
     )

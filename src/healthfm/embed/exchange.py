@@ -51,20 +51,20 @@ def digests(slides: Sequence[tuple[int, Item]], folder: Path) -> dict[str, str]:
     return found
 
 
-def stamp(key: Mapping[str, Any] | None) -> str:
-    """Return what tells the vectors of one key from those of another, as it stands in a file of features."""
-    return f"healthfm {hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}"
+def stamp(key: Mapping[str, Any] | None, tiles: str | float | None) -> str:
+    """Return what tells a slide's vectors from others, as it stands in a file of features: their key, and which tiles they are of."""
+    return f"healthfm {hashlib.sha256(json.dumps([key, tiles], sort_keys=True).encode()).hexdigest()[:16]}"
 
 
-def refuse_others(folder: Path, slides: Sequence[tuple[int, Item]], made_by: str) -> None:
-    """Raise ``RunError`` where the folder holds features of these slides that others made, or that another model did."""
+def refuse_others(folder: Path, slides: Sequence[tuple[int, Item]], stamps: Mapping[str, str]) -> None:
+    """Raise ``RunError`` where the folder holds features of these slides that others made, of another model or of other tiles."""
     for _, item in slides:
         path = folder / f"{slide_name(item)}.h5"
-        if path.exists() and tile_files.made_by(path) != made_by:
+        if path.exists() and tile_files.made_by(path) != stamps[item.id]:
             raise RunError(f"{path}: holds features that were made otherwise; choose another folder with --features")
 
 
-def write_features(plan: Plan, slides: Sequence[tuple[int, Item]], folder: Path, made_by: str) -> None:
+def write_features(plan: Plan, slides: Sequence[tuple[int, Item]], folder: Path, stamps: Mapping[str, str]) -> None:
     """Write one ``NAME.h5`` a slide: the vectors that its tiles have, and where those tiles lie.
 
     A slide without any vector has no file. Raises ``DatasetError``: a slide that cannot be opened any more, or no room.
@@ -85,4 +85,5 @@ def write_features(plan: Plan, slides: Sequence[tuple[int, Item]], folder: Path,
                 mpp, side = tile_at(plan.model, plan.mpp)
                 like = Tiles(np.empty((0, 2), np.int64), side, side * scale_of(slide, mpp))
             tiles = Tiles(np.stack([x, y], axis=1), like.size, like.span, like.overlap)
-            tile_files.write(folder / f"{slide_name(item)}.h5", slide, tiles, matrix(rows), made_by, plan.model.name)
+            target = folder / f"{slide_name(item)}.h5"
+            tile_files.write(target, slide, tiles, matrix(rows), stamps[item.id], plan.model.name)

@@ -90,6 +90,10 @@ def embed(
     }  # fmt: skip
     with RunFolder(output, ROOM) as folder:
         manifest = _begin(folder, asked, len(gathered.found))
+        if not folder.published(
+            ROOM
+        ):  # nothing was made yet: what an attempt before found out holds for its own network alone
+            manifest = {name: value for name, value in manifest.items() if name not in ("key", "check")}
         manifest["weights"] = model.provenance.get("weights")
         plan = Plan(gathered.found, model, mpp, folder, units_per_part, coords)
         if coords is not None:
@@ -98,14 +102,13 @@ def embed(
             manifest["coords"] = _same_coords(output, before, exchange.digests(slides, coords))
         network = _network(model, plan, precision, engine, compiled, calibration, folder, manifest)
         key = networks.key_of(model, network)
-        if not folder.published(ROOM):
-            manifest["key"] = key  # nothing was made yet
         if manifest.setdefault("key", key) != key:
             raise RunError(
                 f"{output}: was begun with other weights, settings (a window, say) or versions; choose another folder with --output"
             )
+        stamps = {item.id: exchange.stamp(key, manifest.get("coords", {}).get(item.id, mpp)) for _, item in slides}
         if features is not None:
-            exchange.refuse_others(features, slides, exchange.stamp(key))
+            exchange.refuse_others(features, slides, stamps)
         if network.check:
             manifest["check"] = network.check
         folder.write_json("manifest.json", manifest)
@@ -123,7 +126,7 @@ def embed(
         manifest |= {"finished": True, "failures": len(failures), "vectors": vectors, "notices": _notices(blank)}
         folder.write_json("manifest.json", manifest)
         if features is not None:
-            exchange.write_features(plan, slides, features, exchange.stamp(key))
+            exchange.write_features(plan, slides, features, stamps)
     return Embeddings(output, manifest, failures)
 
 

@@ -187,9 +187,10 @@ def _of_model(run: Run) -> Iterator[str]:
     weights = str(model.get("weights"))
     if "split" not in facts["request"]:
         yield "The predictions were made elsewhere: by which model, prompt and settings is not known here, nor whether the rows were chosen."
-    told = (facts["request"].get("weights"), *(one["model"].get("weights") for one in facts.get("environments", ())))
-    if any(str(one).startswith("random") for one in told):
+    if facts["request"].get("weights") == "random":
         yield "The weights are random: this is a dry run of the road, and its numbers say nothing of the model."
+    elif weights.startswith("random"):
+        yield "The weights were drawn at random when the model was loaded: unless it was trained since, its numbers say nothing of it."
     if "dequantised" in weights:
         yield f"The weights are {weights}: the published full-precision weights can score otherwise."
     if model.get("dtype") in ("bfloat16", "float16"):
