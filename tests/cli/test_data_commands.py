@@ -14,6 +14,7 @@ import pytest
 from healthfm.cli import main
 from healthfm.cli.read import column_map, dataset_argument
 from healthfm.errors import DatasetError
+from tests.cli.command import HEALTHFM, run
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -134,13 +135,11 @@ def test_a_bad_row_is_told_without_its_text(call: Call, notes: Path) -> None:
 
 
 def test_the_installed_command_reads_and_its_help_has_an_example(medqa_root: Path) -> None:
-    command = Path(sys.executable).with_name("healthfm")
-    done = subprocess.run(
-        [command, "check", "medqa", "--root", medqa_root], capture_output=True, text=True, check=False
-    )
+    words = [HEALTHFM, "check", "medqa", "--root", str(medqa_root)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "") and "1273" in done.stdout
     for verb in ("read", "check"):
-        text = subprocess.run([command, verb, "--help"], capture_output=True, text=True, check=True).stdout
+        text = run(verb, "--help").stdout
         assert f"Example: healthfm {verb} " in text and "--root" in text
 
 
