@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import DatasetError
-from healthfm.formats import dicom, dicom_picture, image, slide, video, volume
+from healthfm.formats import dicom, dicom_picture, image, pixel_shape, slide, video, volume
 from healthfm.formats.source import Source
 from healthfm.records import Image, Record, Slide, Video, Visual, Volume
 
@@ -52,22 +52,34 @@ def _is_wsi(path: Path) -> bool:
 def fields_of(kind: str, source: Source, mpp: float | None = None) -> dict[str, Any]:
     """Return the fields of a record that decode a file on demand; ``mpp`` overrides a slide's own resolution."""
     if kind == "Image":
-        return {"load": functools.partial(picture, source)}
+        return {"load": functools.partial(picture, source), "ratio": functools.partial(pixel_ratio, source)}
     if kind == "Volume":
         return {"load": functools.partial(volume.voxels, source), "place": functools.partial(volume.affine, source)}
     if kind == "Slide":
         return {"open": functools.partial(slide.SlideFile, source.path, mpp)}
-    return {"frames": functools.partial(video.frames, source), "track": functools.partial(video.track, source)}
+    return {
+        "frames": functools.partial(video.frames, source), "track": functools.partial(video.track, source),
+        "ratio": functools.partial(video.aspect, source),
+    }  # fmt: skip
 
 
 def picture(source: Source) -> npt.NDArray[Any]:
     """Decode a still image of any format; a DICOM as a viewer shows it (``formats.dicom_picture``)."""
-    if source.member is None and not source.name.lower().endswith(image.SUFFIXES) and dicom.is_dicom(source.path):
+    if _is_dicom(source):
         shown = dicom_picture.picture(source)
         if shown.ndim > (3 if shown.shape[-1] == 3 else 2):
             raise DatasetError(f"{source}: {len(shown)} frames, not one picture; name it as a volume in a manifest")
         return shown
     return image.pixels(source)
+
+
+def pixel_ratio(source: Source) -> float:
+    """Return the height of a pixel over its width: a DICOM's header may say so (``formats.pixel_shape``); of others it is 1."""
+    return pixel_shape.aspect(source) if _is_dicom(source) else 1.0
+
+
+def _is_dicom(source: Source) -> bool:
+    return source.member is None and dicom.is_dicom(source.path)
 
 
 def decoded(opened: Dataset) -> Iterator[tuple[Record, Any]]:

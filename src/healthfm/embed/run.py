@@ -24,12 +24,13 @@ from healthfm.embed import exchange
 from healthfm.embed import network as networks
 from healthfm.embed.items import Item, Items, of_contents
 from healthfm.embed.network import Network
-from healthfm.embed.plan import ROOM, UNITS_PER_PART, Plan, batches, blank_of, items_digest, matrix, merged
+from healthfm.embed.plan import ROOM, UNITS_PER_PART, Plan, batches, blank_of, items_digest, matrix, merged, squared_of
 from healthfm.embed.shared import Shared
 from healthfm.embed.units import Preparer, Unit
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
+from healthfm.formats import pixel_shape
 from healthfm.models import openvino
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import VisionModel
@@ -120,10 +121,10 @@ def embed(
         if made:
             threads = {**dict.fromkeys(INPUT, readers(network)), "model": network.threads}
             manifest["stages"] = {"start_seconds": ready, **clock.report(threads)}
-        vectors, failed, blank = _held(folder)
+        vectors, failed, blank, squared = _held(folder)
         failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *failed]
         folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
-        manifest |= {"finished": True, "failures": len(failures), "vectors": vectors, "notices": _notices(blank)}
+        manifest |= {"finished": True, "failures": len(failures), "vectors": vectors, "notices": _notices(blank, squared)}
         folder.write_json("manifest.json", manifest)
         if features is not None:
             exchange.write_features(plan, slides, features, stamps)
@@ -159,11 +160,12 @@ def _same_coords(output: Path, before: Mapping[str, str], now: Mapping[str, str]
     return {**before, **now}
 
 
-def _notices(blank: Sequence[str]) -> list[str]:
+def _notices(blank: Sequence[str], squared: Mapping[str, float]) -> list[str]:
+    found = [pixel_shape.told(squared)] if squared else []
     if not blank:
-        return []
+        return found
     some = ", ".join(blank[:3]) + (", ..." if blank[3:] else "")
-    return [f"volumes that are all black or all white, as if the window were wrong: {len(blank)} ({some})"]
+    return [f"volumes that are all black or all white, as if the window were wrong: {len(blank)} ({some})", *found]
 
 
 def readers(network: Network) -> int:
@@ -287,13 +289,16 @@ def finite(unit: Unit) -> Unit:
     return unit
 
 
-def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str]]:
-    """Return how many vectors a folder holds, its failures, and the ids of volumes that are all black or all white."""
-    vectors, failures, blank = 0, [], []
+def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str], dict[str, float]]:
+    """Return how many vectors a folder holds, its failures, the ids of volumes that are all black or all white, and the ratios of
+    pixels that were made square.
+    """
+    vectors, failures, blank, squared = 0, [], [], {}
     for part in sorted(folder.published(ROOM)):
         table = folder.part(part, ROOM, ["id", "number", "problem"])
         failed = table.filter(pa.compute.is_valid(table["problem"]))
         vectors += table.num_rows - failed.num_rows
         failures += failed.to_pylist()
         blank += blank_of(table)
-    return vectors, failures, blank
+        squared |= squared_of(table)
+    return vectors, failures, blank, squared

@@ -20,7 +20,7 @@ from healthfm.formats import image, slide
 from healthfm.formats.source import Source
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import VisionModel
-from healthfm.records import Slide, Volume
+from healthfm.records import Image, Slide, Video, Volume
 
 HELD_AT_MOST = 64 << 20  # bytes of one file that are read before it is decoded
 TILED_TIFF = (".tif", ".tiff")
@@ -32,7 +32,7 @@ class Unit:
 
     ``part`` and ``last`` say where the vector goes. ``inputs`` are the network's, once prepared: a picture, or a volume's several;
     ``vector`` is the result, or ``problem`` says in one line why there is none; ``shared``: it was known before; ``blank``: a volume
-    that is all black or all white. ``close`` is called when the item's last unit is done.
+    that is all black or all white; ``ratio``: a pixel's height over its width, before its pictures were made square. ``close`` is called when the item's last unit is done.
     """
 
     item: Item
@@ -48,6 +48,7 @@ class Unit:
     problem: str | None = None
     shared: bool = False
     blank: bool = False
+    ratio: float = 1.0
     close: Callable[[], None] | None = field(default=None, compare=False)
 
 
@@ -190,6 +191,8 @@ class Preparer:
             raise DatasetError("it holds no picture")
         if isinstance(content, Volume):
             unit = replace(unit, blank=is_blank(pictures))
+        if isinstance(content, Image | Volume | Video):
+            unit = replace(unit, ratio=transform.pixel_ratio(content))
         seen = hashlib.sha256()
         for one in pictures:
             seen.update(f"{one.size}".encode())

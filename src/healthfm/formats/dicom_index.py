@@ -50,6 +50,11 @@ def _integer(raw: bytes) -> int | None:
     return int(text) if text else None
 
 
+def _integers(raw: bytes) -> tuple[int, ...] | None:
+    text = raw.strip(b" \0")
+    return tuple(map(int, text.split(b"\\"))) if text else None
+
+
 def _decimals(raw: bytes) -> tuple[float, ...] | None:
     text = raw.strip(b" \0")
     return tuple(map(float, text.split(b"\\"))) if text else None
@@ -86,11 +91,13 @@ TAGS: Mapping[int, Tag] = dict(
         _tag(0x0008, 0x0060, "Modality", b"CS", _text),
         _tag(0x0010, 0x0020, "PatientID", b"LO", _text),
         _tag(0x0018, 0x0050, "SliceThickness", b"DS", _decimal),
+        _tag(0x0018, 0x0086, "EchoNumbers", b"IS", _integers),
         _tag(0x0020, 0x000D, "StudyInstanceUID", b"UI", _text),
         _tag(0x0020, 0x000E, "SeriesInstanceUID", b"UI", _text),
         _tag(0x0020, 0x0013, "InstanceNumber", b"IS", _integer),
         _tag(0x0020, 0x0032, "ImagePositionPatient", b"DS", _decimals),
         _tag(0x0020, 0x0037, "ImageOrientationPatient", b"DS", _decimals),
+        _tag(0x0020, 0x0100, "TemporalPositionIdentifier", b"IS", _integer),
         _tag(0x0028, 0x0002, "SamplesPerPixel", b"US", _short),
         _tag(0x0028, 0x0004, "PhotometricInterpretation", b"CS", _text),
         _tag(0x0028, 0x0008, "NumberOfFrames", b"IS", _integer),
@@ -144,6 +151,8 @@ def _plain(element: Any) -> Any:
     if element.VR == "DS":
         several = element.VM > 1 or element.keyword != "SliceThickness"
         return tuple(map(float, value if element.VM > 1 else [value])) if several else float(value)
+    if element.keyword == "EchoNumbers":
+        return tuple(map(int, value if element.VM > 1 else [value]))
     return int(value) if element.VR in ("IS", "US") else str(value)
 
 

@@ -119,6 +119,7 @@ def _by_itk(source: Source, pixels: bool) -> Any:
     _stays_beside(source)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO" if source.name.lower().endswith(".nrrd") else "MetaImageIO")  # suffixes in any case
     reader.SetFileName(str(source.path))
     try:
         if pixels:
