@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from healthfm.errors import DatasetError
 from healthfm.formats import dicom
-from healthfm.formats.source import Problems, Source
+from healthfm.formats.source import DAMAGE, Problems, Source, is_gzip
+from healthfm.formats.walk import walk
 
 FIRST_BYTES = 8192  # holds nearly every header; the rest is read when it does not
 LAST_GROUP = 0x28
@@ -115,6 +116,8 @@ def read(path: Path | str) -> Row:
 
     Raises ``DatasetError``: not DICOM, or damaged.
     """
+    if is_gzip(os.fspath(path)):
+        return _packed(Path(path))
     try:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -129,6 +132,21 @@ def read(path: Path | str) -> Row:
         return by_pydicom(Path(path))
     except OSError as error:
         raise DatasetError(f"{path}: cannot be opened: {error.strerror}") from None
+
+
+def _packed(path: Path) -> Row:
+    """Return the same row of a file that gzip packed."""
+    try:
+        with Source(path).open() as handle:
+            data = handle.read(FIRST_BYTES)
+            try:
+                return _parse(data)
+            except (struct.error, IndexError):
+                return _parse(data + handle.read(1 << 24))
+    except (Odd, struct.error, IndexError, ValueError):
+        return by_pydicom(path)
+    except DAMAGE as error:
+        raise DatasetError(f"{path}: damaged or cut short ({type(error).__name__})") from None
 
 
 def by_pydicom(path: Path) -> Row:
@@ -245,21 +263,31 @@ def _past_item(data: bytes, at: int, explicit: bool) -> int:
         at = _past_sequence(data, at, explicit) if length == UNDEFINED else at + length
 
 
-def index(folder: Path, problems: Problems | None = None) -> Iterator[tuple[Path, Row]]:
-    """Yield (file, row) of every DICOM file below a folder, in sorted order; other files are passed over.
+def _files_first(path: Path) -> list[tuple[bool, str]]:
+    """Sort a folder's files before what lies in folders below it."""
+    return [*((True, part) for part in path.parts[:-1]), (False, path.name)]
 
-    A file whose name says DICOM but that cannot be read goes to ``problems``.
+
+def index(
+    folder: Path, problems: Problems | None = None, others: list[Path] | None = None
+) -> Iterator[tuple[Path, Row]]:  # fmt: skip
+    """Yield (file, row) of every DICOM file below a folder, in sorted order; other files are passed over, or listed in ``others``.
+
+    A file that is DICOM, by its content or its name, but that cannot be read goes to ``problems``.
     """
     problems = problems or Problems()
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(place) / name
-            if name.startswith(".") or name == "DICOMDIR" or not dicom.is_dicom(path):
-                continue
-            try:
-                row = read(path)
-            except DatasetError as error:
-                problems.add(error)
-                continue
-            yield path, row
+    for path, reason, problem in sorted(walk(folder), key=lambda one: _files_first(one.path)):
+        if problem is not None:
+            problems.add(DatasetError(f"{path}: {problem}"))
+        if reason is not None or problem is not None or path.name == "DICOMDIR":
+            continue
+        if not dicom.is_dicom(path):
+            if others is not None:
+                others.append(path)
+            continue
+        try:
+            row = read(path)
+        except DatasetError as error:
+            problems.add(error)
+            continue
+        yield path, row

@@ -10,6 +10,7 @@ within its plane: such a stack is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,9 +67,14 @@ def files(path: Path) -> list[Path]:
 
 
 def _sorted_slices(folder: Path) -> tuple[list[Path], Affine]:
-    rows = [(file, row) for file, row in dicom_index.index(folder) if row.get("Rows")]
+    others: list[Path] = []
+    rows = [(file, row) for file, row in dicom_index.index(folder, others=others) if row.get("Rows")]
     if not rows:
         raise DatasetError(f"{folder}: no DICOM images in this folder")
+    named = {_pattern(file) for file, _ in rows}
+    strange = next((file for file in others if _pattern(file) in named), None)
+    if strange is not None:
+        raise DatasetError(f"{strange}: called like the slices beside it, but no DICOM: damaged, or cut short?")
     series = {row.get("SeriesInstanceUID") for _, row in rows}
     if len(series) > 1:
         raise DatasetError(f"{folder}: {len(series)} series in one folder; put each in a folder of its own")
@@ -91,6 +97,11 @@ def _sorted_slices(folder: Path) -> tuple[list[Path], Affine]:
         )  # fmt: skip
         return [rows[i][0] for i in order], matrix
     raise AssertionError
+
+
+def _pattern(file: Path) -> str:
+    """Return what the names of a series' files have in common: all but their digits."""
+    return re.sub(r"\d+", "0", file.name)
 
 
 def _size(data: Header) -> tuple[int, int]:

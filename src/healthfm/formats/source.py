@@ -30,6 +30,7 @@ class Problems:
 
     on_error: Literal["raise", "collect"] = "raise"
     found: list[DatasetError] = field(default_factory=list)
+    passed: list[tuple[str, str]] = field(default_factory=list)  # files that are no records, and why: no error
 
     def add(self, error: DatasetError) -> None:
         """Raise the error, or note it and go on."""
@@ -58,7 +59,7 @@ class Source:
         """Open for binary reading. Raises ``DatasetError`` when the file cannot be opened."""
         try:
             if self.member is None:
-                return gzip.open(self.path) if is_gzip(self.path.name) else self.path.open("rb")  # type: ignore[return-value]
+                return archive.gunzipped(self.path) if is_gzip(self.path.name) else self.path.open("rb")
             raw = archive.open_member(self.path, self.member)
             return gzip.open(raw) if is_gzip(self.member) else raw  # type: ignore[return-value]
         except (OSError, EOFError) as error:

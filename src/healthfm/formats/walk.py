@@ -1,0 +1,71 @@
+"""What lies below a folder, each file once: links followed but never in circles, nothing left out without being named."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+SYSTEM, HIDDEN, BELONGS = "system", "hidden", "part of the slide beside it"
+SYSTEM_NAMES = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "__macosx", "$recycle.bin", ".directory", ".localized")
+
+
+class Entry(NamedTuple):
+    """A file, or a folder that is not gone into. ``reason``: why it is passed over; ``problem``: why it cannot be."""
+
+    path: Path
+    reason: str | None = None
+    problem: str | None = None
+
+
+def walk(folder: Path) -> list[Entry]:
+    """Return what lies below a folder, in the order of the paths.
+
+    Folders that links lead to are gone into once. A hidden, system or slide's own folder is one entry.
+    """
+    found: list[Entry] = []
+    seen: set[tuple[int, int]] = set()
+    places, linked = [folder], list[Path]()
+    while places or linked:
+        place = places.pop() if places else linked.pop(0)
+        try:
+            facts = place.stat()
+            if (facts.st_dev, facts.st_ino) in seen:
+                found.append(Entry(place, "a link to a folder that is read already"))
+                continue
+            seen.add((facts.st_dev, facts.st_ino))
+            children = list(os.scandir(place))
+        except OSError as error:
+            found.append(Entry(place, problem=f"the folder cannot be opened ({error.strerror})"))
+            continue
+        names = {child.name.lower() for child in children}
+        for child in children:
+            path = place / child.name
+            reason = by_name(child.name) or (BELONGS if f"{child.name}.mrxs".lower() in names else None)
+            if reason is None and child.is_dir():
+                (linked if child.is_symlink() else places).append(path)
+            else:
+                found.append(Entry(path, reason) if reason is not None else _of_file(path))
+    return sorted(found)
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder that may be read, in order."""
+    return (entry.path for entry in walk(folder) if entry.reason is None and entry.problem is None)
+
+
+def by_name(name: str) -> str | None:
+    """Return why a file or folder of this name is passed over, or None."""
+    if name.lower() in SYSTEM_NAMES or name.startswith("._"):
+        return SYSTEM
+    return HIDDEN if name.startswith(".") else None
+
+
+def _of_file(path: Path) -> Entry:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return Entry(path, problem=f"cannot be opened ({error.strerror})")
+    return Entry(path) if stat.S_ISREG(mode) else Entry(path, "no file but a device or pipe")
