@@ -11,33 +11,33 @@ import numpy.typing as npt
 
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import DatasetError
-from healthfm.formats import dicom, dicom_picture, image, pixel_shape, slide, video, volume
+from healthfm.formats import dicom, dicom_picture, image, nifti, pixel_shape, slide, video, volume
 from healthfm.formats.source import Source
+from healthfm.formats.walk import by_name
 from healthfm.records import Image, Record, Slide, Video, Visual, Volume
 
 VISUAL: Mapping[str, type[Visual]] = {"Image": Image, "Volume": Volume, "Slide": Slide, "Video": Video}
 MODALITIES = {"Image": "image", "Volume": "volume", "Slide": "slide", "Video": "video"}
-BESIDE = (".raw", ".zraw", ".img")  # the voxels of a header beside them
+BESIDE = (".raw", ".zraw", ".img")  # the voxels of a header beside them, packed by gzip or not
 
 
 def kind_of(path: Path) -> str | None:
     """Return the record a file becomes (a folder: of DICOM slices, or of one DICOM-WSI), or None for neither.
 
-    A DICOM file is an Image, a folder of them a Volume; ``.tif`` is an Image unless a manifest calls it a slide.
+    Volumes, slides and films go by their names, in any case; DICOM and pictures by their content, whatever they are called, and by
+    their names, so that a damaged one fails instead of being passed over. A DICOM file is an Image, a folder of them a Volume;
+    ``.tif`` is an Image unless a manifest calls it a slide.
     """
     if path.is_dir():
-        first = next((f for f in sorted(path.iterdir()) if f.is_file() and dicom.is_dicom(f)), None)
+        first = next((f for f in sorted(path.iterdir()) if f.is_file() and by_name(f.name) is None and dicom.is_dicom(f)), None)
         return None if first is None else "Slide" if _is_wsi(first) else "Volume"
     name = path.name.lower()
-    if name.endswith(image.SUFFIXES):
-        return "Image"
-    if name.endswith(volume.SUFFIXES):
-        return "Volume"
-    if name.endswith(slide.SLIDE_ONLY):
-        return "Slide"
-    if name.endswith(video.SUFFIXES):
-        return "Video"
-    return "Image" if dicom.is_dicom(path) else None
+    for kind, suffixes in (("Volume", volume.SUFFIXES), ("Slide", slide.SLIDE_ONLY), ("Video", video.SUFFIXES)):
+        if name.endswith(suffixes):
+            return kind
+    if name.endswith(nifti.PAIRED):
+        return "Volume" if nifti.is_header(path) else None
+    return "Image" if name.endswith(image.SUFFIXES) or dicom.is_dicom(path) or image.holds_picture(path) else None
 
 
 def _is_wsi(path: Path) -> bool:
@@ -79,7 +79,10 @@ def pixel_ratio(source: Source) -> float:
 
 
 def _is_dicom(source: Source) -> bool:
-    return source.member is None and dicom.is_dicom(source.path)
+    """Whether a source holds DICOM; a damaged file goes by its name, where that is no picture's."""
+    if source.member is not None:
+        return False
+    return dicom.holds_dicom(source.path) if source.name.lower().endswith(image.SUFFIXES) else dicom.is_dicom(source.path)
 
 
 def decoded(opened: Dataset) -> Iterator[tuple[Record, Any]]:

@@ -2,7 +2,7 @@
 
 The folder: ``embeddings/part-*.parquet`` (a row a unit: id, number ``of`` in its item, x and y of a tile in level-0 pixels, digest of
 the content, vector or problem), ``manifest.json`` (what was asked, the key of the vectors, the check against torch's float32,
-stages, notices), ``failures.jsonl``. A part holds a fixed range of units; its name is the place of the first. Killing the process at any moment
+stages, notices), ``failures.jsonl``, ``passed_over.jsonl`` (files of the folders named that are no items, and why). A part holds a fixed range of units; its name is the place of the first. Killing the process at any moment
 loses at most the parts being made; the same command makes those, and tries again what failed.
 """
 
@@ -31,6 +31,7 @@ from healthfm.engine.pipeline import Clock, ordered
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
 from healthfm.formats import pixel_shape
+from healthfm.formats.walk import summary, told
 from healthfm.models import openvino
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import VisionModel
@@ -124,6 +125,9 @@ def embed(
         vectors, failed, blank, squared = _held(folder)
         failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *failed]
         folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
+        passed = [{"file": file, "reason": reason} for file, reason in gathered.passed]
+        folder.write("passed_over.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in passed))
+        manifest["passed_over"] = {"count": len(passed), "reasons": summary(gathered.passed), "told": told(gathered.passed)}
         manifest |= {"finished": True, "failures": len(failures), "vectors": vectors, "notices": _notices(blank, squared)}
         folder.write_json("manifest.json", manifest)
         if features is not None:

@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,16 @@ def affine(source: Source) -> npt.NDArray[np.float64]:
 def shape(source: Source) -> tuple[int, ...]:
     """Return the shape of the voxels, reading the header alone."""
     return _facts(source)[0]
+
+
+def is_header(path: Path) -> bool:
+    """Whether a file begins with the header of a NIfTI pair, or of Analyze 7.5, from which that comes."""
+    try:
+        with Source(path).open() as handle:
+            start = handle.read(4)
+    except (DatasetError, *DAMAGE):
+        return False
+    return start in {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}  # type: ignore[arg-type]
 
 
 def _facts(source: Source) -> tuple[tuple[int, ...], npt.NDArray[np.float64]]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-SYSTEM, HIDDEN, BELONGS = "system", "hidden", "part of the slide beside it"
+Passed = tuple[str, str]  # a file, as it is named to the user, and why it is passed over
+SYSTEM, HIDDEN, BELONGS = "system file", "hidden", "part of the slide beside it"
+VOXELS = "voxels of a header beside them"
+QUIET = (SYSTEM, BELONGS, VOXELS)  # of no interest unless asked for
 SYSTEM_NAMES = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "__macosx", "$recycle.bin", ".directory", ".localized")
 
 
@@ -69,3 +73,20 @@ def _of_file(path: Path) -> Entry:
     except OSError as error:
         return Entry(path, problem=f"cannot be opened ({error.strerror})")
     return Entry(path) if stat.S_ISREG(mode) else Entry(path, "no file but a device or pipe")
+
+
+def summary(passed: Iterable[Passed]) -> dict[str, int]:
+    """Return how many files were passed over for each reason, the commonest first."""
+    return dict(Counter(reason for _, reason in passed).most_common())
+
+
+def told(passed: Iterable[Passed]) -> str:
+    """Say in one line how many files were passed over and why; "" where none was that anybody would miss."""
+    counts = summary(passed)
+    loud = {reason: count for reason, count in counts.items() if reason not in QUIET}
+    if not loud:
+        return ""
+    total, quiet = sum(loud.values()), sum(counts.values()) - sum(loud.values())
+    reasons = "; ".join(f"{count} {reason}" for reason, count in loud.items())
+    rest = f" (and {quiet} of the system or of a file beside them)" if quiet else ""
+    return f"{total} {'file' if total == 1 else 'files'} passed over: {reasons}{rest}"
