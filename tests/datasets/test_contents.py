@@ -72,7 +72,9 @@ def test_dicom_is_read_whatever_it_is_called(tmp_path: Path, name: str, make: Ca
 
 @pytest.mark.parametrize("name", ["X.JPE", "a.jfif", "a.jp2", "a.webp", "a.Png", "noname", "a.j2k"])
 def test_pictures_are_read_whatever_they_are_called(tmp_path: Path, name: str) -> None:
-    kind = {".jp2": "JPEG2000", ".j2k": "JPEG2000", ".webp": "WEBP", ".png": "PNG", "": "PNG"}.get(Path(name).suffix.lower(), "JPEG")
+    kind = {".jp2": "JPEG2000", ".j2k": "JPEG2000", ".webp": "WEBP", ".png": "PNG", "": "PNG"}.get(
+        Path(name).suffix.lower(), "JPEG"
+    )
     PIL.Image.fromarray(np.full((8, 9, 3), 90, np.uint8)).save(tmp_path / name, format=kind)
     (record,) = open_dataset(tmp_path / name)
     assert isinstance(record, Image) and record.pixels.shape == (8, 9, 3) and abs(int(record.pixels[0, 0, 0]) - 90) < 3

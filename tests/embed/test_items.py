@@ -98,7 +98,10 @@ def test_every_file_of_a_folder_is_an_item_a_problem_or_passed_over(photos: Phot
     assert dict(items.passed) == {**REASONS, ".git": "hidden", "loop": linked, "again": linked}
     texts = gather([folder], texts=True)
     assert [item.id for item in texts.found] == ["read.TXT"]
-    assert dict(texts.passed)["a.png"] == "no text" and len(texts.passed) + 1 + 1 == len(items.passed) + len(items.found) + 1
+    assert (
+        dict(texts.passed)["a.png"] == "no text"
+        and len(texts.passed) + 1 + 1 == len(items.passed) + len(items.found) + 1
+    )
 
 
 def test_a_glob_passes_over_what_is_no_item_and_a_file_that_is_named_is_one(photos: Photos) -> None:
@@ -113,7 +116,7 @@ def test_a_glob_passes_over_what_is_no_item_and_a_file_that_is_named_is_one(phot
 
 def test_where_nothing_can_be_embedded_the_reasons_are_said(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"x")
-    with pytest.raises(DatasetError, match="nothing to embed in .*: 1 file passed over: 1 archive: unpack it"):
+    with pytest.raises(DatasetError, match=r"nothing to embed in .*: 1 file passed over: 1 archive: unpack it"):
         gather([tmp_path], False)
 
 

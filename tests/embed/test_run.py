@@ -363,7 +363,9 @@ def test_a_file_whose_pixels_have_no_sensible_shape_fails_alone(tower: VisionMod
     assert failed["problem"].startswith("its PixelSpacing is not two numbers above 0")
 
 
-def test_files_that_are_passed_over_are_listed_in_the_folder(tower: VisionModel, photos: Photos, tmp_path: Path) -> None:
+def test_files_that_are_passed_over_are_listed_in_the_folder(
+    tower: VisionModel, photos: Photos, tmp_path: Path
+) -> None:
     folder = photos(1)
     (folder / "notes.json").write_text("{}")
     (folder / "Thumbs.db").write_bytes(b"x")

@@ -310,7 +310,9 @@ def test_volumes_and_films_have_one_vector_each_for_a_probe(
     assert run.report().is_file()
 
 
-def test_pixels_that_were_made_square_and_files_that_were_passed_over_are_told_of_bags_and_probes(tmp_path: Path) -> None:
+def test_pixels_that_were_made_square_and_files_that_were_passed_over_are_told_of_bags_and_probes(
+    tmp_path: Path,
+) -> None:
     data = tmp_path / "mine"
     for i in range(18):
         path = data / ("train" if i < 12 else "test") / "ab"[i % 2] / f"{i}.nii.gz"
@@ -321,7 +323,10 @@ def test_pixels_that_were_made_square_and_files_that_were_passed_over_are_told_o
     for task in ("mil", "knn"):
         done = evaluate(small(), data, task=task, output=tmp_path / task, device="cpu")
         notes = "; ".join(headline_notes(done))
-        assert "made square before the network saw them: 2 items, height over width 2 (test/b/13.nii.gz, train/b/3.nii.gz)" in notes
+        assert (
+            "made square before the network saw them: 2 items, height over width 2 (test/b/13.nii.gz, train/b/3.nii.gz)"
+            in notes
+        )
         assert "notice: 1 file passed over: 1 document" in notes
         assert "made square" in done.report().read_text()
 

@@ -151,7 +151,9 @@ def test_slices_that_jump_or_drift_within_their_plane_are_refused(
     folder = stack(tmp_path / "s", moved(jumps))
     name = r"\d+" if slice_before is None else str(slice_before * 7 % 11)
     for read in (dicom_series.voxels, dicom_series.affine):
-        with pytest.raises(DatasetError, match=rf"slices jump within their plane, by up to [\d.]+ mm \(after {name}\.dcm\)"):
+        with pytest.raises(
+            DatasetError, match=rf"slices jump within their plane, by up to [\d.]+ mm \(after {name}\.dcm\)"
+        ):
             read(folder)
 
 

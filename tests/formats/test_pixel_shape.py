@@ -63,4 +63,6 @@ def test_what_is_no_shape_is_refused_by_name_without_its_value(tmp_path: Path, n
 
 def test_the_notice_counts_the_items_and_says_how_far_from_square_they_were() -> None:
     assert "1 item, height over width 2 (a.dcm)" in pixel_shape.told({"a.dcm": 2.0})
-    assert "4 items, height over width 0.5 to 2 (a, b, c, ...)" in pixel_shape.told({"a": 2, "b": 1.5, "c": 0.5, "d": 2})
+    assert "4 items, height over width 0.5 to 2 (a, b, c, ...)" in pixel_shape.told(
+        {"a": 2, "b": 1.5, "c": 0.5, "d": 2}
+    )

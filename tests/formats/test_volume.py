@@ -86,14 +86,18 @@ def test_what_is_no_volume_is_one_line(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
 @pytest.mark.parametrize(("unit", "scale"), [("meter", 1000), ("mm", 1), ("micron", 0.001), ("unknown", 1)])
-def test_an_affine_is_in_millimetres_whatever_the_files_unit(tmp_path: Path, kind: type, unit: str, scale: float) -> None:
+def test_an_affine_is_in_millimetres_whatever_the_files_unit(
+    tmp_path: Path, kind: type, unit: str, scale: float
+) -> None:
     image = kind(ARRAY, AFFINE)
     image.header.set_xyzt_units(unit)
     nib.save(image, tmp_path / "a.nii.gz")
     np.testing.assert_allclose(volume.affine(Source(tmp_path / "a.nii.gz"))[:3], AFFINE[:3] * scale, rtol=1e-6)
     if kind is nib.Nifti1Image:
         by_itk = sitk.ReadImage(str(tmp_path / "a.nii.gz"))
-        assert volume.spacing(volume.affine(Source(tmp_path / "a.nii.gz"))) == pytest.approx(by_itk.GetSpacing(), rel=1e-5)
+        assert volume.spacing(volume.affine(Source(tmp_path / "a.nii.gz"))) == pytest.approx(
+            by_itk.GetSpacing(), rel=1e-5
+        )
 
 
 def with_header(path: Path, **fields: tuple[int, str, list[float]]) -> Source:
@@ -120,7 +124,9 @@ def test_where_sform_and_qform_differ_the_sform_counts_as_for_nibabel(tmp_path: 
     image = nib.Nifti1Image(ARRAY, AFFINE)
     image.set_qform(np.diag([3, 3, 3, 1]), code=1)
     nib.save(image, tmp_path / "a.nii")
-    np.testing.assert_allclose(volume.affine(Source(tmp_path / "a.nii")), nib.load(tmp_path / "a.nii").affine, atol=1e-6)
+    np.testing.assert_allclose(
+        volume.affine(Source(tmp_path / "a.nii")), nib.load(tmp_path / "a.nii").affine, atol=1e-6
+    )
 
 
 def test_a_qform_that_turns_the_third_axis_is_heeded(tmp_path: Path) -> None:

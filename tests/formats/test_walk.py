@@ -21,7 +21,16 @@ def listed(folder: Path) -> dict[str, str | None]:
 
 
 def test_every_file_is_there_in_order_and_hidden_and_system_ones_have_their_reason(tmp_path: Path) -> None:
-    for name in ("b.png", "a/c.png", ".h.png", ".git/config", "a/.DS_Store", "a/Thumbs.db", "__MACOSX/a/._c.png", "a/._c.png"):
+    for name in (
+        "b.png",
+        "a/c.png",
+        ".h.png",
+        ".git/config",
+        "a/.DS_Store",
+        "a/Thumbs.db",
+        "__MACOSX/a/._c.png",
+        "a/._c.png",
+    ):
         put(tmp_path / name)
     found = listed(tmp_path)
     assert list(found) == [".git", ".h.png", "__MACOSX", "a/.DS_Store", "a/._c.png", "a/Thumbs.db", "a/c.png", "b.png"]

@@ -233,5 +233,7 @@ def test_a_picture_too_narrow_to_be_made_square_is_refused() -> None:
 
 
 def test_a_films_frames_are_made_square() -> None:
-    film = Video(id="f", frames=lambda: iter([np.zeros((10, 20, 3), np.uint8)] * 2), track=lambda: None, ratio=lambda: 2.0)
+    film = Video(
+        id="f", frames=lambda: iter([np.zeros((10, 20, 3), np.uint8)] * 2), track=lambda: None, ratio=lambda: 2.0
+    )
     assert [one.size for one in transform.frames(film)] == [(20, 20)] * 2

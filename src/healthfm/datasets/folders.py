@@ -116,7 +116,9 @@ def _left(folder: Path, known: Sequence[Path]) -> Iterator[Passed]:
     for entry in walk(folder):
         if entry.path in there or not there.isdisjoint(entry.path.parents):
             continue
-        reason = entry.problem or entry.reason or contents.unfit(entry.path) or "in a folder below; FOLDER/**/* reads it"
+        reason = (
+            entry.problem or entry.reason or contents.unfit(entry.path) or "in a folder below; FOLDER/**/* reads it"
+        )
         yield entry.path.relative_to(folder).as_posix(), reason
 
 

@@ -29,7 +29,9 @@ def kind_of(path: Path) -> str | None:
     ``.tif`` is an Image unless a manifest calls it a slide.
     """
     if path.is_dir():
-        first = next((f for f in sorted(path.iterdir()) if f.is_file() and by_name(f.name) is None and dicom.is_dicom(f)), None)
+        first = next(
+            (f for f in sorted(path.iterdir()) if f.is_file() and by_name(f.name) is None and dicom.is_dicom(f)), None
+        )
         return None if first is None else "Slide" if _is_wsi(first) else "Volume"
     name = path.name.lower()
     for kind, suffixes in (("Volume", volume.SUFFIXES), ("Slide", slide.SLIDE_ONLY), ("Video", video.SUFFIXES)):
@@ -82,7 +84,9 @@ def _is_dicom(source: Source) -> bool:
     """Whether a source holds DICOM; a damaged file goes by its name, where that is no picture's."""
     if source.member is not None:
         return False
-    return dicom.holds_dicom(source.path) if source.name.lower().endswith(image.SUFFIXES) else dicom.is_dicom(source.path)
+    return (
+        dicom.holds_dicom(source.path) if source.name.lower().endswith(image.SUFFIXES) else dicom.is_dicom(source.path)
+    )
 
 
 def decoded(opened: Dataset) -> Iterator[tuple[Record, Any]]:

@@ -127,8 +127,17 @@ def embed(
         folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
         passed = [{"file": file, "reason": reason} for file, reason in gathered.passed]
         folder.write("passed_over.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in passed))
-        manifest["passed_over"] = {"count": len(passed), "reasons": summary(gathered.passed), "told": told(gathered.passed)}
-        manifest |= {"finished": True, "failures": len(failures), "vectors": vectors, "notices": _notices(blank, squared)}
+        manifest["passed_over"] = {
+            "count": len(passed),
+            "reasons": summary(gathered.passed),
+            "told": told(gathered.passed),
+        }
+        manifest |= {
+            "finished": True,
+            "failures": len(failures),
+            "vectors": vectors,
+            "notices": _notices(blank, squared),
+        }
         folder.write_json("manifest.json", manifest)
         if features is not None:
             exchange.write_features(plan, slides, features, stamps)

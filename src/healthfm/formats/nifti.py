@@ -25,7 +25,11 @@ from healthfm.formats.source import DAMAGE, Source, is_gzip
 
 SUFFIXES = (".nii", ".nii.gz")
 PAIRED = (".hdr", ".hdr.gz")
-MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # the lower three bits of xyzt_units: metre, millimetre, micrometre; 0 is unknown
+MILLIMETRES = {
+    1: 1000.0,
+    2: 1.0,
+    3: 0.001,
+}  # the lower three bits of xyzt_units: metre, millimetre, micrometre; 0 is unknown
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 CIFTI = 30  # hundreds of the intent codes of surfaces and matrices
 MAX_RATIO = 1100  # deflate packs at most about 1030 to 1

@@ -62,7 +62,9 @@ def affine(source: Source) -> Affine:
         raise DatasetError(f"{source}: its affine (directions, spacing, origin) holds numbers that are not finite")
     lengths = np.linalg.norm(matrix[:3, :3], axis=0)
     if abs(np.linalg.det(matrix[:3, :3])) <= FLAT * np.prod(lengths):
-        raise DatasetError(f"{source}: its affine (directions, spacing) is singular: it does not say where the voxels lie")
+        raise DatasetError(
+            f"{source}: its affine (directions, spacing) is singular: it does not say where the voxels lie"
+        )
     return matrix
 
 

@@ -13,7 +13,16 @@ Passed = tuple[str, str]  # a file, as it is named to the user, and why it is pa
 SYSTEM, HIDDEN, BELONGS = "system file", "hidden", "part of the slide beside it"
 VOXELS = "voxels of a header beside them"
 QUIET = (SYSTEM, BELONGS, VOXELS)  # of no interest unless asked for
-SYSTEM_NAMES = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "__macosx", "$recycle.bin", ".directory", ".localized")
+SYSTEM_NAMES = (
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    ".ds_store",
+    "__macosx",
+    "$recycle.bin",
+    ".directory",
+    ".localized",
+)
 
 
 class Entry(NamedTuple):

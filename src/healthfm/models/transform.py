@@ -116,7 +116,9 @@ def square(picture: PIL.Image.Image, ratio: float) -> PIL.Image.Image:
     width, height = picture.size
     width, height = (width, round(height * ratio)) if ratio > 1 else (round(width / ratio), height)
     if width * height > LARGEST:
-        raise RunError(f"a picture of {picture.width} x {picture.height} would become {width} x {height}: its pixels are too narrow")
+        raise RunError(
+            f"a picture of {picture.width} x {picture.height} would become {width} x {height}: its pixels are too narrow"
+        )
     return picture.resize((width, height), PIL.Image.Resampling.BILINEAR)
 
 
@@ -127,7 +129,9 @@ def _in_plane(affine: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64],
     turn = [int(axis) for axis in io_orientation(affine)[:, 0]]
     across, back = (np.asarray(affine[:3, turn.index(axis)]) for axis in (0, 1))
     if abs(across @ back) > ASKEW * np.linalg.norm(across) * np.linalg.norm(back):
-        raise RunError("its axial slices have pixels that are no rectangles (a sheared affine); resample the volume first")
+        raise RunError(
+            "its axial slices have pixels that are no rectangles (a sheared affine); resample the volume first"
+        )
     return across, back
 
 
