@@ -200,3 +200,17 @@ def test_a_frame_whose_pixels_are_of_another_size_is_refused(tmp_path: Path) -> 
     path = written(tmp_path / "a.dcm", np.zeros((3, 4, 5), np.int16), NumberOfFrames=3, PerFrameFunctionalGroupsSequence=Sequence(groups))  # fmt: skip
     with pytest.raises(DatasetError, match="its frames have different pixel spacings"):
         dicom_series.affine(path)
+
+
+def test_a_report_among_the_slices_is_left_out_and_an_image_that_lacks_its_size_is_not(tmp_path: Path) -> None:
+    folder = stack(tmp_path / "s")
+    data = pydicom.dcmread(folder / "0.dcm")
+    for name in ("PixelData", "Rows", "Columns"):
+        delattr(data, name)
+    data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+    pydicom.dcmwrite(folder / "report.dcm", data)
+    assert dicom_series.voxels(folder).shape == (3, 4, 6)
+    data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    pydicom.dcmwrite(folder / "report.dcm", data)
+    with pytest.raises(DatasetError, match="1 of 7 files have no Rows"):
+        dicom_series.voxels(folder)

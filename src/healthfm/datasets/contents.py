@@ -36,7 +36,7 @@ def _without_pixels(path: Path) -> str | None:
     if path.name.upper() == "DICOMDIR":
         return "DICOMDIR, an index"
     try:
-        return None if dicom_index.read(path).get("Rows") else "DICOM without pixels, such as a report"
+        return "DICOM without pixels, such as a report" if dicom_index.without_pixels(dicom_index.read(path)) else None
     except DatasetError:
         return None
 

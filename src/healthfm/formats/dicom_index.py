@@ -263,6 +263,14 @@ def _past_item(data: bytes, at: int, explicit: bool) -> int:
         at = _past_sequence(data, at, explicit) if length == UNDEFINED else at + length
 
 
+def without_pixels(row: Row) -> bool:
+    """Whether a file is of a class that has no pixels (a report, a plan, an index). An image whose header lacks its size is not."""
+    from pydicom.uid import UID_dictionary
+
+    name = UID_dictionary.get(row.get("SOPClassUID") or "", ("Image Storage",))[0]
+    return not row.get("Rows") and "Image Storage" not in name
+
+
 def _files_first(path: Path) -> list[tuple[bool, str]]:
     """Sort a folder's files before what lies in folders below it."""
     return [*((True, part) for part in path.parts[:-1]), (False, path.name)]

@@ -68,7 +68,7 @@ def files(path: Path) -> list[Path]:
 
 def _sorted_slices(folder: Path) -> tuple[list[Path], Affine]:
     others: list[Path] = []
-    rows = [(file, row) for file, row in dicom_index.index(folder, others=others) if row.get("Rows")]
+    rows = [(file, row) for file, row in dicom_index.index(folder, others=others) if not dicom_index.without_pixels(row)]
     if not rows:
         raise DatasetError(f"{folder}: no DICOM images in this folder")
     named = {_pattern(file) for file, _ in rows}
@@ -79,7 +79,7 @@ def _sorted_slices(folder: Path) -> tuple[list[Path], Affine]:
     if len(series) > 1:
         raise DatasetError(f"{folder}: {len(series)} series in one folder; put each in a folder of its own")
     with _one_volume(folder):
-        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        for keyword in ("Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
             lacking = sum(not row.get(keyword) for _, row in rows)
             if lacking:
                 raise BadValue(f"{lacking} of {len(rows)} files have no {keyword}")
