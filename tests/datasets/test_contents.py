@@ -226,3 +226,9 @@ def test_check_finds_a_volume_that_has_no_place(tmp_path: Path) -> None:
     assert len(summary["errors"]) == 1 and "flat.nii: its affine" in summary["errors"][0]
     with pytest.raises(DatasetError, match="singular"):
         open_dataset(tmp_path / "flat.nii").summary()
+
+
+def test_a_folder_without_any_record_says_what_it_holds(tmp_path: Path) -> None:
+    put(tmp_path / "scans.zip", "x")
+    with pytest.raises(DatasetError, match=r"nor files of pixels; .*; 1 file passed over: 1 archive: unpack it"):
+        open_dataset(tmp_path)

@@ -19,7 +19,7 @@ from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import image
 from healthfm.formats.npz import Arrays
 from healthfm.formats.source import Problems, Row, Source
-from healthfm.formats.walk import Passed, by_name, walk
+from healthfm.formats.walk import Passed, by_name, told, walk
 from healthfm.records import Document, Image, Label, Record, Volume
 
 OnError = Literal["raise", "collect"]
@@ -43,9 +43,10 @@ def open_folder(folder: Path, on_error: OnError) -> Dataset:
         found = [f for f in _entries(folder) if f.is_file()]
         return open_files(folder, found, on_error, [*_left(folder, found)])
     if len(classes) < 2:
+        why = told(list(_left(folder, ())))
         raise DatasetError(
             f"{folder}: neither a dataset.toml nor class folders (CLASS/file or train/CLASS/file, two classes or more), nor "
-            f"files of pixels; found folders: {', '.join(p.name for p in tops[:6]) or 'none'}"
+            f"files of pixels; found folders: {', '.join(p.name for p in tops[:6]) or 'none'}{f'; {why}' if why else ''}"
         )
     entries = {split: [f for c in _folders(place) for f in _entries(c)] for split, place in places.items()}
     record = _commonest(folder, [f for files in entries.values() for f in files])

@@ -68,7 +68,9 @@ def files(path: Path) -> list[Path]:
 
 def _sorted_slices(folder: Path) -> tuple[list[Path], Affine]:
     others: list[Path] = []
-    rows = [(file, row) for file, row in dicom_index.index(folder, others=others) if not dicom_index.without_pixels(row)]
+    rows = [
+        (file, row) for file, row in dicom_index.index(folder, others=others) if not dicom_index.without_pixels(row)
+    ]
     if not rows:
         raise DatasetError(f"{folder}: no DICOM images in this folder")
     named = {_pattern(file) for file, _ in rows}
