@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,6 +17,7 @@ from healthfm.cli import main
 from healthfm.cli.read import column_map, dataset_argument
 from healthfm.errors import DatasetError
 from tests.cli.command import HEALTHFM, run
+from tests.formats.test_dicom_series import moved, stack
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -164,3 +167,30 @@ def test_a_column_map_nests_at_the_first_dot() -> None:
 def test_a_column_pair_that_is_none_is_refused(pair: str) -> None:
     with pytest.raises(DatasetError, match="--columns takes FIELD=COLUMN"):
         column_map([pair])
+
+
+def test_files_that_are_passed_over_are_counted_and_no_error(call: Call, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("a.png", "b.jfif"):
+        PIL.Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(folder / name, format="PNG")
+    for name in ("notes.pdf", "scan.zip", "Thumbs.db"):
+        (folder / name).write_bytes(b"x")
+    said = "2 files passed over: 1 document; 1 archive: unpack it to read what is in it (and 1 of the system"
+    code, out, _ = call("check", folder)
+    assert code == 0 and said in " ".join(out.split())
+    code, out, _ = call("check", folder, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["splits"]["test"]["records"] == 2 and found["errors"] == found["notices"] == []
+    assert {one["file"]: one["reason"] for one in found["passed_over"]} == {
+        "Thumbs.db": "system file", "notes.pdf": "document", "scan.zip": "archive: unpack it to read what is in it"
+    }  # fmt: skip
+    code, out, err = call("read", folder, "--json")
+    assert code == 0 and len(json.loads(out)) == 2 and said in err
+
+
+def test_check_refuses_a_series_whose_slices_jump(call: Call, tmp_path: Path) -> None:
+    stack(tmp_path / "s", moved([0, 0, 0, 15, 15, 15]))
+    (tmp_path / "v.csv").write_text("id,volume\n1,s\n")
+    code, out, _ = call("check", tmp_path / "v.csv")
+    assert code == 1 and "slices jump within their plane, by up to 15 mm" in " ".join(out.split())
