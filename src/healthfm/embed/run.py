@@ -306,7 +306,8 @@ def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str], dict
     """Return how many vectors a folder holds, its failures, the ids of volumes that are all black or all white, and the ratios of
     pixels that were made square.
     """
-    vectors, failures, blank, squared = 0, [], [], {}
+    squared: dict[str, float] = {}
+    vectors, failures, blank = 0, [], []
     for part in sorted(folder.published(ROOM)):
         table = folder.part(part, ROOM, ["id", "number", "problem"])
         failed = table.filter(pa.compute.is_valid(table["problem"]))

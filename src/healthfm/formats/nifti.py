@@ -108,7 +108,7 @@ def is_header(path: Path) -> bool:
             start = handle.read(4)
     except (DatasetError, *DAMAGE):
         return False
-    return start in {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}  # type: ignore[arg-type]
+    return start in {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
 
 
 def _facts(source: Source) -> tuple[tuple[int, ...], npt.NDArray[np.float64]]:
