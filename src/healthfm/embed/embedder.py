@@ -31,6 +31,7 @@ class Embedder:
     def __init__(self, model: Model, engine: str = "auto") -> None:
         self.model, self.engine = model, engine
         self.blank: dict[str, None] = {}  # ids of volumes that came out all black or all white
+        self.said: dict[str, dict[str, None]] = {}  # notices of decoding, each with the ids it holds for
         self._network: Network | None = None
         self._shared = Shared(None)
 
@@ -72,6 +73,8 @@ class Embedder:
                         raise RunError(f"record {unit.item.id}: {unit.problem}")
                     if unit.blank:
                         self.blank[unit.item.id] = None
+                    for notice in unit.notices:
+                        self.said.setdefault(notice, {})[unit.item.id] = None
                     if not unit.shared:
                         fresh.append(unit)
                     if len(fresh) == UNITS_PER_PART:

@@ -19,7 +19,7 @@ from healthfm.embed.units import Unit, is_slide, open_tiles, told
 from healthfm.engine.store import RunFolder
 from healthfm.errors import HealthfmError, MissingExtra
 from healthfm.models.model import Float32, Model
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision import Frames, VisionModel
 
 ROOM = "embeddings"
 UNITS_PER_PART = 128
@@ -157,13 +157,16 @@ def batches(units: Iterable[Unit], most: int) -> Iterator[list[Unit]]:
 
 
 def _shape(unit: Unit) -> Any:
+    if isinstance(unit.inputs, Frames):
+        return [unit.inputs.shape]
     return [getattr(one, "shape", None) for one in unit.inputs] if unit.inputs is not None else None
 
 
 def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
     """Return a part: its units, or the part as it was with the units that were tried again in their places.
 
-    The ids of blank volumes, where there are any, are the table's metadata "blank".
+    The ids of blank volumes, where there are any, are the table's metadata "blank"; the ids of which something was said, by what it
+    was, "notices".
     """
     columns = {
         "id": [u.item.id for u in units], "number": [u.number for u in units], "of": [u.of for u in units],
@@ -172,7 +175,12 @@ def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
         "problem": [u.problem for u in units],
     }  # fmt: skip
     blank = [*(blank_of(kept) if kept is not None else []), *(u.item.id for u in units if u.blank)]
-    table = pa.table(columns, schema=SCHEMA.with_metadata({"blank": json.dumps(blank)}) if blank else SCHEMA)
+    said = notices_of(kept) if kept is not None else {}
+    for unit in units:
+        for notice in unit.notices:
+            said.setdefault(notice, []).append(unit.item.id)
+    noted = {name: json.dumps(value) for name, value in (("blank", blank), ("notices", said)) if value}
+    table = pa.table(columns, schema=SCHEMA.with_metadata(noted) if noted else SCHEMA)
     if kept is None:
         return table
     fresh = iter(range(table.num_rows))
@@ -193,3 +201,8 @@ def matrix(table: pa.Table) -> Float32:
 def blank_of(part: pa.Table) -> list[str]:
     """Return the ids of the volumes of a part that are all black or all white."""
     return list(json.loads((part.schema.metadata or {}).get(b"blank", b"[]")))
+
+
+def notices_of(part: pa.Table) -> dict[str, list[str]]:
+    """Return what was said while the items of a part were decoded, and of which it was said, by their ids."""
+    return dict(json.loads((part.schema.metadata or {}).get(b"notices", b"{}")))

@@ -24,12 +24,13 @@ from healthfm.embed import exchange
 from healthfm.embed import network as networks
 from healthfm.embed.items import Item, Items, of_contents
 from healthfm.embed.network import Network
-from healthfm.embed.plan import ROOM, UNITS_PER_PART, Plan, batches, blank_of, items_digest, matrix, merged
+from healthfm.embed.plan import ROOM, UNITS_PER_PART, Plan, batches, blank_of, items_digest, matrix, merged, notices_of
 from healthfm.embed.shared import Shared
 from healthfm.embed.units import Preparer, Unit
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
+from healthfm.formats import notices
 from healthfm.models import openvino
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import VisionModel
@@ -120,10 +121,15 @@ def embed(
         if made:
             threads = {**dict.fromkeys(INPUT, readers(network)), "model": network.threads}
             manifest["stages"] = {"start_seconds": ready, **clock.report(threads)}
-        vectors, failed, blank = _held(folder)
+        vectors, failed, blank, said = _held(folder)
         failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *failed]
         folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
-        manifest |= {"finished": True, "failures": len(failures), "vectors": vectors, "notices": _notices(blank)}
+        manifest |= {
+            "finished": True,
+            "failures": len(failures),
+            "vectors": vectors,
+            "notices": [*_notices(blank), *(notices.counted(*one) for one in said.items())],
+        }
         folder.write_json("manifest.json", manifest)
         if features is not None:
             exchange.write_features(plan, slides, features, stamps)
@@ -287,13 +293,18 @@ def finite(unit: Unit) -> Unit:
     return unit
 
 
-def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str]]:
-    """Return how many vectors a folder holds, its failures, and the ids of volumes that are all black or all white."""
+def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str], dict[str, list[str]]]:
+    """Return how many vectors a folder holds, its failures, the ids of volumes that are all black or all white, and what was said of
+    which items.
+    """
     vectors, failures, blank = 0, [], []
+    said: dict[str, list[str]] = {}
     for part in sorted(folder.published(ROOM)):
         table = folder.part(part, ROOM, ["id", "number", "problem"])
         failed = table.filter(pa.compute.is_valid(table["problem"]))
         vectors += table.num_rows - failed.num_rows
         failures += failed.to_pylist()
         blank += blank_of(table)
-    return vectors, failures, blank
+        for notice, ids in notices_of(table).items():
+            said.setdefault(notice, []).extend(ids)
+    return vectors, failures, blank, said

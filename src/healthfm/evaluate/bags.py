@@ -80,12 +80,14 @@ def prepare(ask: Ask) -> Job:
     embedder = one_embedder()
     arithmetic: dict[str, Any] = {}
     blank: dict[str, None] = {}
+    said: dict[str, dict[str, None]] = {}
     beside: dict[str, pa.Table] = {}
 
     def compute(model: Model, rows: range) -> pa.Table:
         part = _embedded(embedder(model), bags, rows)
         arithmetic.update(embedder(model).facts)
         blank.update(embedder(model).blank)
+        said.update(embedder(model).said)
         return part
 
     def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
@@ -97,7 +99,7 @@ def prepare(ask: Ask) -> Job:
             **sample_columns(records, [bag.label for bag in test]), "input": pa.array([bag.input for bag in test], pa.string()),
             **chance_columns(classes, np.stack([prior if row is None else row for row in chances])),
             "prediction": pa.array(found, pa.string()), **columns,
-        }), {**how, "pictures": len(table) - len(empty), "empty": empty, "blank": sorted(blank), "arithmetic": arithmetic}  # fmt: skip
+        }), {**how, "pictures": len(table) - len(empty), "empty": empty, "blank": sorted(blank), "said": {notice: list(ids) for notice, ids in said.items()}, "arithmetic": arithmetic}  # fmt: skip
 
     return Job(
         task="mil", name=f"{opened.name}#mil", verb="embed", records=records, total=len(every), classes=classes,

@@ -10,6 +10,7 @@ from healthfm.cards.lineage import web_sentence
 from healthfm.errors import CardError
 from healthfm.evaluate import judge
 from healthfm.evaluate.run import Run
+from healthfm.formats import notices
 
 FEW = 100  # rows under which the headline's interval is wide whatever the model
 QUESTIONS = ("multiple-choice", "yes-no-maybe", "free-text")  # how the tasks begin whose samples are questions
@@ -118,6 +119,7 @@ def headline_notes(run: Run) -> list[str]:
         notes.append(
             f"all black or all white as shown (see the window): {', '.join(blank[:5])}{', ...' if len(blank) > 5 else ''} ({len(blank)} in all)"
         )
+    notes += [notices.counted(notice, ids) for notice, ids in fitted.get("said", {}).items()]
     if empty := fitted.get("empty"):
         notes.append(
             f"without a picture: {'; '.join(sorted(one['id'] + ' (' + one['problem'] + ')' for one in empty))}. To fit on, such a {noun(run)} is "

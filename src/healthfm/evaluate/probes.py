@@ -66,11 +66,13 @@ def prepare(ask: Ask) -> Job:
     embedder = one_embedder()
     arithmetic: dict[str, Any] = {}
     blank: dict[str, None] = {}
+    said: dict[str, dict[str, None]] = {}
 
     def compute(model: Model, rows: range) -> pa.Table:
         part = embed_part(embedder(model), inputs[rows.start : rows.stop])
         arithmetic.update(embedder(model).facts)
         blank.update(embedder(model).blank)
+        said.update(embedder(model).said)
         return part
 
     groups = [r.patient or r.id for r in fit]
@@ -104,7 +106,12 @@ def prepare(ask: Ask) -> Job:
         for name, column in columns.items():
             whole = whole.append_column(name, column)
         if task not in CURVED:
-            return whole, {**how, "blank": sorted(blank), "arithmetic": arithmetic}
+            return whole, {
+                **how,
+                "blank": sorted(blank),
+                "said": {notice: list(ids) for notice, ids in said.items()},
+                "arithmetic": arithmetic,
+            }
         named: list[Any] = labels if several else [(one,) for one in labels]
         parts = learning.nested(groups, named, ask.seed)
         smaller = {len(rows): fitted(train, test, rows.tolist()) for rows in parts}
@@ -114,6 +121,7 @@ def prepare(ask: Ask) -> Job:
             **how,
             "curve": [dict(one) for _, one in smaller.values()],
             "blank": sorted(blank),
+            "said": {notice: list(ids) for notice, ids in said.items()},
             "arithmetic": arithmetic,
         }
 

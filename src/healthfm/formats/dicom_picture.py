@@ -116,7 +116,9 @@ def _shown(data: Header, array: Values, window: tuple[float, float] | None, aske
         return grey
     mixed = np.repeat(grey[..., None], 3, axis=-1)
     of_palette = array[asked] >= first
-    mixed[of_palette] = _coloured(first, colours, array[asked][of_palette]).astype(grey.dtype) * (257 if bits > 8 else 1)
+    mixed[of_palette] = _coloured(first, colours, array[asked][of_palette]).astype(grey.dtype) * (
+        257 if bits > 8 else 1
+    )
     return mixed
 
 

@@ -162,7 +162,9 @@ def _by_stream(header: str, stream: dicom_stream.Stream) -> str:
         return header
     if stream.colours is None or (stream.colours == "RGB") == (header == "RGB"):
         return header
-    notices.say(f"the JPEG stream says that its colours are {stream.colours}, the header {header}: the stream is followed")
+    notices.say(
+        f"the JPEG stream says that its colours are {stream.colours}, the header {header}: the stream is followed"
+    )
     return stream.colours
 
 

@@ -55,8 +55,8 @@ def decoded(frame: bytes, stream: Stream) -> Values:
         return np.asarray(imagecodecs.jpeg2k_decode(frame))
     if stream.kind == LS:
         return np.asarray(imagecodecs.jpegls_decode(frame))
-    as_it_is = {"colorspace": "ycbcr", "outcolorspace": "ycbcr"} if stream.components == 3 else {}
-    return np.asarray(imagecodecs.jpeg8_decode(frame, **as_it_is))
+    as_it_is = "ycbcr" if stream.components == 3 else None  # the same in and out: no conversion
+    return np.asarray(imagecodecs.jpeg8_decode(frame, colorspace=as_it_is, outcolorspace=as_it_is))
 
 
 def _told_jpeg(frame: bytes) -> Stream:

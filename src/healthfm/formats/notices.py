@@ -7,7 +7,7 @@ whoever hears it can count the files it holds for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -30,3 +30,9 @@ def listening() -> Iterator[list[str]]:
         yield heard
     finally:
         _listening.reset(token)
+
+
+def counted(notice: str, ids: Sequence[str]) -> str:
+    """Return a notice with the number of items it holds for and the first of them."""
+    some = [*dict.fromkeys(ids)]
+    return f"{notice}: {len(some)} ({', '.join(some[:3])}{', ...' if some[3:] else ''})"

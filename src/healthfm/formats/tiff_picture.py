@@ -15,7 +15,17 @@ from healthfm.errors import BadValue, MissingExtra
 
 Pixels = npt.NDArray[Any]
 Tags = Mapping[int, Any]
-SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES, PLANAR, FORMAT = 254, 255, 256, 257, 258, 262, 277, 284, 339
+SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES, PLANAR, FORMAT = (
+    254,
+    255,
+    256,
+    257,
+    258,
+    262,
+    277,
+    284,
+    339,
+)
 REDUCED_OR_MASK = 0b101  # bits of NewSubfileType: a smaller copy, a mask of another page
 MAX_PAGES = 10_000
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
