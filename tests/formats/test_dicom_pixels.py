@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import (
     HTJ2K,
+    MPEG2MPML,
     UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -21,13 +23,11 @@ from pydicom.uid import (
     JPEGExtended12Bit,
     JPEGLosslessSV1,
     JPEGLSLossless,
-    MPEG2MPML,
     RLELossless,
 )
 
 from healthfm.errors import DatasetError
 from healthfm.formats import notices
-from healthfm.formats.source import Source
 from tests.formats.test_dicom import shown, stored, written
 
 YBR = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
@@ -298,6 +298,19 @@ def test_frames_are_found_with_any_table_of_offsets(tmp_path: Path, table: str) 
     np.testing.assert_array_equal(stored(path), np.stack(pictures))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_deflated_frames_of_whole_bytes_are_inflated(tmp_path: Path, kind: type[np.generic]) -> None:
+    pictures = np.stack([RAMP, RAMP // 2]).astype(kind)
+    packed = [zlib.compressobj(wbits=-15) for _ in pictures]
+    frames = [one.compress(array.tobytes()) + one.flush() for one, array in zip(packed, pictures, strict=True)]
+    frames = [one + b"\0" * (len(one) % 2) for one in frames]
+    path = compressed(tmp_path / "a.dcm", pictures[0], frames, JPEGBaseline8Bit, NumberOfFrames=2)
+    path.write_bytes(
+        path.read_bytes().replace(JPEGBaseline8Bit.encode(), b"1.2.840.10008.1.2.8.1\0")
+    )  # pydicom cannot write it
+    np.testing.assert_array_equal(stored(path), pictures)
+
+
 @pytest.mark.parametrize("said", [1, 2, 4])
 @pytest.mark.parametrize("has_table", [True, False])
 def test_more_or_fewer_frames_than_the_header_says_are_refused(tmp_path: Path, said: int, has_table: bool) -> None:
@@ -306,7 +319,7 @@ def test_more_or_fewer_frames_than_the_header_says_are_refused(tmp_path: Path, s
     data = pydicom.dcmread(path)
     data.PixelData = encapsulate(streams, has_bot=has_table)
     pydicom.dcmwrite(path, data)
-    with pytest.raises(DatasetError, match="frames|cannot be read"):
+    with pytest.raises(DatasetError, match=r"frames|cannot be read"):
         stored(path)
 
 
@@ -331,5 +344,5 @@ def test_a_stream_that_was_cut_short_is_refused(tmp_path: Path, kind: str) -> No
     tags = {"PhotometricInterpretation": "YBR_FULL"} if array.ndim == 3 else {"BitsStored": 12, "HighBit": 11}
     assert stored(compressed(tmp_path / "a.dcm", array, [frame], syntax, **tags)).shape == array.shape
     half = frame[: len(frame) // 2 // 2 * 2]
-    with pytest.raises(DatasetError, match="cut short|cannot be read"):
+    with pytest.raises(DatasetError, match=r"cut short|cannot be read"):
         stored(compressed(tmp_path / "a.dcm", array, [half], syntax, **tags))

@@ -196,7 +196,7 @@ def _first_window(group: Header) -> tuple[tuple[float, float] | None, bool]:
     lists = [list(v) if isinstance(v, Sequence) and not isinstance(v, str) else [v] for v in found]
     if any(not v or v[0] in (None, "") for v in lists):
         return None, False
-    pairs = {(float(centre), float(width)) for centre, width in zip(*lists, strict=False)}
+    pairs = {(str(centre), str(width)) for centre, width in zip(*lists, strict=False) if centre not in (None, "")}
     return (float(lists[0][0]), float(lists[1][0])), len(pairs) > 1
 
 

@@ -71,6 +71,8 @@ def _by_pydicom(data: Header, frames: int, syntax: str, colours: str) -> Cells:
     allocated = int(data.get("BitsAllocated", 0))
     if allocated == 1 and syntax in (DEFLATED_FRAMES, RLE):
         return Cells(_packed_bits(data, frames, syntax), 1, False, colours)
+    if syntax == DEFLATED_FRAMES:
+        return Cells(_inflated(data, frames, allocated), allocated, False, colours)
     if syntax not in (*NATIVE, RLE):
         if syntax.startswith(FILMS):
             raise BadValue("a film (MPEG) in a DICOM; only its export to a film's own format can be read")
@@ -104,6 +106,19 @@ def _packed_bits(data: Header, frames: int, syntax: str) -> Values:
         raise BadValue("its compressed pixels are cut short")
     bits = [np.unpackbits(np.frombuffer(f, np.uint8), count=count, bitorder="little") for f in packed]
     return np.stack(bits).reshape(-1, int(data.Rows), int(data.Columns))
+
+
+def _inflated(data: Header, frames: int, allocated: int) -> Values:
+    """Decode deflated frames of whole bytes (PS3.5 section 8.2.16), of one sample a pixel or three side by side."""
+    samples = int(data.get("SamplesPerPixel", 1))
+    if allocated not in (8, 16, 32) or (samples == 3 and data.get("PlanarConfiguration", 0) != 0):
+        raise BadValue("deflated frames of a layout that healthfm does not decode")
+    shape = (int(data.Rows), int(data.Columns), *((3,) if samples == 3 else ()))
+    size = int(np.prod(shape)) * allocated // 8
+    plain = [zlib.decompressobj(-15).decompress(frame, size) for frame in _frames(data, frames)]
+    if any(len(one) < size for one in plain):
+        raise BadValue("its compressed pixels are cut short")
+    return np.stack([np.frombuffer(one, f"<u{allocated // 8}").reshape(shape) for one in plain])
 
 
 def _rle_segment(frame: bytes) -> bytes:
@@ -197,6 +212,7 @@ def _own_bits(cells: Cells, data: Header) -> Values:
         array = array.view(np.uint8)
     array = array.view(f"u{size}")
     if cells.precision > high and high + 1 > stored:
+        notices.say("HighBit puts the value above the lowest bits of its cell: it is shifted down, as the header says")
         array = array >> (high + 1 - stored)
     if unused <= 0:
         return array.view(f"i{size}") if signed else array
