@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from healthfm import evaluate
 from healthfm.embed.embedder import Embedder
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed
+from healthfm.evaluate import findings
 from healthfm.models import transform
 from healthfm.models.vision import VisionModel
 from healthfm.records import Video
@@ -108,3 +110,20 @@ def test_what_is_chosen_while_decoding_stands_in_the_manifest_also_of_a_run_that
     embedder = Embedder(tower, "torch")
     embedder([folder / "a.dcm", folder / "b.dcm"])
     assert [len(ids) for ids in embedder.said.values()] == [1]
+
+
+def test_what_is_chosen_while_decoding_stands_among_the_notes_of_a_report(tower: VisionModel, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, name, low in (
+        ("train", "dark", 0),
+        ("train", "light", 2000),
+        ("test", "dark", 0),
+        ("test", "light", 2000),
+    ):
+        folder = tmp_path / "mine" / split / name
+        folder.mkdir(parents=True)
+        for i in range(6):
+            array = rng.integers(low, low + 1000, (40, 40), dtype=np.uint16)
+            written(folder / f"{i}.dcm", array, WindowCenter=[1500, 9], WindowWidth=[3000, 9])
+    run = evaluate(tower, tmp_path / "mine", task="knn", output=tmp_path / "run")
+    assert any("its first is used" in note and ": 24 (" in note for note in findings.headline_notes(run))
