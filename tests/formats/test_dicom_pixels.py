@@ -218,6 +218,15 @@ def test_headers_that_contradict_themselves_are_refused(tmp_path: Path, tags: di
         shown(written(tmp_path / "a.dcm", np.zeros((4, 4), np.uint16), **tags))
 
 
+@pytest.mark.parametrize("name", ["BitsAllocated", "PixelRepresentation", "Rows"])
+def test_what_a_header_lacks_is_named(tmp_path: Path, name: str) -> None:
+    data = pydicom.dcmread(written(tmp_path / "a.dcm", np.zeros((4, 4), np.uint16)))
+    delattr(data, name)
+    pydicom.dcmwrite(tmp_path / "b.dcm", data)
+    with pytest.raises(DatasetError, match=f"its header lacks {name}"):
+        shown(tmp_path / "b.dcm")
+
+
 def test_a_film_in_a_dicom_is_named(tmp_path: Path) -> None:
     path = compressed(
         tmp_path / "a.dcm", YBR, [b"\0\0\1\xb3" * 8], MPEG2MPML, PhotometricInterpretation="YBR_PARTIAL_420"

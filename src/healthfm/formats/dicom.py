@@ -92,7 +92,10 @@ def with_pixels(source: Source) -> Header:
     with reading(source):
         if not any(name in data for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
             raise BadValue(f"a DICOM without pixels ({_kind(data)}); only images can be decoded")
-        missing = [name for name in ("Rows", "Columns", "PhotometricInterpretation") if data.get(name) in (None, "")]
+        needed = ["Rows", "Columns", "PhotometricInterpretation"]
+        if "PixelData" in data and str(data.file_meta.TransferSyntaxUID) not in dicom_pixels.JPEG:
+            needed += ["BitsAllocated", "PixelRepresentation"]
+        missing = [name for name in needed if data.get(name) in (None, "")]
         if missing:
             raise BadValue(f"its header lacks {', '.join(missing)}; the pixels cannot be decoded")
         samples = frames(data) * int(data.Rows) * int(data.Columns)
