@@ -24,13 +24,24 @@ from healthfm.embed import exchange
 from healthfm.embed import network as networks
 from healthfm.embed.items import Item, Items, of_contents
 from healthfm.embed.network import Network
-from healthfm.embed.plan import ROOM, UNITS_PER_PART, Plan, batches, blank_of, items_digest, matrix, merged, squared_of
+from healthfm.embed.plan import (
+    ROOM,
+    UNITS_PER_PART,
+    Plan,
+    batches,
+    blank_of,
+    items_digest,
+    matrix,
+    merged,
+    notices_of,
+    squared_of,
+)
 from healthfm.embed.shared import Shared
 from healthfm.embed.units import Preparer, Unit
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
-from healthfm.formats import pixel_shape
+from healthfm.formats import notices, pixel_shape
 from healthfm.formats.walk import summary, told
 from healthfm.models import openvino
 from healthfm.models.model import Float32, Model
@@ -122,7 +133,7 @@ def embed(
         if made:
             threads = {**dict.fromkeys(INPUT, readers(network)), "model": network.threads}
             manifest["stages"] = {"start_seconds": ready, **clock.report(threads)}
-        vectors, failed, blank, squared = _held(folder)
+        vectors, failed, blank, squared, said = _held(folder)
         failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *failed]
         folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
         passed = [{"file": file, "reason": reason} for file, reason in gathered.passed]
@@ -136,7 +147,7 @@ def embed(
             "finished": True,
             "failures": len(failures),
             "vectors": vectors,
-            "notices": _notices(blank, squared),
+            "notices": [*_notices(blank, squared), *(notices.counted(*one) for one in said.items())],
         }
         folder.write_json("manifest.json", manifest)
         if features is not None:
@@ -302,11 +313,14 @@ def finite(unit: Unit) -> Unit:
     return unit
 
 
-def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str], dict[str, float]]:
-    """Return how many vectors a folder holds, its failures, the ids of volumes that are all black or all white, and the ratios of
-    pixels that were made square.
+def _held(
+    folder: RunFolder,
+) -> tuple[int, list[dict[str, Any]], list[str], dict[str, float], dict[str, list[str]]]:
+    """Return how many vectors a folder holds, its failures, the ids of volumes that are all black or all white, the ratios of pixels
+    that were made square, and what was said of which items.
     """
     squared: dict[str, float] = {}
+    said: dict[str, list[str]] = {}
     vectors, failures, blank = 0, [], []
     for part in sorted(folder.published(ROOM)):
         table = folder.part(part, ROOM, ["id", "number", "problem"])
@@ -315,4 +329,6 @@ def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str], dict
         failures += failed.to_pylist()
         blank += blank_of(table)
         squared |= squared_of(table)
-    return vectors, failures, blank, squared
+        for notice, ids in notices_of(table).items():
+            said.setdefault(notice, []).extend(ids)
+    return vectors, failures, blank, squared, said

@@ -81,6 +81,7 @@ def prepare(ask: Ask) -> Job:
     arithmetic: dict[str, Any] = {}
     blank: dict[str, None] = {}
     squared: dict[str, float] = {}
+    said: dict[str, dict[str, None]] = {}
     beside: dict[str, pa.Table] = {}
 
     def compute(model: Model, rows: range) -> pa.Table:
@@ -88,6 +89,7 @@ def prepare(ask: Ask) -> Job:
         arithmetic.update(embedder(model).facts)
         blank.update(embedder(model).blank)
         squared.update(embedder(model).squared)
+        said.update(embedder(model).said)
         return part
 
     def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
@@ -99,7 +101,7 @@ def prepare(ask: Ask) -> Job:
             **sample_columns(records, [bag.label for bag in test]), "input": pa.array([bag.input for bag in test], pa.string()),
             **chance_columns(classes, np.stack([prior if row is None else row for row in chances])),
             "prediction": pa.array(found, pa.string()), **columns,
-        }), {**how, "pictures": len(table) - len(empty), "empty": empty, "blank": sorted(blank), "squared": squared, "arithmetic": arithmetic}  # fmt: skip
+        }), {**how, "pictures": len(table) - len(empty), "empty": empty, "blank": sorted(blank), "squared": squared, "said": {notice: list(ids) for notice, ids in said.items()}, "arithmetic": arithmetic}  # fmt: skip
 
     return Job(
         task="mil", name=f"{opened.name}#mil", verb="embed", records=records, total=len(every), classes=classes,

@@ -12,6 +12,7 @@ from healthfm.errors import CardError
 from healthfm.evaluate import judge
 from healthfm.evaluate.run import Run
 from healthfm.evaluate.statistics.subgroups import apart
+from healthfm.formats import notices as said_notices
 from healthfm.formats import pixel_shape
 
 SAME = 0.95  # the share of rows with one answer from which that is said
@@ -128,6 +129,7 @@ def headline_notes(run: Run) -> list[str]:
         )
     if squared := fitted.get("squared"):
         notes.append(pixel_shape.told(squared))
+    notes += [said_notices.counted(notice, ids) for notice, ids in fitted.get("said", {}).items()]
     if empty := fitted.get("empty"):
         notes.append(
             f"without a picture: {'; '.join(sorted(one['id'] + ' (' + one['problem'] + ')' for one in empty))}. To fit on, such a {noun(run)} is "

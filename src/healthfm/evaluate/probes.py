@@ -67,12 +67,14 @@ def prepare(ask: Ask) -> Job:
     arithmetic: dict[str, Any] = {}
     blank: dict[str, None] = {}
     squared: dict[str, float] = {}
+    said: dict[str, dict[str, None]] = {}
 
     def compute(model: Model, rows: range) -> pa.Table:
         part = embed_part(embedder(model), inputs[rows.start : rows.stop])
         arithmetic.update(embedder(model).facts)
         blank.update(embedder(model).blank)
         squared.update(embedder(model).squared)
+        said.update(embedder(model).said)
         return part
 
     groups = [r.patient or r.id for r in fit]
@@ -113,7 +115,13 @@ def prepare(ask: Ask) -> Job:
         for name, column in columns.items():
             whole = whole.append_column(name, column)
         if task not in CURVED:
-            return whole, {**how, "blank": sorted(blank), "squared": squared, "arithmetic": arithmetic}
+            return whole, {
+                **how,
+                "blank": sorted(blank),
+                "squared": squared,
+                "said": {notice: list(ids) for notice, ids in said.items()},
+                "arithmetic": arithmetic,
+            }
         named: list[Any] = labels if several else [(one,) for one in labels]
         parts = learning.nested(groups, named, ask.seed)
         smaller = {len(rows): fitted(train, test, rows.tolist()) for rows in parts}
@@ -124,6 +132,7 @@ def prepare(ask: Ask) -> Job:
             "curve": [dict(one) for _, one in smaller.values()],
             "blank": sorted(blank),
             "squared": squared,
+            "said": {notice: list(ids) for notice, ids in said.items()},
             "arithmetic": arithmetic,
         }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,10 +128,11 @@ class VisionModel(Model):
 
     def _pixels(self, items: Sequence[Picture], counts: list[int]) -> Iterator[Float32]:
         for item in items:
-            still = pictures(item, self.transform)
-            counts.append(len(still))
-            for picture in still:
+            count = 0
+            for picture in pictures(item, self.transform):
+                count += 1
                 yield self._array(picture)
+            counts.append(count)
 
     def _array(self, picture: Any) -> Float32:
         if self.transform is not None:
@@ -142,17 +143,39 @@ class VisionModel(Model):
         return array
 
 
-def pictures(item: Any, rule: Transform | None) -> list[Picture]:
+def pictures(item: Any, rule: Transform | None) -> Iterable[Picture]:
     """Return the still pictures an item stands for: itself, a film's frames, or a volume's axial slices (``transform.slices``).
 
-    Slices have their neighbours beside them where the card says so (``transform.with_neighbours``).
+    Frames are decoded as they are asked for, one after another: a film may be longer than the memory is large. Slices have their neighbours beside them where the card says so (``transform.with_neighbours``).
     """
     if isinstance(item, Video):
-        return list(transform.frames(item))
+        return transform.frames(item)
     if isinstance(item, Volume):
         stack = transform.slices(item, rule.window if rule is not None else None)
         return list(transform.with_neighbours(stack) if rule is not None and rule.volumes == "2.5d" else stack)
     return [item]
+
+
+class Frames(Sequence[Float32]):
+    """The ``count`` frames of a film as the network takes them, decoded anew each time they are gone through: memory holds one."""
+
+    def __init__(self, film: Video, rule: Transform, count: int) -> None:
+        self.film, self.rule, self.count = film, rule, count
+        self.shape = self[0].shape
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Float32]:
+        found = 0
+        for picture in pictures(self.film, self.rule):
+            yield transform.pixels(picture, self.rule)
+            found += 1
+        if found != self.count:
+            raise RunError(f"{self.film.id}: has changed while it was read")
+
+    def __getitem__(self, index: Any) -> Any:
+        return next(itertools.islice(iter(self), range(self.count)[index], None))
 
 
 def batches(arrays: Iterator[Float32], batch_size: int | str) -> Iterator[list[Float32]]:
