@@ -87,10 +87,10 @@ def test_fairness_gaps_equal_fairlearns() -> None:
     groups = ["a"] * 30 + ["b"] * 40 + ["c"] * 20
     truth = rng.random(90) < 0.5
     chosen = rng.random(90) < np.where(truth, 0.7, 0.3) + np.repeat([0, 0.1, -0.1], [30, 40, 20])
-    found = fairness(truth, chosen, [*groups], [None] * 90, 0)
+    found = fairness(truth, chosen, [*groups], [None] * 90)
     assert found["demographic_parity"]["value"] == pytest.approx(PARITY)
     assert found["equalised_odds"]["value"] == pytest.approx(ODDS)
     assert found["demographic_parity"]["low"] < PARITY < found["demographic_parity"]["high"]
-    small = fairness(truth[:80], chosen[:80], groups[:80], [None] * 80, 0)
+    small = fairness(truth[:80], chosen[:80], groups[:80], [None] * 80)
     assert small["groups"] == ["a", "b"]
-    assert fairness(truth[:30], chosen[:30], groups[:30], [None] * 30, 0)["demographic_parity"] is None
+    assert fairness(truth[:30], chosen[:30], groups[:30], [None] * 30)["demographic_parity"] is None

@@ -70,7 +70,7 @@ def bleu_words(texts: Sequence[str]) -> list[str]:
     from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
 
     letters = any(map(spaceless, texts))
-    cut = TokenizerZh() if letters else Tokenizer13a()
+    cut = TokenizerZh() if letters else Tokenizer13a()  # type: ignore[no-untyped-call]
     return [cut(spaced(one) if letters else one.rstrip()) for one in texts]
 
 

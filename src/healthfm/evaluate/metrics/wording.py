@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 
 from healthfm.evaluate.scripts import RANGES
@@ -61,7 +62,7 @@ _BEFORE = [  # while the characters are as they were written
     (re.compile(r"(?<=\d)(?=[⁺⁻]?[⁰¹²³⁴-⁹])(?<![⁰¹²³⁴-⁹])"), "^"),
     (re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞↉])"), " "),
 ]
-_SIGNS = [  # in this order
+_SIGNS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [  # in this order
     (re.compile(r"(?m)^\s*[-*•]\s+(?=[^\W\d])"), _BREAK),  # an item of a list
     (re.compile(r"\+\s?/\s?-"), "±"),
     (re.compile(r"<\s?=|=\s?<"), "≤"),
