@@ -63,7 +63,8 @@ _BEFORE = [  # while the characters are as they were written
     (re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞↉])"), " "),
 ]
 _SIGNS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [  # in this order
-    (re.compile(r"(?m)^\s*[-*•]\s+(?=[^\W\d])"), _BREAK),  # an item of a list
+    (re.compile(r"-{4,}"), _BREAK),  # a line drawn; no pattern below has to walk along it
+    (re.compile(r"(?m)^[-*•] (?=[^\W\d])"), _BREAK),  # an item of a list
     (re.compile(r"\+\s?/\s?-"), "±"),
     (re.compile(r"<\s?=|=\s?<"), "≤"),
     (re.compile(r">\s?="), "≥"),
@@ -113,6 +114,7 @@ def clinical(text: str) -> tuple[str, ...]:
     for pattern, by in _BEFORE:
         text = pattern.sub(by, text)
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).translate(_CHARACTERS)
+    text = "\n".join(" ".join(line.split()) for line in text.splitlines())
     for pattern, put in _SIGNS:
         text = pattern.sub(put, text)
     return tuple(_value(one) for one in _TOKEN.findall(text.strip("; \n")) if one not in ARTICLES)

@@ -57,9 +57,10 @@ def fairness(
     if len(names) < 2:
         return found
     clusters = number_patients(patients)
+    masks = [np.array([g == name for g in groups]) for name in names]
 
     def rates(rows: Bools) -> list[widest.Rate | None]:
-        inside = [rows & np.array([g == name for g in groups]) for name in names]
+        inside = [rows & one for one in masks]
         return [widest.rate(chosen[one], None if clusters is None else clusters[one]) for one in inside]
 
     asked = {"demographic_parity": [np.ones(len(truth), bool)], "equalised_odds": [truth, ~truth]}
