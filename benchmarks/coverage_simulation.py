@@ -191,7 +191,10 @@ def cases() -> list[Case]:
             Case("patients", "accuracy, 5 rows at most", patients, clustered, partial(patients_accuracy, patients, 5)),
             Case("patients", "macro-F1, 3 rows each", patients, clustered, partial(patients_macro_f1, patients, 3)),
         ]
-    least = (0.94, 1.0)  # bounds of a largest or summed absolute difference: never too narrow, wide where several compete
+    least = (
+        0.94,
+        1.0,
+    )  # bounds of a largest or summed absolute difference: never too narrow, wide where several compete
     found += [
         Case("Newcombe of pairs", f"equalised odds, {groups} groups of {n // rows} patients, effect {effect}", groups * n, least,
              partial(widest_gap, groups, n // rows, rows, effect))
@@ -227,7 +230,8 @@ def main() -> None:
     with ProcessPoolExecutor(int(os.environ.get("WORKERS", 0)) or len(os.sched_getaffinity(0))) as pool:
         every = {i: one for i, one in enumerate(cases()) if not arguments.only or one.interval in arguments.only}
         jobs = [
-            [pool.submit(simulate, i, s, min(CHUNK, arguments.sets - s), arguments.resamples) for s in starts] for i in every
+            [pool.submit(simulate, i, s, min(CHUNK, arguments.sets - s), arguments.resamples) for s in starts]
+            for i in every
         ]
         for one, parts in zip(every.values(), jobs, strict=True):
             above, below, width = np.sum([part.result() for part in parts], axis=0) / arguments.sets
@@ -243,7 +247,9 @@ def main() -> None:
             print(json.dumps(row), flush=True)
     outside = [f"{row['interval']}: {row['case']}, n = {row['n']}" for row in rows if not row["inside"]]
     seconds = stored["seconds"] + round(time.perf_counter() - start)
-    asked = {"sets": arguments.sets, "resamples": arguments.resamples} | ({k: stored[k] for k in ("sets", "resamples")} if arguments.only else {})
+    asked = {"sets": arguments.sets, "resamples": arguments.resamples} | (
+        {k: stored[k] for k in ("sets", "resamples")} if arguments.only else {}
+    )
     result = {**asked, "seconds": seconds, "outside": outside, "rows": rows}
     target.write_text(json.dumps(result, indent=1) + "\n")
 

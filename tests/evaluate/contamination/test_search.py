@@ -206,5 +206,5 @@ def test_a_copy_is_found_in_any_script_within_a_text_without_blanks_around_it(la
     [whole] = found(text, f"前文。{text}。后文")
     assert whole.how == "exact" and whole.snippet.strip("。") == text
     middle = text.find(" ", len(text) // 2) + 1 if " " in text else len(text) // 2
-    changed = f"{text[:middle]}{'xyz ' if ' ' in text else ''}{text[middle + (0 if ' ' in text else 3):]}"
+    changed = f"{text[:middle]}{'xyz ' if ' ' in text else ''}{text[middle + (0 if ' ' in text else 3) :]}"
     assert [one.how for one in found(text, changed)] == ["near"]

@@ -89,7 +89,9 @@ def test_word_for_word_right_answers_score_1_in_any_script_and_the_rule_is_said(
     for rows in (slice(0, 3), slice(3, 5), slice(0, 5)):
         found = evaluate_predictions({name: list(column)[rows] for name, column in table.items()}, "free-text").metrics
         names = {"exact_match", "token_f1", "bleu", "rouge_1", "rouge_l"} & set(found)
-        assert {found[name]["value"] for name in names} == {1.0} and ("bleu" in names or rows.start == 3 and rows.stop == 5)
+        assert {found[name]["value"] for name in names} == {1.0} and (
+            "bleu" in names or (rows.start == 3 and rows.stop == 5)
+        )
     run = evaluate_predictions(table | {"output": output}, "free-text")
     assert run.metrics["exact_match"]["value"] == pytest.approx(3 / 8)
     said = run.scores["rules"]
@@ -97,7 +99,9 @@ def test_word_for_word_right_answers_score_1_in_any_script_and_the_rule_is_said(
     assert any("are a word each in 4 of 8 of the rows" in one for one in said)
     assert any("1 rows accept nothing but punctuation" in one for one in said)
     notes = headline_notes(run)
-    assert any(one.startswith("what counts in an answer") for one in notes) and any("scripts without blanks" in one for one in notes)
+    assert any(one.startswith("what counts in an answer") for one in notes) and any(
+        "scripts without blanks" in one for one in notes
+    )
 
 
 def test_a_parsed_answer_wins_over_the_output_and_a_judge_is_the_headline() -> None:

@@ -14,7 +14,17 @@ from healthfm import RunError, compare, evaluate_predictions
 from healthfm.evaluate.statistics import bootstrap, paired
 from healthfm.report.words import word
 
-KINDS = ("binary", "multi-class", "multiple-choice", "ordinal", "multi-label", "regression", "free-text", "retrieval", "perplexity")
+KINDS = (
+    "binary",
+    "multi-class",
+    "multiple-choice",
+    "ordinal",
+    "multi-label",
+    "regression",
+    "free-text",
+    "retrieval",
+    "perplexity",
+)
 HOW = ("random", "all right", "all wrong", "one class", "ties")
 SLACK = 1e-12
 
@@ -59,14 +69,16 @@ def table(task: str, n: int, how: str, seed: int, patients: bool, likely: bool) 
         y = {"all right": x, "all wrong": x + 1, "ties": np.round(x)}.get(how, rng.normal(size=n))
         found |= {"target": x.tolist(), "prediction": y.tolist()}
     elif task == "free-text":
-        words = np.array("the left lung is clear 1.5 mg -2 发热 боль".split())
+        words = np.array(["the", "left", "lung", "is", "clear", "1.5", "mg", "-2", "发热", "боль"])
         texts = [" ".join(rng.choice(words, rng.integers(1, 7))) for _ in range(n)]
         other = [" ".join(rng.choice(words, rng.integers(0, 7))) for _ in range(n)]
         same = {"all right": texts, "all wrong": ["kidney"] * n}.get(how, other)
         found |= {"target": [[one] for one in texts], "output": same}
     elif task == "retrieval":
         lists = [[f"d{i}" for i in rng.permutation(12)] for _ in range(n)]
-        wanted = {"all right": lambda row: row[:1], "all wrong": lambda row: ["none"]}.get(how, lambda row: [f"d{rng.integers(14)}"])
+        wanted = {"all right": lambda row: row[:1], "all wrong": lambda row: ["none"]}.get(
+            how, lambda row: [f"d{rng.integers(14)}"]
+        )
         found |= {"target": [wanted(row) for row in lists], "ranking": lists}
     else:
         words_ = rng.integers(1, 50, n)
@@ -123,7 +135,12 @@ def hold(name: str, low: float | None, value: float | None, high: float | None) 
 
 
 MADE = given(
-    st.sampled_from(KINDS), st.integers(1, 70), st.sampled_from(HOW), st.integers(0, 10_000), st.booleans(), st.booleans()
+    st.sampled_from(KINDS),
+    st.integers(1, 70),
+    st.sampled_from(HOW),
+    st.integers(0, 10_000),
+    st.booleans(),
+    st.booleans(),
 )
 OFTEN = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -141,9 +158,12 @@ def test_no_interval_excludes_its_own_value_or_leaves_its_range(
 
 
 def classes_of(task: str) -> list[str] | None:
-    return {"binary": ["0", "1"], "multi-class": ["0", "1", "2"], "ordinal": ["0", "1", "2"], "multi-label": ["0", "1", "2"]}.get(
-        task
-    )
+    return {
+        "binary": ["0", "1"],
+        "multi-class": ["0", "1", "2"],
+        "ordinal": ["0", "1", "2"],
+        "multi-label": ["0", "1", "2"],
+    }.get(task)
 
 
 @MADE

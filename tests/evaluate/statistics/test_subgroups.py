@@ -104,7 +104,9 @@ def made(seed: int, effect: float, rows: int = 4) -> dict[str, Any]:
     truth = (rng.random(60) < 0.5)[who]
     first = who < 30
     chosen = rng.random(len(who)) < np.where(truth, 0.9 - effect * first, 0.1)
-    return fairness(truth, chosen, ["a" if one else "b" for one in first], [None] * len(who) if rows == 1 else who.tolist())
+    return fairness(
+        truth, chosen, ["a" if one else "b" for one in first], [None] * len(who) if rows == 1 else who.tolist()
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 4])

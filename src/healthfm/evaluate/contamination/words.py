@@ -33,7 +33,8 @@ class _Folds(dict[int, str]):
         plain = unicodedata.normalize("NFKD", chr(code)).casefold()
         kept = [c for c in plain if unicodedata.category(c) not in ("Mn", "Me", "Cf")]
         folded = "".join(
-            f" {c} " if c.isalnum() and spaceless(c) else c if c.isalnum() or unicodedata.category(c) == "Mc" else " " for c in kept
+            f" {c} " if c.isalnum() and spaceless(c) else c if c.isalnum() or unicodedata.category(c) == "Mc" else " "
+            for c in kept
         )
         self[code] = folded
         return folded

@@ -44,9 +44,7 @@ def _newcombe(one: Bools, rest: Bools) -> tuple[float, Interval] | None:
     return p - q, Interval(float(low), float(high), "Newcombe, of two Wilson scores")
 
 
-def fairness(
-    truth: Bools, chosen: Bools, groups: Sequence[str | None], patients: Sequence[Any]
-) -> dict[str, Any]:
+def fairness(truth: Bools, chosen: Bools, groups: Sequence[str | None], patients: Sequence[Any]) -> dict[str, Any]:
     """Return how far groups differ at most: in the share chosen (demographic parity), and in sensitivity or false-positive
     rate (equalised odds, the larger of the two), as Hardt et al. (2016) and Fairlearn count them.
 
