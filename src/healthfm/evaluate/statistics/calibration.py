@@ -58,7 +58,11 @@ def ece(confidence: Array, correct: Array) -> Statistic:
     found = of_counts(
         "ece", len(confidence), lambda counts: np.abs(by_bin(counts)).sum(axis=0), ECE_RULE, lower_is_better=True
     )
-    return replace(found, distance=lambda counts: np.abs(by_bin(counts) - whole[:, None]).sum(axis=0))
+    least = min(map(len, parts))
+    short = np.sqrt(
+        least / max(least - 1, 1)
+    )  # a bootstrap's variance in a bin of m rows is (m - 1) / m of what it should be
+    return replace(found, distance=lambda counts: short * np.abs(by_bin(counts) - whole[:, None]).sum(axis=0))
 
 
 def fit_temperature(validation: pa.Table) -> float:
