@@ -78,7 +78,9 @@ def test_macro_f1_of_two_classes_is_the_mean_of_the_harnesss_f1_of_either() -> N
 def test_exact_match_is_the_harnesss_without_case_and_signs_and_drops_articles_too() -> None:
     accepted, written = ["left lung", "no", "aspirin", "heart"], ["Left lung.", "No!", "ibuprofen", "the heart"]
     table = pa.table({"id": range(4), "target": [[one] for one in accepted], "output": written})
-    ours = evaluate_predictions(table, "free-text").metrics["exact_match"]["value"]
+    found = evaluate_predictions(table, "free-text").metrics
+    ours = found["exact_match"]["value"]
+    assert ours == found["exact_match_squad"]["value"]
     match = harness.exact_match_hf_evaluate
     assert match(written, accepted, ignore_case=True, ignore_punctuation=True)["exact_match"] == 0.5
     assert (

@@ -19,6 +19,7 @@ SAME = 0.95  # the share of rows with one answer from which that is said
 FEW_ANSWERS = 10  # rows under which one answer to all says little
 FEW = 100  # rows under which the headline's interval is wide whatever the model
 QUESTIONS = ("multiple-choice", "yes-no-maybe", "free-text")  # how the tasks begin whose samples are questions
+HEADLINE_RULES = ("positive class", "what counts in an answer", "letters of scripts without blanks")
 FEW_PATIENTS = 50  # under which a cluster bootstrap's intervals are too narrow
 DEVICE = "Research use only. This is not a medical device, and no number here speaks of a patient's care."
 OVERLAP = "Exact match, token F1, BLEU and ROUGE count shared words. They do not measure clinical correctness: a wrong dose shares most words with the right one."
@@ -101,7 +102,7 @@ def headline_notes(run: Run) -> list[str]:
     if majority := scores.get("majority"):
         whole = of_split(run, majority["n"]) if run.facts.get("majority") else f"these {majority['n']} rows"
         notes.append(f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}")
-    notes += [rule for rule in scores.get("rules", []) if rule.startswith("positive class")]
+    notes += [rule for rule in scores.get("rules", []) if rule.startswith(HEADLINE_RULES)]
     notes += _one_answer(run)
     fitted = run.facts.get("fitted", {})
     if over := fitted.get("accuracy_over_draws"):

@@ -83,7 +83,7 @@ def score(
         "calibration": _calibration(read, found), "curves": curves.roc_and_pr(read.ranked),
         "selective": selective.of_rows(*read.confident, found["aurc"]) if read.confident is not None else None,
         "subgroups": _subgroups(table, draws or [table], read, task, classes, uncertain, patients, seed),
-        "fairness": _fairness(table, read, patients, seed), "learning_curve": None,
+        "fairness": _fairness(table, read, patients), "learning_curve": None,
         "rules": [*rules, *(f"{name}: {one['rule']}" for name, one in overall.items() if "rule" in one)],
     }  # fmt: skip
     return result
@@ -102,11 +102,8 @@ def _calibration(read: Read, found: Mapping[str, dict[str, Any]]) -> dict[str, A
     if read.confident is None:
         return None
     error = found["ece"]
-    low, high = error["low"], error["high"]
     return {
-        "ece": error["value"], "ece_low": None if low is None else min(low, error["value"]),
-        "ece_high": None if high is None else max(high, error["value"]),
-        "ece_method": error["method"], "brier": read.brier, "bins": calibration.reliability(*read.confident),
+        "ece": error["value"], "ece_low": error["low"], "ece_high": error["high"], "ece_method": error["method"], "brier": read.brier, "bins": calibration.reliability(*read.confident),
         "binning": "equal mass", "rule": error["rule"],
     }  # fmt: skip
 
@@ -152,7 +149,7 @@ def _subgroups(
     return found
 
 
-def _fairness(table: pa.Table, read: Read, patients: Sequence[Any], seed: int) -> dict[str, Any]:
+def _fairness(table: pa.Table, read: Read, patients: Sequence[Any]) -> dict[str, Any]:
     if read.binary is None:
         return {}
-    return {name: subgroups.fairness(*read.binary, groups, patients, seed) for name, groups in groups_of(table).items()}
+    return {name: subgroups.fairness(*read.binary, groups, patients) for name, groups in groups_of(table).items()}

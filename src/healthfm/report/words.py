@@ -50,6 +50,8 @@ WORDS: Mapping[str, Word] = {
     "c_index": Word("concordance index", f"chance that the larger of two targets is predicted larger; {AREA}"),
     "exact_match": Word("exact match", "share of answers worded as an accepted one", share=True),
     "token_f1": Word("token F1", OVERLAP),
+    "exact_match_squad": Word("exact match (SQuAD)", "the same, blind to signs and decimal points", share=True),
+    "token_f1_squad": Word("token F1 (SQuAD)", f"{OVERLAP}, blind to signs and decimal points"),
     "bleu": Word("BLEU", f"runs of {OVERLAP}; 1 is identical"),
     "rouge_1": Word("ROUGE-1", f"single {OVERLAP}"),
     "rouge_2": Word("ROUGE-2", f"pairs of {OVERLAP}"),
@@ -130,6 +132,7 @@ def sentence(name: str, one: Mapping[str, Any], row: str) -> str:
         what = {
             "accuracy": "would get a right answer", "sensitivity": "that are positive would be found",
             "specificity": "that are negative would be recognised", "exact_match": "would be answered word for word",
+            "exact_match_squad": "would be answered word for word but for signs",
             "subset_accuracy": "would get every class right",
         }[name]  # fmt: skip
         low, value, high = (round(100 * one[k]) for k in ("low", "value", "high"))
