@@ -168,8 +168,8 @@ def test_a_file_that_a_manifest_names_and_that_is_not_there_fails_alone(tmp_path
     opened = open_dataset(put(tmp_path / "m.csv", "id,image\n1,a.png\n2,gone.png\n1,a.png\n"), on_error="collect")
     assert [record.id for record, _ in decoded(opened)] == ["1"]
     assert [str(e).rpartition("/")[2] for e in opened.errors] == [
-        "m, split test: the id '1' occurs twice",
-        "gone.png: cannot be opened: No such file or directory",
+        "m.csv, row 3: cannot be read: no file 'gone.png'",
+        "m.csv, row 4: cannot be read: the id '1' occurs twice, first in row 2",
     ]
 
 

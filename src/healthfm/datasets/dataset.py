@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -54,14 +54,16 @@ class Dataset:
     Iterate it for the records of the selected split (of every present split when none was selected);
     ``ds["train"]`` selects; ``len`` counts by reading. ``errors`` lists rows that could not be read when opened with
     ``on_error="collect"``; ``notices`` what the reader found different from the card. Both fill while iterating.
-    ``path`` and ``columns`` say how own data was opened.
+    ``path`` and ``columns`` say how own data was opened; ``remarks`` are notices that stand before any record is read.
     """
 
     def __init__(
         self, card: DatasetCard, read: Callable[[str, Problems], Iterator[Record]], splits: tuple[str, ...], *,
         variant: str | None = None, protocol: str | None = None, root: Path | None = None, split: str | None = None,
         on_error: Literal["raise", "collect"] = "raise", path: Path | None = None, columns: Mapping[str, Any] | None = None,
+        remarks: Sequence[str] = (),
     ) -> None:  # fmt: skip
+        self.remarks = tuple(remarks)
         self.path, self.columns = path, dict(columns or {})
         self.card, self.variant, self.protocol, self.root, self.splits = card, variant, protocol, root, splits
         self.split, self.on_error = split, on_error
@@ -90,11 +92,11 @@ class Dataset:
             raise DatasetError(f"{self.name} has no split '{split}' here (present: {', '.join(self.splits) or 'none'})")
         return Dataset(
             self.card, self._read, self.splits, variant=self.variant, protocol=self.protocol, root=self.root,
-            split=name, on_error=self.on_error, path=self.path, columns=self.columns,
+            split=name, on_error=self.on_error, path=self.path, columns=self.columns, remarks=self.remarks,
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Record]:
-        self.errors, self.notices = [], []
+        self.errors, self.notices = [], list(self.remarks)
         for split in self.selected:
             problems = Problems(self.on_error)
             seen: set[str] = set()
@@ -108,7 +110,8 @@ class Dataset:
 
     def _finish(self, split: str, count: int, problems: Problems) -> None:
         self._counts[split] = count
-        self.errors += problems.found
+        known = set(map(str, self.errors))  # a table of several splits is read for each of them
+        self.errors += [error for error in problems.found if str(error) not in known]
         expected = self.card.counts.get(self.variant or "default", {}).get(split)
         if expected is not None and expected != count:
             self.notices.append(f"{self.name}, split {split}: {count} records read, the card says {expected}")

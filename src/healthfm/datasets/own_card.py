@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from healthfm.cards.schema import DatasetCard, Labels, Protocol
 from healthfm.datasets.media import MODALITIES
 
-PROMPTED = "Question: {{ question }}\n{% for key, text in options.items() %}{{ key }}. {{ text }}\n{% endfor %}Answer:"
-ANSWERED = "{% if context %}{{ context }}\n{% endif %}Question: {{ question }}\nAnswer:"
+PASSAGE = "{% if context %}{{ context }}\n{% endif %}"
+PROMPTED = f"{PASSAGE}Question: {{{{ question }}}}\n" "{% for key, text in options.items() %}{{ key }}. {{ text }}\n{% endfor %}Answer:"
+ANSWERED = f"{PASSAGE}Question: {{{{ question }}}}\nAnswer:"
 CLASSIFIED = "Text: {{ text }}\nQuestion: Which of these is it: {{ labels | join(', ') }}?\nAnswer:"
 
 
