@@ -187,6 +187,11 @@ class Message:
     content: str | tuple[str | Visual, ...]
 
 
+def unit_of(record: Record) -> str:
+    """Return what must never straddle a split: the patient, or the record itself where none is named."""
+    return record.id if record.patient is None else record.patient
+
+
 KINDS: Mapping[str, type[Record]] = {
     kind.__name__: kind for kind in (Document, QA, MultipleChoice, Image, Volume, Slide, Video)
 }

@@ -38,7 +38,9 @@ def clash(counts: Mapping[str, int], what: str = "rows") -> str | None:
     groups: dict[str, list[str]] = {}
     for name in counts:
         groups.setdefault(fold(name), []).append(name)
-    double = [" and ".join(f"{one!r} ({counts[one]} {what})" for one in names) for names in groups.values() if len(names) > 1]
+    double = [
+        " and ".join(f"{one!r} ({counts[one]} {what})" for one in names) for names in groups.values() if len(names) > 1
+    ]
     if not double:
         return None
     more = f" and {len(double) - SHOWN} more" if len(double) > SHOWN else ""

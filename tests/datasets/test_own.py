@@ -237,7 +237,7 @@ def test_collecting_lists_every_bad_row_of_a_manifest_and_keeps_every_good_one(t
     opened = open_dataset(put(tmp_path / "q.csv", text), on_error="collect")
     assert [r.question for r in opened] == ["q1", "q4"]  # type: ignore[attr-defined]
     assert [str(e).partition("q.csv, ")[2] for e in opened.errors] == [
-        "row 3: cannot be read: column 'options': looks like a list but is no JSON; write [\"a\", \"b\"]",
+        'row 3: cannot be read: column \'options\': looks like a list but is no JSON; write ["a", "b"]',
         "row 4: cannot be read: column 'answer': the answer is not among the options (A, B)",
         "line 6: 1 cells, the header has 3",
         "row 7: cannot be read: column 'options': options are neither a mapping nor a list",

@@ -83,9 +83,7 @@ def _open_manifest(folder: Path, manifest: Manifest, on_error: OnError, name: st
         card = own_card(name, layout.record, splits, manifest)
     except ValidationError as error:
         raise DatasetError(f"{folder}: {told(error)}") from None
-    return Dataset(
-        card, read, splits, root=folder, protocol=None, on_error=on_error, remarks=layout.remarks
-    )
+    return Dataset(card, read, splits, root=folder, protocol=None, on_error=on_error, remarks=layout.remarks)
 
 
 def _record(layout: Layout, row: Row, split: str, folder: Path) -> Record:
@@ -111,9 +109,14 @@ def _record(layout: Layout, row: Row, split: str, folder: Path) -> Record:
         }  # fmt: skip
     if kind == "MultipleChoice":
         assert layout.options is not None
-        options, places = _told(", ".join(layout.options.columns), lambda _: own_options.read(row, layout.options), None)
+        options, places = _told(
+            ", ".join(layout.options.columns), lambda _: own_options.read(row, layout.options), None
+        )
         asked = Asked(options, places, layout.options.numbers)
-        body |= {"options": options, "answer": take("answer", lambda value: own_options.answer(value, asked, layout.style))}
+        body |= {
+            "options": options,
+            "answer": take("answer", lambda value: own_options.answer(value, asked, layout.style)),
+        }
     elif kind == "QA":
         body |= {"answers": take("answers", own_values.several) or take("answer", own_values.several) or ()}
     elif kind == "Document":

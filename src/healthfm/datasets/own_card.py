@@ -12,7 +12,10 @@ from healthfm.cards.schema import DatasetCard, Labels, Protocol
 from healthfm.datasets.media import MODALITIES
 
 PASSAGE = "{% if context %}{{ context }}\n{% endif %}"
-PROMPTED = f"{PASSAGE}Question: {{{{ question }}}}\n" "{% for key, text in options.items() %}{{ key }}. {{ text }}\n{% endfor %}Answer:"
+PROMPTED = (
+    f"{PASSAGE}Question: {{{{ question }}}}\n"
+    "{% for key, text in options.items() %}{{ key }}. {{ text }}\n{% endfor %}Answer:"
+)
 ANSWERED = f"{PASSAGE}Question: {{{{ question }}}}\nAnswer:"
 CLASSIFIED = "Text: {{ text }}\nQuestion: Which of these is it: {{ labels | join(', ') }}?\nAnswer:"
 

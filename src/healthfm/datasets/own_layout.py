@@ -50,7 +50,9 @@ class Layout:
     @property
     def used(self) -> frozenset[str]:
         """The columns that become fields; the others are kept as ``meta``."""
-        return frozenset((*self.columns.values(), *self.labels.values(), *(self.options.columns if self.options else ())))
+        return frozenset(
+            (*self.columns.values(), *self.labels.values(), *(self.options.columns if self.options else ()))
+        )
 
 
 def lay_out(manifest: Manifest, files: Mapping[str, Path]) -> Layout:
@@ -89,7 +91,9 @@ def _fields(manifest: Manifest, names: tuple[str, ...]) -> Layout:
         raise DatasetError(f"columns: no field is called {', '.join(unknown)} (fields: {', '.join(FIELDS)})")
     if not isinstance(mapped.get("labels", {}), Mapping):
         raise DatasetError("columns: labels maps label names to columns, e.g. labels.diagnosis=dx")
-    asked = [one for column in mapped.values() for one in (column.values() if isinstance(column, Mapping) else (column,))]
+    asked = [
+        one for column in mapped.values() for one in (column.values() if isinstance(column, Mapping) else (column,))
+    ]
     absent = [one for one in asked if one not in names]
     if absent:
         raise DatasetError(f"no column '{absent[0]}' (it has: {', '.join(names)})")
@@ -102,9 +106,13 @@ def _fields(manifest: Manifest, names: tuple[str, ...]) -> Layout:
     record = manifest.record or _guess(columns, options, names)
     lost = [space.name for space in manifest.labels if space.name not in labels]
     if lost and record != "MultipleChoice":  # there a space may name the keys of the options
-        raise DatasetError(f"no column for the label '{lost[0]}' (it has: {', '.join(names)}); map it: labels.{lost[0]} = COLUMN")
+        raise DatasetError(
+            f"no column for the label '{lost[0]}' (it has: {', '.join(names)}); map it: labels.{lost[0]} = COLUMN"
+        )
     if record == "MultipleChoice" and options is None:
-        raise DatasetError("the questions have no options: a column options, columns A, B, ..., or --columns options.A=COLUMN")
+        raise DatasetError(
+            "the questions have no options: a column options, columns A, B, ..., or --columns options.A=COLUMN"
+        )
     fields = {name: column for name, column in columns.items() if name in (*COMMON, *USED[record])}
     needed = USED[record][0]
     if needed not in fields:
@@ -116,7 +124,9 @@ def _fields(manifest: Manifest, names: tuple[str, ...]) -> Layout:
 
 
 def _bare(column: Any) -> Any:
-    return {key: str(one).strip() for key, one in column.items()} if isinstance(column, Mapping) else str(column).strip()
+    return (
+        {key: str(one).strip() for key, one in column.items()} if isinstance(column, Mapping) else str(column).strip()
+    )
 
 
 def _named(mapped: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str, str], list[str]]:
@@ -148,7 +158,7 @@ def _labels(manifest: Manifest, mapped: Any, names: Collection[str], asked: Coll
     found = {name: name for name in declared if name in names}
     if not found and len(declared) == 1 and label:
         return {declared[0]: label[0]}
-    return found or {"label": one for one in label}
+    return found or ({"label": label[0]} if label else {})
 
 
 def _guess(columns: Mapping[str, str], options: Options | None, names: Iterable[str]) -> str:
@@ -205,7 +215,13 @@ def _seen(layout: Layout, files: Mapping[str, Path]) -> Layout:
 
     style = own_options.style_of(answers())
     order = sorted(splits, key=lambda one: (SPLITS.index(one) if one in SPLITS else len(SPLITS), one))
-    faults = [f"the label '{name}': {told}" for name, counts in spellings.items() if (told := clash(counts)) is not None]
+    faults = [
+        f"the label '{name}': {told}" for name, counts in spellings.items() if (told := clash(counts)) is not None
+    ]
+    faults += [
+        f"the label '{name}' is binary and has {len(spellings[name])} classes: {', '.join(sorted(spellings[name])[:NAMED])}"
+        for name, space in layout.spaces.items() if space.kind == "binary" and len(spellings.get(name, ())) > 2
+    ]  # fmt: skip
     hint = "; write it in one way, or name the classes in a dataset.toml ([[labels]] name, kind, classes)"
     return Layout(
         layout.record, layout.columns, layout.options, layout.labels, layout.spaces, tuple(order), style,
@@ -238,7 +254,7 @@ class _Words:
     def told(self) -> list[str]:
         """Say how often, and in which rows first, each word stands where."""
         return [
-            f"the column {column} says '{word}' {len(rows)} times (rows {', '.join(rows[:NAMED])}{', ...' if len(rows) > NAMED else ''}): "
+            f"the column {column} says '{word}' (rows {', '.join(rows[:NAMED])}{f' and {len(rows) - NAMED} more' if len(rows) > NAMED else ''}): "
             "that is text here; leave a cell empty where there is nothing"
             for (column, word), rows in self._rows.items()
         ]

@@ -13,7 +13,9 @@ from healthfm.errors import BadValue, DatasetError
 
 LETTERS = string.ascii_uppercase
 ONE_COLUMN = ("options", "choices", "endings")  # what a column that holds all options is called
-ALIKE = re.compile(r"(?:(options?|opt|op|choices?|endings?|answers?|ans|alternatives?|candidates?)[ _.:-]*)?([a-z]|\d{1,3})", re.I)
+ALIKE = re.compile(
+    r"(?:(options?|opt|op|choices?|endings?|answers?|ans|alternatives?|candidates?)[ _.:-]*)?([a-z]|\d{1,3})", re.I
+)
 WORDED = re.compile(r"(option|choice|ending|alternative|candidate)s?[ _.:-]+\w+", re.I)
 PAIRS = (("key", "label", "id", "letter", "name"), ("value", "text", "option", "choice", "content"))
 MARKED = re.compile(r"[(\[]?\s*(.+?)\s*[)\].:]*")
@@ -54,14 +56,19 @@ def find(columns: Collection[str], mapped: Any, taken: Collection[str]) -> tuple
     families = _families(left)
     if len(single) + len(families) > 1:
         names = [[one] for one in single] + [[column for _, column in one] for one in families]
-        raise _unclear(f"{' and '.join(', '.join(one) for one in names)} all look like options", names[0])
+        raise _unclear(
+            f"{' and '.join(', '.join(one) for one in names)} all look like options",
+            dict(zip(LETTERS, names[0], strict=False)),
+        )
     if single:
         return Options(one=single[0]), None if single[0] == "options" else f"the column {single[0]} holds the options"
     if families:
         return _family(families[0])
     worded = [column for column in left if WORDED.fullmatch(column)]
     if len(worded) > 1:
-        raise _unclear(f"{', '.join(worded)} look like options, but in which order?", worded)
+        raise _unclear(
+            f"{', '.join(worded)} look like options, but in which order", dict(zip(LETTERS, worded, strict=False))
+        )
     return None, None
 
 
@@ -90,19 +97,27 @@ def _family(family: list[tuple[str, str]]) -> tuple[Options, str | None]:
     due = [str(int(first) + i) if numbered else LETTERS[i] for i in range(len(marks))]
     names = [column for _, column in ordered]
     if names[0].lower().startswith("ans"):
-        raise _unclear(f"the columns {', '.join(names)} may be options, or accepted answers", names)
+        raise _unclear(
+            f"the columns {', '.join(names)} may be options, or accepted answers",
+            dict(zip(LETTERS, names, strict=False)),
+        )
     if marks != due or len(marks) > len(LETTERS):
         absent = next((one for one, mark in zip(due, marks, strict=True) if one != mark), "more than 26")
-        raise _unclear(f"the columns {', '.join(names)} look like options, but {absent} is not among them", names)
+        said = dict(zip(LETTERS if numbered else marks, names, strict=False))
+        raise _unclear(f"the columns {', '.join(names)} look like options, but {absent} is not among them", said)
     each = dict(zip(LETTERS, names, strict=False))
     numbers = dict(zip(LETTERS, marks, strict=False)) if numbered else None
     plain = all(key == column for key, column in each.items())
-    return Options(each=each, numbers=numbers), None if plain else f"the columns {', '.join(names)} are the options {', '.join(each)}"
+    return Options(
+        each=each, numbers=numbers
+    ), None if plain else f"the columns {', '.join(names)} are the options {', '.join(each)}"
 
 
-def _unclear(what: str, names: Sequence[str]) -> DatasetError:
-    pairs = ",".join(f"options.{key}={column}" for key, column in zip(LETTERS, names, strict=False))
-    return DatasetError(f"{what}; say which are: --columns {pairs} (or options=COLUMN), or record = \"QA\" in a dataset.toml")
+def _unclear(what: str, columns: Mapping[str, str]) -> DatasetError:
+    pairs = ",".join(f"options.{key}={column}" for key, column in columns.items())
+    return DatasetError(
+        f'{what}; say which are: --columns {pairs} (or options=COLUMN), or record = "QA" in a dataset.toml'
+    )
 
 
 # What is in them ------------------------------------------------------------------------------------------------------
@@ -150,7 +165,10 @@ def _texts(pairs: Sequence[tuple[Any, Any]]) -> tuple[dict[str, str], list[str]]
     keys = [key for key, _ in kept if key]
     if len(set(keys)) < len(keys):
         raise BadValue("two options have the same key")
-    return {key: value for key, value in kept if value is not None}, keys
+    options = {key: value for key, value in kept if value is not None}
+    if len(options) < 2:
+        raise BadValue(f"{len(options)} option(s), at least two are needed")
+    return options, keys
 
 
 # Which one is meant ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,16 @@ from healthfm.errors import BadValue
 from healthfm.records import MISSING, Label
 from healthfm.spelling import fit
 
-NOTHING = {"na", "n/a", "#n/a", "<na>", "nan", "nat", "none", "null"}  # words that programs write for nothing; text here
+NOTHING = {
+    "na",
+    "n/a",
+    "#n/a",
+    "<na>",
+    "nan",
+    "nat",
+    "none",
+    "null",
+}  # words that programs write for nothing; text here
 EXACT = 2**53  # up to which a float holds every whole number
 SQUAD = {"text", "answer_start", "answer_end"}
 LISTED = re.compile(r"""\s*[\[{]\s*["'{\[(]""")  # how a list, or a struct, begins in any language
@@ -42,7 +51,9 @@ def text(value: Any) -> str | None:
         whole = value == int(value)
         if isinstance(value, float) and whole and abs(value) >= EXACT:
             raise BadValue("a number too large for the floating point it is stored in")
-        return str(int(value)) if whole else format(value.normalize(), "f") if isinstance(value, Decimal) else repr(value)
+        return (
+            str(int(value)) if whole else format(value.normalize(), "f") if isinstance(value, Decimal) else repr(value)
+        )
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, bytes):
@@ -100,7 +111,7 @@ def several(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         return () if missing(value) else (str(text(value)),)
     found = [text(_squad(one) if isinstance(one, Mapping) else one) for one in value]
-    return tuple(one for one in found if one is not None)
+    return tuple(dict.fromkeys(one for one in found if one is not None))  # annotators agree: one answer
 
 
 def _squad(value: Mapping[str, Any]) -> Any:
@@ -155,4 +166,6 @@ def class_of(spelling: str, space: Labels) -> str:
 
 
 def _noun(value: Any) -> str:
-    return "list" if isinstance(value, list | tuple) else "struct" if isinstance(value, Mapping) else type(value).__name__
+    return (
+        "list" if isinstance(value, list | tuple) else "struct" if isinstance(value, Mapping) else type(value).__name__
+    )

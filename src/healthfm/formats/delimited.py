@@ -8,7 +8,6 @@ enclose a whole cell.
 from __future__ import annotations
 
 import csv
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import IO
@@ -62,7 +61,10 @@ class _Lines:
 
 def _rows(lines: _Lines, source: Source, promised: str) -> Iterator[Row]:
     header, delimiter = _header(lines, source, promised)
-    named = [place for place, name in enumerate(header) if name]
+    unnamed = [place for place, name in enumerate(header) if not name]
+    if unnamed == [0]:  # the row numbers that pandas writes
+        unnamed = []
+    named = [place for place in range(len(header)) if place not in unnamed]
     while True:
         lines.held.clear()
         start = lines.number + 1
@@ -73,7 +75,7 @@ def _rows(lines: _Lines, source: Source, promised: str) -> Iterator[Row]:
             _refuse_other_bytes(lines.held)
             if len(cells) != len(header):
                 raise BadValue(f"{len(cells)} cells, the header has {len(header)}")
-            if any(cell.strip() for place, cell in enumerate(cells) if not header[place]):
+            if any(cells[place].strip() for place in unnamed):
                 raise BadValue("a value in a column that the header does not name")
         except StopIteration:
             return
@@ -129,7 +131,9 @@ def _delimiter(head: str, promised: str) -> str:
         return promised
     others = [mark for mark, count in parts.items() if count > 1]
     if len(others) > 1:
-        raise BadValue(f"{' and '.join(NAMES[mark] for mark in others)} may divide the names of columns; keep one of them")
+        raise BadValue(
+            f"{' and '.join(NAMES[mark] for mark in others)} may divide the names of columns; keep one of them"
+        )
     return others[0] if others else promised
 
 
@@ -146,16 +150,18 @@ def _quoted(lines: _Lines, delimiter: str, columns: int | None) -> list[str]:
         cells = next(csv.reader(lines, delimiter=delimiter, strict=True))
     except csv.Error as error:
         ended = "end of data" in str(error)
-        lines.put_back(len(lines.held) - 1)  # only the line that opens the quote is lost for it
         raise BadValue(
             f"not valid CSV ({'a quote opens a cell and is never closed' if ended else f'{error}; a quote inside a quoted cell is doubled'})"
         ) from None
-    inside = lines.held[1:]
-    if columns is not None and columns > 1 and inside and _swallowed(cells, lines.held, delimiter, columns):
-        lines.put_back(len(inside))
+    if (
+        columns is not None
+        and columns > 1
+        and len(lines.held) > 1
+        and _swallowed(cells, lines.held, delimiter, columns)
+    ):
         raise BadValue(
-            f"a quote opens a cell that runs over {len(inside)} more lines, each of which looks like a record of its own; "
-            "double a quote that is text, or keep the cell on one line"
+            "a quote opens a cell that runs on, and the lines in it look like records of their own; double a quote that is text, "
+            "or keep the cell on one line"
         )
     if any(cell[:1].isspace() and len(cell.strip()) > 1 and ENCLOSED.fullmatch(cell.strip()) for cell in cells):
         raise BadValue("a blank stands before a quoted cell; take it out")
@@ -164,7 +170,7 @@ def _quoted(lines: _Lines, delimiter: str, columns: int | None) -> list[str]:
 
 def _swallowed(cells: Sequence[str], held: Sequence[str], delimiter: str, columns: int) -> bool:
     """Whether the lines within a quoted cell look like records: as many cells, without the blanks of prose, or numbered on."""
-    first, *inside = ([part for part in line.rstrip("\r\n").split(delimiter)] for line in held)
+    first, *inside = (line.rstrip("\r\n").split(delimiter) for line in held)
     whole = all(len(parts) == columns and not any(part[:1].isspace() for part in parts[1:]) for parts in inside)
     number = cells[0].strip()
     onward = number.isdecimal() and all(
@@ -180,17 +186,31 @@ def _tabbed(lines: _Lines, columns: int | None) -> list[str]:
     opens = any(cell.startswith('"') and not ENCLOSED.fullmatch(cell) for cell in cells)
     if columns == 1 and len(cells) == 1 and opens:
         raise BadValue("a quote opens a cell and does not close on its line: is it text, or does the cell go on?")
-    if len(cells) == columns or not any(cell.startswith('"') for cell in cells):
-        return [_bare(cell) for cell in cells]
-    try:
-        joined = next(csv.reader(itertools.chain([line], lines), delimiter="\t", strict=True))
-    except csv.Error:
-        joined = []
-    inside = lines.held[1:]
-    if columns in (None, len(joined)) and joined and not any(one.count("\t") + 1 == columns for one in inside):
-        return joined
-    lines.put_back(len(inside))
+    if opens:
+        joined = _joined(line, lines, columns)
+        if joined is not None:
+            return joined
     return [_bare(cell) for cell in cells]
+
+
+def _joined(line: str, lines: _Lines, columns: int | None) -> list[str] | None:
+    """Return the cells of a record with a tab or a line's end in a quoted cell; None where it is none, and the lines are put back."""
+
+    def more() -> Iterator[str]:
+        yield line
+        for one in lines:
+            if one.count("\t") + 1 == columns:  # a record by itself
+                return
+            yield one
+
+    try:
+        found = next(csv.reader(more(), delimiter="\t", strict=True))
+    except csv.Error:
+        found = []
+    if found and columns in (None, len(found)):
+        return found
+    lines.put_back(len(lines.held) - 1)
+    return None
 
 
 def _bare(cell: str) -> str:
