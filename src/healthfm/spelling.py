@@ -38,10 +38,13 @@ def clash(counts: Mapping[str, int], what: str = "rows") -> str | None:
     groups: dict[str, list[str]] = {}
     for name in counts:
         groups.setdefault(fold(name), []).append(name)
-    double = [
-        " and ".join(f"{one!r} ({counts[one]} {what})" for one in names) for names in groups.values() if len(names) > 1
-    ]
+    double = [_told(names, counts, what) for names in groups.values() if len(names) > 1]
     if not double:
         return None
     more = f" and {len(double) - SHOWN} more" if len(double) > SHOWN else ""
     return f"one class is written in several ways: {'; '.join(double[:SHOWN])}{more}"
+
+
+def _told(names: list[str], counts: Mapping[str, int], what: str) -> str:
+    alike = len({unicodedata.normalize("NFC", one) for one in names}) < len(names)  # letters that look the same
+    return " and ".join(f"{ascii(one) if alike else repr(one)} ({counts[one]} {what})" for one in names)

@@ -75,7 +75,8 @@ def _renamed(found: dict[str, list[Any]], columns: Mapping[str, Any], subgroups:
 
 
 def _cell(value: Any) -> Any:
-    return None if value == "" else value
+    """Return a cell's value, None where it holds nothing: blank, or NaN."""
+    return None if (isinstance(value, str) and not value.strip()) or value != value else value
 
 
 def _lists(cells: Sequence[Any]) -> list[Any] | None:
