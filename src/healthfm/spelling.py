@@ -36,7 +36,7 @@ def fit(name: str, classes: Iterable[str]) -> str | None:
 def clash(counts: Mapping[str, int], what: str = "rows") -> str | None:
     """Say which classes are written in several ways, and how often each; None where none is. ``counts``: by spelling."""
     groups: dict[str, list[str]] = {}
-    for name in counts:
+    for name in sorted(counts):
         groups.setdefault(fold(name), []).append(name)
     double = [_told(names, counts, what) for names in groups.values() if len(names) > 1]
     if not double:

@@ -200,3 +200,12 @@ def test_an_npz_in_medmnists_layout_opens_by_its_path(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", x=[1])
     with pytest.raises(DatasetError, match=r"no train_images, val_images or test_images in it \(has: x\)"):
         open_dataset(tmp_path / "other.npz")
+
+
+def test_class_folders_of_one_class_in_two_spellings_are_refused(tmp_path: Path) -> None:
+    for place in ("train/Benign", "train/malign", "test/benign", "test/malign"):
+        picture(tmp_path / place / "1.png")
+    with pytest.raises(
+        DatasetError, match=r"'Benign' \(1 files\) and 'benign' \(1 files\); give the folders of a class one name"
+    ):
+        open_dataset(tmp_path)
