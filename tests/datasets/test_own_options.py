@@ -151,3 +151,9 @@ def test_names_in_another_case_are_understood_and_said(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("Question,QUESTION,answer\nq,q,x\n")
     with pytest.raises(DatasetError, match="Question and QUESTION may both be question"):
         open_dataset(tmp_path / "q.csv")
+
+
+def test_two_options_of_one_text_are_noticed_with_their_rows(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("id,question,A,B,C,answer\n0,q,x,y,x,B\n1,q,x,y,z,B\n")
+    opened = open_dataset(tmp_path / "q.csv")
+    assert opened.summary()["notices"] == ["two options have the same text (rows 2)"]

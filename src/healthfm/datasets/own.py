@@ -16,8 +16,9 @@ from healthfm.datasets import folders, media, own_options, own_values
 from healthfm.datasets.dataset import Dataset
 from healthfm.datasets.folders import OnError
 from healthfm.datasets.own_card import Manifest, own_card, told
-from healthfm.datasets.own_layout import Layout, lay_out, split_of
+from healthfm.datasets.own_layout import Layout, lay_out
 from healthfm.datasets.own_options import Asked
+from healthfm.datasets.own_rows import split_of
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import table
 from healthfm.formats.source import Problems, Row, Source

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from healthfm.cards.schema import Labels
-from healthfm.datasets import media, own_options, own_values
-from healthfm.datasets.folders import SPLIT_WORDS, SPLITS
+from healthfm.datasets import media, own_options
 from healthfm.datasets.own_card import Manifest
-from healthfm.datasets.own_options import Asked, Options, Style
-from healthfm.errors import BadValue, DatasetError
+from healthfm.datasets.own_options import Options, Style
+from healthfm.datasets.own_rows import Seen
+from healthfm.errors import DatasetError
 from healthfm.formats import table
-from healthfm.formats.source import Problems, Row, Source
-from healthfm.spelling import clash
+from healthfm.formats.source import Problems, Source
 
 FIELDS = (
     "id", "split", "patient", "site", "labels", "question", "context", "options", "answer", "answers", "text",
@@ -27,7 +25,6 @@ USED = {
     "Slide": ("slide", "mpp"), **{kind: (kind.lower(),) for kind in ("Image", "Volume", "Video")},
 }  # fmt: skip
 COMMON = ("id", "split", "patient", "site")
-NAMED = 5  # how many rows a notice names
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,14 @@ def lay_out(manifest: Manifest, files: Mapping[str, Path]) -> Layout:
         found = _fields(manifest, tuple(names))
     except DatasetError as error:
         raise DatasetError(f"{where}: {error}") from None
-    return _seen(found, files)
+    seen = Seen(found.record, found.columns, found.labels, found.spaces, found.options)
+    for split, file in files.items():
+        for row in table.rows(Source(file, problems=Problems("collect"))):
+            seen.look(row, split == "*", file.name if len(files) > 1 else "")
+    return replace(
+        found, splits=seen.splits, style=own_options.style_of(seen.answers), faults=seen.faults,
+        remarks=(*found.remarks, *seen.remarks),
+    )  # fmt: skip
 
 
 def _columns(file: Path) -> list[str]:
@@ -173,88 +177,3 @@ def _guess(columns: Mapping[str, str], options: Options | None, names: Iterable[
         f"which columns hold the record? It has {', '.join(names)}; name them question (with options or A, B, ...), "
         "text, image, volume, slide or video, or map them: columns question=stem,answer=key"
     )
-
-
-# What all rows show ---------------------------------------------------------------------------------------------------
-
-
-def split_of(row: Row, column: str | None) -> str:
-    """Return the split of a row: test where no column says one. Raises ``BadValue`` where the column says none for this row."""
-    if column is None:
-        return "test"
-    word = own_values.name(row.get(column))
-    if word is None:
-        raise BadValue(f"the column '{column}', which says the split, is empty")
-    return SPLIT_WORDS.get(word.lower(), word.lower())
-
-
-def _seen(layout: Layout, files: Mapping[str, Path]) -> Layout:
-    """Return the layout with what only all rows can show; a row that cannot be read is left for the reader to tell."""
-    splits: dict[str, None] = {}
-    spellings: dict[str, Counter[str]] = {name: Counter() for name in layout.labels}
-    words = _Words(len(files) > 1)
-    column = layout.columns.get("split")
-    watched = [one for name, one in layout.columns.items() if name not in ("text", "context", "question")]
-    watched += [*layout.labels.values(), *(layout.options.columns if layout.options is not None else ())]
-
-    def answers() -> Iterator[tuple[Any, Asked]]:
-        for split, file in files.items():
-            for row in table.rows(Source(file, problems=Problems("collect"))):
-                for one in watched:
-                    words.look(row, one)
-                try:
-                    if split == "*":
-                        splits[split_of(row, column)] = None
-                    for name, its in layout.labels.items():
-                        _count(row.get(its), layout.spaces.get(name), spellings[name])
-                    if layout.record == "MultipleChoice" and layout.options is not None and "answer" in layout.columns:
-                        asked = Asked(*own_options.read(row, layout.options), layout.options.numbers)
-                        yield row.get(layout.columns["answer"]), asked
-                except BadValue:
-                    continue
-
-    style = own_options.style_of(answers())
-    order = sorted(splits, key=lambda one: (SPLITS.index(one) if one in SPLITS else len(SPLITS), one))
-    faults = [
-        f"the label '{name}': {told}" for name, counts in spellings.items() if (told := clash(counts)) is not None
-    ]
-    faults += [
-        f"the label '{name}' is binary and has {len(spellings[name])} classes: {', '.join(sorted(spellings[name])[:NAMED])}"
-        for name, space in layout.spaces.items() if space.kind == "binary" and len(spellings.get(name, ())) > 2
-    ]  # fmt: skip
-    hint = "; write it in one way, or name the classes in a dataset.toml ([[labels]] name, kind, classes)"
-    return Layout(
-        layout.record, layout.columns, layout.options, layout.labels, layout.spaces, tuple(order), style,
-        (*layout.remarks, *words.told()), tuple(one + hint for one in faults),
-    )  # fmt: skip
-
-
-def _count(value: Any, space: Labels | None, counts: Counter[str]) -> None:
-    if space is not None and (space.classes or space.kind in ("number", "text")):
-        return
-    found = own_values.label(value, space)
-    counts.update(found if isinstance(found, frozenset) else (found,) if isinstance(found, str) else ())
-
-
-class _Words:
-    """Cells that say a word which programs write for nothing, by column and word."""
-
-    def __init__(self, several: bool) -> None:
-        self._rows: dict[tuple[str, str], list[str]] = {}
-        self._several = several
-
-    def look(self, row: Row, column: str) -> None:
-        """Note the row where its cell is such a word."""
-        value = row.get(column)
-        for one in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else (value,):
-            if isinstance(one, str) and one.strip().lower() in own_values.NOTHING:
-                place = f"{row.source.name} {row.number}" if self._several else str(row.number)
-                self._rows.setdefault((column, one.strip()), []).append(place)
-
-    def told(self) -> list[str]:
-        """Say how often, and in which rows first, each word stands where."""
-        return [
-            f"the column {column} says '{word}' (rows {', '.join(rows[:NAMED])}{f' and {len(rows) - NAMED} more' if len(rows) > NAMED else ''}): "
-            "that is text here; leave a cell empty where there is nothing"
-            for (column, word), rows in self._rows.items()
-        ]

@@ -243,19 +243,19 @@ def _key(value: Any, asked: Asked, style: Style) -> str:
     return meant.pop()
 
 
+def undecided(value: Any, asked: Asked) -> bool:
+    """Whether an answer is no key, so that others must show what it is."""
+    if isinstance(value, list | dict) or missing(value):
+        return False
+    given = str(text(value)).strip()
+    return not given.startswith("[") and asked.named(given) is None
+
+
 def style_of(answers: Iterable[tuple[Any, Asked]]) -> Style:
-    """Return how these answers are given."""
+    """Return how these answers, which are no keys, are given."""
     texts, bases = False, set()
     for value, asked in answers:
-        try:
-            given = text(value)
-        except BadValue:  # a list, which is read entry by entry, or what no answer is
-            continue
-        given = (given or "").strip()
-        if not given or given.startswith("["):
-            continue
-        if asked.named(given) is not None:
-            continue
+        given = str(text(value)).strip()
         if asked.by_text(given):
             texts = True
         elif len(places := asked.by_place(given)) == 1:
