@@ -164,3 +164,30 @@ def test_a_column_map_nests_at_the_first_dot() -> None:
 def test_a_column_pair_that_is_none_is_refused(pair: str) -> None:
     with pytest.raises(DatasetError, match="--columns takes FIELD=COLUMN"):
         column_map([pair])
+
+
+def test_check_read_and_evaluate_agree_on_what_an_own_table_holds(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text(
+        "id,question,option_a,option_b,answer\n0,Which?,x,y,b\n1,Which?,nan,y,A\n2,Which?,x,,A\n3,Which?,x,y,Z\n"
+    )
+    code, out, _ = call("check", path, "--json")
+    summary = json.loads(out)
+    assert code == 1 and [one.partition("q.csv, ")[2] for one in summary["errors"]] == [
+        "row 4: cannot be read: column 'option_a, option_b': 1 option(s), at least two are needed",
+        "row 5: cannot be read: column 'answer': the answer is not among the options (A, B)",
+    ]
+    assert summary["record"] == "MultipleChoice" and summary["labels"] == {"answer": {"A": 1, "B": 1}}
+    assert [one.partition(":")[0] for one in summary["notices"]] == [
+        "the columns option_a, option_b are the options A, B", "the column option_a says 'nan' (rows 3)",
+    ]  # fmt: skip
+    for words in (("read", path), ("evaluate", "smollm2-135m-instruct", path)):
+        code, _, err = call(*words)
+        assert code == 2 and "q.csv, row 4: cannot be read" in err
+
+
+def test_what_may_be_meant_is_noticed_and_no_failure(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "n.csv"
+    path.write_text("ID,text,label\n0,a,None\n1,b,mild\n")
+    code, out, err = call("check", path)
+    assert (code, err) == (0, "") and "the column label says 'None' (rows 2)" in " ".join(out.split())
