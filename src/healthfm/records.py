@@ -172,6 +172,8 @@ class MultipleChoice(TextRecord):
     def __post_init__(self) -> None:
         if not isinstance(self.question, str):
             raise BadValue("the question is not text")
+        if not all(isinstance(one, str) for one in self.options.values()):
+            raise BadValue("an option is not text")
         if len(self.options) < 2:
             raise BadValue(f"{len(self.options)} option(s), at least two are needed")
         keys = () if self.answer is None else (self.answer,) if isinstance(self.answer, str) else self.answer

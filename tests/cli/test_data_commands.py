@@ -131,7 +131,7 @@ def test_a_users_mistake_is_one_line_and_exit_2(
 
 def test_a_bad_row_is_told_without_its_text(call: Call, notes: Path) -> None:
     code, _, err = call("read", notes, "--columns", "text=letter")
-    assert code == 2 and "notes.csv, row 2: no 'letter' (it has: id, body, dx, who)" in err and "Fever" not in err
+    assert code == 2 and "notes.csv: no column 'letter' (it has: id, body, dx, who)" in err and "Fever" not in err
 
 
 def test_the_installed_command_reads_and_its_help_has_an_example(medqa_root: Path) -> None:
