@@ -199,3 +199,20 @@ def test_a_binary_label_never_has_three_classes(tmp_path: Path) -> None:
     opened = declared(tmp_path, "binary", [], "text,dx\na,x\nb,y\nc,z\n")
     list(opened)
     assert "is binary and has 3 classes" in str(opened.errors[0])
+
+
+# Columns --------------------------------------------------------------------------------------------------------------
+
+
+def test_columns_add_to_those_of_a_dataset_toml_and_are_refused_where_there_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "dataset.toml").write_text('[files]\ntest = "n.csv"\n[columns]\ntext = "body"\nid = "nr"\n')
+    (tmp_path / "n.csv").write_text("nr,body,key,who\n1,a,k1,P1\n")
+    (record,) = open_dataset(tmp_path, columns={"id": "key", "patient": "who"})
+    assert (record.id, record.text, record.patient) == ("k1", "a", "P1")  # type: ignore[attr-defined]
+    for name in ("x/1.txt", "y/1.txt"):
+        (tmp_path / "folders" / name).parent.mkdir(parents=True)
+        (tmp_path / "folders" / name).write_text("a")
+    with pytest.raises(DatasetError, match="columns are those of a table, and this is none"):
+        open_dataset(tmp_path / "folders", columns={"text": "body"})
+    with pytest.raises(DatasetError, match="columns are those of a table of your own"):
+        open_dataset("pubmedqa", columns={"text": "body"})

@@ -246,6 +246,8 @@ def open_dataset(
         opened = open_own(name, columns, on_error)
         opened.path, opened.columns = name, dict(columns or {})
     else:
+        if columns:
+            raise DatasetError(f"{name}: columns are those of a table of your own; its card says where everything is")
         opened = _open_card(name, root, on_error)
     return opened if split is None else opened[split]
 

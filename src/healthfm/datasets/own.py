@@ -28,6 +28,9 @@ from healthfm.records import QA, Document, MultipleChoice, Record
 def open_own(path: Path, columns: Mapping[str, Any] | None, on_error: OnError) -> Dataset:
     """Open a ``dataset.toml`` folder, a manifest or npz file, one file of pixels, a folder of them, or a glob."""
     path = path.expanduser()
+    tabled = (path / "dataset.toml").is_file() or (path.is_file() and path.suffix != ".npz" and not media.kind_of(path))
+    if columns and not tabled and path.exists():
+        raise DatasetError(f"{path}: columns are those of a table, and this is none")
     if set(str(path)) & set("*?[") and not path.exists():
         return folders.open_glob(path, on_error)
     if path.is_file() and path.suffix == ".npz":
@@ -38,7 +41,9 @@ def open_own(path: Path, columns: Mapping[str, Any] | None, on_error: OnError) -
         return _open_manifest(path.parent, Manifest(files={"*": path.name}, columns=columns or {}), on_error, path.stem)
     folder = path.parent if path.name == "dataset.toml" else path
     if (folder / "dataset.toml").is_file():
-        return _open_manifest(folder, _load_toml(folder / "dataset.toml"), on_error, folder.name)
+        manifest = _load_toml(folder / "dataset.toml")
+        manifest = manifest.model_copy(update={"columns": {**manifest.columns, **(columns or {})}})
+        return _open_manifest(folder, manifest, on_error, folder.name)
     if not folder.is_dir():
         raise DatasetError(f"no file or folder {path}")
     return folders.open_folder(folder, on_error)

@@ -13,10 +13,10 @@ from healthfm.datasets.media import MODALITIES
 
 PASSAGE = "{% if context %}{{ context }}\n{% endif %}"
 PROMPTED = (
-    f"{PASSAGE}Question: {{{{ question }}}}\n"
-    "{% for key, text in options.items() %}{{ key }}. {{ text }}\n{% endfor %}Answer:"
+    PASSAGE
+    + "Question: {{ question }}\n{% for key, text in options.items() %}{{ key }}. {{ text }}\n{% endfor %}Answer:"
 )
-ANSWERED = f"{PASSAGE}Question: {{{{ question }}}}\nAnswer:"
+ANSWERED = PASSAGE + "Question: {{ question }}\nAnswer:"
 CLASSIFIED = "Text: {{ text }}\nQuestion: Which of these is it: {{ labels | join(', ') }}?\nAnswer:"
 
 
