@@ -147,3 +147,24 @@ def test_the_classes_of_a_manifest_are_asked_in_one_spelling(asked: Asked, tmp_p
     assert run.predictions["target"].to_pylist() == ["yes", "yes", "no"]
     assert run.predictions["subgroup.site"].to_pylist() == ["0", "0", "1"]
     assert "1 records have no label and are left out: 3" in run.facts["notices"]
+
+
+def test_pictures_without_a_label_are_no_class_of_a_bag(asked: Asked, tmp_path: Path) -> None:
+    from PIL import Image
+
+    from healthfm import open_dataset
+    from healthfm.evaluate.bags import prepare
+    from healthfm.evaluate.job import Ask
+
+    Image.new("L", (4, 4)).save(tmp_path / "x.png")
+    rows = [
+        f"{i},x.png,p{i // 2},{'' if i in (3, 25) else 'ab'[i // 2 % 2]},{'train' if i < 20 else 'test'}"
+        for i in range(40)
+    ]
+    opened = open_dataset(put(tmp_path / "m.csv", "\n".join(["id,image,patient,label,split", *rows])))
+    job = prepare(Ask(opened, asked.model("embed").card, "mil", None, "test"))
+    assert job.classes == ["a", "b"] and set(job.targets or ()) == {"a", "b"}
+    assert {
+        "to fit on: 1 records have no label and are left out: 3",
+        "1 records have no label and are left out: 25",
+    } <= set(job.facts["notices"])
