@@ -148,7 +148,7 @@ def _lines(file: Path) -> list[Any]:
     from healthfm.errors import RunError
 
     try:
-        texts = file.read_text(encoding="utf-8").splitlines()
+        texts = file.read_text(encoding="utf-8-sig").split("\n")  # splitlines would also split at marks within a text
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{file}: cannot be read as text ({type(error).__name__})") from None
     found: list[Any] = []

@@ -123,7 +123,11 @@ def tile_at(model: Model, mpp: float | None) -> tuple[float, int]:
     """Return at how many micrometres per pixel a model's tiles are cut (``mpp``, or the card's), and their side in pixels."""
     rule = model.transform if isinstance(model, VisionModel) else None
     side = (rule.crop or rule.resize) if rule is not None else None
-    wanted = mpp or (rule.micrometres_per_pixel[0] if rule is not None and rule.micrometres_per_pixel else None)
+    if mpp is not None and not mpp > 0:
+        raise DatasetError(f"mpp is {mpp:g}; a pixel spans more than 0 micrometres")
+    wanted = mpp
+    if wanted is None and rule is not None and rule.micrometres_per_pixel:
+        wanted = rule.micrometres_per_pixel[0]
     if wanted is None:
         raise DatasetError(
             f"{model.name}: its card does not say at how many micrometres per pixel it reads tiles; pass --mpp"

@@ -112,7 +112,7 @@ def rescore(
     probe's learning curve where they are known.
     """
     request = facts["request"]
-    checked = scoring.check_table(table, request["task"])
+    checked = scoring.check_table(table, request["task"], facts.get("classes"), named=True)
     scores = scoring.score(
         checked,
         request["task"],
@@ -145,8 +145,9 @@ def evaluate_predictions(
     missing prediction counts as wrong. ``task``: a key of ``tasks.TASKS``. ``uncertain``: how uncertain labels count, by
     name (ignore, positive, negative). Raises ``RunError`` naming rows that are missing, double, NaN or unknown.
     """
-    checked = scoring.check_table(table if isinstance(table, pa.Table) else as_table(table), task)
     known = [str(one) for one in classes] if classes is not None else None
+    given = table if isinstance(table, pa.Table) else as_table(table)
+    checked = scoring.check_table(given, task, known, named=True)
     facts = {
         "format": FORMAT, "plan": {"parts": [[0, checked.num_rows]]}, "classes": known, "majority": None,
         "request": {"model": name, "dataset": "a table of predictions", "task": task, "seed": seed, "uncertain": uncertain},

@@ -26,6 +26,7 @@ from healthfm.evaluate import (
     provenance,
     questions,
     retrieval,
+    scoring,
     tasks,
 )
 from healthfm.evaluate import judge as judging
@@ -92,6 +93,8 @@ def evaluate(
     job = judging.attach(prepare(ask), judged, scores)
     if not job.records:
         raise RunError(f"{opened.name}: split '{split}' has no records")
+    if job.targets is not None:
+        scoring.check_targets(job.task, [record.id for record in job.records], job.targets, job.classes)
     if endpoint is not None:
         model = load_model(model, weights, endpoint=client)  # type: ignore[arg-type]
     if window is not None and isinstance(model, Model):

@@ -67,6 +67,10 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     _refuse_no_class(targets, predictions, known)
     seen = {one for one in (*targets, *predictions) if one is not None} | _offered(table, task)
     space = list(known) if known else sorted(seen)
+    if task == "binary" and len(space) > 2:
+        raise RunError(
+            f"a binary task has two classes, these are {len(space)}: {', '.join(space[: kind.NAMED])}; use multi-class"
+        )
     for what, names in (("target", targets), ("prediction", predictions)):
         kind.refuse(
             f"have a {what} outside the classes {', '.join(space)}",

@@ -36,7 +36,7 @@ def check(table: pa.Table) -> pa.Table:
     if not written:
         raise RunError(f"the table lacks a column output or prediction (it has {', '.join(table.column_names)})")
     ids = kind.check_ids(table)
-    targets = kind.lists(table, ids, "target")
+    targets = kind.lists(table, ids, "target", once=True)
     kind.refuse("have no accepted answer", [i for i, one in zip(ids, targets, strict=True) if not one])
     columns = [kind.texts(table, name) for name in written]
     table = kind.put(kind.put(table, "id", ids, pa.string()), "target", targets, pa.list_(pa.string()))
