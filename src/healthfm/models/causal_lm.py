@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ import transformers
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError, CheckpointError
-from healthfm.models import checkpoint, generation, gguf_llama, likelihood, lora, remap
+from healthfm.models import checkpoint, framing, generation, gguf_llama, likelihood, lora, remap
 from healthfm.models.checkpoint import Checkpoint
 from healthfm.models.model import Float32, Float64
 from healthfm.models.opening import open_weights, place, provenance
@@ -33,9 +34,21 @@ HEADS = ("lm_head.weight", "score.weight")  # a classifier's base has the first,
 
 
 class CausalLM(TextModel):
-    """A causal language model with its tokenizer. ``forward`` takes ``input_ids`` and returns ``logits``."""
+    """A causal language model with its tokenizer. ``forward`` takes ``input_ids`` and returns ``logits``.
+
+    Its texts are there to be continued: ``encode`` leaves off the end tokens that the tokenizer adds (see ``framing``).
+    """
 
     capabilities = frozenset({"preprocess", "forward", "logits", "score", "generate"})
+
+    @functools.cached_property
+    def frame(self) -> framing.Frame:
+        """The special tokens that the tokenizer itself puts around a text."""
+        return framing.of(self._ids)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a text, with the start tokens that the tokenizer adds, never its end tokens."""
+        return framing.left_open(self._ids, self.frame, text)
 
     @torch.inference_mode()
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Float32]:
@@ -92,6 +105,8 @@ def load(
     model = kind(card, variant, network, tokenizer)
     files = tuple(adapter.path for adapter in adapters)
     model.provenance = provenance(replace(found, files=found.files + files), network)
+    if tokenizer is not None and isinstance(model, CausalLM):
+        model.provenance["notices"] = framing.notices(tokenizer.convert_ids_to_tokens(list(model.frame.end)))
     return model
 
 

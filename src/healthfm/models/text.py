@@ -13,7 +13,7 @@ from transformers.initialization import no_init_weights
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CheckpointError, MissingExtra
-from healthfm.models import sentencepiece_bpe, tiktoken_bpe
+from healthfm.models import framing, sentencepiece_bpe, tiktoken_bpe
 from healthfm.models.model import Model
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
@@ -47,12 +47,14 @@ class TextModel(Model):
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, with the special tokens the tokenizer itself adds."""
+        return self._ids(text, True)
+
+    def _ids(self, text: str, special: bool) -> list[int]:
         if self.tokenizer is None:
             raise CheckpointError(
                 f"{self.name}: no tokenizer beside the weights; text cannot be read (logits takes token ids)"
             )
-        ids: list[int] = self.tokenizer.encode(text, verbose=False)
-        return ids
+        return framing.encoder(self.tokenizer)(text, special)
 
     def preprocess(self, items: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return ``input_ids`` and ``attention_mask``, int64 [n, longest], padded on the right."""
