@@ -193,7 +193,7 @@ def _assemble(
     card: ModelCard, variant: str | None, found: Checkpoint, vocabulary: Mapping[str, int] | None,
     config: dict[str, Any], device: str, dtype: str,
 ) -> MaskedLM:  # fmt: skip
-    rules, numbers = settings(card, variant, published_config(found.config), config)
+    rules, numbers = settings(card, variant, published_config(found.config, "bert"), config)
     tokenizer = _tokenizer(card, vocabulary, rules, numbers["vocab_size"]) if vocabulary is not None else None
     network = build(numbers)
     if found.tensors:
