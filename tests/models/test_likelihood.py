@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
+import threading
 from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import processors
 
-from healthfm import RunError, card
+from healthfm import CapabilityError, RunError, card, load_model
 from healthfm.models import likelihood, shared_prefix
 from healthfm.models.causal_lm import CausalLM
 from tests.references.small_tokenizer import byte_level, sentencepiece_like
@@ -52,7 +55,25 @@ def model(name: str, words: str = "bytes") -> CausalLM:
     return CausalLM(facts, None, made, tokenizer(words))  # type: ignore[arg-type]
 
 
-WORDS = ("yes", "no", " maybe", " the answer is", "高血压", "阿司匹林", " A", " B", "AB", "\n", "\n\n", " ", "   ", "\t", "ß", " pain?", "a")
+WORDS = (
+    "yes",
+    "no",
+    " maybe",
+    " the answer is",
+    "高血压",
+    "阿司匹林",
+    " A",
+    " B",
+    "AB",
+    "\n",
+    "\n\n",
+    " ",
+    "   ",
+    "\t",
+    "ß",
+    " pain?",
+    "a",
+)
 piece = st.sampled_from(WORDS)
 text = st.lists(piece, min_size=1, max_size=6).map("".join)
 PREAMBLE = "Question: is aspirin given for pain? yes\n\n" * 6
@@ -60,7 +81,9 @@ PREAMBLE = "Question: is aspirin given for pain? yes\n\n" * 6
 
 @st.composite
 def questions(draw: st.DrawFn) -> tuple[str, list[str]]:
-    prompt = draw(st.sampled_from([TEXTS[0], "Is it?", "高血压？", draw(text) + "x"])) + draw(st.sampled_from(["", " ", "  \n", "\n\n"]))
+    prompt = draw(st.sampled_from([TEXTS[0], "Is it?", "高血压？", draw(text) + "x"])) + draw(
+        st.sampled_from(["", " ", "  \n", "\n\n"])
+    )
     options = draw(st.lists(text, min_size=2, max_size=4))
     some = draw(st.sampled_from(options))
     options += draw(st.lists(st.sampled_from([some, some + "no", some + " ", " " + some, "\n" + some]), max_size=4))
@@ -77,7 +100,9 @@ def batches(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     return [before + prompt for prompt, _ in asked], [options for _, options in asked]
 
 
-def scorable(one: CausalLM, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+def scorable(
+    one: CausalLM, prompts: Sequence[str], options: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
     """Leave out options that add no token to their prompt, as merging over the boundary can make them."""
     kept: list[tuple[str, list[str]]] = []
     for prompt, choices in zip(prompts, options, strict=True):
@@ -183,3 +208,77 @@ def test_an_end_token_behind_every_text_changes_no_score(template: str) -> None:
     assert ours.encode("Is it? </s>") == right.encode("Is it? </s>")  # the text's own end token is the text's
     assert ours.generate(["Is it?"], 5) == right.generate(["Is it?"], 5)
     np.testing.assert_array_equal(ours.preprocess(["yes"])["input_ids"], right.preprocess(["yes"])["input_ids"])
+
+
+# Behind a server ---------------------------------------------------------------------------------------------------------
+
+
+class Served(BaseHTTPRequestHandler):
+    """The completions protocol with echo, as vLLM speaks it, over a small network here; its tokenizer may end every text."""
+
+    words: transformers.PreTrainedTokenizerFast
+    tells_tokens = True
+    spells = True
+
+    def do_GET(self) -> None:
+        self.answer({"data": [{"id": "small"}]} if self.path.endswith("/models") else None)
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/tokenize":
+            ids = self.words.encode(asked["prompt"], add_special_tokens=asked["add_special_tokens"])
+            return self.answer({"tokens": ids} if self.tells_tokens else None)
+        if self.path != "/v1/completions":
+            return self.answer(None)
+        given = asked["prompt"]
+        ids = self.words.encode(given) if isinstance(given, str) else given
+        network = model("rotary").network
+        with torch.inference_mode():
+            logits = network(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        told = [None, *(float(logits[i - 1, ids[i]]) for i in range(1, len(ids)))]
+        spelt = {"tokens": [self.words.decode([one]) for one in ids]} if self.spells else {}
+        text = self.words.decode([int(logits[-1].argmax())])
+        usage = {"prompt_tokens": len(ids), "completion_tokens": 1}
+        return self.answer(
+            {"choices": [{"text": text, "logprobs": {"token_logprobs": [*told, -1.0], **spelt}}], "usage": usage}
+        )
+
+    def answer(self, body: object) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(200 if body is not None else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("tells_tokens", [True, False])
+@pytest.mark.parametrize("spells", [True, False])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_server_that_ends_every_text_scores_as_one_that_does_not(
+    tells_tokens: bool, spells: bool, ends: bool
+) -> None:
+    words = byte_level(TEXTS * 4)
+    if ends:
+        words.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single="$A </s>", special_tokens=[("</s>", words.eos_token_id)]
+        )
+    kind = type("Kind", (Served,), {"words": words, "tells_tokens": tells_tokens, "spells": spells})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        there = load_model("smollm2-135m-instruct", endpoint=f"http://127.0.0.1:{server.server_port}")
+        for ours, theirs in zip(model("rotary").score(*MIXED), there.score(*MIXED), strict=True):
+            np.testing.assert_allclose(theirs, ours, atol=1e-3)
+        assert bool(there.provenance["notices"]) == ends
+        if ends and not tells_tokens:
+            with pytest.raises(CapabilityError, match="ends every prompt with its end token"):
+                there.generate(["Is it?"], 1)
+        else:
+            assert there.generate(["Is it?"], 1) == model("rotary").generate(["Is it?"], 1)
+    finally:
+        server.shutdown()
+        server.server_close()

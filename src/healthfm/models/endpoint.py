@@ -78,7 +78,9 @@ class EndpointModel(Model):
         """The end tokens that are left off texts, in words."""
         if self.tokenizer is not None:
             return list(self.tokenizer.convert_ids_to_tokens(list(self.frame.end)))
-        return [f"token {one} (the server's)" for one in self.frame.end] + ["an end token of the server's"] * self._closed
+        return [f"token {one} (the server's)" for one in self.frame.end] + [
+            "an end token of the server's"
+        ] * self._closed
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, left open: by the card's tokenizer where it is here, else the server's."""

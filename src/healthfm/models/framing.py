@@ -35,7 +35,9 @@ def of(encode: Encode) -> Frame:
         at = next((i for i in range(len(whole)) if bare and whole[i : i + len(bare)] == bare), None)
         if at is not None:
             return Frame(tuple(whole[:at]), tuple(whole[at + len(bare) :]))
-    raise CheckpointError("the tokenizer cuts a text otherwise when it adds its special tokens: where it ends cannot be told")
+    raise CheckpointError(
+        "the tokenizer cuts a text otherwise when it adds its special tokens: where it ends cannot be told"
+    )
 
 
 def left_open(encode: Encode, frame: Frame, text: str) -> list[int]:
@@ -73,4 +75,6 @@ def notices(end: Sequence[object]) -> list[str]:
     if not end:
         return []
     named = ", ".join(str(one) for one in end)
-    return [f"the tokenizer ends every text with {named}; it was left off prompts and options, which are to be continued"]
+    return [
+        f"the tokenizer ends every text with {named}; it was left off prompts and options, which are to be continued"
+    ]

@@ -74,7 +74,10 @@ def _rope(gguf: GGUF) -> dict[str, Any]:
     if kind == "linear":
         return {"rope_type": "linear", "factor": factor, **base}
     first = meta.get("llama.rope.scaling.original_context_length", meta["llama.context_length"])
-    beta = {f"beta_{end}": meta.get(f"llama.rope.scaling.yarn_beta_{end}", value) for end, value in (("fast", 32), ("slow", 1))}
+    beta = {
+        f"beta_{end}": meta.get(f"llama.rope.scaling.yarn_beta_{end}", value)
+        for end, value in (("fast", 32), ("slow", 1))
+    }
     return {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": first, **beta, **base}
 
 
@@ -133,7 +136,9 @@ def tokenizer(gguf: GGUF) -> transformers.PreTrainedTokenizerFast:
         )
     tokens, kinds = meta["tokenizer.ggml.tokens"], meta["tokenizer.ggml.token_type"]
     merges = [tuple(merge.split(" ")) for merge in meta["tokenizer.ggml.merges"]]
-    core = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges, ignore_merges=pre == "llama-bpe"))
+    core = Tokenizer(
+        models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges, ignore_merges=pre == "llama-bpe")
+    )
     core.pre_tokenizer = _splitters()[pre]
     core.decoder = decoders.ByteLevel()
     for token, kind in zip(tokens, kinds, strict=True):
@@ -154,7 +159,8 @@ def _around(gguf: GGUF, core: Tokenizer, start: bool) -> processors.TemplateProc
             raise CheckpointError(f"{gguf.path}: every text shall have its {end} token, but the header names none")
     one = [[names[f"{end}_token"]] if wanted[end] else [] for end in ("bos", "eos")]
     return processors.TemplateProcessing(
-        single=[*one[0], "$A", *one[1]], special_tokens=[(text, core.token_to_id(text)) for text in dict.fromkeys(sum(one, []))]
+        single=[*one[0], "$A", *one[1]],
+        special_tokens=[(text, core.token_to_id(text)) for text in dict.fromkeys(one[0] + one[1])],
     )
 
 

@@ -34,6 +34,7 @@ HARMLESS: dict[str, str] = {
     "router_aux_loss_coef": TRAINING, "output_past": OUTPUT, "output_attentions": OUTPUT, "output_hidden_states": OUTPUT,
     "return_dict": OUTPUT, "task_specific_params": "settings of pipelines, which healthfm has not", "prefix": "settings of pipelines, which healthfm has not",
     "id2label": HEAD, "label2id": HEAD, "_num_labels": HEAD, "num_labels": HEAD, "finetuning_task": HEAD, "problem_type": HEAD,
+    "xla_device": FILE, "n_ctx": "GPT-2's old word: n_positions decides", "eos_token_ids": "of transformers 2: eos_token_id decides",
     "sep_token_id": "the tokenizer's own", "cls_token_id": "the tokenizer's own", "mask_token_id": "the tokenizer's own",
     "pooler_fc_size": "BERT's pooler is one layer of the hidden size", "pooler_num_attention_heads": "BERT's pooler has no attention",
     "pooler_num_fc_layers": "BERT's pooler is one layer of the hidden size", "pooler_size_per_head": "BERT's pooler has no attention",
@@ -49,7 +50,8 @@ HELD: dict[str, Any] = {
     "no_bias": True, "rotary_pct": 1.0, "scale_attn_weights": True, "rmsnorm": True, "post_layer_norm": True,
     "multi_query_attention": True, "add_bias_linear": False, "apply_residual_connection_post_layernorm": False,
     "original_rope": True, "interleaved_qkv": False, "prefix_projection": False, "pre_seq_len": None, "quantization_bit": 0,
-    "attention_bias": False, "mlp_bias": False, "use_sliding_window": False, "partial_rotary_factor": 1.0, "rotary": {"base": 10000, "type": "origin"},
+    "attention_bias": False, "mlp_bias": False, "use_sliding_window": False, "partial_rotary_factor": 1.0, "is_decoder": True,
+    "add_cross_attention": False, "offset_alibi": 100,
 }  # fmt: skip
 
 MODEL_TYPES: dict[str, tuple[str, ...]] = {  # a network's own name in ``config.json``, and its owners' that hold the same network
@@ -65,6 +67,10 @@ ROPE: dict[str, tuple[str, ...]] = {  # the numbers of each way of stretching ro
     ),
     "llama3": ("factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"),
     "longrope": ("factor", "original_max_position_embeddings", "attention_factor", "short_factor", "long_factor"),
+}  # fmt: skip
+OWNERS: dict[str, set[str]] = {  # numbers that a class of transformers' takes beside its declared fields, or that are ours
+    "T5Config": {"tie_word_embeddings", "dense_act_fn", "is_gated_act", "max_position_embeddings", "scale_decoder_outputs"},
+    "BloomConfig": {"seq_length", "n_embed"},
 }  # fmt: skip
 PARTLY_ROTARY = ("GlmConfig", "PhiConfig")  # networks that turn a part of each head, as ``partial_rotary_factor`` says
 

@@ -37,11 +37,16 @@ def numbers(config_name: str, stated: Mapping[str, Any]) -> dict[str, Any]:
     rotary = {"rope_theta", "rope_scaling", "rope_parameters"} if "rope_parameters" in own else set()
     if config_name in known_keys.PARTLY_ROTARY:
         rotary |= {"partial_rotary_factor"}
-    if config_name == "T5Config":
-        own |= {"tie_word_embeddings", "dense_act_fn", "is_gated_act", "max_position_embeddings", "scale_decoder_outputs"}
-    known = own | rotary | {"is_encoder_decoder", "decoder_start_token_id", "num_labels"}
+    known = (
+        own
+        | rotary
+        | known_keys.OWNERS.get(config_name, set())
+        | {"is_encoder_decoder", "decoder_start_token_id", "num_labels"}
+    )
     used = {key: value for key, value in stated.items() if key in known}
-    rest = {key: value for key, value in stated.items() if key not in known and value is not None and key not in HARMLESS}
+    rest = {
+        key: value for key, value in stated.items() if key not in known and value is not None and key not in HARMLESS
+    }
     strange = [key for key, value in rest.items() if not (key in GENERATION or _held(key, value, stated))]
     refuse_strange("config.json (or config=)", strange)
     for key in ("rope_scaling", "rope_parameters"):
@@ -56,6 +61,8 @@ def _held(key: str, value: Any, stated: Mapping[str, Any]) -> bool:
         return any(value == stated.get(name) for name in ("num_attention_heads", "n_head", "num_heads"))
     if key in ("head_dim", "kv_channels"):  # the latter: Qwen's word for it
         return bool(value * stated.get("num_attention_heads", 0) == stated.get("hidden_size"))
+    if key == "rotary":  # InternLM's: its dynamic kind acts beyond the longest text only
+        return bool(value.get("base") == stated.get("rope_theta", 10000) and value.get("type") in ("origin", "dynamic"))
     return "drop" in key or (key in HELD and value == HELD[key])
 
 
@@ -69,7 +76,9 @@ def _check_rope(where: str, rope: Any, config_name: str) -> None:
     known = {"rope_type", "type", "rope_theta", *ROPE[kind]}
     if config_name in known_keys.PARTLY_ROTARY or rope.get("partial_rotary_factor") == 1.0:
         known |= {"partial_rotary_factor"}
-    refuse_strange(f"config.json, {where}", [key for key, value in rope.items() if key not in known and value is not None])
+    refuse_strange(
+        f"config.json, {where}", [key for key, value in rope.items() if key not in known and value is not None]
+    )
 
 
 def check_model_type(stated: Mapping[str, Any], architecture: str) -> None:
@@ -88,7 +97,9 @@ def generation(*files: Mapping[str, Any]) -> dict[str, Any]:
     for number, file in enumerate(files):
         found.update({key: value for key, value in file.items() if number or key in GENERATION})
     silent = (None, [], {})
-    return {k: v for k, v in found.items() if k not in BESIDE and v not in silent and (k in HONOURED or v != plain.get(k))}
+    return {
+        k: v for k, v in found.items() if k not in BESIDE and v not in silent and (k in HONOURED or v != plain.get(k))
+    }
 
 
 def generation_file(folder: Path | None) -> dict[str, Any]:
