@@ -49,8 +49,9 @@ class TextModel(Model):
     def take_generation(self, settings: Mapping[str, Any]) -> None:
         """Take what the files state about generating: its end tokens end texts, the rest is named where it is not followed."""
         self.stated_generation = dict(settings)
-        if "eos_token_id" in settings and self.network.generation_config is not None:
-            self.network.generation_config.eos_token_id = settings["eos_token_id"]
+        how = getattr(self.network, "generation_config", None)  # a classifier has none
+        if how is not None and "eos_token_id" in settings:
+            how.eos_token_id = settings["eos_token_id"]
         if aside := stated.laid_aside(settings):
             self.provenance["generation_notices"] = [
                 f"the files' wishes about generating are not followed, the call and the card decide: {', '.join(aside)}"
