@@ -190,10 +190,10 @@ class EndpointModel(Model):
 
     def _closing(self, probe: Mapping[str, Any]) -> int:
         """Return how many tokens the server puts behind a text that it cuts itself, by its echoes of two that begin alike."""
-        words = ((probe.get("choices") or [{}])[0].get("logprobs") or {}).get("tokens")
         first = _echoed(probe)
         if first is None:
             return 0
+        words = probe["choices"][0]["logprobs"].get("tokens")
         if isinstance(words, list) and PROBE in (told := "".join(map(str, words[: len(first)]))):
             behind = len(told) - told.index(PROBE) - len(PROBE)
             return next(n for n in range(len(first)) if sum(map(len, words[len(first) - n : len(first)])) >= behind)
