@@ -141,7 +141,10 @@ def headline_notes(run: Run) -> list[str]:
         notes.append(f"unanswered: {scores['unanswered']} predictions are missing and {how}")
     if judged := judge.findings(run.predictions):
         notes.append(f"judge: {judge_sentence(judged)}")
-    return notes + [f"notice: {one}" for one in run.facts.get("notices", [])]
+    every = [*run.facts.get("notices", []), *model.get("notices", [])]
+    if request["task"].startswith("free-text") or request["task"].endswith("-generated"):
+        every += model.get("generation_notices", [])
+    return notes + [f"notice: {one}" for one in every]
 
 
 def weights_of(run: Run) -> str:

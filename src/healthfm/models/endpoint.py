@@ -13,6 +13,7 @@ A server that does neither cannot score: its chat answers hold no probability of
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ import numpy as np
 
 from healthfm.cards.schema import ModelCard, Prompt
 from healthfm.errors import CapabilityError, CheckpointError, RunError
+from healthfm.models import framing
 from healthfm.models import prompts as card_prompts
 from healthfm.models import weights as weight_places
 from healthfm.models.client import Client, Endpoint
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 PROBE = "The capital of France is"
 UNEQUAL = "In 2024, the patient's BP was 120/80.\n\n  Temp 38.5°C; naïve β-blocker… 高血压"  # tokenizers differ on this
 BIAS = 1e4
+NOISE = 0.02  # what a server's log-probability of one token differs by between two requests, at most
 FLOOR = -1e30  # llama.cpp writes the lowest float where a probability underflowed
 EMBED_AT_ONCE = 32
 Jobs = list[Any]
@@ -57,6 +60,8 @@ class EndpointModel(Model):
         elif self._can_force():
             self.scoring = "forced"
         self._completes = completions is not None
+        self.frame = framing.of(self._ids) if self._tokenizes and _continues(card, variant) else framing.Frame()
+        self._closed = 0 if self._tokenizes or completions is None else self._closing(completions)
         self.capabilities = frozenset(
             (["score"] if self.scoring else [])
             + (["generate"] if self._completes or self._chats() else [])
@@ -66,14 +71,25 @@ class EndpointModel(Model):
             "weights": f"'{self.served}', as the server names it", "endpoint": f"{client.url}#{self.served}", "server": about,
             "digest": None, "device": client.host, "dtype": "the server's precision", "scoring": self.scoring,
             "tokenizer": "local" if tokenizer is not None else "the server's", "usage": client.usage,
+            "notices": framing.notices(self._end_words()),
         }  # fmt: skip
 
-    def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text with its special tokens: by the card's tokenizer where it is here, else the server's."""
+    def _end_words(self) -> list[str]:
+        """The end tokens that are left off texts, in words."""
         if self.tokenizer is not None:
-            ids: list[int] = self.tokenizer.encode(text, verbose=False)
-            return ids
-        found = self._server_tokens(text)
+            return list(self.tokenizer.convert_ids_to_tokens(list(self.frame.end)))
+        return [f"token {one} (the server's)" for one in self.frame.end] + [
+            "an end token of the server's"
+        ] * self._closed
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a text, left open: by the card's tokenizer where it is here, else the server's."""
+        return framing.left_open(self._ids, self.frame, text)
+
+    def _ids(self, text: str, special: bool) -> list[int]:
+        if self.tokenizer is not None:
+            return framing.encoder(self.tokenizer)(text, special)
+        found = self._server_tokens(text, special)
         if found is None:
             raise CapabilityError(
                 f"{self.client.url} has no /tokenize; put the row's tokenizer files beside (weights=)"
@@ -108,12 +124,12 @@ class EndpointModel(Model):
         if not context:
             raise RunError("an empty prompt cannot be scored")
         if not self._tokenizes:  # the server echoes, and counts the prompt's tokens by that
-            given = len(self._echo(context))
+            given = len(self._echo(context)) - self._closed
             return [[(given, prompt + option)] for option in options]
-        given = len(self.encode(context))
+        given = len(framing.once_opened(self, context))
         found = []
         for option in options:
-            whole = tuple(self.encode(prompt + option))
+            whole = tuple(framing.once_opened(self, prompt + option))
             if len(whole) <= given:
                 raise RunError("an option adds no token to its prompt")
             if len(whole) > self.max_length:
@@ -128,7 +144,8 @@ class EndpointModel(Model):
         if self.scoring == "forced":
             return self._forced(*job)
         given, whole = job
-        asked = self._echo(whole)[given:]
+        echoed = self._echo(whole)
+        asked = echoed[given : len(echoed) - (self._closed if isinstance(whole, str) else 0)]
         if not asked or any(not isinstance(one, (int, float)) for one in asked):
             raise RunError(f"{self.client.url}: it did not echo every token of an option")
         return float(sum(asked))
@@ -171,9 +188,22 @@ class EndpointModel(Model):
         body = {"model": self.served, "messages": turn, "max_tokens": 1}
         return self.client.attempt(f"{self.client.path}/chat/completions", body) is not None
 
-    def _server_tokens(self, text: str) -> list[int] | None:
+    def _closing(self, probe: Mapping[str, Any]) -> int:
+        """Return how many tokens the server puts behind a text that it cuts itself, by its echoes of two that begin alike."""
+        first = _echoed(probe)
+        if first is None:
+            return 0
+        words = probe["choices"][0]["logprobs"].get("tokens")
+        if isinstance(words, list) and PROBE in (told := "".join(map(str, words[: len(first)]))):
+            behind = len(told) - told.index(PROBE) - len(PROBE)
+            return next(n for n in range(len(first)) if sum(map(len, words[len(first) - n : len(first)])) >= behind)
+        longer = self._echo(f"{PROBE} Paris")
+        same = (a == b or (None not in (a, b) and abs(a - b) < NOISE) for a, b in zip(first, longer, strict=False))
+        return len(first) - sum(itertools.takewhile(bool, same))
+
+    def _server_tokens(self, text: str, special: bool = True) -> list[int] | None:
         """Ask ``/tokenize`` in the words of both llama.cpp (content, add_special) and vLLM (prompt, add_special_tokens)."""
-        body = {"content": text, "add_special": True, "parse_special": True, "model": self.served, "prompt": text, "add_special_tokens": True}  # fmt: skip
+        body = {"content": text, "add_special": special, "parse_special": True, "model": self.served, "prompt": text, "add_special_tokens": special}  # fmt: skip
         found = (self.client.attempt(f"{self._root}/tokenize", body) or {}).get("tokens")
         return found if isinstance(found, list) and all(isinstance(one, int) for one in found) else None
 
@@ -237,6 +267,12 @@ class EndpointModel(Model):
             raise CapabilityError(
                 f"{self.name}: this prompt needs the row's tokenizer here; give its folder as weights="
             )
+        if self.frame.end:  # the server would close the text
+            return {"prompt": self.encode(str(prompt))}, used
+        if self._closed:
+            raise CapabilityError(
+                f"{self.client.url} ends every prompt with its end token; put the row's tokenizer files beside (weights=)"
+            )
         return {"prompt": str(prompt)}, used
 
     def _stream(self, body: dict[str, Any]) -> Iterator[str]:
@@ -286,6 +322,11 @@ def load(card: ModelCard, variant: str | None, endpoint: str | Endpoint | Client
             f"the tokenizer here cuts text otherwise than the server's: '{model.served}' is another model"
         )
     return model
+
+
+def _continues(card: ModelCard, variant: str | None) -> bool:
+    """Whether a row's network continues texts: what an encoder reads ends as its tokenizer ends it."""
+    return card.run is None or card.runner(variant).family not in ("seq2seq", "masked_lm")
 
 
 def _local_tokenizer(card: ModelCard, variant: str | None, weights: Path | None) -> Any:

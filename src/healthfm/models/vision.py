@@ -17,7 +17,7 @@ import torch
 
 from healthfm.cards.schema import ModelCard, Run, Transform
 from healthfm.errors import CapabilityError, CheckpointError, RunError
-from healthfm.models import checkpoint, transform
+from healthfm.models import checkpoint, transform, vision_keys
 from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.model import Float32, Model
 from healthfm.models.opening import open_weights, place, provenance
@@ -255,8 +255,9 @@ def numbers(kind: type[Numbers], config: Mapping[str, Any]) -> Numbers:
 
 
 def model_args(kind: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the family's numbers among timm's ``model_args`` of a ``config.json``."""
+    """Return the family's numbers among timm's ``model_args`` of a ``config.json``. Raises ``CheckpointError``: one it has not."""
     known = {field.name for field in fields(kind)}
+    vision_keys.check_timm(config, known)
     return {name: value for name, value in config.get("model_args", {}).items() if name in known}
 
 
