@@ -16,7 +16,7 @@ from healthfm.errors import RunError
 from healthfm.evaluate import scoring
 from healthfm.evaluate.comparable import refuse_unlike
 from healthfm.evaluate.findings import weights_of
-from healthfm.evaluate.run import Run, load_run
+from healthfm.evaluate.run import Run, load_run, not_the_row
 from healthfm.evaluate.statistics import Statistic, estimate, in_words, number_patients
 from healthfm.evaluate.statistics.draws import over
 from healthfm.evaluate.statistics.paired import ALPHA, POWER, Difference, difference, holm
@@ -85,6 +85,7 @@ def compare(
     labels = _labels(opened)
     left_out = _keep_common(opened, labels) if common else []
     notes = refuse_unlike(opened, labels, across_protocols) + left_out
+    notes += [f"{label}: {said}" for label, run in zip(labels, opened, strict=True) for said in not_the_row(run.facts)]
     aligned = _align(opened, labels)
     shared = [name for name in aligned[0].statistics if all(name in one.statistics for one in aligned)]
     chosen = list(dict.fromkeys(metrics)) if metrics else [opened[0].scores["headline"]]
@@ -128,7 +129,7 @@ def _keep_common(runs: list[Run], labels: Sequence[str]) -> list[str]:
 
 def _labels(runs: Sequence[Run]) -> list[str]:
     """Name each run by its model, of one model by how it was asked, and further by dataset and folder where that is not enough."""
-    requests = [run.facts["request"] for run in runs]
+    requests = [{**run.facts["request"], "model": run.model} for run in runs]
     one_model = len({r["model"] for r in requests}) == 1
     tries = (
         [r["model"] for r in requests],
@@ -145,7 +146,7 @@ def _facts(one: _Aligned) -> dict[str, Any]:
     path = str(one.run.path) if one.run.path else None
     return {
         "label": one.label,
-        "model": request["model"],
+        "model": one.run.model,
         "dataset": request["dataset"],
         "task": request["task"],
         "path": path,

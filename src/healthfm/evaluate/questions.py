@@ -14,7 +14,7 @@ from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
 from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns
-from healthfm.evaluate.writing import Writing, own_prompt
+from healthfm.evaluate.writing import Writing, own_prompt, written_columns
 from healthfm.models.model import Model
 from healthfm.records import MultipleChoice, Record
 
@@ -55,10 +55,10 @@ def prepare_generated(ask: Ask) -> Job:
     def compute(model: Model, rows: range) -> pa.Table:
         part = items[rows.start : rows.stop]
         outputs = writing.write(model, rows, ask.seed)
-        read = [writing.read(text, item.keys) for text, item in zip(outputs, part, strict=True)]
+        read = [writing.read(text, item.record.options) for text, item in zip(outputs, part, strict=True)]
         return pa.table({
             **sample_columns([item.record for item in part], [item.target for item in part]),
-            "output": pa.array(outputs, pa.string()),
+            **written_columns(outputs),
             "prediction": pa.array(read, pa.string()),
             **rows_of(columns, rows),
         })  # fmt: skip

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import pyarrow as pa
 
 from healthfm.cards.schema import ModelCard, Prompt, Protocol
 from healthfm.errors import RunError
@@ -72,15 +75,13 @@ class Writing:
         return {"max_new_tokens": self.limit, "stop": list(self.stop)}
 
     def write(self, model: Model, rows: range, seed: int) -> list[str]:
-        """Return what the model writes for some of the prompts. Raises ``RunError``: another number of texts."""
+        """Return what the model writes for some of the prompts. Raises ``RunError``: another number of texts, or no texts."""
         asked = self.prompts[rows.start : rows.stop]
-        if self.own:
-            texts = model.generate(asked, max_new_tokens=self.limit, temperature=None, stop=None, seed=seed)
-        else:
-            texts = generate(model, asked, self.limit, self.stop, seed)
-        if len(texts) != len(asked):
-            raise RunError("the model returned another number of texts than there were prompts")
-        return [str(text) for text in texts]
+        if not self.own:
+            return generate(model, asked, self.limit, self.stop, seed)
+        return _texts(
+            model.generate(asked, max_new_tokens=self.limit, temperature=None, stop=None, seed=seed), len(asked)
+        )
 
     def read(self, text: str, keys: Sequence[str]) -> str | None:
         """Return the key that the rule reads in a text, or None."""
@@ -97,7 +98,33 @@ def generate(
     formed = [_in_form(model, one) for one in asked]
     default = card_prompts.default(model.card)
     stops = [*stop, *(default.stop if default is not None else ())]
-    return list(model.generate(formed, max_new_tokens=limit, temperature=0, stop=stops or None, seed=seed))
+    return _texts(
+        model.generate(formed, max_new_tokens=limit, temperature=0, stop=stops or None, seed=seed), len(asked)
+    )
+
+
+def _texts(found: Sequence[Any], n: int) -> list[str]:
+    """Return what a model wrote, "" where it wrote nothing (None). Raises ``RunError``: not ``n`` texts."""
+    if isinstance(found, str) or len(found) != n:
+        raise RunError("the model returned another number of texts than there were prompts")
+    if strange := {type(one).__name__ for one in found if one is not None and not isinstance(one, str)}:
+        raise RunError(f"the model returned {', '.join(sorted(strange))} where texts were asked for")
+    return ["" if one is None else one for one in found]
+
+
+def written_columns(texts: Sequence[str]) -> dict[str, pa.Array]:
+    """Return the columns of what a model wrote: ``output`` (null where it wrote nothing) and ``finish_reason`` (null where nobody says)."""
+    return {
+        "output": pa.array([str(text) or None for text in texts], pa.string()),
+        "finish_reason": pa.array([getattr(text, "finish", None) for text in texts], pa.string()),
+    }
+
+
+def finishes(table: pa.Table, column: str = "finish_reason") -> dict[str, int]:
+    """Return how often each reason ended an answer, the commonest first; {} where nobody said."""
+    if column not in table.column_names:
+        return {}
+    return dict(Counter(one for one in table[column].to_pylist() if one is not None).most_common())
 
 
 def _in_form(model: Model, asked: str | Sequence[Message]) -> str | Sequence[Message]:
