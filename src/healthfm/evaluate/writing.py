@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pyarrow as pa
 from healthfm.cards.schema import ModelCard, Prompt, Protocol
 from healthfm.errors import RunError
 from healthfm.evaluate import parsers
+from healthfm.evaluate.stated import stated_answer
 from healthfm.models import prompts as card_prompts
 from healthfm.models.model import Model
 from healthfm.records import Message, Record
@@ -83,9 +83,10 @@ class Writing:
             model.generate(asked, max_new_tokens=self.limit, temperature=None, stop=None, seed=seed), len(asked)
         )
 
-    def read(self, text: str, keys: Sequence[str]) -> str | None:
-        """Return the key that the rule reads in a text, or None."""
-        return RULES[self.rule](text, keys)
+    def read(self, text: str, options: Mapping[str, str]) -> str | None:
+        """Return the key of the option that the rule reads in a text, or None. Only healthfm's own rule looks at the options' texts."""
+        rule = RULES[self.rule]
+        return stated_answer(text, tuple(options), options) if rule is stated_answer else rule(text, tuple(options))
 
 
 def generate(
@@ -161,22 +162,6 @@ def _values(prompt: Prompt, record: Record) -> dict[str, Any]:
 def digest_of(text: str) -> str:
     """Return a short fingerprint of a prompt's text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def stated_answer(text: str, keys: Sequence[str]) -> str | None:
-    """Return the key that a text states: behind its last "answer is" or "Answer:", else the one that it opens with.
-
-    A key that opens a text counts when nothing or a sign follows it ("B", "(B) text", "Yes, because"): "A patient" is no
-    answer. Letters count as written, words in any case. healthfm's own rule, for prompts that say no other.
-    """
-    flags = re.IGNORECASE if all(len(key) > 1 for key in keys) else re.NOFLAG
-    one = "|".join(sorted(map(re.escape, keys), key=len, reverse=True))
-    said = re.findall(
-        rf"(?i:\b(?:answer|option|choice)\**(?:\s+is\b\s*:?|\s*:))[\s*(\[\"']*({one})(?![A-Za-z0-9])", text, flags
-    )
-    opened = re.match(rf"[\s*(\[\"']*({one})(?=[\s*)\]\"']*(?:$|[.,:;)\]!]|\n))", text, flags)
-    found = said[-1] if said else opened.group(1) if opened else None
-    return None if found is None else next(key for key in keys if key.lower() == found.lower())
 
 
 RULES: Mapping[str, parsers.Parser] = {**parsers.PARSERS, "stated-answer": stated_answer}
