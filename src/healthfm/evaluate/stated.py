@@ -51,7 +51,7 @@ FILLER = re.compile(
     re.IGNORECASE,
 )
 ENDED = re.compile(
-    r"\s*(?:\Z|[)\]}\"'>”’」』】!。;:：、]|\.(?!\d)|,(?!\d)|[-–—]\s|\()|\s+(?:because|since|as|due|based|given|which|rather|over|not)\b|\s*(?:选项|项|因为|由于|正确)"  # noqa: RUF001
+    r"\s*(?:\Z|[)\]}\"'>”’」』】!。;:：、]|\.(?!\d)|,(?!\d)|[-–—]\s|\()|\s+(?:because|since|as|due|based|given|which|rather|over|not)\b|\s*(?:选项|项|因为|由于|正确|です|だ)"  # noqa: RUF001
 )
 SAID_ON = re.compile(r"\s+(?:it|they|he|she|this|these|there)\b", re.IGNORECASE)  # "Yes it does"
 CLOSED = re.compile(r"\s*[)\]}\"'>”’.:」』】]")  # noqa: RUF001
@@ -235,8 +235,8 @@ def _closing(text: str, known: _Options) -> str | None:
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if len(lines) < 2 or _listing(lines, known):
         return None
-    found = re.fullmatch(rf"[(\[\"']*({known.pattern})[)\]\"'.]*(?:\s*[:.)]\s*(.+))?", lines[-1])
-    if found is None:
+    found = re.fullmatch(rf"(?i:[(\[\"']*({known.pattern})[)\]\"'.]*(?:\s*[:.)]\s*(.+))?)", lines[-1])
+    if found is None or (len(found[1]) == 1 and found[1].islower() and found[1] not in known.keys):
         return None
     key = known.key(found[1])
     stated = known.text_at(found[2]) if found[2] else None
