@@ -74,7 +74,7 @@ def compare(
     """Rank runs on the same samples, with a paired test of every pair.
 
     ``runs``: two or more, as ``Run`` or run folder. ``metrics``: which to compare (default: the task's
-    headline metric); the first named is the headline. ``across_protocols`` allows runs that asked the same questions in different ways (prompt,
+    headline metric, and ``acc_norm`` where options' texts were scored); the first named is the headline. ``across_protocols`` allows runs that asked the same questions in different ways (prompt,
     examples, parser, edition of the dataset's card); samples and targets must always be the same. ``common``: compare on the samples
     that all runs have, and say how many each leaves out. P-values are adjusted by
     Holm over the pairs of one metric. Raises ``RunError`` saying exactly how runs differ that cannot be ranked.
@@ -88,7 +88,8 @@ def compare(
     notes += [f"{label}: {said}" for label, run in zip(labels, opened, strict=True) for said in not_the_row(run.facts)]
     aligned = _align(opened, labels)
     shared = [name for name in aligned[0].statistics if all(name in one.statistics for one in aligned)]
-    chosen = list(dict.fromkeys(metrics)) if metrics else [opened[0].scores["headline"]]
+    usual = [opened[0].scores["headline"], *(name for name in ("acc_norm",) if name in shared)]
+    chosen = list(dict.fromkeys(metrics)) if metrics else usual
     unknown = [name for name in chosen if name not in shared]
     if unknown:
         raise RunError(

@@ -139,6 +139,7 @@ def part_table(items: Sequence[tasks.Item], scores: Sequence[Any], columns: Mapp
         **sample_columns([item.record for item in items], [item.target for item in items]),
         "options": pa.array([list(item.keys) for item in items], strings),
         "log_likelihoods": pa.array([row.tolist() for row in likelihoods], numbers),
+        "option_lengths": pa.array([item.lengths for item in items], pa.list_(pa.int64())),
         "probabilities": pa.array([row.tolist() for row in soft], numbers),
         "output": pa.array([None] * len(items), pa.string()),
         "prediction": pa.array(best, pa.string()),
