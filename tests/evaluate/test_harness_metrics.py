@@ -78,7 +78,9 @@ def test_characters_count_not_bytes_and_no_delimiter() -> None:
     assert item.lengths == [3, 15]
     ours = evaluate_predictions(questions.part_table([item], [np.array([-6.0, -31.0])], {}), "multiple-choice").metrics
     assert ours["acc_norm"]["value"] == 1  # -2 a character against -2.07
-    by_bytes = questions.part_table([item], [np.array([-13.5, -30.0])], {})  # -1.5 a byte, -4.5 a character; the other -2
+    by_bytes = questions.part_table(
+        [item], [np.array([-13.5, -30.0])], {}
+    )  # -1.5 a byte, -4.5 a character; the other -2
     assert evaluate_predictions(by_bytes, "multiple-choice").metrics["acc_norm"]["value"] == 0
 
 

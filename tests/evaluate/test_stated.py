@@ -85,6 +85,9 @@ def test_the_page_shows_the_stored_numbers() -> None:
         ("Answer: E. coli", "ABCDE", None), ("Answer: B cell lymphoma", FOUR, None), ("Answer: C-reactive protein", FOUR, None),
         ("A) x\nB) y\nC) z", FOUR, None), ("B\n\nQuestion: next\nAnswer: C", FOUR, "B"), ("A: B", FOUR, None),
         ("Hepatitis B is the most likely diagnosis", FOUR, None), ("The answer is A or B, but most likely B.", FOUR, None),
+        ("Choice A: wrong. Choice B: right.", FOUR, None), ("A (wrong)", FOUR, None), ("Although many think the answer is A, it is B", FOUR, "B"),
+        ("The answer is A. Actually no, B.", FOUR, None), ("The answer is B, or is it C?", FOUR, None), ("Yes, no difference was found", WORDS, "yes"),
+        ('{"answer": "B", "answer": "C"}', FOUR, "C"), ("排除A、B，故选C", FOUR, "C"), ("A、B均可", FOUR, None), ("选项B", FOUR, "B"),
         ("yes and no", WORDS, None), ("Answer: yes/no", WORDS, None), ("Answer: no significant difference", WORDS, None),
     ],
 )  # fmt: skip

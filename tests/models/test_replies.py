@@ -25,7 +25,9 @@ HELLO = [Message(role="user", content="Say hello.")]
 Reply = Callable[[Any], Any]
 
 
-def chat(reply: Reply | dict[str, Any], name: str | Callable[[], str] = OWN, completes: bool = False) -> Callable[..., Any]:
+def chat(
+    reply: Reply | dict[str, Any], name: str | Callable[[], str] = OWN, completes: bool = False
+) -> Callable[..., Any]:
     """A server of chats: ``reply`` is what it sends, or makes it of the request's body."""
 
     def answer(path: str, body: Any, _: dict[str, str]) -> Any:
@@ -104,10 +106,19 @@ def test_what_the_protocol_does_not_have_is_refused(reply: dict[str, Any], says:
 
 def test_an_error_that_comes_as_a_good_answer_is_one() -> None:
     wrong = {"error": {"message": "Alma Mater, born 1950", "type": "context_too_long"}}
-    with serving(lambda *_: wrong) as url, pytest.raises(Refused, match="refuses the request .*context_too_long") as caught:
+    with (
+        serving(lambda *_: wrong) as url,
+        pytest.raises(Refused, match=r"refuses the request .*context_too_long") as caught,
+    ):
         Client(Endpoint(url, retries=0)).ask("/v1/chat/completions", {})
     assert "Alma" not in str(caught.value)
-    busy = iter([{"error": {"message": "busy", "code": 429}}, {"error": {"message": "busy", "code": "503"}}, said({"content": "B"})])
+    busy = iter(
+        [
+            {"error": {"message": "busy", "code": 429}},
+            {"error": {"message": "busy", "code": "503"}},
+            said({"content": "B"}),
+        ]
+    )
     with serving(lambda *_: next(busy)) as url:
         client = Client(url)
         assert client.ask("/") == said({"content": "B"})
@@ -131,7 +142,9 @@ EVENTS = [
 
 def streamed(*events: Any) -> Reply:
     data = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in events) + b"data: [DONE]\n\n"
-    return lambda body: (200, {"Content-Type": "text/event-stream"}, data) if body.get("stream") else said({"content": "x"})
+    return lambda body: (
+        (200, {"Content-Type": "text/event-stream"}, data) if body.get("stream") else said({"content": "x"})
+    )
 
 
 def test_a_streamed_answer_may_hold_null_pieces() -> None:
@@ -142,7 +155,7 @@ def test_a_streamed_answer_may_hold_null_pieces() -> None:
 def test_a_stream_that_reports_an_error_is_no_answer() -> None:
     with serving(chat(streamed(EVENTS[2], {"error": {"message": "Alma", "type": "overloaded"}}))) as url:
         model = load_model(MODEL, endpoint=url)
-        with pytest.raises(RunError, match="refuses the request .*overloaded"):
+        with pytest.raises(RunError, match=r"refuses the request .*overloaded"):
             list(model.generate([HELLO], stream=True))
 
 
@@ -166,7 +179,12 @@ def test_a_vector_that_holds_null_is_refused_not_made_nan() -> None:
             return {"data": [{"id": "e"}]}
         if path != "/v1/embeddings":
             return 404, {}, b"{}"
-        return {"data": [{"index": i, "embedding": [1.0, None if body["input"] != ["a"] else 0.5]} for i in range(len(body["input"]))]}
+        return {
+            "data": [
+                {"index": i, "embedding": [1.0, None if body["input"] != ["a"] else 0.5]}
+                for i in range(len(body["input"]))
+            ]
+        }
 
     with serving(answer) as url:
         model = load_model(MODEL, endpoint=url)
@@ -184,7 +202,10 @@ def test_a_model_without_a_name_is_none() -> None:
 
 def written(folder: Path) -> Path:
     (folder / "qa.jsonl").write_text(
-        "".join(json.dumps({"id": f"q{i}", "question": q, "answer": a}) + "\n" for i, (q, a) in enumerate([("Allergies?", "None"), ("Smoker?", "No")]))
+        "".join(
+            json.dumps({"id": f"q{i}", "question": q, "answer": a}) + "\n"
+            for i, (q, a) in enumerate([("Allergies?", "None"), ("Smoker?", "No")])
+        )
     )
     return folder / "qa.jsonl"
 
@@ -312,7 +333,9 @@ def test_a_run_goes_on_with_the_model_it_was_begun_with_only(tmp_path: Path) -> 
         assert len(parts) > 1
         parts[-1].unlink()
         now = "second"
-        with pytest.raises(RunError, match=r"begun with the model 'SmolLM2-135M-Instruct, first', and the server now holds .*second"):
+        with pytest.raises(
+            RunError, match=r"begun with the model 'SmolLM2-135M-Instruct, first', and the server now holds .*second"
+        ):
             evaluate(MODEL, data, endpoint=url, output=tmp_path / "run")
         now = "first"
         assert evaluate(MODEL, data, endpoint=url, output=tmp_path / "run").metrics == whole.metrics

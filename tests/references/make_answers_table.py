@@ -46,7 +46,7 @@ _Loader.add_multi_constructor("!", lambda *_: None)
 def harness(file: str, name: str) -> Reader:
     """Return a filter of a task of lm-evaluation-harness, as its file declares it; what it extracts counts where it is one letter."""
     folder = Path(lm_eval.__file__).parent / "tasks"
-    facts = yaml.load((folder / file).read_text(encoding="utf-8"), _Loader)  # noqa: S506
+    facts = yaml.load((folder / file).read_text(encoding="utf-8"), _Loader)
     declared = next(one for one in facts["filter_list"] if one["name"] == name)["filter"][0]
     kind = {"regex": RegexFilter, "multi_choice_regex": MultiChoiceRegexFilter}[declared.pop("function")]
     made = kind(**declared)
@@ -94,7 +94,9 @@ def main(kit: Path, benchmark: Path) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "sources": SOURCES,
-        "read": {name: [read(rows[i]["text"], rows[i]["options"]) for i in of_four(rows)] for name, read in readers.items()},
+        "read": {
+            name: [read(rows[i]["text"], rows[i]["options"]) for i in of_four(rows)] for name, read in readers.items()
+        },
     }
 
 

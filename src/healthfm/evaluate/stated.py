@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+NEAR, FAR = 300, 2000  # characters looked at before and behind what says that an answer follows
 SEVERAL = ""  # a statement of more than one option, or of one that its own words contradict
 
 # How a text is laid out -------------------------------------------------------------------------------------------------
@@ -20,15 +21,15 @@ DRESS = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it)|rm|bf)\s*\{([^{}]*)
 BOXED = re.compile(r"\\f?boxed\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\}|(\w))")
 TAGGED = re.compile(r"(?is)<(answer|final_answer|choice)>(.*?)</\1>")
 FIELD = re.compile(
-    r"[\"'](?i:(?:final|correct|best|predicted|selected|chosen)?[_ ]?(?:answer|choice|option|selection)(?:[_ ](?:choice|option|letter|key|idx|index))?|答案)[\"']"
-    r"\s*:\s*(?:\[\s*)?(?:\"([^\"\n]*)\"|'([^'\n]*)'|(\d+))(\s*,\s*[\"'\d])?"
+    r"[\"'](?i:(?:final|correct|best|predicted|selected|chosen)?[_ ]?(?:answer|choice|option|selection)(?:[_ ](?:choice|option|letter|key|idx|index))?|letter|答案)[\"']"
+    r"\s*:\s*(?:\[\s*)?(?:\"([^\"\n]*)\"|'([^'\n]*)'|(\d+))(?=(\s*,\s*[\"'\d])?)"
 )
 MARKS = re.compile(r"\*+|`+|\$|__|\\[()\[\]]|</?(?:b|i|u|em|strong|p|span|br)\b[^<>]*>|(?m:^[ \t]*(?:#+|>|[-•])[ \t]+)")
 TURN = re.compile(r"\n\s*(?:question|q|user|human|problem|问题)\s*\d*\s*[:.]", re.IGNORECASE)
 
 # What says that an answer follows ----------------------------------------------------------------------------------------
 
-IS = r"(?:\s*(?:\bis\b|\bwas\b|\bwould\s+be\b|\bshould\s+be\b|\bmust\s+be\b|\bwill\s+be\b|=)\s*:?|\s*:|\s+[-–—]\s|(?<=answer)\s*\n)"  # noqa: RUF001
+IS = r"(?:\s*(?:\bis\b|\bwas\b|\bwould\s+be\b|\bshould\s+be\b|\bmust\s+be\b|\bwill\s+be\b|=)\s*:?|\s*:|\s+[-–—]\s|(?<=answer)\s*\n)"
 LEADS = re.compile(
     r"\b(?:answer|option|choice|letter)(?:\s+(?:choice|option|letter|key|number))?(?:\s*\([^()\n]{0,30}\))?"
     rf"(?:\s+(?:here|to|for|of|in)\b[^.:;?!\n]{{0,60}}?)?{IS}\s*"
@@ -42,21 +43,29 @@ SUPPOSED = re.compile(r"\b(?:if|unless|whether|suppose|supposing|assuming|were)\
 DENIED = re.compile(
     r"\b(?:not|never|no|neither|nor|cannot|why|wrong|incorrect|false|other|another|alternative|distractor|least|worst|second|next|"
     r"previous|initial|first|tempting|popular|sample|example|possible|your|their|could|might|may|wouldn|thought|multiple|following|each|any|eliminate|"
-    r"instead\s+of|rather\s+than)\b|n't\b|(?:不|非|别|勿|误|排除|干扰|其他|错误)[^,。;]{0,3}$",
+    r"instead\s+of|rather\s+than|(?:many|some|most|people|students|others|they|you|one|he|she|who)\s+(?:\w+\s+)?(?:think|say|believe|assume|argue|claim)\w*)\b|n't\b|(?:不|非|别|勿|误|排除|干扰|其他|错误)[^,。;]{0,3}$",
+    re.IGNORECASE,
+)
+RETRACTED = re.compile(
+    r"\b(?:wait\b|actually\s*,?\s*no\b|correction\b|on\s+second\s+thought|scratch\s+that|my\s+mistake|i\s+was\s+wrong)",
+    re.IGNORECASE,
+)
+WRONG = re.compile(
+    r"[\s()\[\]:.,–—-]*(?:is\s+|are\s+)?(?:wrong|incorrect|false|no\b|not\s+(?:correct|right|the|appropriate|indicated|likely))\b",
     re.IGNORECASE,
 )
 FILLER = re.compile(
-    r"(?:[\s\"'(\[{<:“”‘’「『【]|(?:most\s+(?:likely|probably)|likely|probably|clearly|definitely|certainly|therefore|thus|hence|indeed|simply|"  # noqa: RUF001
+    r"(?:[\s\"'(\[{<:“”‘’「『【]|(?:most\s+(?:likely|probably)|likely|probably|clearly|definitely|certainly|therefore|thus|hence|indeed|simply|"
     r"obviously|actually|still|just|the|correct|best|right|option|choice|letter|number|answer|only|going\s+to\s+be)\b|选项)*",
     re.IGNORECASE,
 )
 ENDED = re.compile(
-    r"\s*(?:\Z|[)\]}\"'>”’」』】!。;:：、]|\.(?!\d)|,(?!\d)|[-–—]\s|\()|\s+(?:because|since|as|due|based|given|which|rather|over|not)\b|\s*(?:选项|项|因为|由于|正确|です|だ)"  # noqa: RUF001
+    r"\s*(?:\Z|[)\]}\"'>”’」』】!。;:：、]|\.(?!\d)|,(?!\d)|[-–—]\s|\()|\s+(?:because|since|as|due|based|given|which|rather|over|not)\b|\s*(?:选项|项|因为|由于|正确|です|だ)"
 )
 SAID_ON = re.compile(r"\s+(?:it|they|he|she|this|these|there)\b", re.IGNORECASE)  # "Yes it does"
-CLOSED = re.compile(r"\s*[)\]}\"'>”’.:」』】]")  # noqa: RUF001
+CLOSED = re.compile(r"\s*[)\]}\"'>”’.:」』】]")
 TEXT_ENDED = re.compile(
-    r"\s*(?:\Z|\.(?!\d)|[)\];:!\"'”。；\n]|[-–—]\s|\((?!\s*(?:or|and|not)\b))|,?\s+(?:because|since|due|given|based|which)\b|,\s*(?:as|so|not)\b",  # noqa: RUF001
+    r"\s*(?:\Z|\.(?!\d)|[)\];:!\"'”。；\n]|[-–—]\s|\((?!\s*(?:or|and|not)\b))|,?\s+(?:because|since|due|given|based|which)\b|,\s*(?:as|so|not)\b",
     re.IGNORECASE,
 )
 BINOMIAL = re.compile(  # "E. coli" is no option E
@@ -69,9 +78,11 @@ CONFIRMED = (
     r"(?:(?:single\s+)?(?:correct|best)|right(?=\s*(?:[.,;!)]|$|because|since|here|answer|choice|option))|most\s+(?:likely|appropriate|accurate|suitable|probable)|answer)\b"
     r"(?!\s+(?:wrong|incorrect|not|false|for|in|if|only|when)\b)"
 )
-BEFORE_KEY = r"(?:\A|[\n.!?;:,(]\s*|\b(?:option|choice|answer|that|so|thus|hence|therefore|because)\s+|选项)[\"'(\[]*"
+BEFORE_KEY = (
+    r"(?:\A|[\n.!?;:,(]\s*|\b(?:option|choice|answer|that|so|thus|hence|therefore|because)\s+|选项)[\"'(\[]{0,4}"
+)
 ARTICLES = frozenset({"a", "an", "the"})
-WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[+<>=%±≥≤/−-]")  # noqa: RUF001
+WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[+<>=%±≥≤/−-]")
 
 
 @dataclass(frozen=True)
@@ -115,21 +126,26 @@ def stated_answer(text: str, keys: Sequence[str], options: Mapping[str, str] | N
     """
     known = _Options.of(keys, options)
     plain = _bare(text)
-    said = [one for one in _statements(plain, known) if one is not None]
+    said = [(end, one) for end, one in _statements(plain, known) if one is not None]
     if said:
-        return said[-1] or None
-    beside = {one for one in (*_confirmed(plain, known), _opening(plain, known), _closing(plain, known)) if one is not None}
+        end, last = said[-1]
+        return None if RETRACTED.search(plain, end) else last or None
+    beside = {
+        one for one in (*_confirmed(plain, known), _opening(plain, known), _closing(plain, known)) if one is not None
+    }
     return next(iter(beside)) or None if len(beside) == 1 else None
 
 
 def _bare(text: str) -> str:
     """Return a text without thoughts, dress and further questions; boxes, tags and fields become lines "Answer: ..."."""
-    plain = THOUGHTS.sub("", unicodedata.normalize("NFKC", text).replace("’", "'"))  # noqa: RUF001
+    plain = THOUGHTS.sub("", unicodedata.normalize("NFKC", text).replace("’", "'"))
     for _ in range(2):
         plain = DRESS.sub(r"\1", plain)
     plain = BOXED.sub(lambda m: f"\nAnswer: {m[1] or m[2] or ''}\n", plain)
     plain = TAGGED.sub(lambda m: f"\nAnswer: {m[2].strip()}\n", plain)
-    plain = FIELD.sub(lambda m: f"\nAnswer: {m[1] or m[2] or m[3] or ''}{' and more' if m[4] and '[' in m[0] else ''}\n", plain)
+    plain = FIELD.sub(
+        lambda m: f"\nAnswer: {m[1] or m[2] or m[3] or ''}{' and more' if m[4] and '[' in m[0] else ''}\n", plain
+    )
     plain = MARKS.sub("", plain).strip()
     return TURN.split(plain, maxsplit=1)[0]
 
@@ -144,20 +160,20 @@ def _words(text: str) -> list[tuple[str, int]]:
     ]  # fmt: skip
 
 
-def _statements(text: str, known: _Options) -> Iterator[str | None]:
-    """Yield what each statement says: a key, ``SEVERAL``, or None where it names no option."""
+def _statements(text: str, known: _Options) -> Iterator[tuple[int, str | None]]:
+    """Yield where each statement's lead ends, and what it says: a key, ``SEVERAL``, or None where it names no option."""
     for lead in LEADS.finditer(text):
-        sentence = re.split(r"[.!?\n;。!?]", text[: lead.start()])[-1]
-        if SUPPOSED.search(sentence) or DENIED.search(re.split(r"[,:]|\s[-–—]\s|\bbut\b|\bso\b", sentence)[-1]):  # noqa: RUF001
+        sentence = re.split(r"[.!?\n;。!?]", text[max(0, lead.start() - NEAR) : lead.start()])[-1]
+        if SUPPOSED.search(sentence) or DENIED.search(re.split(r"[,:]|\s[-–—]\s|\bbut\b|\bso\b", sentence)[-1]):
             continue
-        after = text[lead.end() :]
+        after = text[lead.end() : lead.end() + FAR]
         segment, _, rest = after.partition("\n")
         if re.match(r"[^.\n]{0,40}\?", segment):
             continue
         if "\n" in lead[0] and _listing([segment, *rest.split("\n")], known):
-            yield SEVERAL
+            yield lead.end(), SEVERAL
             continue
-        yield _read(segment, known)
+        yield lead.end(), _read(segment, known)
 
 
 def _read(segment: str, known: _Options) -> str | None:
@@ -181,10 +197,14 @@ def _read(segment: str, known: _Options) -> str | None:
 def _another(rest: str, key: str, known: _Options) -> bool:
     """Whether what follows a key names another option: a second key, or another's text."""
     more = rf"[)\]\"'.]*\s*(?:(?:,|/|&|\+|、|\band\b|\bor\b|和|或|及|与|と)\s*)+(?:both\s+)?(?:option\s+|choice\s+)?[(\[\"']*({known.pattern})(?![A-Za-z0-9])(?!\s+(?:is|are)\s+(?:wrong|incorrect|not))"
+    if re.match(r"[)\]\"'.]*\s*,?\s*(?:\bor\b|或)", rest):
+        return True
     second = re.match(more, rest) or re.match(rf"\s*[:.)]+\s*[(\[]*({known.pattern})[)\].]*\s*$", rest)
     if second and known.key(second[1]) not in (None, key):
-        return True
-    own = re.match(r"[\s)\]}\"'.,:;(–—-]+", rest)  # noqa: RUF001
+        return (
+            len(second[1]) == 1 or re.match(r"\s*(?:\Z|[.,;/)!])", rest[second.end() :]) is not None
+        )  # "Yes, no difference"
+    own = re.match(r"[\s)\]}\"'.,:;(–—-]+", rest)
     by_text = known.text_at(rest[own.end() :]) if own else None
     return by_text is not None and by_text[0] != key
 
@@ -211,17 +231,23 @@ def _listing(lines: Sequence[str], known: _Options) -> bool:
 
 
 def _opening(text: str, known: _Options) -> str | None:
-    lines = text.split("\n")
-    if _listing(lines, known):
+    lines = re.sub(r"(?i)\b(?:option|choice)\s+", "", text).split("\n")
+    if _listing([one for line in lines for one in re.split(r"(?<=[.;,])\s+", line)], known):
         return None
-    first = lines[0].strip()
+    first = text.split("\n")[0].strip()
     by_text = known.text_at(first)
     if by_text is not None and re.fullmatch(r"[\s.!。]*", first[by_text[1] :]):
         return by_text[0]
-    found = re.match(rf"(?i:(?:the\s+)?(?:option|choice|选项)\s+)?[\s(\[\"']*({known.pattern})(?![A-Za-z0-9])", first, re.IGNORECASE)
+    found = re.match(
+        rf"(?i:(?:the\s+)?(?:option\s|choice\s|选项)\s*)?[\s(\[\"']*({known.pattern})(?![A-Za-z0-9])",
+        first,
+        re.IGNORECASE,
+    )
     if found is None:
         return None
     written, rest = found[1], first[found.end() :]
+    if len(written) == 1 and WRONG.match(rest):
+        return None
     if len(written) == 1 and written.islower() and written not in known.keys and not CLOSED.match(rest):
         return None
     if written.isdigit() and rest.strip(" .):]"):  # "1. First, ..." counts steps
@@ -244,15 +270,17 @@ def _closing(text: str, known: _Options) -> str | None:
 
 
 def _confirmed(text: str, known: _Options) -> Iterator[str]:
-    """Yield the keys that a text calls correct, or that "it is"."""
+    """Yield the keys that a text calls correct, that "it is", or that it ends on ("so B"; a word may only go on)."""
     letters = rf"(?-i:{known.pattern})"
+    single = "|".join(re.escape(key) for key in known.keys if len(key) == 1)
     called = rf"{BEFORE_KEY}({letters})[\"')\]]*(?:{CONFIRMED}|\s*(?:选项|项)?\s*(?:是)?(?:正确|对的)(?!吗))"
     meant = rf"\b(?:it|this)(?:\s+is|'s|\s+must\s+be|\s+should\s+be)\s+(?:most\s+likely\s+|probably\s+|definitely\s+|clearly\s+)?[(\[\"']*({letters})(?![A-Za-z0-9])"
-    for pattern in (called, meant):
+    ended = rf"\b(?:thus|therefore|hence|so)\b,?\s+[(\[\"']*((?-i:{single}))(?![A-Za-z0-9])"
+    for pattern in (called, meant, *([ended] if single else [])):
         for found in re.finditer(pattern, text, re.IGNORECASE):
-            sentence = re.split(r"[.!?\n;。]", text[: found.start(1)])[-1]
-            key, rest = known.key(found[1]), text[found.end(1) :]
+            sentence = re.split(r"[.!?\n;。]", text[max(0, found.start(1) - NEAR) : found.start(1)])[-1]
+            key, rest = known.key(found[1]), text[found.end(1) : found.end(1) + FAR]
             if key is None or SUPPOSED.search(sentence) or DENIED.search(re.split(r",", sentence)[-1]):
                 continue
-            if pattern is called or (_ended(found[1], "", rest, known) and not BINOMIAL.match(rest)):
+            if pattern is called or _ended(found[1], "", rest, known):
                 yield SEVERAL if _another(rest, key, known) else key

@@ -82,7 +82,12 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     }  # fmt: skip
     if (normalised := by_length(table)) is not None:
         hits = [one == target for one, target in zip(normalised, targets, strict=True)]
-        found.insert(1, of_mean("acc_norm", hits, "by log-likelihood divided by the option's characters, as lm-evaluation-harness does"))
+        found.insert(
+            1,
+            of_mean(
+                "acc_norm", hits, "by log-likelihood divided by the option's characters, as lm-evaluation-harness does"
+            ),
+        )
     if facts["unanswered"]:
         rules.append("a row without an answer counts as wrong, as a class of its own in kappa and MCC")
     rules += _absent(counts, space)

@@ -23,5 +23,9 @@ def by_length(table: pa.Table) -> list[str] | None:
     return [options[int(np.argmax(np.array(likely, np.float64) / lengths))] for options, likely, lengths in rows]
 
 
-def _complete(options: Sequence[str] | None, likely: Sequence[float] | None, lengths: Sequence[int] | None) -> bool:
-    return bool(options and likely and lengths) and len(options) == len(likely) == len(lengths) and None not in likely and all(lengths)  # type: ignore[arg-type]
+def _complete(
+    options: Sequence[str] | None, likely: Sequence[float | None] | None, lengths: Sequence[int] | None
+) -> bool:
+    if not options or not likely or not lengths:
+        return False
+    return len(options) == len(likely) == len(lengths) and None not in likely and all(lengths)
