@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from healthfm import CapabilityError, RunError, load_model, open_dataset
+from healthfm import CapabilityError, RunError, evaluate, load_model, open_dataset
 from healthfm.evaluate.tasks import Item, make_items, sample
 from healthfm.models import likelihood, onednn, shared_prefix
 from healthfm.models.causal_lm import CausalLM
@@ -62,8 +62,8 @@ def test_a_run_by_option_texts_gives_lm_evals_acc_norm(
     from lm_eval.api.task import ConfigurableTask
 
     run = evaluate(smollm2, "medqa@text", root=medqa_root, limit=8, output=tmp_path / "run")
-    asked = {item.record.id: item for item in medqa_items(medqa_root, "text", None)}
-    items = [asked[one] for one in run.predictions["id"].to_pylist()]
+    items = medqa_items(medqa_root, "text", 8)
+    assert [item.record.id for item in items] == run.predictions["id"].to_pylist()
     docs = [{"q": i.record.id, "c": list(i.record.options.values()), "gold": i.keys.index(i.target)} for i in items]
     names = ("acc", "acc_norm")
     task = ConfigurableTask(config={

@@ -294,6 +294,23 @@ def test_another_models_numbers_never_stand_under_a_rows_name_alone(tmp_path: Pa
     assert any(note in one for one in both.notes)
 
 
+@pytest.mark.parametrize(
+    ("root", "same"), [("HuggingFaceTB/SmolLM2-135M-Instruct", True), ("meta-llama/Llama-3-8B", False)]
+)
+def test_what_a_server_holds_counts_not_what_it_calls_that(tmp_path: Path, root: str, same: bool) -> None:
+    """vLLM's --served-model-name: the list names an alias, and beside it what is loaded."""
+    plain = chat(said({"content": "No"}, model="smollm2"))
+
+    def answer(path: str, body: Any, headers: dict[str, str]) -> Any:
+        return {"data": [{"id": "smollm2", "root": root}]} if path == "/v1/models" else plain(path, body, headers)
+
+    with serving(answer) as url:
+        run = evaluate(MODEL, written(tmp_path), endpoint=url, output=tmp_path / "run")
+    assert run.facts["served"]["is_row"] is same
+    assert root in run.title
+    assert any("is no name of" in note for note in findings.headline_notes(run)) is not same
+
+
 def several(folder: Path, n: int = 60) -> Path:
     rows = [{"id": f"q{i}", "question": f"{i} smoker? {'please ' * 30}", "answer": "No"} for i in range(n)]
     (folder / "many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -46,7 +46,7 @@ class Run:
     def model(self) -> str:
         """The model as asked; behind a server, the names that the server has for what it holds stand beside it."""
         names = served_names(self.facts)
-        return str(self.facts["request"]["model"]) + (f" (server: {', '.join(map(short, names))})" if names else "")
+        return str(self.facts["request"]["model"]) + (f" (server: {', '.join(dict.fromkeys(map(short, names)))})" if names else "")
 
     @property
     def metrics(self) -> dict[str, dict[str, Any]]:
@@ -70,7 +70,8 @@ def served_names(facts: Mapping[str, Any]) -> list[str]:
     """Return what the server that ran the model calls it, in its list and in its replies; [] where none did."""
     listed = str(facts["request"].get("endpoint") or "").partition("#")[2]
     found = facts.get("served") or {"name": listed, "replies": {}}
-    return [one for one in dict.fromkeys([found["name"], *found["replies"].values()]) if one]
+    held = (found.get("server") or {}).get("root")
+    return [one for one in dict.fromkeys([found["name"], held, *found["replies"].values()]) if one]
 
 
 def not_the_row(facts: Mapping[str, Any]) -> list[str]:

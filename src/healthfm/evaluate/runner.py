@@ -293,7 +293,7 @@ def _note_served(folder: RunFolder, model: Model, judge: bool) -> None:
     facts, key = folder.read_json("run.json") or {}, "judge_served" if judge else "served"
     before = facts.get(key, {})
     model.client.answered.update({**before.get("replies", {}), **model.client.answered})  # type: ignore[attr-defined]
-    now = json.loads(json.dumps(model.whose()))
+    now = {name: one for name, one in model.whose().items() if not (judge and name == "is_row")}  # a judge is no row
     replies = before.get("replies", {})
     apart = [name for name, one in now["replies"].items() if replies.get(name, one) != one]
     if before and (before["name"] != now["name"] or apart or model.other(before["server"], now["server"])):  # type: ignore[attr-defined]

@@ -90,7 +90,8 @@ class EndpointModel(Model):
             raise RunError(
                 f"{self.client.url}: '{name}' is another model now ({', '.join(changed)} changed); one run is of one model. Finished parts are kept"
             )
-        names = {name, *self.client.answered.values()}
+        held = about.get("root") or name  # a server may call what it holds as it likes, where it says what that is
+        names = {str(held), *(one for one in self.client.answered.values() if one != name)}
         return {
             "name": name,
             "replies": dict(self.client.answered),
@@ -352,7 +353,9 @@ def _served(client: Client, before: str | None = None) -> tuple[str, dict[str, A
         raise CapabilityError(f"{client.url} holds no '{name}' (it lists {', '.join(list(known)[:5])})")
     entry = known.get(name, {})
     meta = {**entry, **(entry["meta"] if isinstance(entry.get("meta"), dict) else {})}
-    kept = ("owned_by", "ftype", "n_params", "n_vocab", "n_ctx", "size", "max_model_len")
+    if "root" not in meta:  # vLLM lists under another name what it holds; llama.cpp tells the file beside
+        meta["root"] = (client.attempt(f"{client.path.removesuffix('/v1')}/props") or {}).get("model_path")
+    kept = ("owned_by", "root", "ftype", "n_params", "n_vocab", "n_ctx", "size", "max_model_len")
     return name, {key: meta[key] for key in kept if isinstance(meta.get(key), (str, int, float))}
 
 
