@@ -11,6 +11,7 @@ import pytest
 from healthfm import evaluate, load_model
 from healthfm.evaluate.stated import stated_answer
 from tests.references.answers_table import answers, counts, line, of_four
+from tests.references.medevalkit_cases import questions
 
 ROOT = Path(__file__).parents[2]
 STORED = json.loads((ROOT / "tests/data/expected/answers_200.json").read_text(encoding="utf-8"))
@@ -93,6 +94,26 @@ def test_the_page_shows_the_stored_numbers() -> None:
 )  # fmt: skip
 def test_one_text_one_reading(text: str, keys: Any, answer: str | None) -> None:
     assert stated_answer(text, tuple(keys), keys if isinstance(keys, dict) else None) == answer
+
+
+FORMS = (
+    "({key}) {text}",
+    "Answer: {text}",
+    "**{key}. {text}**",
+    "{text}\n\nThis fits best.",
+    "The correct answer is {key}. The other choice: A is wrong.",
+)
+
+
+def test_answers_to_all_of_medqas_test_questions_are_read_and_none_wrongly() -> None:
+    """Real options, with all their signs, quotes and numbers; of one question the texts are other options' letters, which says nothing."""
+    found = [
+        (stated_answer(FORMS[i % len(FORMS)].format(key=key, text=text), tuple(one.options), one.options), key)
+        for i, one in enumerate(questions()) for key, text in one.options.items()
+    ]  # fmt: skip
+    assert len(found) == 4 * 1273
+    assert all(read in (key, None) for read, key in found)
+    assert sum(read is None for read, _ in found) < 0.005 * len(found)
 
 
 def test_the_options_texts_reach_the_rule_in_a_run(tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ class Run:
     def model(self) -> str:
         """The model as asked; behind a server, the names that the server has for what it holds stand beside it."""
         names = served_names(self.facts)
-        return str(self.facts["request"]["model"]) + (f" (server: {', '.join(dict.fromkeys(map(short, names)))})" if names else "")
+        return str(self.facts["request"]["model"]) + (
+            f" (server: {', '.join(dict.fromkeys(map(short, names)))})" if names else ""
+        )
 
     @property
     def metrics(self) -> dict[str, dict[str, Any]]:

@@ -47,11 +47,11 @@ DENIED = re.compile(
     re.IGNORECASE,
 )
 RETRACTED = re.compile(
-    r"\b(?:wait\b|actually\s*,?\s*no\b|correction\b|on\s+second\s+thought|scratch\s+that|my\s+mistake|i\s+was\s+wrong)",
+    r"\b(?:wait\s*(?:[,.!…-]|no\b|\Z)|actually\s*,?\s*no\b|correction\b|on\s+second\s+thought|scratch\s+that|my\s+mistake|i\s+was\s+wrong)",
     re.IGNORECASE,
 )
 WRONG = re.compile(
-    r"[\s()\[\]:.,–—-]*(?:is\s+|are\s+)?(?:wrong|incorrect|false|no\b|not\s+(?:correct|right|the|appropriate|indicated|likely))\b",
+    r"[\s()\[\]:.,–—-]*(?:is\s+|are\s+)?(?:wrong|incorrect|false|no(?=\s*(?:[.,;!]|\Z))|not\s+(?:correct|right|the|appropriate|indicated|likely))\b",
     re.IGNORECASE,
 )
 FILLER = re.compile(
@@ -82,7 +82,7 @@ BEFORE_KEY = (
     r"(?:\A|[\n.!?;:,(]\s*|\b(?:option|choice|answer|that|so|thus|hence|therefore|because)\s+|选项)[\"'(\[]{0,4}"
 )
 ARTICLES = frozenset({"a", "an", "the"})
-WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[+<>=%±≥≤/−-]")
+WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[^\w\s.,;:!?()\[\]{}\"'。]")
 
 
 @dataclass(frozen=True)
@@ -180,12 +180,13 @@ def _read(segment: str, known: _Options) -> str | None:
     """Return the option that a segment opens with, by key or by text."""
     start = FILLER.match(segment).end()  # type: ignore[union-attr]
     found = re.compile(rf"({known.pattern})(?![A-Za-z0-9])", re.IGNORECASE).match(segment, start)
-    by_text = known.text_at(segment) or known.text_at(segment[start:])
+    whole, cut = known.text_at(segment), known.text_at(segment[start:])
+    by_text = whole or ((cut[0], start + cut[1]) if cut else None)
     key = known.key(found[1]) if found else None
     if found is None or key is None:
         return by_text[0] if by_text else None
     rest = segment[found.end() :]
-    if by_text is not None and by_text[1] > len(found[1]):  # "A viral infection", "E. coli"
+    if by_text is not None and by_text[1] > found.end():  # "A viral infection", "E. coli"
         return by_text[0]
     if by_text is not None and by_text[0] != key:  # the key of one option is the text of another
         return SEVERAL
@@ -236,8 +237,9 @@ def _opening(text: str, known: _Options) -> str | None:
         return None
     first = text.split("\n")[0].strip()
     by_text = known.text_at(first)
-    if by_text is not None and re.fullmatch(r"[\s.!。]*", first[by_text[1] :]):
-        return by_text[0]
+    if by_text is not None and re.fullmatch(r"[\s.!。)\]]*", first[by_text[1] :]):
+        bare = known.key(re.sub(r"\W", "", first))
+        return by_text[0] if bare in (None, by_text[0]) else SEVERAL
     found = re.match(
         rf"(?i:(?:the\s+)?(?:option\s|choice\s|选项)\s*)?[\s(\[\"']*({known.pattern})(?![A-Za-z0-9])",
         first,

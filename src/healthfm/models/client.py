@@ -25,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 from healthfm.cards.schema import DatasetCard
 from healthfm.errors import CapabilityError, RunError
+from healthfm.models.served import short
 
 KEY = "HEALTHFM_API_KEY"
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -258,7 +259,7 @@ class Client:
             before = self.answered.setdefault(path, name)
         if before != name:
             raise RunError(
-                f"{self.url}: its replies named the model '{before}' and now name '{name}'; one run is of one model. Finished parts are kept"
+                f"{self.url}: its replies named the model '{short(before)}' and now name '{short(name)}'; one run is of one model. Finished parts are kept"
             )
 
     def _count(self, more: dict[str, int]) -> None:

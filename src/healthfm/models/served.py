@@ -13,6 +13,7 @@ PRECISION = re.compile(
     r"[-._:](?:(?:ud-)?i?q\d(?:_[a-z0-9]+)*|bf16|f(?:p)?(?:8|16|32)|int[48]|w\d+a\d+|awq|gptq|gguf|mlx|[48]-?bit|latest|\d{5}-of-\d{5})$"
 )
 FILES = (".gguf", ".safetensors", ".bin", ".pt")
+LONGEST = 100  # characters shown of a name
 NAMELESS = frozenset({"", "model", "ggmlmodel", "weights", "pytorchmodel"})
 
 
@@ -35,7 +36,8 @@ def row_names(card: ModelCard, variant: str | None) -> list[str]:
 
 def short(name: str) -> str:
     """Return a served name as it is shown: of a path on the server's disk the last part."""
-    return PurePosixPath(name.replace("\\", "/")).name if name.startswith("/") or "\\" in name else name
+    last = PurePosixPath(name.replace("\\", "/")).name if name.startswith("/") or "\\" in name else name
+    return "".join(one if one.isprintable() else "?" for one in last[:LONGEST])
 
 
 def _parts(name: str) -> list[str]:
