@@ -58,14 +58,19 @@ def _prepare(ask: Ask, several: bool) -> Job:
     def compute(model: Model, rows: range) -> pa.Table:
         part = records[rows.start : rows.stop]
         asked = prompts[rows.start * per_record : rows.stop * per_record]
-        shares = likelihood_shares(model, asked, options)
+        likely = likelihoods(model, asked, options)
+        shares = shares_of(likely)
+        scored = {} if several else {
+            "log_likelihoods": pa.array(likely.tolist(), pa.list_(pa.float64())),
+            "option_lengths": pa.array([[len(word) for word in words]] * len(part), pa.list_(pa.int64())),
+        }  # fmt: skip
         chances = shares[:, 0].reshape(len(part), -1) if several else shares
         found = [
             [c for c, p in zip(classes, row, strict=True) if p > HALF] if several else classes[int(row.argmax())]
             for row in chances
         ]
         return pa.table({
-            **sample_columns(part, targets[rows.start : rows.stop]), **chance_columns(classes, chances),
+            **sample_columns(part, targets[rows.start : rows.stop]), **chance_columns(classes, chances), **scored,
             "prediction": pa.array(found, pa.list_(pa.string()) if several else pa.string()), **rows_of(columns, rows),
         })  # fmt: skip
 
@@ -78,8 +83,8 @@ def _prepare(ask: Ask, several: bool) -> Job:
     )  # fmt: skip
 
 
-def likelihood_shares(model: Model, prompts: list[str], options: list[str]) -> npt.NDArray[np.float64]:
-    """Return how the options share the likelihood behind each prompt, float64 [n, options], each row summing to 1."""
+def likelihoods(model: Model, prompts: list[str], options: list[str]) -> npt.NDArray[np.float64]:
+    """Return the summed log-likelihoods of the options behind each prompt, float64 [n, options]."""
     scores = [np.asarray(row, dtype=np.float64) for row in model.score(prompts, [options] * len(prompts))]
     if len(scores) != len(prompts) or any(row.shape != (len(options),) for row in scores):
         raise RunError("the model returned another number of scores than there were options")
@@ -88,6 +93,11 @@ def likelihood_shares(model: Model, prompts: list[str], options: list[str]) -> n
         raise RunError(
             f"the model returned NaN or infinite scores for {int((~np.isfinite(found)).any(1).sum())} prompts"
         )
+    return found
+
+
+def shares_of(found: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return how options share the likelihood behind each prompt, float64 [n, options], each row summing to 1."""
     odds = np.exp(found - found.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 

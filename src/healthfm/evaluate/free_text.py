@@ -7,7 +7,7 @@ import pyarrow as pa
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
-from healthfm.evaluate.writing import Writing
+from healthfm.evaluate.writing import Writing, written_columns
 from healthfm.models.model import Model
 from healthfm.records import QA
 
@@ -39,7 +39,7 @@ def prepare(ask: Ask) -> Job:
         outputs = writing.write(model, rows, ask.seed)
         return pa.table({
             **sample_columns(part, [record.answers for record in part]),
-            "output": pa.array(outputs, pa.string()),
+            **written_columns(outputs),
             "prediction": pa.array([text.strip() or None for text in outputs], pa.string()),
             **rows_of(columns, rows),
         })  # fmt: skip

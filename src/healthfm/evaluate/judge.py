@@ -109,6 +109,8 @@ def attach(job: Job, judge: Judge | None, human: Mapping[str, float] | None = No
         verdicts = [verdict(raw[i]) if i in raw else 0.0 for i in range(len(texts))]  # no answer is no right answer
         found = answers.append_column("judge", pa.array(verdicts, pa.float64()))
         found = found.append_column("judge_raw", pa.array([raw.get(i) for i in range(len(texts))], pa.string()))
+        ends = [getattr(raw.get(i), "finish", None) for i in range(len(texts))]
+        found = found.append_column("judge_finish_reason", pa.array(ends, pa.string()))
         if human is not None:
             found = found.append_column("human", pa.array([human.get(record.id) for record in records], pa.float64()))
         return found

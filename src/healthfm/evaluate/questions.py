@@ -14,7 +14,7 @@ from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
-from healthfm.evaluate.writing import Writing, own_prompt
+from healthfm.evaluate.writing import Writing, own_prompt, written_columns
 from healthfm.models.model import Model
 from healthfm.records import MultipleChoice, Record, unit_of
 
@@ -55,10 +55,10 @@ def prepare_generated(ask: Ask) -> Job:
     def compute(model: Model, rows: range) -> pa.Table:
         part = items[rows.start : rows.stop]
         outputs = writing.write(model, rows, ask.seed)
-        read = [writing.read(text, item.keys) for text, item in zip(outputs, part, strict=True)]
+        read = [writing.read(text, item.record.options) for text, item in zip(outputs, part, strict=True)]
         return pa.table({
             **sample_columns([item.record for item in part], [item.target for item in part]),
-            "output": pa.array(outputs, pa.string()),
+            **written_columns(outputs),
             "prediction": pa.array(read, pa.string()),
             **rows_of(columns, rows),
         })  # fmt: skip
@@ -145,6 +145,7 @@ def part_table(items: Sequence[tasks.Item], scores: Sequence[Any], columns: Mapp
         **sample_columns([item.record for item in items], [item.target for item in items]),
         "options": pa.array([list(item.keys) for item in items], strings),
         "log_likelihoods": pa.array([row.tolist() for row in likelihoods], numbers),
+        "option_lengths": pa.array([item.lengths for item in items], pa.list_(pa.int64())),
         "probabilities": pa.array([row.tolist() for row in soft], numbers),
         "output": pa.array([None] * len(items), pa.string()),
         "prediction": pa.array(best, pa.string()),

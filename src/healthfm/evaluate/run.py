@@ -12,6 +12,7 @@ from healthfm.engine.store import DRAFT, RunFolder
 from healthfm.errors import RunError
 from healthfm.evaluate import learning, scoring
 from healthfm.evaluate.predictions import as_table
+from healthfm.models.served import short
 
 FORMAT = 1
 BEGUN = (".lock", "predictions", "metrics.json")  # what a run that was stopped before its run.json leaves
@@ -38,8 +39,16 @@ class Run:
 
     @property
     def title(self) -> str:
-        """``MODEL on DATASET``, as asked."""
-        return f"{self.facts['request']['model']} on {self.facts['request']['dataset']}"
+        """``MODEL on DATASET``, as asked; beside a model behind a server what that calls it."""
+        return f"{self.model} on {self.facts['request']['dataset']}"
+
+    @property
+    def model(self) -> str:
+        """The model as asked; behind a server, the names that the server has for what it holds stand beside it."""
+        names = served_names(self.facts)
+        return str(self.facts["request"]["model"]) + (
+            f" (server: {', '.join(dict.fromkeys(map(short, names)))})" if names else ""
+        )
 
     @property
     def metrics(self) -> dict[str, dict[str, Any]]:
@@ -57,6 +66,25 @@ class Run:
             folder.write_json("metrics.json", self.scores)
             folder.write("report.html", html)
         return self.path / "report.html"
+
+
+def served_names(facts: Mapping[str, Any]) -> list[str]:
+    """Return what the server that ran the model calls it, in its list and in its replies; [] where none did."""
+    listed = str(facts["request"].get("endpoint") or "").partition("#")[2]
+    found = facts.get("served") or {"name": listed, "replies": {}}
+    held = (found.get("server") or {}).get("root")
+    return [one for one in dict.fromkeys([found["name"], held, *found["replies"].values()]) if one]
+
+
+def not_the_row(facts: Mapping[str, Any]) -> list[str]:
+    """Say where a server calls its model by no name of the row that was asked for; [] else."""
+    if (facts.get("served") or {}).get("is_row", True):
+        return []
+    names = " and ".join(f"'{one}'" for one in served_names(facts))
+    return [
+        f"the server calls its model {names}, which is no name of {facts['request']['model']} or of its checkpoints: these numbers are of the "
+        "server's model, and nothing shows that it is the row's"
+    ]
 
 
 def refuse_other_files(path: Path) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from healthfm.cards.schema import ModelCard, Prompt
 from healthfm.errors import CapabilityError, CheckpointError, RunError
-from healthfm.models import framing
+from healthfm.models import framing, replies, served
 from healthfm.models import prompts as card_prompts
 from healthfm.models import weights as weight_places
 from healthfm.models.client import Client, Endpoint
@@ -39,6 +39,12 @@ BIAS = 1e4
 NOISE = 0.02  # what a server's log-probability of one token differs by between two requests, at most
 FLOOR = -1e30  # llama.cpp writes the lowest float where a probability underflowed
 EMBED_AT_ONCE = 32
+IDENTITY = (
+    "ftype",
+    "n_params",
+    "n_vocab",
+    "size",
+)  # of what a server tells of its model: what another model would change
 Jobs = list[Any]
 
 
@@ -73,6 +79,30 @@ class EndpointModel(Model):
             "tokenizer": "local" if tokenizer is not None else "the server's", "usage": client.usage,
             "notices": framing.notices(self._end_words()),
         }  # fmt: skip
+
+    @staticmethod
+    def other(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
+        """Return in what two descriptions of a server's model differ that only another model changes."""
+        return [key for key in IDENTITY if one.get(key) != two.get(key)]
+
+    def whose(self) -> dict[str, Any]:
+        """Return what the server calls its model: ``name`` in its list, ``replies`` by service, ``is_row``: all of them are this row's.
+
+        Asks the list again. Raises ``RunError`` where it holds another model by now.
+        """
+        name, about = _served(self.client, self.served)
+        if changed := self.other(self.provenance["server"], about):
+            raise RunError(
+                f"{self.client.url}: '{name}' is another model now ({', '.join(changed)} changed); one run is of one model. Finished parts are kept"
+            )
+        held = about.get("root") or name  # a server may call what it holds as it likes, where it says what that is
+        names = {str(held), *(one for one in self.client.answered.values() if one != name)}
+        return {
+            "name": name,
+            "replies": dict(self.client.answered),
+            "server": about,
+            "is_row": served.is_row(names, self.card, self.variant),
+        }
 
     def _end_words(self) -> list[str]:
         """The end tokens that are left off texts, in words."""
@@ -228,11 +258,15 @@ class EndpointModel(Model):
                 raise RunError(f"stream takes one prompt, {len(asked)} were given")
             [(body, used)] = asked
             return self._kept(body, used, self._stream(body))
-        answers = self.client.many(lambda one: self.client.ask(self._path(one[0]), one[0]), asked)
-        texts = [
-            _cut(_text(self.client, one), body.get("stop", ())) for one, (body, _) in zip(answers, asked, strict=True)
+        answers = self.client.many(
+            lambda one: replies.read(self.client.ask(self._path(one[0]), one[0]), self.client.url), asked
+        )
+        return [
+            replies.Answer(
+                "".join(self._kept(body, used, [_cut(one, body.get("stop", ()))])) if one else "", one.finish
+            )
+            for one, (body, used) in zip(answers, asked, strict=True)
         ]
-        return ["".join(self._kept(*one, [text])) for one, text in zip(asked, texts, strict=True)]
 
     def _kept(self, body: Mapping[str, Any], used: Prompt | None, pieces: Iterable[str]) -> Iterator[str]:
         return card_prompts.kept(self, used, body.get("prompt", ()), pieces)  # type: ignore[arg-type]
@@ -277,10 +311,10 @@ class EndpointModel(Model):
 
     def _stream(self, body: dict[str, Any]) -> Iterator[str]:
         for event in self.client.stream(self._path(body), {**body, "stream": True}):
-            choice = (event.get("choices") or [{}])[0]
-            piece = choice.get("text") or (choice.get("delta") or {}).get("content")
-            if piece:
-                yield piece
+            if event.get("choices") and (
+                piece := replies.read(event, self.client.url)
+            ):  # others count tokens, or say nothing
+                yield str(piece)
 
     def _path(self, body: Mapping[str, Any]) -> str:
         return f"{self.client.path}/{'chat/completions' if 'messages' in body else 'completions'}"
@@ -297,11 +331,14 @@ class EndpointModel(Model):
         answer = self.client.ask(f"{self.client.path}/embeddings", {"model": self.served, "input": texts})
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
+            whole = [row["index"] for row in rows] == list(range(len(texts)))
             vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
         except (KeyError, TypeError, ValueError):
             raise RunError(f"{self.client.url}: its embeddings are not in the protocol's form") from None
-        if vectors.ndim != 2 or len(vectors) != len(texts):
+        if vectors.ndim != 2 or not whole:
             raise RunError(f"{self.client.url}: it returned {len(rows)} vectors for {len(texts)} texts")
+        if not np.isfinite(vectors).all():  # a null becomes NaN
+            raise RunError(f"{self.client.url}: a vector of its embeddings holds what is no number")
         return vectors
 
 
@@ -339,20 +376,26 @@ def _local_tokenizer(card: ModelCard, variant: str | None, weights: Path | None)
     return read_tokenizer(path if path.is_dir() else path.parent)
 
 
-def _served(client: Client) -> tuple[str, dict[str, Any]]:
-    """Return the server's name of the model, and what it tells of it (plain values only)."""
+def _served(client: Client, before: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Return the server's name of the model, and what it tells of it (plain values only). ``before``: what it was called."""
     listed = (client.attempt(f"{client.path}/models") or {}).get("data") or []
-    known = {str(one["id"]): one for one in listed if isinstance(one, dict) and "id" in one}
-    if client.model is None and len(known) != 1:
+    known = {one["id"]: one for one in listed if isinstance(one, dict) and isinstance(one.get("id"), str)}
+    if before is not None and (before not in known if known else client.model is None):
+        raise RunError(
+            f"{client.url}: it held '{before}' and now lists {', '.join(list(known)[:5]) or 'nothing'}; one run is of one model. Finished parts are kept"
+        )
+    if client.model is None and len(known) != 1 and before is None:
         raise CapabilityError(
             f"{client.url} holds {len(known) or 'no'} models by its own list; name one: {client.url}#MODEL ({', '.join(list(known)[:5])})"
         )
-    name = client.model or next(iter(known))
+    name = before or client.model or next(iter(known))
     if known and name not in known:
         raise CapabilityError(f"{client.url} holds no '{name}' (it lists {', '.join(list(known)[:5])})")
     entry = known.get(name, {})
-    meta = {**entry, **(entry.get("meta") or {})}
-    kept = ("owned_by", "ftype", "n_params", "n_vocab", "n_ctx", "size", "max_model_len")
+    meta = {**entry, **(entry["meta"] if isinstance(entry.get("meta"), dict) else {})}
+    if "root" not in meta:  # vLLM lists under another name what it holds; llama.cpp tells the file beside
+        meta["root"] = (client.attempt(f"{client.path.removesuffix('/v1')}/props") or {}).get("model_path")
+    kept = ("owned_by", "root", "ftype", "n_params", "n_vocab", "n_ctx", "size", "max_model_len")
     return name, {key: meta[key] for key in kept if isinstance(meta.get(key), (str, int, float))}
 
 
@@ -360,17 +403,9 @@ def _echoed(answer: Mapping[str, Any]) -> list[Any] | None:
     """Return the log-probabilities of the prompt's tokens (the first has none), or None where they were not echoed."""
     try:
         found, count = answer["choices"][0]["logprobs"]["token_logprobs"], answer["usage"]["prompt_tokens"]
+        return found[:count] if isinstance(found, list) and len(found) >= count > 1 else None
     except (KeyError, IndexError, TypeError):
         return None
-    return found[:count] if isinstance(found, list) and len(found) >= count > 1 else None
-
-
-def _text(client: Client, answer: Mapping[str, Any]) -> str:
-    try:
-        choice = answer["choices"][0]
-        return str(choice["message"]["content"] if "message" in choice else choice["text"])
-    except (KeyError, IndexError, TypeError):
-        raise RunError(f"{client.url}: its answer holds no text") from None
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:

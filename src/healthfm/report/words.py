@@ -26,6 +26,9 @@ AGREEMENT = "0 is chance, 1 is perfect"
 OVERLAP = "shared words, not clinical correctness"
 WORDS: Mapping[str, Word] = {
     "accuracy": Word("accuracy", "share of answers that are right", share=True),
+    "acc_norm": Word(
+        "accuracy by length (acc_norm)", "share of answers that are right when an option's length does not count against it", share=True
+    ),
     "macro_f1": Word("macro-F1", "F1 of each class, averaged so that rare classes count as much as common ones"),
     "micro_f1": Word("micro-F1", "F1 over all decisions together, so that common classes weigh more"),
     "f1": Word("F1", "harmonic mean of precision and sensitivity"),
@@ -130,7 +133,7 @@ def sentence(name: str, one: Mapping[str, Any], row: str) -> str:
     level = f"{round(100 * one.get('level', 0.95))} % interval"
     if word(name).share:
         what = {
-            "accuracy": "would get a right answer", "sensitivity": "that are positive would be found",
+            "accuracy": "would get a right answer", "acc_norm": "would get a right answer", "sensitivity": "that are positive would be found",
             "specificity": "that are negative would be recognised", "exact_match": "would be answered word for word",
             "exact_match_squad": "would be answered word for word but for signs",
             "subset_accuracy": "would get every class right",

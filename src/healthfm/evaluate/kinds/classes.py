@@ -14,6 +14,7 @@ from healthfm.evaluate.kinds.kind import Read
 from healthfm.evaluate.metrics import classification
 from healthfm.evaluate.metrics.arrays import lanes
 from healthfm.evaluate.metrics.discrimination import Auroc, AveragePrecision, macro
+from healthfm.evaluate.metrics.options import by_length
 from healthfm.evaluate.statistics.statistic import (
     Bools,
     Cells,
@@ -83,6 +84,14 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     facts: dict[str, Any] = {
         "classes": space, "confusion": counts.tolist(), "unanswered": int((guess < 0).sum()), "majority": majority(truth, space),
     }  # fmt: skip
+    if (normalised := by_length(table)) is not None:
+        hits = [one == target for one, target in zip(normalised, targets, strict=True)]
+        found.insert(
+            1,
+            of_mean(
+                "acc_norm", hits, "by log-likelihood divided by the option's characters, as lm-evaluation-harness does"
+            ),
+        )
     if facts["unanswered"]:
         rules.append("a row without an answer counts as wrong, as a class of its own in kappa and MCC")
     rules += _absent(counts, space)

@@ -43,7 +43,7 @@ def check(table: pa.Table) -> pa.Table:
     table = kind.put(
         table,
         "prediction",
-        [next((v for v in row if v is not None), None) for row in zip(*columns, strict=True)],
+        [next((v for v in row if v is not None and v.strip()), None) for row in zip(*columns, strict=True)],
         pa.string(),
     )
     if "judge" in table.column_names:
