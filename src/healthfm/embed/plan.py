@@ -158,14 +158,17 @@ def batches(units: Iterable[Unit], most: int) -> Iterator[list[Unit]]:
 
 
 def _shape(unit: Unit) -> Any:
-    return [getattr(one, "shape", None) for one in unit.inputs] if unit.inputs is not None else None
+    """Return the shapes of a unit's pictures; texts go together whatever their length."""
+    if unit.inputs is None:
+        return None
+    return [one.shape if getattr(one, "ndim", 0) == 3 else None for one in unit.inputs]
 
 
 def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
     """Return a part: its units, or the part as it was with the units that were tried again in their places.
 
-    The table's metadata holds, where there are any, the ids of blank volumes ("blank") and, by id, the ratio of pixels that were made
-    square ("square").
+    The table's metadata holds, where there are any, the ids of blank volumes ("blank") and of texts that were cut ("cut") and, by id, the
+    ratio of pixels that were made square ("square").
     """
     columns = {
         "id": [u.item.id for u in units], "number": [u.number for u in units], "of": [u.of for u in units],
@@ -173,10 +176,12 @@ def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
         "digest": [u.digest if u.problem is None else None for u in units], "embedding": [u.vector for u in units],
         "problem": [u.problem for u in units],
     }  # fmt: skip
-    noted = {
-        "blank": [*(blank_of(kept) if kept is not None else []), *(u.item.id for u in units if u.blank)],
-        "square": {**(squared_of(kept) if kept is not None else {}), **{u.item.id: u.ratio for u in units if not is_square(u.ratio)}},
+    noted: dict[str, Any] = {
+        what: [*(ids_of(kept, what) if kept is not None else []), *(u.item.id for u in units if getattr(u, what))]
+        for what in ("blank", "cut")
     }  # fmt: skip
+    before = squared_of(kept) if kept is not None else {}
+    noted["square"] = {**before, **{u.item.id: u.ratio for u in units if not is_square(u.ratio)}}
     metadata = {name: json.dumps(value) for name, value in noted.items() if value}
     table = pa.table(columns, schema=SCHEMA.with_metadata(metadata) if metadata else SCHEMA)
     if kept is None:
@@ -196,9 +201,9 @@ def matrix(table: pa.Table) -> Float32:
     return np.asarray(values, np.float32).reshape(table.num_rows, -1)
 
 
-def blank_of(part: pa.Table) -> list[str]:
-    """Return the ids of the volumes of a part that are all black or all white."""
-    return list(json.loads((part.schema.metadata or {}).get(b"blank", b"[]")))
+def ids_of(part: pa.Table, what: str) -> list[str]:
+    """Return the ids of a part's items that are "blank" (volumes all black or all white) or were "cut" (texts)."""
+    return list(json.loads((part.schema.metadata or {}).get(what.encode(), b"[]")))
 
 
 def squared_of(part: pa.Table) -> dict[str, float]:

@@ -68,6 +68,16 @@ class EndpointModel(Model):
             "tokenizer": "local" if tokenizer is not None else "the server's", "usage": client.usage,
         }  # fmt: skip
 
+    def settings(self) -> dict[str, Any]:
+        """Return what is known of the server's model (see ``Model.settings``): what it says of itself, and the tokenizer here."""
+        told = {name: self.provenance.get(name) for name in ("weights", "endpoint", "server", "scoring")}
+        tokenizer = None
+        if self.tokenizer is not None:
+            from healthfm.models import state
+
+            tokenizer = state.tokenizer(self.tokenizer)
+        return {"model": self.name, **told, "max_length": self.max_length, "tokenizer": tokenizer}
+
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text with its special tokens: by the card's tokenizer where it is here, else the server's."""
         if self.tokenizer is not None:
