@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from healthfm.embed import network as networks
 from healthfm.embed.network import Network
@@ -12,7 +13,7 @@ from healthfm.embed.units import Preparer, Unit
 from healthfm.models.model import Model
 
 
-def middles(made: Sequence[Unit]) -> list[list[object]]:
+def middles(made: Sequence[Unit]) -> list[list[Any]]:
     """Return one picture of each unit that has inputs: of a volume or film the middle one."""
     return [[one.inputs[len(one.inputs) // 2]] for one in made if one.problem is None and one.inputs]
 

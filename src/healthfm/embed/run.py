@@ -222,7 +222,9 @@ def _network(
 
     From then on ``prepare`` looks for vectors under that network's key.
     """
-    model, units, made = plan.model, [], []
+    model = plan.model
+    units: list[Unit] = []
+    made: list[Unit] = []
     before, check = manifest.get("key") or {}, manifest.get("check")
     if precision == "int8" and isinstance(model, VisionModel):
         openvino.needed()

@@ -63,7 +63,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return ["tensor", str(value.dtype), list(value.shape), hashlib.sha256(_bytes(value)).hexdigest()]
     if isinstance(value, np.ndarray):
-        return ["array", str(value.dtype), list(value.shape), hashlib.sha256(np.ascontiguousarray(value)).hexdigest()]
+        return [
+            "array",
+            str(value.dtype),
+            list(value.shape),
+            hashlib.sha256(np.ascontiguousarray(value).data).hexdigest(),
+        ]
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
