@@ -107,9 +107,8 @@ def test_what_is_chosen_while_decoding_stands_in_the_manifest_also_of_a_run_that
     ]
     again = embed(tower, gather([folder], texts=False), tmp_path / "out", engine="torch")
     assert again.manifest["notices"] == made.manifest["notices"]
-    embedder = Embedder(tower, "torch")
-    embedder([folder / "a.dcm", folder / "b.dcm"])
-    assert [len(ids) for ids in embedder.said.values()] == [1]
+    units = Embedder(tower, "torch").units([folder / "a.dcm", folder / "b.dcm"])
+    assert [len(unit.notices) for unit in units] == [1, 0]
 
 
 def test_what_is_chosen_while_decoding_stands_among_the_notes_of_a_report(tower: VisionModel, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from healthfm.embed import first
 from healthfm.embed import network as networks
 from healthfm.embed.items import of_contents, of_record
 from healthfm.embed.network import Network
@@ -19,22 +21,24 @@ from healthfm.embed.shared import Shared
 from healthfm.embed.units import Preparer, Unit, is_blank, open_tiles
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.errors import RunError
+from healthfm.formats import notices
 from healthfm.models import transform, vision
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import VisionModel
-from healthfm.records import Slide, Video, Visual, Volume
+from healthfm.records import Slide, Visual, Volume
 
 
 class Embedder:
-    """A model's vectors of records, paths, texts or arrays, in its own precision; what was computed before is found (``shared``)."""
+    """A model's vectors of records, paths, texts or arrays, in its own precision; what was computed before is found (``shared``).
 
-    def __init__(self, model: Model, engine: str = "auto") -> None:
-        self.model, self.engine = model, engine
-        self.blank: dict[str, None] = {}  # ids of volumes that came out all black or all white
-        self.squared: dict[str, float] = {}  # by id: a pixel's height over its width, where pictures were made square
-        self.said: dict[str, dict[str, None]] = {}  # notices of decoding, each with the ids it holds for
+    ``settled``: the ``facts`` of an embedder before, whose work this one goes on with: its arithmetic is not checked again.
+    """
+
+    def __init__(self, model: Model, engine: str = "auto", settled: Mapping[str, Any] | None = None) -> None:
+        self.model, self.engine, self.settled = model, engine, settled
         self._network: Network | None = None
         self._shared = Shared(None)
+        self._prepare = Preparer(model, Clock())
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -43,8 +47,13 @@ class Embedder:
 
     def __call__(self, contents: Sequence[Any]) -> Float32:
         """Return the vectors, float32 [n, d]. Raises ``RunError`` naming the first item that has none."""
-        made = self.stream(Unit(item, item.content) for item in of_contents(contents))
-        return np.stack([unit.vector for unit in made if unit.vector is not None])
+        return np.stack([unit.vector for unit in self.units(contents) if unit.vector is not None])
+
+    def units(self, contents: Sequence[Any], sources: Sequence[str] | None = None) -> list[Unit]:
+        """Return a unit with its vector for each content. ``sources``: their identities (``embed.identity``), where they are known."""
+        items = of_contents(contents)
+        known = sources if sources is not None else [""] * len(items)
+        return list(self.stream(Unit(item, item.content, source=one) for item, one in zip(items, known, strict=True)))
 
     def stream(self, units: Iterable[Unit]) -> Iterator[Unit]:
         """Yield units with their vectors, in order. Few are in flight, and what was computed is kept as it goes.
@@ -53,32 +62,27 @@ class Embedder:
         """
         units = iter(units)
         if self._network is None:
-            first = list(itertools.islice(units, networks.CHECKED))
-            if not first:
+            begin = list(itertools.islice(units, networks.CHECKED))
+            if not begin:
                 return
-            self._network = self._begin(first)
-            self._shared = Shared(networks.key_of(self.model, self._network))
-            units = itertools.chain(first, units)
-        network, fresh = self._network, []
+            self._network, begin = self._begin(begin)
+            units = itertools.chain(begin, units)
+        network, prepare, fresh = self._network, self._prepare, []
 
         def compute(some: list[Unit]) -> list[Unit]:
-            return networks.fill(network, some)
+            made = networks.fill(network, some)
+            prepare.computed(made)
+            return made
 
         ahead = 2 * max(network.threads, network.batch) + readers(network)
-        prepared = ordered(Preparer(self.model, Clock(), self._shared.find), units, readers(network), ahead)
+        prepared = ordered(prepare, units, readers(network), ahead)
         try:
             with network.around():
                 made = ordered(compute, batches(prepared, network.batch), network.threads, 2 * network.threads)
                 for unit in map(finite, itertools.chain.from_iterable(made)):
                     if unit.problem is not None:
                         raise RunError(f"record {unit.item.id}: {unit.problem}")
-                    if unit.blank:
-                        self.blank[unit.item.id] = None
-                    if not transform.is_square(unit.ratio):
-                        self.squared[unit.item.id] = unit.ratio
-                    for notice in unit.notices:
-                        self.said.setdefault(notice, {})[unit.item.id] = None
-                    if not unit.shared:
+                    if not unit.shared and not unit.lone:
                         fresh.append(unit)
                     if len(fresh) == UNITS_PER_PART:
                         self._keep(fresh)
@@ -91,11 +95,28 @@ class Embedder:
     def _keep(self, units: Sequence[Unit]) -> None:
         self._shared.add([unit.digest for unit in units], [unit.vector for unit in units])
 
-    def _begin(self, units: Sequence[Unit]) -> Network:
+    def _begin(self, units: Sequence[Unit]) -> tuple[Network, list[Unit]]:
+        """Return the network, checked on the first units or as it was ``settled``, and those units, as far as they are prepared."""
         network = networks.choose(self.model, engine=self.engine)
-        made = map(Preparer(self.model, Clock()), units[: networks.CHECKED])
-        inputs = [[one.inputs[len(one.inputs) // 2]] for one in made if one.problem is None and one.inputs]
-        return networks.checked(self.model, network, inputs) if inputs else network
+        if self.settled is not None and isinstance(self.model, VisionModel):
+            if "openvino" in self.settled["check"]:
+                network = networks.by_torch(self.model)
+            if {**network.facts, "check": self.settled["check"]} == self.settled:
+                network.check = dict(self.settled["check"])
+                self._take(network)
+                return network, list(units)
+        self._take(network)
+        if not networks.needs_check(self.model, network):
+            return network, list(units)
+        made = first.prepared(self._prepare, units, len(units))
+        found = first.checked(self.model, network, self._prepare, made)
+        shared = self._shared if found is network else Shared(networks.key_of(self.model, found))
+        self._shared = shared
+        return found, first.settled(self._prepare, shared, units, made)
+
+    def _take(self, network: Network) -> None:
+        self._shared = Shared(networks.key_of(self.model, network))
+        self._prepare = Preparer(self.model, Clock(), self._shared)
 
 
 @contextmanager
@@ -107,9 +128,10 @@ def instances(record: Visual, model: VisionModel) -> Iterator[Iterator[Unit]]:
     """
     item = of_record(record)
     if not isinstance(record, Slide):
-        found = transform.frames(record) if isinstance(record, Video) else vision.pictures(record, model.transform)
-        blank, ratio = isinstance(record, Volume) and is_blank(found), transform.pixel_ratio(record)
-        yield (Unit(item, one, number, blank=blank, ratio=ratio) for number, one in enumerate(found))
+        with notices.listening() as said:
+            found = vision.pictures(record, model.transform)  # of a film one after another, as they are asked for
+            blank, ratio = isinstance(record, Volume) and is_blank(found), transform.pixel_ratio(record)
+        yield _pictures(Unit(item, None, blank=blank, ratio=ratio, notices=tuple(said)), found)
         return
     if model.transform is None or not model.transform.micrometres_per_pixel:
         raise RunError(
@@ -122,3 +144,14 @@ def instances(record: Visual, model: VisionModel) -> Iterator[Iterator[Unit]]:
         yield (Unit(item, functools.partial(tiles.load, i), i, len(places), one) for i, one in enumerate(places))
     finally:
         tiles.close()
+
+
+def _pictures(unit: Unit, found: Iterable[Any]) -> Iterator[Unit]:
+    """Yield a unit for each picture, with what is said while it is decoded."""
+    pictures = enumerate(found)
+    while True:
+        with notices.listening() as said:
+            number, one = next(pictures, (0, None))
+        if one is None:
+            return
+        yield replace(unit, content=one, number=number, notices=tuple(dict.fromkeys((*unit.notices, *said))))

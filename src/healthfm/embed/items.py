@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import glob
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 
 from healthfm.datasets import contents, media
 from healthfm.datasets.dataset import Dataset, open_dataset
+from healthfm.embed import identity
 from healthfm.errors import DatasetError
 from healthfm.formats import dicom, image, slide, table
 from healthfm.formats.source import Source
@@ -132,17 +132,12 @@ def _is_table(path: Path) -> bool:
 
 def of_file(path: Path, name: str) -> Item:
     """Return the item of a file: its path, or the record it becomes where it is no plain picture or text."""
-    stamp = _changed(path)
+    stamp = identity.stamp(path)
     plain = path.suffix.lower() in TEXTS or (path.suffix.lower() in image.SUFFIXES and not dicom.holds_dicom(path))
     kind = None if plain else media.kind_of(path)
     if kind is None:
         return Item(name, path, stamp)
     return Item(name, media.VISUAL[kind](id=name, **media.fields_of(kind, Source(path))), stamp)
-
-
-def _changed(path: Path) -> tuple[int, int]:
-    facts = path.stat()
-    return facts.st_size, facts.st_mtime_ns
 
 
 def _of_dataset(opened: Dataset, split: str | None, items: Items, before: str) -> Iterator[Item]:
@@ -162,7 +157,8 @@ def of_record(record: Record, name: str | None = None) -> Item:
     """Return the item of a record; a text record stands for its text."""
     if isinstance(record, Document | QA | MultipleChoice):
         return Item(name or record.id, text_of(record), (digest(record),))
-    return Item(name or record.id, record, _stamp(record))
+    place = identity.origin(record)
+    return Item(name or record.id, record, identity.stamp(place) if place is not None else ())
 
 
 def text_of(record: Record) -> str:
@@ -174,20 +170,6 @@ def text_of(record: Record) -> str:
     raise DatasetError(f"a {type(record).__name__} has no text")
 
 
-def _stamp(record: Record) -> tuple[Any, ...]:
-    """Return size and date of the file that a record of pixels reads, where it can be told."""
-    reader = getattr(record, "load", None) or getattr(record, "open", None) or getattr(record, "frames", None)
-    arguments = reader.args if isinstance(reader, functools.partial) else ()
-    try:
-        return tuple(
-            part
-            for one in arguments if isinstance(one, Source | Path)
-            for part in ((one.member, *_changed(one.path)) if isinstance(one, Source) else _changed(one))
-        )  # fmt: skip
-    except OSError:
-        return ()
-
-
 def of_contents(contents: Iterable[Any]) -> list[Item]:
     """Return items of records and paths, and of texts, arrays and pictures, numbered."""
     return [_of_content(number, one) for number, one in enumerate(contents)]
@@ -197,6 +179,6 @@ def _of_content(number: int, one: Any) -> Item:
     if isinstance(one, Record):
         return of_record(one)
     if isinstance(one, Path):
-        return of_file(one, one.as_posix()) if one.is_file() else Item(one.as_posix(), one)
+        return of_file(one, one.as_posix()) if one.exists() else Item(one.as_posix(), one)
     data = one.encode() if isinstance(one, str) else np.ascontiguousarray(one).tobytes()
     return Item(str(number), one, (hashlib.sha256(data).hexdigest()[:16],))

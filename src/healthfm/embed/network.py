@@ -11,7 +11,7 @@ import itertools
 import json
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -24,8 +24,9 @@ import torch
 from healthfm.embed.units import Unit
 from healthfm.errors import CapabilityError, RunError
 from healthfm.formats import image
-from healthfm.models import onednn, openvino, transform, vision
+from healthfm.models import onednn, openvino, state, transform, vision
 from healthfm.models.model import Float32, Model
+from healthfm.models.text import TextModel
 from healthfm.models.vision import VisionModel
 
 PRECISIONS = ("auto", "float32", "bfloat16", "int8")
@@ -68,7 +69,10 @@ def vectors(
     every = itertools.chain.from_iterable(inputs)
     rows: list[Float32] = []
     while some := list(itertools.islice(every, network.batch)):
-        rows += list(network.work(some))
+        made = list(network.work(some))
+        if len(made) != len(some):
+            raise RunError("the model returned another number of embeddings than there were inputs")
+        rows += made
         tell(len(some))
     found = iter(rows)
     return [_mean([next(found) for _ in range(len(pictures))]) for pictures in inputs]
@@ -213,9 +217,13 @@ def _of_verb(model: Model, precision: str) -> Network:
     facts = {"engine": f"torch {torch.__version__}", "precision": model.provenance.get("dtype")}
     network = model.network if isinstance(model.network, torch.nn.Module) else None
     around = (lambda: onednn.packed_linear(network)) if network is not None and on_cpu else nullcontext
-    return Network(
-        lambda items: np.asarray(model.embed(list(items)), np.float32), facts, 1 if on_cpu else 32, around=around
-    )
+
+    def work(items: Sequence[Any]) -> Float32:
+        by_tokens = isinstance(model, TextModel) and all(isinstance(one, np.ndarray) for one in items)
+        made = model.embed_tokens([one.tolist() for one in items]) if by_tokens else model.embed(list(items))
+        return np.asarray(made, np.float32)
+
+    return Network(work, facts, 1 if on_cpu else 32, around=around)
 
 
 # How far from torch's float32 -------------------------------------------------------------------------------------------
@@ -244,12 +252,17 @@ def _cosine(a: Float32, b: Float32) -> Any:
     return (a * b).sum(1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-30)
 
 
+def needs_check(model: Model, network: Network) -> bool:
+    """Say whether a network's vectors are to be held against torch's float32."""
+    return isinstance(model, VisionModel) and network.facts["engine"].startswith("openvino")
+
+
 def checked(model: Model, network: Network, inputs: Sequence[Any]) -> Network:
     """Return the network with its ``check`` on these inputs; torch's own where OpenVINO's float32 does not pass.
 
     Raises ``RunError``: bfloat16 is too far off.
     """
-    if not isinstance(model, VisionModel) or not network.facts["engine"].startswith("openvino"):
+    if not isinstance(model, VisionModel) or not needs_check(model, network) or not inputs:
         return network
     precision = network.facts["precision"]
     try:
@@ -279,44 +292,28 @@ def _replaced(model: VisionModel, why: dict[str, Any]) -> Network:
 
 
 def key_of(model: Model, network: Network) -> dict[str, Any] | None:
-    """Return all that a vector depends on beside its item; None for an object of the caller's, of which nothing is known.
+    """Return all that a vector depends on beside what the network is given; None for an object of the caller's, of which nothing
+    is known, and where functions of the caller's (hooks) work inside the network.
 
     ``random`` is there for random weights alone, whose vectors are shared with nobody.
     """
-    if not isinstance(model.network, torch.nn.Module):
+    if not isinstance(model.network, torch.nn.Module) or state.hooked(model.network):
         return None
     random = {"random": True} if str(model.provenance.get("weights")).startswith("random weights") else {}
+    settings = model.settings()
     return {
-        "model": model.name, "weights": weights_digest(model.network), "settings": _settings(model), "code": code(model),
+        "model": model.name, "weights": settings["tensors"], "settings": _digest(settings), "code": code(model),
         **random, **network.facts,
     }  # fmt: skip
 
 
-def weights_digest(network: torch.nn.Module) -> str:
-    """Return the digest of a network's tensors as they will run: names, types, shapes and values."""
-    seen = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        seen.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        seen.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return seen.hexdigest()
-
-
 def state_of(model: Model) -> str:
-    """Return the digest of a loaded model as it is now: its tensors and its settings."""
-    assert model.network is not None
-    return "state:" + hashlib.sha256(f"{weights_digest(model.network)} {_settings(model)}".encode()).hexdigest()
+    """Return the digest of a loaded model as it is now: its settings."""
+    return "state:" + _digest(model.settings())
 
 
-def _settings(model: Model) -> str:
-    """Return the digest of what is no tensor: the card's [run], preprocessing, pooling, architecture numbers."""
-    told = [
-        model.card.run.model_dump_json() if model.card.run is not None else "",
-        repr(getattr(model, "transform", None)), repr(getattr(model, "rules", None)),
-        repr(getattr(model.network, "pooling", None)), repr(getattr(model.network, "n", None)),
-        str(getattr(getattr(model.network, "config", None), "to_json_string", str)()),
-        str(model.network),
-    ]  # fmt: skip
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+def _digest(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def code(model: Model) -> str:
@@ -331,5 +328,5 @@ def code(model: Model) -> str:
     seen = hashlib.sha256()
     for name in sorted(names):
         seen.update(Path(str(sys.modules[name].__file__)).read_bytes())
-    libraries = {name: metadata.version(name) for name in ("torch", "transformers", "Pillow", "numpy")}
+    libraries = {name: metadata.version(name) for name in ("torch", "transformers", "tokenizers", "Pillow", "numpy")}
     return f"{metadata.version('healthfm')}+{seen.hexdigest()[:12]} {json.dumps(libraries)}"

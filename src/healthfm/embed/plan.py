@@ -158,16 +158,19 @@ def batches(units: Iterable[Unit], most: int) -> Iterator[list[Unit]]:
 
 
 def _shape(unit: Unit) -> Any:
+    """Return the shapes of a unit's pictures; texts go together whatever their length."""
+    if unit.inputs is None:
+        return None
     if isinstance(unit.inputs, Frames):
         return [unit.inputs.shape]
-    return [getattr(one, "shape", None) for one in unit.inputs] if unit.inputs is not None else None
+    return [one.shape if getattr(one, "ndim", 0) == 3 else None for one in unit.inputs]
 
 
 def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
     """Return a part: its units, or the part as it was with the units that were tried again in their places.
 
-    The table's metadata holds, where there are any, the ids of blank volumes ("blank"), by id the ratio of pixels that were made square
-    ("square"), and the ids of which something was said, by what it was ("notices").
+    The table's metadata holds, where there are any, the ids of blank volumes ("blank") and of texts that were cut ("cut"), by id the ratio
+    of pixels that were made square ("square"), and the ids of which something was said, by what it was ("notices").
     """
     columns = {
         "id": [u.item.id for u in units], "number": [u.number for u in units], "of": [u.of for u in units],
@@ -179,11 +182,13 @@ def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
     for unit in units:
         for notice in unit.notices:
             said.setdefault(notice, []).append(unit.item.id)
-    noted = {
-        "blank": [*(blank_of(kept) if kept is not None else []), *(u.item.id for u in units if u.blank)],
-        "square": {**(squared_of(kept) if kept is not None else {}), **{u.item.id: u.ratio for u in units if not is_square(u.ratio)}},
-        "notices": said,
+    noted: dict[str, Any] = {
+        what: [*(ids_of(kept, what) if kept is not None else []), *(u.item.id for u in units if getattr(u, what))]
+        for what in ("blank", "cut")
     }  # fmt: skip
+    before = squared_of(kept) if kept is not None else {}
+    noted["notices"] = said
+    noted["square"] = {**before, **{u.item.id: u.ratio for u in units if not is_square(u.ratio)}}
     metadata = {name: json.dumps(value) for name, value in noted.items() if value}
     table = pa.table(columns, schema=SCHEMA.with_metadata(metadata) if metadata else SCHEMA)
     if kept is None:
@@ -203,9 +208,9 @@ def matrix(table: pa.Table) -> Float32:
     return np.asarray(values, np.float32).reshape(table.num_rows, -1)
 
 
-def blank_of(part: pa.Table) -> list[str]:
-    """Return the ids of the volumes of a part that are all black or all white."""
-    return list(json.loads((part.schema.metadata or {}).get(b"blank", b"[]")))
+def ids_of(part: pa.Table, what: str) -> list[str]:
+    """Return the ids of a part's items that are "blank" (volumes all black or all white) or were "cut" (texts)."""
+    return list(json.loads((part.schema.metadata or {}).get(what.encode(), b"[]")))
 
 
 def squared_of(part: pa.Table) -> dict[str, float]:

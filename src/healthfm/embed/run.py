@@ -12,7 +12,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from healthfm.embed import exchange
+from healthfm.embed import exchange, first
 from healthfm.embed import network as networks
-from healthfm.embed.items import Item, Items, of_contents
+from healthfm.embed.items import Items, of_contents
 from healthfm.embed.network import Network
 from healthfm.embed.plan import (
     ROOM,
     UNITS_PER_PART,
     Plan,
     batches,
-    blank_of,
+    ids_of,
     items_digest,
     matrix,
     merged,
@@ -51,6 +51,11 @@ FORMAT = "healthfm embeddings 1"
 INPUT = ("read", "decode", "preprocess")
 CALIBRATE_ON = 32  # units that 8 bit ranges are taken from; never those that are checked
 Progress = Callable[[int, int], None]
+Ready = dict[tuple[str, int], Unit]  # units that are prepared already, by item and number
+NOTICES = {
+    "blank": "volumes that are all black or all white, as if the window were wrong",
+    "cut": "texts that are longer than the model reads, of which the end is not in their vectors",
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,9 @@ def embed(
             begun = {item.id for place, item in slides if plan.begun(place)}
             before = {name: digest for name, digest in manifest.get("coords", {}).items() if name in begun}
             manifest["coords"] = _same_coords(output, before, exchange.digests(slides, coords))
-        network = _network(model, plan, precision, engine, compiled, calibration, folder, manifest)
+        clock = Clock()
+        prepare = Preparer(model, clock)
+        network, ready = _network(plan, prepare, precision, engine, compiled, calibration, folder, manifest)
         key = networks.key_of(model, network)
         if manifest.setdefault("key", key) != key:
             raise RunError(
@@ -125,15 +132,14 @@ def embed(
         if network.check:
             manifest["check"] = network.check
         folder.write_json("manifest.json", manifest)
-        shared = Shared(key)
-        shared.register(output / ROOM)
-        clock = Clock()
-        ready = time.perf_counter() - began
-        made = _work(folder, plan, network, Preparer(model, clock, shared.find), clock, progress)
+        prepare.shared.register(output / ROOM)
+        start = time.perf_counter() - began
+        clock.start()
+        made = _work(folder, plan, network, prepare, ready, clock, progress)
         if made:
             threads = {**dict.fromkeys(INPUT, readers(network)), "model": network.threads}
-            manifest["stages"] = {"start_seconds": ready, **clock.report(threads)}
-        vectors, failed, blank, squared, said = _held(folder)
+            manifest["stages"] = {"start_seconds": start, **clock.report(threads)}
+        vectors, failed, noted, squared, said = _held(folder)
         failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *failed]
         folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
         passed = [{"file": file, "reason": reason} for file, reason in gathered.passed]
@@ -147,7 +153,7 @@ def embed(
             "finished": True,
             "failures": len(failures),
             "vectors": vectors,
-            "notices": [*_notices(blank, squared), *(notices.counted(*one) for one in said.items())],
+            "notices": [*_notices(noted, squared), *(notices.counted(*one) for one in said.items())],
         }
         folder.write_json("manifest.json", manifest)
         if features is not None:
@@ -184,12 +190,12 @@ def _same_coords(output: Path, before: Mapping[str, str], now: Mapping[str, str]
     return {**before, **now}
 
 
-def _notices(blank: Sequence[str], squared: Mapping[str, float]) -> list[str]:
-    found = [pixel_shape.told(squared)] if squared else []
-    if not blank:
-        return found
-    some = ", ".join(blank[:3]) + (", ..." if blank[3:] else "")
-    return [f"volumes that are all black or all white, as if the window were wrong: {len(blank)} ({some})", *found]
+def _notices(noted: Mapping[str, Sequence[str]], squared: Mapping[str, float]) -> list[str]:
+    found = [
+        f"{what}: {len(ids)} ({', '.join(ids[:3])}{', ...' if ids[3:] else ''})"
+        for what, ids in ((NOTICES[name], noted[name]) for name in NOTICES) if ids
+    ]  # fmt: skip
+    return [*found, *([pixel_shape.told(squared)] if squared else [])]
 
 
 def readers(network: Network) -> int:
@@ -220,54 +226,65 @@ def slowest(report: Mapping[str, Any]) -> tuple[str, float, float] | None:
 
 
 def _network(
-    model: Model, plan: Plan, precision: str, engine: str, compiled: bool, calibration: Items | None, folder: RunFolder,
+    plan: Plan, prepare: Preparer, precision: str, engine: str, compiled: bool, calibration: Items | None, folder: RunFolder,
     manifest: dict[str, Any],
-) -> Network:  # fmt: skip
-    """Return how the vectors are made: as this folder began, or, checked on the first units, as it begins now."""
+) -> tuple[Network, Ready]:  # fmt: skip
+    """Return how the vectors are made: as this folder began, or, checked on the first units, as it begins now; and those units.
+
+    From then on ``prepare`` looks for vectors under that network's key.
+    """
+    model = plan.model
+    units: list[Unit] = []
+    made: list[Unit] = []
     before, check = manifest.get("key") or {}, manifest.get("check")
     if precision == "int8" and isinstance(model, VisionModel):
         openvino.needed()
         if check is not None:
             network = networks.saved(folder.path / "int8.xml", before["calibration"])
         else:
-            held_out = calibration.found if calibration is not None else None
-            network = networks.quantised(model, [one[0] for one in _some(plan, CALIBRATE_ON, held_out)])
+            units, made = _to_calibrate(plan, prepare, calibration)
+            inputs = [one[0] for one in first.middles(made)]
+            if not inputs:
+                raise RunError("int8 needs more pictures than the first 8, or --calibration, to take its ranges from")
+            network = networks.quantised(model, inputs)
             assert network.quantised is not None
             network.quantised.save(folder.path / "int8.xml")
             network = networks.saved(folder.path / "int8.xml", network.facts["calibration"])
+            units, made = (units, made) if calibration is None else ([], [])
     elif check is not None and "openvino" in check and isinstance(model, VisionModel):
         network = networks.by_torch(model)
     else:
         network = networks.choose(model, precision, compiled, engine)
+    shared = Shared(networks.key_of(model, network))
     if check is not None:
         network.check = check
-        return network
-    inputs = _some(plan, networks.CHECKED, None)
-    return networks.checked(model, network, inputs) if inputs else network
+    elif networks.needs_check(model, network):
+        made = first.settled(prepare, shared, units, made)
+        begin = list(itertools.islice(plan.units(todo=False), 4 * networks.CHECKED))
+        found = first.prepared(prepare, begin, networks.CHECKED)
+        begin, chosen = begin[: len(found)], first.checked(model, network, prepare, found)
+        shared = shared if chosen is network else Shared(networks.key_of(model, chosen))
+        network, units, made = chosen, [*begin, *units], [*found, *made]
+    ready = first.settled(prepare, shared, units, made)
+    return network, {(unit.item.id, unit.number): one for unit, one in zip(units, ready, strict=True)}
 
 
-def _some(plan: Plan, count: int, items: Sequence[Item] | None) -> list[Any]:
-    """Return what some readable units hold, of a volume or film the middle picture: the first ones (``CHECKED``), or others to
-    calibrate on.
-    """
-    prepare = Preparer(plan.model, Clock())
-    first = count == networks.CHECKED
+def _to_calibrate(plan: Plan, prepare: Preparer, items: Items | None) -> tuple[list[Unit], list[Unit]]:
+    """Return some units to calibrate on, and the same prepared: others than those that are checked, or of other ``items``."""
     if items is not None:
-        units: Iterable[Unit] = Plan(items, plan.model, plan.mpp, plan.folder).units(todo=False)
+        every: Iterator[Unit] = Plan(items.found, plan.model, plan.mpp, plan.folder).units(todo=False)
     else:
-        units = itertools.islice(plan.units(todo=False), 0 if first else networks.CHECKED, None)
-    made = (one.inputs for one in map(prepare, itertools.islice(units, 4 * count)) if one.problem is None)
-    found = [[inputs[len(inputs) // 2]] for inputs in itertools.islice(made, count) if inputs]
-    if not found and not first:
-        raise RunError("int8 needs more pictures than the first 8, or --calibration, to take its ranges from")
-    return found
+        every = itertools.islice(plan.units(todo=False), networks.CHECKED, None)
+    units = list(itertools.islice(every, 4 * CALIBRATE_ON))
+    made = first.prepared(prepare, units, CALIBRATE_ON)
+    return units[: len(made)], made
 
 
 # Work -------------------------------------------------------------------------------------------------------------------
 
 
 def _work(
-    folder: RunFolder, plan: Plan, network: Network, prepare: Preparer, clock: Clock, progress: Progress | None
+    folder: RunFolder, plan: Plan, network: Network, prepare: Preparer, ready: Ready, clock: Clock, progress: Progress | None
 ) -> int:  # fmt: skip
     """Make the vectors that are missing; return how many units were tried."""
     lock, done, more = threading.Lock(), 0, 0
@@ -281,7 +298,15 @@ def _work(
                 progress(done, plan.total + more)
 
     window = 2 * max(network.threads, network.batch) + readers(network)
-    prepared = ordered(prepare, plan.units(), readers(network), window)
+
+    def prepare_one(unit: Unit) -> Unit:
+        known = ready.pop((unit.item.id, unit.number), None)
+        if known is None:
+            return prepare(unit)
+        where = {name: getattr(unit, name) for name in ("of", "place", "part", "last", "close")}
+        return prepare(replace(known, **where))
+
+    prepared = ordered(prepare_one, plan.units(), readers(network), window)
 
     def compute(units: list[Unit]) -> list[Unit]:
         waiting = [len(unit.inputs) for unit in units if unit.inputs is not None]
@@ -289,7 +314,9 @@ def _work(
         if not waiting:
             return units
         with clock.stage("model", sum(waiting)):
-            return networks.fill(network, units, tell)
+            made = networks.fill(network, units, tell)
+            prepare.computed(made)
+            return made
 
     made, rows = 0, []
     with network.around():
@@ -300,6 +327,7 @@ def _work(
                 if unit.last:
                     with clock.stage("write", sum(row.vector is not None for row in rows)):
                         folder.publish(unit.part, merged(plan.kept.pop(unit.part, None), rows), ROOM)
+                        prepare.shared.note()
                     rows = []
                 if unit.close is not None:
                     unit.close()
@@ -315,20 +343,22 @@ def finite(unit: Unit) -> Unit:
 
 def _held(
     folder: RunFolder,
-) -> tuple[int, list[dict[str, Any]], list[str], dict[str, float], dict[str, list[str]]]:
-    """Return how many vectors a folder holds, its failures, the ids of volumes that are all black or all white, the ratios of pixels
-    that were made square, and what was said of which items.
+) -> tuple[int, list[dict[str, Any]], dict[str, list[str]], dict[str, float], dict[str, list[str]]]:
+    """Return how many vectors a folder holds, its failures, the ids of what ``NOTICES`` speak of, the ratios of pixels that were made
+    square, and what was said of which items.
     """
+    vectors, failures = 0, []
+    noted: dict[str, list[str]] = {name: [] for name in NOTICES}
     squared: dict[str, float] = {}
     said: dict[str, list[str]] = {}
-    vectors, failures, blank = 0, [], []
     for part in sorted(folder.published(ROOM)):
         table = folder.part(part, ROOM, ["id", "number", "problem"])
         failed = table.filter(pa.compute.is_valid(table["problem"]))
         vectors += table.num_rows - failed.num_rows
         failures += failed.to_pylist()
-        blank += blank_of(table)
+        for name, ids in noted.items():
+            ids += ids_of(table, name)
         squared |= squared_of(table)
         for notice, ids in notices_of(table).items():
             said.setdefault(notice, []).extend(ids)
-    return vectors, failures, blank, squared, said
+    return vectors, failures, noted, squared, said

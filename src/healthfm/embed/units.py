@@ -4,36 +4,57 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
+import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from healthfm import records
+from healthfm.embed import identity
+from healthfm.embed.identity import Held
 from healthfm.embed.items import Item
+from healthfm.embed.shared import Known, Shared
 from healthfm.engine.pipeline import Clock
-from healthfm.errors import DatasetError, HealthfmError, MissingExtra, RunError
+from healthfm.errors import CapabilityError, CheckpointError, DatasetError, HealthfmError, MissingExtra, RunError
 from healthfm.formats import image, notices, slide
 from healthfm.formats.source import Source
+from healthfm.models import pixels, transform, vision
 from healthfm.models.model import Float32, Model
+from healthfm.models.pixels import is_slide
+from healthfm.models.text import TextModel
 from healthfm.models.vision import VisionModel
 from healthfm.records import Image, Slide, Video, Volume
 
-HELD_AT_MOST = 64 << 20  # bytes of one file that are read before it is decoded
-TILED_TIFF = (".tif", ".tiff")
+__all__ = [
+    "Bag",
+    "Preparer",
+    "Unit",
+    "is_blank",
+    "is_slide",
+    "open_slide",
+    "open_tiles",
+    "slide_name",
+    "tile_at",
+    "told",
+]
+TURNS = 1024  # contents that can be prepared at the same time
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One vector to make. ``number`` of ``of`` in its item; ``content`` is the picture or text, or a function that gives it.
 
-    ``part`` and ``last`` say where the vector goes. ``inputs`` are the network's, once prepared: a picture, or a volume's several;
-    ``vector`` is the result, or ``problem`` says in one line why there is none; ``shared``: it was known before; ``blank``: a volume
-    that is all black or all white; ``ratio``: a pixel's height over its width, before its pictures were made square; ``notices``: what was
-    said while it was decoded (``formats.notices``). ``close`` is called when the item's last unit is done.
+    ``part`` and ``last`` say where the vector goes. ``source`` is the identity of the content (``embed.identity``), where it is known,
+    ``inputs`` are the network's, once prepared: a picture, a volume's several, or token ids; ``digest`` is theirs, ``seen`` that of an
+    ``Image``'s pixels as decoded. ``vector`` is the result, or ``problem`` says in one line why there is none; ``shared``: it was known
+    before; ``blank``: a volume that is all black or all white; ``ratio``: a pixel's height over its width, before its pictures were made
+    square; ``notices``: what was said while it was decoded (``formats.notices``); ``cut``: a text longer than the network takes; ``lone``:
+    what the caller's own object makes of it is kept for nobody else. ``close`` is called when the item's last unit is done.
     """
 
     item: Item
@@ -43,48 +64,19 @@ class Unit:
     place: tuple[int, int] | None = None
     part: int = 0
     last: bool = False
+    source: str = ""
     inputs: Sequence[Any] | None = None
     digest: str = ""
+    seen: str = ""
     vector: Float32 | None = None
     problem: str | None = None
     shared: bool = False
     blank: bool = False
     ratio: float = 1.0
     notices: tuple[str, ...] = ()
+    cut: bool = False
+    lone: bool = False
     close: Callable[[], None] | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True)
-class Held(Source):
-    """A file whose bytes are in memory."""
-
-    data: bytes = b""
-
-    def open(self) -> IO[bytes]:
-        """Open for binary reading."""
-        return io.BytesIO(self.data)
-
-
-def is_slide(content: Any) -> bool:
-    """Say whether an item is a slide: a record of one, a file called so, or a TIFF that OpenSlide takes and that has levels."""
-    if not isinstance(content, Path):
-        return isinstance(content, Slide)
-    name = content.name.lower()
-    return name.endswith(slide.SLIDE_ONLY) or (name.endswith(TILED_TIFF) and _has_levels(content))
-
-
-def _has_levels(path: Path) -> bool:
-    try:
-        import openslide
-    except ImportError:
-        return False
-    try:
-        if openslide.OpenSlide.detect_format(path) is None:
-            return False
-        with openslide.OpenSlide(path) as opened:
-            return bool(opened.level_count > 1 or opened.dimensions[0] * opened.dimensions[1] > image.MAX_PIXELS)
-    except (openslide.OpenSlideError, OSError):
-        return False
 
 
 class Bag(NamedTuple):
@@ -160,20 +152,25 @@ def is_blank(slices: Iterable[Any]) -> bool:
 
 
 class Preparer:
-    """Makes a unit ready for the network, in any thread; ``find`` may know its vector already."""
+    """Makes a unit ready for the network, in any thread. What ``shared`` knows is not computed, and where it can be, not decoded.
 
-    def __init__(self, model: Model, clock: Clock, find: Callable[[str], Float32 | None] = lambda _: None) -> None:
-        self.model, self.clock, self.find = model, clock, find
+    Contents that are the same are decoded once: who comes second waits for the first. ``both``: units whose vector is known have
+    their inputs beside it, where they had to be made to find it.
+    """
+
+    def __init__(self, model: Model, clock: Clock, shared: Shared | None = None, both: bool = False) -> None:
+        self.model, self.clock, self.both = model, clock, both
+        self.shared = shared if shared is not None else Shared(None)
+        self._turns = [threading.Lock() for _ in range(TURNS)]
+        self._ahead: dict[str, list[weakref.ref[Any]]] = {}  # inputs that were made and not computed yet
 
     def __call__(self, unit: Unit) -> Unit:
         """Return the unit with ``inputs``, or ``vector``, or a ``problem``: a file that fails is no reason to stop."""
-        if unit.problem is not None:
+        if unit.problem is not None or unit.vector is not None or unit.inputs is not None:
             return unit
         try:
-            with notices.listening() as said:
-                made = self._picture(unit, self.model) if isinstance(self.model, VisionModel) else self._text(unit)
-            return replace(made, notices=tuple(said)) if said else made
-        except MissingExtra:
+            return self._picture(unit, self.model) if isinstance(self.model, VisionModel) else self._text(unit)
+        except (MissingExtra, CheckpointError, CapabilityError):
             raise
         except HealthfmError as error:
             return replace(unit, content=None, problem=told(unit.item, error))
@@ -181,43 +178,121 @@ class Preparer:
             return replace(unit, content=None, problem=f"cannot be read ({type(error).__name__})")
 
     def _picture(self, unit: Unit, model: VisionModel) -> Unit:
-        from healthfm.models import transform, vision
+        found = self._found(unit, unit.source)
+        if found is not None:
+            return found
+        if model.transform is None:
+            return self._arrays(unit)
+        with notices.listening() as said:
+            content = unit.content if callable(unit.content) else pixels.opened(unit.content)
+        unit = replace(unit, notices=tuple(said))
+        place = identity.origin(content)
+        if place is None:
+            return self._decoded(unit, content, model)
+        content, source, before = self._read(content, place)
+        if unit.source and unit.source != source:
+            raise DatasetError("it has changed since the run was asked for; start again")
+        with self._turns[int(source[:8], 16) % TURNS]:
+            found = self._found(unit, source)
+            if found is not None:
+                return found
+            loose = None if isinstance(identity.origin(content), Held) else (place, before)
+            return self._decoded(replace(unit, source=source), content, model, loose)
 
-        content = unit.content
-        if isinstance(content, Path) and content.suffix.lower() in image.SUFFIXES:
+    def _read(self, content: Any, place: Source | Path) -> tuple[Any, str, Any]:
+        """Return a content, a still image with its bytes in memory; its identity; and how its files were when that was read."""
+        before = identity.stamp(place)
+        if isinstance(content, Path | Image):
             with self.clock.stage("read"):
-                content = held(content)
-        rule = model.transform
-        with self.clock.stage("decode") as done:
+                data = identity.held(Source(place) if isinstance(place, Path) else place)
+                if isinstance(data, Held):
+                    content, place = identity.from_memory(content, data), data
+                return content, identity.of_content(content, place), before
+        return content, identity.of_content(content, place), before
+
+    def _found(self, unit: Unit, source: str) -> Unit | None:
+        """Return a unit whose content is known: with its vector, or with inputs that another of the same content waits with."""
+        known = self.shared.known(_told(source)) if source else None
+        if known is None:
+            return None
+        unit = replace(
+            unit,
+            source=source,
+            digest=known.digest,
+            seen=known.seen,
+            blank=known.blank or unit.blank,
+            ratio=known.ratio,
+            notices=known.notices or unit.notices,
+        )
+        vector = self.shared.find(known.digest)
+        if vector is not None:
+            return replace(unit, content=None, vector=vector, shared=True)
+        inputs = [one() for one in self._ahead.get(source, ())]
+        if not inputs or any(one is None for one in inputs):
+            return None
+        return replace(unit, content=None, inputs=inputs)
+
+    def _decoded(
+        self, unit: Unit, content: Any, model: VisionModel, loose: tuple[Source | Path, Any] | None = None
+    ) -> Unit:
+        """Decode a unit's content. ``loose``: files that could change meanwhile, and how they were when their identity was read."""
+        rule, seen = model.transform, ""
+        assert rule is not None
+        with self.clock.stage("decode") as done, notices.listening() as said:
             content = content() if callable(content) else content
+            if isinstance(content, Image):
+                array = content.pixels
+                content = replace(content, load=lambda: array)
+                seen = records.digest(content)
             content = image.pixels(content) if isinstance(content, Source) else content
-            if isinstance(content, Video) and rule is not None:
-                count, seen = _seen(map(transform.rgb, vision.pictures(content, rule)))
-                done.units = count
-                if not count:
-                    raise DatasetError("it holds no picture")
-                unit = replace(unit, ratio=transform.pixel_ratio(content))
-                return self._ready(unit, seen, lambda: vision.Frames(content, rule, count))
-            pictures = [transform.rgb(one) for one in vision.pictures(content, rule)] if rule is not None else []
-            done.units = len(pictures) or 1
-        if rule is None:
-            return self._arrays(unit, content)
-        if not pictures:
-            raise DatasetError("it holds no picture")
+            film = isinstance(content, Video)
+            pictures = [] if film else [transform.rgb(one) for one in vision.pictures(content, rule)]
+            done.units = len(pictures)
+            if film:  # too long to be held: gone through once for its digest, and again for each use
+                done.units, digest = _digest(transform.pixels(one, rule) for one in vision.pictures(content, rule))
+        unit = replace(unit, notices=tuple(dict.fromkeys((*unit.notices, *said))))
+        if loose is not None and identity.stamp(loose[0]) != loose[1]:
+            raise DatasetError("it was written to while it was read; start again")
         if isinstance(content, Volume):
             unit = replace(unit, blank=is_blank(pictures))
         if isinstance(content, Image | Volume):
             unit = replace(unit, ratio=transform.pixel_ratio(content))
-        seen = _seen(pictures)[1]
-        return self._ready(unit, seen, lambda: [transform.pixels(one, rule) for one in pictures])
+        if film:
+            return self._ready(unit, vision.Frames(content, rule, done.units), digest)
+        with self.clock.stage("preprocess") as done:
+            made = [transform.pixels(one, rule) for one in pictures]
+            done.units = len(made)
+        return self._ready(replace(unit, seen=seen), made)
 
-    def _arrays(self, unit: Unit, content: Any) -> Unit:
+    def _arrays(self, unit: Unit) -> Unit:
         """A network whose inputs are no pictures takes them as they are."""
-        arrays = list(self.model.preprocess([content])["pixels"].numpy())
-        seen = hashlib.sha256(repr([one.shape for one in arrays]).encode())
-        for one in arrays:
-            seen.update(np.ascontiguousarray(one).data)
-        return self._ready(unit, seen, lambda: arrays)
+        with self.clock.stage("preprocess") as done:
+            made = list(self.model.preprocess([unit.content])["pixels"].numpy())
+            done.units = len(made)
+        return self._ready(unit, made)
+
+    def _ready(self, unit: Unit, made: Sequence[Any], digest: str | None = None) -> Unit:
+        """Return a unit with its inputs, or with the vector that is known of them."""
+        digest = digest or _digest(made)[1]
+        vector = self.shared.find(digest, fresh=bool(unit.source))
+        kept = made if vector is None or self.both else None
+        unit = replace(unit, content=None, digest=digest, inputs=kept, vector=vector, shared=vector is not None)
+        self.tell(unit)
+        return unit
+
+    def tell(self, unit: Unit) -> None:
+        """Remember what a unit's content became, and its inputs while it has them."""
+        if unit.source:
+            self.shared.tell(_told(unit.source), Known(unit.digest, unit.seen, unit.blank, unit.ratio, unit.notices))
+            held = unit.inputs if isinstance(unit.inputs, list) else ()  # a film's frames are decoded anew
+            self._ahead[unit.source] = [weakref.ref(one) for one in held]
+
+    def computed(self, units: Sequence[Unit]) -> None:
+        """Hear of vectors that were just made, while their inputs are still there."""
+        for unit in units:
+            if unit.vector is not None and not unit.shared and not unit.lone and np.isfinite(unit.vector).all():
+                self.shared.remember(unit.digest, unit.vector)
+            self._ahead.pop(unit.source, None)
 
     def _text(self, unit: Unit) -> Unit:
         content = unit.content
@@ -229,33 +304,34 @@ class Preparer:
                     raise DatasetError(f"{unit.content}: not UTF-8") from None
         if isinstance(content, str) and not content.strip():
             raise DatasetError("the text is empty")
-        seen = hashlib.sha256(content.encode() if isinstance(content, str) else repr(content).encode())
-        return self._ready(unit, seen, lambda: [content])
+        if isinstance(content, Image):
+            array = content.pixels
+            content = replace(content, load=lambda: array)
+            unit = replace(unit, seen=records.digest(content))
+        if (
+            not isinstance(content, str)
+            or "embed_tokens" not in self.model.capabilities
+            or not isinstance(self.model, TextModel)
+        ):
+            with self.clock.stage("preprocess"):
+                digest = hashlib.sha256(
+                    content.encode() if isinstance(content, str) else repr(content).encode()
+                ).hexdigest()
+                return replace(unit, content=None, digest=digest, inputs=[content], lone=True)
+        with self.clock.stage("preprocess"), self._turns[0]:  # a tokenizer is not safe to ask from several threads
+            ids, cut = self.model.whole(content)
+        return self._ready(replace(unit, cut=cut), [np.array(ids, np.int64)])
 
-    def _ready(self, unit: Unit, seen: Any, inputs: Callable[[], Sequence[Any]]) -> Unit:
-        digest = seen.hexdigest()
-        vector = self.find(digest)
-        if vector is not None:
-            return replace(unit, content=None, digest=digest, vector=vector, shared=True)
-        with self.clock.stage("preprocess") as done:
-            made = inputs()
-            done.units = len(made)
-        return replace(unit, content=None, digest=digest, inputs=made)
+
+def _told(source: str) -> str:
+    return hashlib.sha256(f"{source} {identity.decoders()}".encode()).hexdigest()
 
 
-def _seen(pictures: Iterable[Any]) -> tuple[int, Any]:
-    """Return how many pictures these are and their digest, going through them one at a time."""
+def _digest(arrays: Iterable[Any]) -> tuple[int, str]:
+    """Return how many arrays these are and the digest of them all, going through them one at a time."""
     count, seen = 0, hashlib.sha256()
-    for one in pictures:
-        seen.update(f"{one.size}".encode())
-        seen.update(np.asarray(one).data)
+    for one in arrays:
+        seen.update(f"{one.dtype} {one.shape} ".encode())
+        seen.update(np.ascontiguousarray(one).data)
         count += 1
-    return count, seen
-
-
-def held(path: Path) -> Source:
-    """Return a file with its bytes read; a very large one as it is."""
-    try:
-        return Held(path, data=path.read_bytes()) if path.stat().st_size <= HELD_AT_MOST else Source(path)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from None
+    return count, seen.hexdigest()

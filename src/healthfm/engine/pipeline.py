@@ -55,6 +55,10 @@ class Clock:
         self._units: dict[str, int] = {}
         self._began = time.perf_counter()
 
+    def start(self) -> None:
+        """Count the wall time from now on; what was busy before stays counted."""
+        self._began = time.perf_counter()
+
     @contextmanager
     def stage(self, name: str, units: int = 1) -> Iterator[Done]:
         """Count what happens inside as work of a stage on so many units; where it fails, its time alone."""

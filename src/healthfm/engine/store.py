@@ -109,6 +109,14 @@ class RunFolder:
         except (pa.ArrowException, OSError) as error:
             raise RunError(f"{self.path / room}: a part is damaged ({type(error).__name__})") from None
 
+    def metadata(self, number: int, room: str = "predictions") -> dict[str, str]:
+        """Return what a published part says of itself. Raises ``RunError`` when it is damaged."""
+        try:
+            found = pq.read_schema(self.path / room / f"part-{number:05d}.parquet").metadata or {}
+        except (pa.ArrowException, OSError) as error:
+            raise RunError(f"{self.path / room}: a part is damaged ({type(error).__name__})") from None
+        return {key.decode(): value.decode() for key, value in found.items()}
+
     def predictions(self, room: str = "predictions") -> pa.Table:
         """Return every published part of a room as one table, in part order."""
         parts = sorted(self.published(room))

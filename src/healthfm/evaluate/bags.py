@@ -19,14 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from healthfm.datasets.dataset import Dataset
+from healthfm.embed import identity
 from healthfm.embed.items import of_record
 from healthfm.errors import CapabilityError, DatasetError, RunError
 from healthfm.evaluate import tasks
 from healthfm.evaluate.classification import chance_columns, label_of, labelled
 from healthfm.evaluate.job import CHARACTERS_PER_PART, Ask, Job, cut_parts, sample_columns, subgroup_columns
-from healthfm.evaluate.probes import PICTURE, classes_of, one_embedder, two_splits
+from healthfm.evaluate.probes import PICTURE, classes_of, one_embedder, said_among, squared_among, two_splits
 from healthfm.models.model import Model
-from healthfm.records import Image, Record, Slide, Video, Visual, Volume, digest, unit_of
+from healthfm.records import Image, Record, Slide, Video, Visual, Volume, unit_of
 
 if TYPE_CHECKING:
     from healthfm.embed.embedder import Embedder
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 NOUNS: Mapping[type[Visual], str] = {Slide: "slide", Volume: "volume", Video: "film", Image: "patient"}
 SCHEMA = pa.schema([
     ("bag", pa.int32()), ("id", pa.string()), ("record", pa.string()), ("number", pa.int32()), ("x", pa.int64()), ("y", pa.int64()),
-    ("digest", pa.string()), ("embedding", pa.list_(pa.float32())), ("problem", pa.string()),
+    ("digest", pa.string()), ("embedding", pa.list_(pa.float32())), ("problem", pa.string()), ("input", pa.string()), ("blank", pa.bool_()),
+    ("ratio", pa.float64()), ("notices", pa.list_(pa.string())),
 ])  # fmt: skip
 SHOWN = ["id", "number", "record", "x", "y"]  # what the room of attention has of these
 
@@ -44,15 +46,13 @@ SHOWN = ["id", "number", "record", "x", "y"]  # what the room of attention has o
 class Bag:
     """Records whose pictures have one label together. ``record`` stands for them in the predictions.
 
-    ``input`` is the digest of the pixels of images; the files of others are too large to be read for one. ``stamp`` tells
-    when a file has changed.
+    ``sources`` are the identities of the members' files.
     """
 
     record: Record
     members: tuple[Visual, ...]
     label: str
-    input: str | None = None
-    stamp: tuple[Any, ...] = ()
+    sources: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -80,37 +80,36 @@ def prepare(ask: Ask) -> Job:
     mil.refuse_few([bag.label for bag in fit], [bag.group for bag in fit])
     bags, records = [*fit, *test], [bag.record for bag in test]
     columns = subgroup_columns(records, ask.subgroups)
-    embedder = one_embedder()
-    arithmetic: dict[str, Any] = {}
-    blank: dict[str, None] = {}
-    squared: dict[str, float] = {}
-    said: dict[str, dict[str, None]] = {}
+    kept: dict[str, Any] = {}
+    embedder = one_embedder(kept)
     beside: dict[str, pa.Table] = {}
 
     def compute(model: Model, rows: range) -> pa.Table:
         part = _embedded(embedder(model), bags, rows)
-        arithmetic.update(embedder(model).facts)
-        blank.update(embedder(model).blank)
-        squared.update(embedder(model).squared)
-        said.update(embedder(model).said)
+        if facts := embedder(model).facts:  # none where no bag so far has a picture
+            kept.setdefault("arithmetic", facts)
         return part
 
     def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
         chances, beside["attention"], how = _predicted(table, fit, test, classes, ask.seed)
         found = [None if row is None else classes[int(row.argmax())] for row in chances]
         empty = table.filter(table["problem"].is_valid()).select(["id", "problem"]).to_pylist()
+        blank = table.filter(pc.fill_null(table["blank"], False))["record"].unique().to_pylist()
         prior = np.array([sum(bag.label == one for bag in fit) for one in classes]) / len(fit)
         return pa.table({
-            **sample_columns(records, [bag.label for bag in test]), "input": pa.array([bag.input for bag in test], pa.string()),
+            **sample_columns(records, [bag.label for bag in test], _inputs(table, bags)[len(fit) :]),
             **chance_columns(classes, np.stack([prior if row is None else row for row in chances])),
             "prediction": pa.array(found, pa.string()), **columns,
-        }), {**how, "pictures": len(table) - len(empty), "empty": empty, "blank": sorted(blank), "squared": squared, "said": {notice: list(ids) for notice, ids in said.items()}, "arithmetic": arithmetic}  # fmt: skip
+        }), {
+            **how, "pictures": len(table) - len(empty), "empty": empty, "blank": sorted(blank), "squared": squared_among(table["record"].to_pylist(), table),
+            "said": said_among(table["record"].to_pylist(), table), "arithmetic": kept.get("arithmetic", {}),
+        }  # fmt: skip
 
     return Job(
         task="mil", name=f"{opened.name}#mil", verb="embed", records=records, total=len(every), classes=classes,
         every_target=[bag.label for bag in every], targets=[bag.label for bag in test], parts=cut_parts([_size(bag) for bag in bags]), compute=compute,
-        room="embeddings", finish=finish, beside=beside,
-        content=[[bag.record.id, bag.input, bag.stamp, bag.label] for bag in bags],
+        room="embeddings", finish=finish, beside=beside, kept=kept,
+        content=[[bag.record.id, bag.sources, bag.label] for bag in bags],
         asked={"fit_on": source, "fitted_on": len(fit)}, facts={"notices": notices, "noun": noun},
     )  # fmt: skip
 
@@ -148,20 +147,33 @@ def _bags(records: Sequence[Record], opened: Dataset) -> list[Bag]:
     groups: dict[str, list[Any]] = {}
     for record in records:
         groups.setdefault(str(record.patient) if isinstance(record, Image) else record.id, []).append(record)
-    return [_bag(name, tuple(members), str(label_of(members[0], opened))) for name, members in groups.items()]
+    sources = dict(zip([record.id for record in records], identity.of_records(records), strict=True))
+    return [
+        _bag(name, tuple(members), str(label_of(members[0], opened)), tuple(sources[one.id] for one in members))
+        for name, members in groups.items()
+    ]
 
 
-def _bag(name: str, members: tuple[Any, ...], label: str) -> Bag:
+def _bag(name: str, members: tuple[Any, ...], label: str, sources: tuple[str, ...]) -> Bag:
     first = members[0]
     if not isinstance(first, Image):
-        return Bag(first, members, label, stamp=of_record(first).stamp)
-    seen = hashlib.sha256(json.dumps([[one.id, digest(one)] for one in members]).encode()).hexdigest()[:16]
+        return Bag(first, members, label, sources)
     shared = {
         what: {key: value for key, value in getattr(first, what).items() if all(getattr(one, what).get(key) == value for one in members)}
         for what in ("labels", "meta")
     }  # fmt: skip
     site = first.site if all(one.site == first.site for one in members) else None
-    return Bag(Record(id=name, split=first.split, patient=name, site=site, **shared), members, label, seen)
+    return Bag(Record(id=name, split=first.split, patient=name, site=site, **shared), members, label, sources)
+
+
+def _inputs(table: pa.Table, bags: Sequence[Bag]) -> list[str | None]:
+    """Return the digest of what each bag holds, of images: their ids and pixels; None of others, whose pixels are too many for one."""
+    seen: dict[int, list[Any]] = {}
+    if not isinstance(bags[0].members[0], Image):
+        return [None] * len(bags)
+    for bag, record, pixels in zip(*(table[name].to_pylist() for name in ("bag", "record", "input")), strict=True):
+        seen.setdefault(bag, []).append([record, pixels])
+    return [hashlib.sha256(json.dumps(seen.get(i)).encode()).hexdigest()[:16] for i in range(len(bags))]
 
 
 def _size(bag: Bag) -> int:
@@ -176,6 +188,7 @@ def _embedded(embedder: Embedder, bags: Sequence[Bag], rows: range) -> pa.Table:
     """Return a row for each picture of some bags; one with a ``problem`` where a bag has none."""
     from healthfm.embed.embedder import instances
     from healthfm.embed.units import told
+    from healthfm.models.transform import is_square
     from healthfm.models.vision import VisionModel
 
     model = embedder.model
@@ -187,14 +200,14 @@ def _embedded(embedder: Embedder, bags: Sequence[Bag], rows: range) -> pa.Table:
 
         def units() -> Iterator[Unit]:
             for number in rows:
-                for record in bags[number].members:
+                for record, source in zip(bags[number].members, bags[number].sources, strict=True):
                     try:
                         found = opened.enter_context(instances(record, model))
                     except DatasetError as error:
                         problems[number] = told(of_record(record), error)
                         continue
                     for unit in found:
-                        yield replace(unit, part=number)
+                        yield replace(unit, part=number, source=source if isinstance(record, Image) else "")
 
         for unit in embedder.stream(units()):
             made[unit.part].append(unit)
@@ -204,7 +217,9 @@ def _embedded(embedder: Embedder, bags: Sequence[Bag], rows: range) -> pa.Table:
         for i, unit in enumerate(some):
             x, y = unit.place or (None, None)
             found.append(
-                {"bag": number, "id": name, "record": unit.item.id, "number": i, "x": x, "y": y, "digest": unit.digest, "embedding": unit.vector}
+                {"bag": number, "id": name, "record": unit.item.id, "number": i, "x": x, "y": y, "digest": unit.digest, "embedding": unit.vector,
+                 "input": unit.seen or None, "blank": unit.blank, "ratio": None if is_square(unit.ratio) else unit.ratio,
+                 "notices": list(unit.notices)}
             )  # fmt: skip
         if not some:
             found.append({"bag": number, "id": name, "problem": problems[number]})

@@ -138,6 +138,8 @@ def headline_notes(run: Run) -> list[str]:
     if squared := fitted.get("squared"):
         notes.append(pixel_shape.told(squared))
     notes += [said_notices.counted(notice, ids) for notice, ids in fitted.get("said", {}).items()]
+    if cut := fitted.get("cut"):
+        notes.append(f"longer than the model reads: of {cut} texts the end is not in their vectors")
     if empty := fitted.get("empty"):
         notes.append(
             f"without a picture: {'; '.join(sorted(one['id'] + ' (' + one['problem'] + ')' for one in empty))}. To fit on, such a {noun(run)} is "

@@ -14,7 +14,7 @@ from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import RunError
 from healthfm.models.model import Model
-from healthfm.records import Image, Mark, Record, Visual, digest
+from healthfm.records import Mark, Record, Visual, digest
 
 CHARACTERS_PER_PART = 12_000
 NAMED = 5  # how many records a notice names
@@ -55,7 +55,8 @@ class Job:
     parts go to the subfolder ``room``. Where that is not ``predictions``, either ``finish`` makes the predictions of all parts
     together (and may leave in ``beside`` what else the run folder keeps, tables by their rooms), or ``review`` those of each
     part. ``asked`` is what the request adds for this task, ``content`` everything the model will be shown, ``facts`` what else
-    the run should say.
+    the run should say. ``kept`` is what ``compute`` finds out once and the run goes by from then on, also when it is resumed:
+    plain data, read back from the run folder.
     """
 
     task: str
@@ -75,6 +76,7 @@ class Job:
     finish: Callable[[pa.Table], tuple[pa.Table, Mapping[str, Any]]] | None = None
     beside: Mapping[str, pa.Table] = field(default_factory=dict)
     review: Review | None = None
+    kept: dict[str, Any] = field(default_factory=dict)
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -99,22 +101,23 @@ def cut_parts(lengths: Sequence[int]) -> list[list[int]]:
     return parts
 
 
-def readable(record: Record) -> bool:
-    """Whether a record is small enough to read whole for a digest: no slide, volume or film."""
-    return isinstance(record, Image) or not isinstance(record, Visual)
-
-
 def sample_columns(
-    records: Sequence[Record], targets: Sequence[str | Sequence[str]] | None = None
-) -> dict[str, pa.Array]:
-    """Return the columns every table of predictions has: id, input digest, patient, site; and the target (or targets)."""
+    records: Sequence[Record], targets: Sequence[str | Sequence[str]] | None = None,
+    inputs: Sequence[str | None] | None = None,
+) -> dict[str, pa.Array]:  # fmt: skip
+    """Return the columns every table of predictions has: id, input digest, patient, site; and the target (or targets).
+
+    ``inputs``: the digests of records of pixels, of which none is decoded here.
+    """
+    if inputs is None:
+        inputs = [None if isinstance(record, Visual) else digest(record) for record in records]
     target = {}
     if targets is not None:
         several = not all(isinstance(one, str) for one in targets)
         target = {"target": pa.array(list(targets), pa.list_(pa.string()) if several else pa.string())}
     return {
         "id": pa.array([record.id for record in records], pa.string()),
-        "input": pa.array([digest(record) if readable(record) else None for record in records], pa.string()),
+        "input": pa.array(list(inputs), pa.string()),
         **target,
         "patient": pa.array([record.patient for record in records], pa.string()),
         "site": pa.array([record.site for record in records], pa.string()),

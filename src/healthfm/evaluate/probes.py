@@ -13,7 +13,8 @@ import pyarrow as pa
 from healthfm.adapt import probe
 from healthfm.adapt.few_shot import few_shot
 from healthfm.datasets.dataset import Dataset, split_name
-from healthfm.embed.items import of_record, text_of
+from healthfm.embed import identity
+from healthfm.embed.items import text_of
 from healthfm.errors import RunError
 from healthfm.evaluate import learning, tasks
 from healthfm.evaluate.classification import HALF, chance_columns, label_of, labelled, labels_of, space_of
@@ -23,12 +24,11 @@ from healthfm.evaluate.job import (
     Job,
     cut_parts,
     need_split,
-    readable,
     sample_columns,
     subgroup_columns,
 )
 from healthfm.models.model import Model
-from healthfm.records import Image, Record, Slide, Visual, digest, unit_of
+from healthfm.records import Image, Record, Slide, Visual, unit_of
 
 if TYPE_CHECKING:
     from healthfm.embed.embedder import Embedder
@@ -66,24 +66,19 @@ def prepare(ask: Ask) -> Job:
     chosen = tasks.sample(len(records), ask.limit, ask.seed)
     total, records, targets = len(records), [records[i] for i in chosen], [every[i] for i in chosen]
     inputs = [_input(r, task) for r in (*fit, *records)]
+    sources = identity.of_records([*fit, *records])
     columns = subgroup_columns(records, ask.subgroups)
-
-    embedder = one_embedder()
-    arithmetic: dict[str, Any] = {}
-    blank: dict[str, None] = {}
-    squared: dict[str, float] = {}
-    said: dict[str, dict[str, None]] = {}
+    kept: dict[str, Any] = {}
+    embedder = one_embedder(kept)
 
     def compute(model: Model, rows: range) -> pa.Table:
-        part = embed_part(embedder(model), inputs[rows.start : rows.stop])
-        arithmetic.update(embedder(model).facts)
-        blank.update(embedder(model).blank)
-        squared.update(embedder(model).squared)
-        said.update(embedder(model).said)
-        return part
+        part = slice(rows.start, rows.stop)
+        return embed_part(embedder(model), inputs[part], sources[part], kept)
 
     groups = [unit_of(r) for r in fit]
+    pictured = any(isinstance(one, Visual) for one in inputs)
     beside: dict[str, pa.Table] = {}
+    common: dict[str, pa.Array] = {}  # the columns that the predictions of all fits have
 
     def fitted(train: Any, test: Any, rows: Sequence[int]) -> tuple[pa.Table, Mapping[str, Any]]:
         """Return the predictions of a classifier fitted on some rows, and what was chosen for it."""
@@ -102,7 +97,7 @@ def prepare(ask: Ask) -> Job:
             for row in shares
         ]
         return pa.table({
-            **sample_columns(records, targets), **chance_columns(classes, shares),
+            **common, **chance_columns(classes, shares),
             "prediction": pa.array(found, pa.list_(pa.string()) if several else pa.string()),
         })  # fmt: skip
 
@@ -116,36 +111,25 @@ def prepare(ask: Ask) -> Job:
     def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
         vectors = np.stack(table["embedding"].to_numpy())
         train, test = vectors[: len(fit)], vectors[len(fit) :]
+        common.update(sample_columns(records, targets, table["input"].to_pylist()[len(fit) :] if pictured else None))
         whole, how = drawn(train, test) if task == "few-shot" else fitted(train, test, range(len(fit)))
+        how = {**how, **said(table, [r.id for r in (*fit, *records)]), "arithmetic": kept["arithmetic"]}
         for name, column in columns.items():
             whole = whole.append_column(name, column)
         if task not in CURVED:
-            return whole, {
-                **how,
-                "blank": sorted(blank),
-                "squared": squared,
-                "said": {notice: list(ids) for notice, ids in said.items()},
-                "arithmetic": arithmetic,
-            }
+            return whole, how
         named: list[Any] = labels if several else [(one,) for one in labels]
         parts = learning.nested(groups, named, ask.seed)
         smaller = {len(rows): fitted(train, test, rows.tolist()) for rows in parts}
         if smaller:
             beside[learning.ROOM] = learning.stack({size: few for size, (few, _) in smaller.items()})
-        return whole, {
-            **how,
-            "curve": [dict(one) for _, one in smaller.values()],
-            "blank": sorted(blank),
-            "squared": squared,
-            "said": {notice: list(ids) for notice, ids in said.items()},
-            "arithmetic": arithmetic,
-        }
+        return whole, {**how, "curve": [dict(one) for _, one in smaller.values()]}
 
     return Job(
         task=task, name=f"{opened.name}#{task}", verb="embed", records=records, total=total, classes=classes,
         every_target=None if several else every, targets=targets, parts=cut_parts([_size(one) for one in inputs]), compute=compute,
-        room="embeddings", finish=finish, beside=beside,
-        content=[[r.id, digest(r) if readable(r) else of_record(r).stamp, label] for r, label in zip((*fit, *records), (*labels, *targets), strict=True)],
+        room="embeddings", finish=finish, beside=beside, kept=kept,
+        content=[[r.id, source, label] for r, source, label in zip((*fit, *records), sources, (*labels, *targets), strict=True)],
         asked={"fit_on": source, "fitted_on": len(fit), **({"shots": ask.shots} if task == "few-shot" else {})}, facts={"notices": notices},
     )  # fmt: skip
 
@@ -199,24 +183,60 @@ def two_splits(ask: Ask) -> tuple[str, list[Record], list[Record], list[str]]:
     return source, fit, records, list(asked.notices)
 
 
-def one_embedder() -> Callable[[Model], Embedder]:
-    """Return what gives a model's ``Embedder``, always the same one: its network is made and checked once a run."""
+def one_embedder(kept: Mapping[str, Any]) -> Callable[[Model], Embedder]:
+    """Return what gives a model's ``Embedder``, always the same one: its network is made and checked once a run, as ``kept`` says."""
 
     @functools.cache
     def make(model: Model) -> Embedder:
         from healthfm.embed.embedder import Embedder  # needs torch, which statistics alone do not
 
-        return Embedder(model)
+        return Embedder(model, settled=kept.get("arithmetic"))
 
     return make
 
 
-def embed_part(embed: Callable[[Sequence[Any]], Any], inputs: Sequence[str | Visual]) -> pa.Table:
-    """Return a model's embeddings as a table, a row each. Raises ``RunError``: NaN, or another number of rows."""
-    vectors = np.asarray(embed(inputs), dtype=np.float32)
-    if vectors.shape[0] != len(inputs) or not np.isfinite(vectors).all():
-        raise RunError("the model returned NaN, or another number of embeddings than there were inputs")
-    return pa.table({"embedding": pa.array(list(vectors), pa.list_(pa.float32()))})
+def embed_part(
+    embedder: Embedder, inputs: Sequence[str | Visual], sources: Sequence[str] | None, kept: dict[str, Any]
+) -> pa.Table:
+    """Return a model's embeddings as a table, a row each, with what a report says of them. Notes the arithmetic in ``kept``.
+
+    ``sources``: the identities of the inputs, where they are files. Raises ``RunError``: NaN, or another number of vectors.
+    """
+    from healthfm.models.transform import is_square  # needs Pillow
+
+    units = embedder.units(inputs, sources)
+    kept.setdefault("arithmetic", embedder.facts)
+    return pa.table({
+        "embedding": pa.array([unit.vector for unit in units], pa.list_(pa.float32())),
+        "content": pa.array([unit.source or None for unit in units], pa.string()),
+        "input": pa.array([unit.seen or None for unit in units], pa.string()),
+        "blank": pa.array([unit.blank for unit in units], pa.bool_()), "cut": pa.array([unit.cut for unit in units], pa.bool_()),
+        "ratio": pa.array([None if is_square(unit.ratio) else unit.ratio for unit in units], pa.float64()),
+        "notices": pa.array([list(unit.notices) for unit in units], pa.list_(pa.string())),
+    })  # fmt: skip
+
+
+def said(table: pa.Table, ids: Sequence[str]) -> dict[str, Any]:
+    """Return what a report says of embeddings: the volumes that show nothing, and how many texts were cut, if any."""
+    blank = sorted({one for one, empty in zip(ids, table["blank"].to_pylist(), strict=True) if empty})
+    cut = sum(table["cut"].to_pylist())
+    return {
+        "blank": blank, "squared": squared_among(ids, table), "said": said_among(ids, table), **({"cut": cut} if cut else {}),
+    }  # fmt: skip
+
+
+def squared_among(ids: Sequence[str], table: pa.Table) -> dict[str, float]:
+    """Return, by id, the height over width of the pixels that were made square before a network saw them."""
+    return {one: ratio for one, ratio in zip(ids, table["ratio"].to_pylist(), strict=True) if ratio is not None}
+
+
+def said_among(ids: Sequence[str], table: pa.Table) -> dict[str, list[str]]:
+    """Return what was said while contents were decoded, each with the ids it holds for."""
+    found: dict[str, dict[str, None]] = {}
+    for one, notices in zip(ids, table["notices"].to_pylist(), strict=True):
+        for notice in notices or ():
+            found.setdefault(notice, {})[one] = None
+    return {notice: list(names) for notice, names in found.items()}
 
 
 def classes_of(labels: Sequence[str], every: Sequence[str], opened: Dataset) -> list[str]:

@@ -16,19 +16,22 @@ from healthfm.datasets.dataset import Dataset
 from healthfm.models import weights as weight_places
 from healthfm.models.model import Model
 
-PACKAGES = ("healthfm", "torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-learn", "pyarrow")
+PACKAGES = ("healthfm", "torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-learn", "pyarrow", "openvino")
 
 
 def weights_digest(model: str | Model, card: ModelCard, weights: Path | str | None) -> str:
-    """Return the digest of the weights a run will use, without loading them; of a loaded model, of what it is now."""
+    """Return the digest of the weights a run will use and of the files that are read with them (vocabulary, numbers, an adapter's
+    base), without loading them; of a loaded model, of what it is now.
+    """
     if isinstance(model, Model):
         return model_digest(model)
     if weights == "random":
         return "random"
     _, variant, _ = catalog.split_name(model)
     path = Path(weights).expanduser() if weights is not None else weight_places.locate(card, variant)
-    files = weight_places.weight_files(path)
-    return weight_places.fingerprint(files) if files else str(path)
+    files = weight_places.weight_files(path) or weight_places.nested(path)
+    beside = weight_places.beside(path)
+    return (weight_places.fingerprint(files) if files else str(path)) + (f" files:{beside}" if beside else "")
 
 
 def model_digest(model: Model) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, sample_columns, subgroup_columns
-from healthfm.evaluate.probes import embed_part, one_embedder
+from healthfm.evaluate.probes import embed_part, one_embedder, said
 from healthfm.models.model import Model
 from healthfm.records import QA, MultipleChoice, Record
 
@@ -40,10 +40,11 @@ def prepare(ask: Ask) -> Job:
     texts = [*passages, *(record.question for record in records)]  # type: ignore[attr-defined]
     columns = subgroup_columns(records, ask.subgroups)
 
-    embedder = one_embedder()
+    kept: dict[str, Any] = {}
+    embedder = one_embedder(kept)
 
     def compute(model: Model, rows: range) -> pa.Table:
-        return embed_part(embedder(model), texts[rows.start : rows.stop])
+        return embed_part(embedder(model), texts[rows.start : rows.stop], None, kept)
 
     def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
         vectors = _unit(np.stack(table["embedding"].to_numpy()))
@@ -54,12 +55,13 @@ def prepare(ask: Ask) -> Job:
             "scores": pa.array(scores.tolist(), pa.list_(pa.float64())),
             **columns,
         })  # fmt: skip
-        return found, {"retrieval": "cosine of embeddings", "passages": len(passages), "kept": best.shape[1]}
+        told = {name: value for name, value in said(table, [""] * len(texts)).items() if name == "cut"}
+        return found, {"retrieval": "cosine of embeddings", "passages": len(passages), "kept": best.shape[1], **told}
 
     lost = left_out([record for record in every if not passages_of(record)], "records have no passage")
     return Job(
         task="retrieval", name=f"{ask.opened.name}#retrieval", verb="embed", records=records, total=len(asking),
-        targets=targets, parts=cut_parts([len(text) for text in texts]), compute=compute, room="embeddings", finish=finish,
+        targets=targets, parts=cut_parts([len(text) for text in texts]), compute=compute, room="embeddings", finish=finish, kept=kept,
         content=[texts, targets, [record.id for record in records]],
         facts={"notices": [*split.notices, *lost]},
     )  # fmt: skip

@@ -38,6 +38,7 @@ from healthfm.models.model import External, Model, check_placement, load_model
 
 Progress = Callable[[int, int], None]
 FINISHES = ("finish_reason", "judge_finish_reason")  # columns that say why a text ended; run.json counts them
+USAGE = "usage"  # the metadata of a part that says what an endpoint was asked for it
 PREPARE: Mapping[str, Callable[[Ask], Job]] = {
     "multiple-choice": questions.prepare, "yes-no-maybe": questions.prepare,
     "multiple-choice-generated": questions.prepare_generated, "yes-no-maybe-generated": questions.prepare_generated,
@@ -127,8 +128,7 @@ def evaluate(
         _begin(folder, facts, resume)
         if not _finished(folder, job):
             _work(folder, job, load, progress)
-        stored = folder.read_json("run.json")
-        assert stored is not None
+        stored = _with_usage(folder, job)
         table = folder.predictions()
         ends = {name: found for name in FINISHES if (found := writing.finishes(table, name))}
         if job.review is not None or ends:
@@ -171,6 +171,7 @@ def _finished(folder: RunFolder, job: Job) -> bool:
 
 def _work(folder: RunFolder, job: Job, load: Callable[[], Model], progress: Progress | None) -> None:
     """Compute the parts that are missing, then the predictions where they need all parts or a second model."""
+    job.kept.update((folder.read_json("run.json") or {}).get("kept", {}))
     _fill(folder, job, job.room, job.verb, load, job.compute, progress)
     if job.review is not None:
         review, number = job.review, {start: n for n, (start, _) in enumerate(job.parts)}
@@ -207,15 +208,15 @@ def _fill(
     _note_environment(folder, loaded, by_judge)
     total = job.parts[-1][1]
     count = total - sum(map(len, todo.values()))
-    spent = dict(loaded.provenance.get("usage", {}))
     for number, rows in todo.items():
         if progress is not None:
             progress(count, total)
+        spent = dict(loaded.provenance.get("usage", {}))
         part = compute(loaded, rows)
         _note_served(folder, loaded, by_judge)
-        folder.publish(number, part, room)
+        _note_kept(folder, job)
+        folder.publish(number, part.replace_schema_metadata(_used(loaded, spent)), room)
         count += len(rows)
-        spent = _note_usage(folder, loaded, spent)
     if progress is not None:
         progress(count, total)
 
@@ -277,7 +278,7 @@ def _begin(folder: RunFolder, facts: Mapping[str, Any], resume: bool) -> None:
 def _note_environment(folder: RunFolder, model: Model, judge: bool) -> None:
     facts = folder.read_json("run.json")
     assert facts is not None
-    stable = {key: value for key, value in model.provenance.items() if key != "usage"}
+    stable = {key: value for key, value in model.provenance.items() if key not in ("usage", "truncated")}
     now = {
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),
@@ -309,12 +310,29 @@ def _note_served(folder: RunFolder, model: Model, judge: bool) -> None:
         folder.write_json("run.json", {**facts, key: now})
 
 
-def _note_usage(folder: RunFolder, model: Model, spent: Mapping[str, int]) -> dict[str, int]:
-    """Add what an endpoint was asked since ``spent`` to the run's own count; return the count now."""
-    now = dict(model.provenance.get("usage", {}))
-    if now:
-        facts = folder.read_json("run.json") or {}
-        before = facts.get("usage", {})
-        usage = {key: before.get(key, 0) + now[key] - spent.get(key, 0) for key in now}
-        folder.write_json("run.json", {**facts, "usage": usage})
-    return now
+def _note_kept(folder: RunFolder, job: Job) -> None:
+    """Write down what the run goes by from now on, before the first part that rests on it appears."""
+    facts = folder.read_json("run.json") or {}
+    if job.kept and json.loads(json.dumps(job.kept)) != facts.get("kept"):
+        folder.write_json("run.json", {**facts, "kept": job.kept})
+
+
+def _used(model: Model, spent: Mapping[str, int]) -> dict[str, str] | None:
+    """Return what an endpoint was asked since ``spent``, as a part says it of itself: so both are there, or neither."""
+    now = model.provenance.get("usage")
+    return {USAGE: json.dumps({key: now[key] - spent.get(key, 0) for key in now})} if now else None
+
+
+def _with_usage(folder: RunFolder, job: Job) -> dict[str, Any]:
+    """Return ``run.json``, with what all parts together asked of endpoints."""
+    facts = folder.read_json("run.json")
+    assert facts is not None
+    usage: dict[str, int] = {}
+    for room in dict.fromkeys((job.room, "predictions")):
+        for number in sorted(folder.published(room)):
+            for key, count in json.loads(folder.metadata(number, room).get(USAGE, "{}")).items():
+                usage[key] = usage.get(key, 0) + count
+    if usage and usage != facts.get("usage"):
+        facts = {**facts, "usage": usage}
+        folder.write_json("run.json", facts)
+    return facts

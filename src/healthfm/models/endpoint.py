@@ -80,6 +80,16 @@ class EndpointModel(Model):
             "notices": framing.notices(self._end_words()),
         }  # fmt: skip
 
+    def settings(self) -> dict[str, Any]:
+        """Return what is known of the server's model (see ``Model.settings``): what it says of itself, and the tokenizer here."""
+        told = {name: self.provenance.get(name) for name in ("weights", "endpoint", "server", "scoring")}
+        tokenizer = None
+        if self.tokenizer is not None:
+            from healthfm.models import state
+
+            tokenizer = state.tokenizer(self.tokenizer)
+        return {"model": self.name, **told, "max_length": self.max_length, "tokenizer": tokenizer}
+
     @staticmethod
     def other(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
         """Return in what two descriptions of a server's model differ that only another model changes."""

@@ -73,13 +73,19 @@ class MaskedLM(TextModel):
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, [CLS] first and [SEP] last, cut to ``max_length``."""
+        ids, cut = self.whole(text)
+        if cut:
+            self.provenance["truncated"] = self.provenance.get("truncated", 0) + 1
+        return ids
+
+    def whole(self, text: str) -> tuple[list[int], bool]:
+        """Return the token ids of a text, cut to ``max_length``, and whether it was longer."""
         if self.rules.residues:
             text = " ".join("[MASK]" if letter == "_" else letter for letter in text)
         ids = super().encode(text)
-        if len(ids) > self.max_length:
-            self.provenance["truncated"] = self.provenance.get("truncated", 0) + 1
-            ids = [*ids[: self.max_length - 1], ids[-1]]
-        return ids
+        if len(ids) <= self.max_length:
+            return ids, False
+        return [*ids[: self.max_length - 1], ids[-1]], True
 
     @torch.inference_mode()
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Float32]:

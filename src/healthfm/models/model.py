@@ -25,6 +25,15 @@ Float64 = npt.NDArray[np.float64]
 VERBS = ("preprocess", "forward", "logits", "score", "generate", "embed", "embed_tokens", "fill", "classify")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
+NO_SETTINGS = (
+    "card",
+    "variant",
+    "network",
+    "tokenizer",
+    "provenance",
+    "client",
+    "kept_prefix",
+)  # told by others, or no settings
 
 
 class Model:
@@ -48,6 +57,25 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {', '.join(sorted(self.capabilities)) or 'no verbs'}>"
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything but the inputs that changes this model's numbers, as plain data: tensors by their digest, the rest of
+        the network, architecture, preprocessing, pooling, precision, tokenizer. Equal settings and equal inputs give equal numbers.
+
+        Taken from what the model is now, whatever was done to it since it was loaded. Attributes whose names begin with "_" are
+        caches, and no settings. Of an object of the caller's nothing is known.
+        """
+        from healthfm.models import state
+
+        own = {
+            name: state.plain(value) for name, value in vars(self).items() if name not in NO_SETTINGS and name[0] != "_"
+        }
+        run = self.card.runner(self.variant) if self.card.run is not None else None
+        found = {"model": self.name, "run": state.plain(run), "dtype": self.provenance.get("dtype"), **own}
+        if hasattr(self.network, "state_dict"):
+            assert self.network is not None
+            found |= {"tensors": state.tensors(self.network), "network": state.structure(self.network)}
+        return found
 
     def _cannot(self, verb: str) -> CapabilityError:
         return CapabilityError(
@@ -131,6 +159,10 @@ class External(Model):
         for name, method in found.items():
             setattr(self, name, method)
         self.provenance = {"weights": "the caller's own object", "device": "the caller's", "dtype": "the caller's"}
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that is known of the caller's object: its name."""
+        return {"model": self.name, "weights": self.provenance["weights"]}
 
 
 def own_model_card(facts: ModelCard | Mapping[str, Any] | None, target: Any) -> ModelCard:

@@ -13,7 +13,7 @@ from transformers.initialization import no_init_weights
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CheckpointError, MissingExtra
-from healthfm.models import framing, sentencepiece_bpe, stated, tiktoken_bpe
+from healthfm.models import framing, sentencepiece_bpe, state, stated, tiktoken_bpe
 from healthfm.models.model import Model
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
@@ -56,6 +56,14 @@ class TextModel(Model):
             self.provenance["generation_notices"] = [
                 f"the files' wishes about generating are not followed, the call and the card decide: {', '.join(aside)}"
             ]
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything but the inputs that changes this model's numbers (see ``Model.settings``), its tokenizer with them."""
+        return {**super().settings(), "tokenizer": state.tokenizer(self.tokenizer)}
+
+    def whole(self, text: str) -> tuple[list[int], bool]:
+        """Return the token ids of a text as the network is given them, and whether the text was cut for that."""
+        return self.encode(text), False
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, with the special tokens the tokenizer itself adds."""

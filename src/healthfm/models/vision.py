@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from healthfm.cards.schema import ModelCard, Run, Transform
-from healthfm.errors import CapabilityError, CheckpointError, RunError
-from healthfm.models import checkpoint, transform, vision_keys
+from healthfm.errors import CapabilityError, CheckpointError, DatasetError, RunError
+from healthfm.models import checkpoint, pixels, transform, vision_keys
 from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.model import Float32, Model
 from healthfm.models.opening import open_weights, place, provenance
 from healthfm.models.transform import Picture
-from healthfm.records import Video, Volume
+from healthfm.records import Record, Video, Volume
 
 PIXELS_PER_BATCH = 32 * 224 * 224
 Weights = Path | str | Mapping[str, torch.Tensor] | None
@@ -62,7 +62,7 @@ class Tower(torch.nn.Module):
 
 
 class VisionModel(Model):
-    """A tower with its transform. Items are paths, arrays [height, width(, channels)], PIL images or ``Image`` records.
+    """A tower with its transform. Items are paths, arrays [height, width(, channels)], PIL images, or records of pixels.
 
     Without a transform they are what the network takes: float32 arrays [channels, rows, columns].
     """
@@ -83,16 +83,24 @@ class VisionModel(Model):
             )
         self.transform = self.transform.model_copy(update={"window": (black, white)})
 
-    def preprocess(self, items: Sequence[Picture]) -> dict[str, torch.Tensor]:
-        """Return ``pixels``, float32 [n, 3, height, width]. Raises ``RunError``: pictures that come out in different sizes."""
-        arrays = [self._array(picture) for item in items for picture in pictures(item, self.transform)]
+    def preprocess(self, items: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """Return ``pixels``, float32 [n, 3, height, width], one for each picture that an item stands for.
+
+        Where an item is several (a volume's slices, a film's frames), also ``item``, int64 [n]: the number of the item that each
+        picture is of. Raises ``RunError``: pictures that come out in different sizes.
+        """
+        counts: list[int] = []
+        arrays = list(self._pixels(items, counts))
         sizes = {array.shape for array in arrays}
         if len(sizes) > 1:
             listed = ", ".join(f"{height} x {width}" for _, height, width in sorted(sizes)[:3])
             raise RunError(
                 f"{self.name} does not crop, and these pictures become {listed}: pass those of one shape together"
             )
-        return {"pixels": torch.from_numpy(np.stack(arrays))}
+        found = {"pixels": torch.from_numpy(np.stack(arrays))}
+        if len(arrays) != len(items):
+            found["item"] = torch.repeat_interleave(torch.tensor(counts))
+        return found
 
     @torch.inference_mode()
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Float32]:
@@ -107,26 +115,31 @@ class VisionModel(Model):
             found["logits"] = self.network.logits(pooled)
         return {name: value.float().cpu().numpy() for name, value in found.items()}
 
-    def embed(self, items: Sequence[Picture], output: str = "pooled", batch_size: int | str = "auto") -> Any:
+    def embed(self, items: Sequence[Any], output: str = "pooled", batch_size: int | str = "auto") -> Any:
         """Return "pooled" vectors, float32 [n, d], or "tokens": a list of float32 [t, d].
 
-        Pictures are decoded as they are needed; an item that stands for several (see ``pictures``) has the mean of their vectors.
+        Pictures are decoded as they are needed; an item that stands for several (see ``pictures``) has the mean of their vectors,
+        and the tokens of all of them.
         """
         if output not in ("pooled", "tokens"):
             raise CapabilityError(f"output is '{output}'; use pooled or tokens")
-        counts: list[int] = []
-        rows: list[Float32] = []
-        for batch in batches(self._pixels(items, counts), batch_size):
-            rows.extend(self.forward({"pixels": torch.from_numpy(np.stack(batch))})[output])
-        ends = list(itertools.accumulate(counts))
-        groups = [rows[end - count : end] for count, end in zip(counts, ends, strict=True)]
+        groups = self.each(items, output, batch_size)
         if output == "tokens":
             return [np.concatenate(group) for group in groups]
         if not groups:
             return np.zeros((0, 0), np.float32)
         return np.stack([group[0] if len(group) == 1 else np.mean(group, 0) for group in groups])
 
-    def _pixels(self, items: Sequence[Picture], counts: list[int]) -> Iterator[Float32]:
+    def each(self, items: Sequence[Any], output: str, batch_size: int | str = "auto") -> list[list[Float32]]:
+        """Return an output of ``forward`` for each picture of each item: what every verb of pictures is made of."""
+        counts: list[int] = []
+        rows: list[Float32] = []
+        for batch in batches(self._pixels(items, counts), batch_size):
+            rows.extend(self.forward({"pixels": torch.from_numpy(np.stack(batch))})[output])
+        ends = list(itertools.accumulate(counts))
+        return [rows[end - count : end] for count, end in zip(counts, ends, strict=True)]
+
+    def _pixels(self, items: Sequence[Any], counts: list[int]) -> Iterator[Float32]:
         for item in items:
             count = 0
             for picture in pictures(item, self.transform):
@@ -146,14 +159,27 @@ class VisionModel(Model):
 def pictures(item: Any, rule: Transform | None) -> Iterable[Picture]:
     """Return the still pictures an item stands for: itself, a film's frames, or a volume's axial slices (``transform.slices``).
 
-    Frames are decoded as they are asked for, one after another: a film may be longer than the memory is large. Slices have their neighbours beside them where the card says so (``transform.with_neighbours``).
+    An item is a path to anything healthfm reads (but slides), a record, an array or a PIL image: ``pixels.opened`` is the door. Frames are
+    decoded as they are asked for, one after another: a film may be longer than the memory is large. Slices have their neighbours
+    beside them where the card says so (``transform.with_neighbours``).
     """
+    item = pixels.opened(item)
     if isinstance(item, Video):
-        return transform.frames(item)
+        return _some(transform.frames(item), item)
     if isinstance(item, Volume):
         stack = transform.slices(item, rule.window if rule is not None else None)
-        return list(transform.with_neighbours(stack) if rule is not None and rule.volumes == "2.5d" else stack)
+        shown = transform.with_neighbours(stack) if rule is not None and rule.volumes == "2.5d" else stack
+        return list(_some(shown, item))
     return [item]
+
+
+def _some(found: Iterable[Picture], item: Record) -> Iterator[Picture]:
+    """Yield pictures. Raises ``DatasetError`` where there is none."""
+    place = -1
+    for place, one in enumerate(found):  # noqa: B007
+        yield one
+    if place < 0:
+        raise DatasetError(f"{item.id}: it holds no picture")
 
 
 class Frames(Sequence[Float32]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from healthfm.home import home
 
 SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".index", ".tar", ".gz", ".tgz", ".zip")
 TENSORFLOW_SHARD = "*.data-?????-of-?????"
+READ_WITH = (
+    "*config*.json", "params.json", "*token*.json", "vocab*", "merges.txt", "*.model", "*.tiktoken", "*.vocab", "*.jinja",
+)  # fmt: skip
 FULL_HASH = 4 << 30  # files up to this size are hashed whole
 
 
@@ -58,6 +62,29 @@ def weight_files(path: Path) -> tuple[Path, ...]:
         return ()
     found = tuple(sorted(p for p in path.iterdir() if p.suffix in SUFFIXES or p.match(TENSORFLOW_SHARD)))
     return found or weight_files(path / "variables")  # a TensorFlow SavedModel's
+
+
+def nested(path: Path) -> tuple[Path, ...]:
+    """Return the weight files in the folders of a folder, sorted."""
+    found = sorted(path.rglob("*")) if path.is_dir() else []
+    return tuple(p for p in found if p.is_file() and (p.suffix in SUFFIXES or p.match(TENSORFLOW_SHARD)))
+
+
+def beside(path: Path) -> str:
+    """Digest what is read with weights and is not among ``weight_files``: numbers, vocabularies, templates, an adapter's base.
+
+    "" where there is nothing of the kind.
+    """
+    folder = path if path.is_dir() else path.parent
+    found = {p for name in READ_WITH for p in (folder.rglob(name) if path.is_dir() else folder.glob(name))}
+    found |= set(folder.parent.glob("vocab*.txt"))
+    if path.is_dir():
+        found |= set(nested(path)) - set(weight_files(path))
+    seen = hashlib.sha256()
+    for one in sorted(found):
+        if one.is_file():
+            seen.update(f"{os.path.relpath(one, folder)} {fingerprint((one,))}\n".encode())
+    return seen.hexdigest()[:16] if found else ""
 
 
 def fingerprint(files: tuple[Path, ...]) -> str:

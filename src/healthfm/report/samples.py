@@ -244,7 +244,7 @@ def inputs(run: Run, ids: Collection[str]) -> dict[str, Input]:
         )
         opened = open_dataset(name, facts.get("root"), facts["request"]["split"], columns=data.get("columns"))
         return {
-            one.id: shown for one in opened if one.id in asked and asked[one.id] == digest(one) for shown in _input(one)
+            one.id: shown for one in opened if one.id in asked for shown in _input(one) if asked[one.id] == digest(one)
         }
     except (HealthfmError, KeyError):
         return {}
