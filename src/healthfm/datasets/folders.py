@@ -16,7 +16,7 @@ from healthfm.datasets import media
 from healthfm.datasets.dataset import Dataset
 from healthfm.datasets.own_card import Manifest, own_card
 from healthfm.errors import BadValue, DatasetError
-from healthfm.formats import image
+from healthfm.formats import image, slide_files
 from healthfm.formats.npz import Arrays
 from healthfm.formats.source import Problems, Row, Source
 from healthfm.records import Document, Image, Label, Record, Volume
@@ -94,7 +94,8 @@ def _entries(folder: Path) -> list[Path]:
     """Return what a folder holds, without hidden files and without what belongs to a header or slide beside it."""
     found = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.suffix.lower() not in media.BESIDE)
     names = {p.name for p in found}
-    return [p for p in found if not (p.is_dir() and f"{p.name}.mrxs" in names)]
+    found = [p for p in found if not (p.is_dir() and f"{p.name}.mrxs" in names)]
+    return slide_files.standing(found)
 
 
 def _kind(file: Path) -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 from healthfm.datasets import media
 from healthfm.datasets.dataset import Dataset, open_dataset
 from healthfm.errors import DatasetError
-from healthfm.formats import image, slide, table
+from healthfm.formats import image, slide, slide_files, table
 from healthfm.formats.source import Source
 from healthfm.records import QA, Document, MultipleChoice, Record, digest
 
@@ -87,10 +87,10 @@ def _of_word(
     if isinstance(word, Dataset) or path is None:
         yield from _of_dataset(word, split, problems, word.name if several else "")  # type: ignore[arg-type,union-attr]
     elif path.is_dir() and not (path / "dataset.toml").is_file():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        for file in slide_files.standing(sorted(p for p in path.rglob("*") if p.is_file())):
             hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
             if not hidden and (file.suffix.lower() in TEXTS if texts else media.kind_of(file) in PICTURED):
-                yield of_file(file, (file if several else file.relative_to(path)).as_posix())
+                yield of_file(file, (file if several or file == path else file.relative_to(path)).as_posix())
     elif path.exists() and (path.is_dir() or path.name == "dataset.toml" or _is_table(path)):
         opened = open_dataset(path, split=split, on_error="collect", columns=columns)
         yield from _of_dataset(opened, None, problems, path.as_posix() if several else "")
@@ -100,9 +100,8 @@ def _of_word(
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if not matches:
             raise DatasetError(f"no file fits {word}")
-        for match in matches:
-            if Path(match).is_file():
-                yield of_file(Path(match), Path(match).as_posix())
+        for file in slide_files.standing([Path(match) for match in matches if Path(match).is_file()]):
+            yield of_file(file, file.as_posix())
     elif (
         isinstance(word, Path)
         or "/" in word
@@ -122,15 +121,16 @@ def _is_table(path: Path) -> bool:
 def of_file(path: Path, name: str) -> Item:
     """Return the item of a file: its path, or the record it becomes where it is no plain picture or text."""
     stamp = _changed(path)
-    kind = None if path.suffix.lower() in (*image.SUFFIXES, *TEXTS) else media.kind_of(path)
-    if kind is None:
+    kind = None if path.suffix.lower() in TEXTS else media.kind_of(path)
+    if kind is None or (kind == "Image" and path.suffix.lower() in image.SUFFIXES):
         return Item(name, path, stamp)
     return Item(name, media.VISUAL[kind](id=name, **media.fields_of(kind, Source(path))), stamp)
 
 
 def _changed(path: Path) -> tuple[int, int]:
-    facts = path.stat()
-    return facts.st_size, facts.st_mtime_ns
+    """Return size and date of a file; of a folder those of all its files."""
+    facts = [one.stat() for one in (path.iterdir() if path.is_dir() else [path])]
+    return sum(one.st_size for one in facts), max((one.st_mtime_ns for one in facts), default=0)
 
 
 def _of_dataset(opened: Dataset, split: str | None, problems: list[tuple[str, str]], before: str) -> Iterator[Item]:
@@ -184,6 +184,6 @@ def _of_content(number: int, one: Any) -> Item:
     if isinstance(one, Record):
         return of_record(one)
     if isinstance(one, Path):
-        return of_file(one, one.as_posix()) if one.is_file() else Item(one.as_posix(), one)
+        return of_file(one, one.as_posix()) if one.exists() else Item(one.as_posix(), one)
     data = one.encode() if isinstance(one, str) else np.ascontiguousarray(one).tobytes()
     return Item(str(number), one, (hashlib.sha256(data).hexdigest()[:16],))

@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from healthfm.datasets import media
 from healthfm.embed.items import Item
 from healthfm.engine.pipeline import Clock
 from healthfm.errors import DatasetError, HealthfmError, MissingExtra, RunError
@@ -23,7 +24,6 @@ from healthfm.models.vision import VisionModel
 from healthfm.records import Slide, Volume
 
 HELD_AT_MOST = 64 << 20  # bytes of one file that are read before it is decoded
-TILED_TIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +63,10 @@ class Held(Source):
 
 
 def is_slide(content: Any) -> bool:
-    """Say whether an item is a slide: a record of one, a file called so, or a TIFF that OpenSlide takes and that has levels."""
+    """Say whether an item is a slide: a record of one, or a file that is one (``media.kind_of``)."""
     if not isinstance(content, Path):
         return isinstance(content, Slide)
-    name = content.name.lower()
-    return name.endswith(slide.SLIDE_ONLY) or (name.endswith(TILED_TIFF) and _has_levels(content))
-
-
-def _has_levels(path: Path) -> bool:
-    try:
-        import openslide
-    except ImportError:
-        return False
-    try:
-        if openslide.OpenSlide.detect_format(path) is None:
-            return False
-        with openslide.OpenSlide(path) as opened:
-            return bool(opened.level_count > 1 or opened.dimensions[0] * opened.dimensions[1] > image.MAX_PIXELS)
-    except (openslide.OpenSlideError, OSError):
-        return False
+    return media.kind_of(content) == "Slide"
 
 
 class Bag(NamedTuple):
