@@ -94,7 +94,7 @@ class Plan:
         def units() -> Iterator[Unit]:
             for start in range(0, count, self.size):
                 some = [
-                    Unit(item, functools.partial(bag.load, i), i, count, tuple(bag.places[i].tolist()), first + start)
+                    Unit(item, functools.partial(bag.load, i), i, count, tuple(bag.places[i].tolist()), first + start, notice=bag.notice)
                     for i in range(start, min(start + self.size, count))
                 ]
                 yield from self._of_part(some, first + start, todo)
@@ -163,7 +163,7 @@ def _shape(unit: Unit) -> Any:
 def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
     """Return a part: its units, or the part as it was with the units that were tried again in their places.
 
-    The ids of blank volumes, where there are any, are the table's metadata "blank".
+    The ids of blank volumes, where there are any, are the table's metadata "blank"; what is to be said of slides is "notices".
     """
     columns = {
         "id": [u.item.id for u in units], "number": [u.number for u in units], "of": [u.of for u in units],
@@ -172,7 +172,9 @@ def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
         "problem": [u.problem for u in units],
     }  # fmt: skip
     blank = [*(blank_of(kept) if kept is not None else []), *(u.item.id for u in units if u.blank)]
-    table = pa.table(columns, schema=SCHEMA.with_metadata({"blank": json.dumps(blank)}) if blank else SCHEMA)
+    notices = {**(notices_of(kept) if kept is not None else {}), **{u.item.id: u.notice for u in units if u.notice}}
+    noted = {name: json.dumps(one) for name, one in (("blank", blank), ("notices", notices)) if one}
+    table = pa.table(columns, schema=SCHEMA.with_metadata(noted) if noted else SCHEMA)
     if kept is None:
         return table
     fresh = iter(range(table.num_rows))
@@ -193,3 +195,8 @@ def matrix(table: pa.Table) -> Float32:
 def blank_of(part: pa.Table) -> list[str]:
     """Return the ids of the volumes of a part that are all black or all white."""
     return list(json.loads((part.schema.metadata or {}).get(b"blank", b"[]")))
+
+
+def notices_of(part: pa.Table) -> dict[str, str]:
+    """Return what is to be said of the slides of a part, by id."""
+    return dict(json.loads((part.schema.metadata or {}).get(b"notices", b"{}")))

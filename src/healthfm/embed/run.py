@@ -24,9 +24,9 @@ from healthfm.embed import exchange
 from healthfm.embed import network as networks
 from healthfm.embed.items import Item, Items, of_contents
 from healthfm.embed.network import Network
-from healthfm.embed.plan import ROOM, UNITS_PER_PART, Plan, batches, blank_of, items_digest, matrix, merged
+from healthfm.embed.plan import ROOM, UNITS_PER_PART, Plan, batches, blank_of, items_digest, matrix, merged, notices_of
 from healthfm.embed.shared import Shared
-from healthfm.embed.units import Preparer, Unit
+from healthfm.embed.units import Preparer, Unit, is_slide
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
@@ -82,6 +82,7 @@ def embed(
         )
     if coords is not None and mpp is not None:
         raise RunError("the coordinates say how large their tiles are: mpp is for tiles of our own")
+    whole = _whole(gathered.found, model, mpp)
     slides = exchange.slides_among(gathered.found, model) if coords is not None or features is not None else []
     asked = {
         "model": model.name, "items": items_digest(gathered.found), "precision": precision, "mpp": mpp,
@@ -120,10 +121,10 @@ def embed(
         if made:
             threads = {**dict.fromkeys(INPUT, readers(network)), "model": network.threads}
             manifest["stages"] = {"start_seconds": ready, **clock.report(threads)}
-        vectors, failed, blank = _held(folder)
+        vectors, failed, blank, told = _held(folder)
         failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *failed]
         folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
-        manifest |= {"finished": True, "failures": len(failures), "vectors": vectors, "notices": _notices(blank)}
+        manifest |= {"finished": True, "failures": len(failures), "vectors": vectors, "notices": [*_notices(blank), *whole, *told]}
         folder.write_json("manifest.json", manifest)
         if features is not None:
             exchange.write_features(plan, slides, features, stamps)
@@ -157,6 +158,22 @@ def _same_coords(output: Path, before: Mapping[str, str], now: Mapping[str, str]
             f"{f' and {len(changed) - 1} more' if changed[1:] else ''}; choose another folder with --output"
         )
     return {**before, **now}
+
+
+def _whole(items: Sequence[Item], model: Model, mpp: float | None) -> list[str]:
+    """Return what to say of items that ``mpp`` does nothing to. Raises ``RunError`` where it does nothing at all."""
+    if mpp is None:
+        return []
+    if not 0 < mpp < float("inf"):
+        raise RunError(f"mpp is {mpp:g}; it is the micrometres that a pixel of a tile spans, 0.5 for example")
+    others = [item.id for item in items if not (isinstance(model, VisionModel) and is_slide(item.content))]
+    if items and len(others) == len(items):
+        raise RunError(
+            "mpp is for the tiles of slides, and no item is one. A .tif is a slide where it is stored as several tiles and says a "
+            "microscope's resolution, or has smaller copies of itself; any other stands in a table's column 'slide', its own resolution in the column 'mpp'"
+        )
+    some = ", ".join(others[:3]) + (", ..." if others[3:] else "")
+    return [f"mpp is for slides: {len(others)} of the items are none and were embedded whole ({some})"] if others else []
 
 
 def _notices(blank: Sequence[str]) -> list[str]:
@@ -287,13 +304,15 @@ def finite(unit: Unit) -> Unit:
     return unit
 
 
-def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str]]:
-    """Return how many vectors a folder holds, its failures, and the ids of volumes that are all black or all white."""
+def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str], list[str]]:
+    """Return how many vectors a folder holds, its failures, the ids of volumes that are all black or all white, and what is said of slides."""
     vectors, failures, blank = 0, [], []
+    slides: dict[str, str] = {}
     for part in sorted(folder.published(ROOM)):
         table = folder.part(part, ROOM, ["id", "number", "problem"])
         failed = table.filter(pa.compute.is_valid(table["problem"]))
         vectors += table.num_rows - failed.num_rows
         failures += failed.to_pylist()
         blank += blank_of(table)
-    return vectors, failures, blank
+        slides |= notices_of(table)
+    return vectors, failures, blank, [f"{name}: {text}" for name, text in slides.items()]

@@ -32,7 +32,7 @@ class Unit:
 
     ``part`` and ``last`` say where the vector goes. ``inputs`` are the network's, once prepared: a picture, or a volume's several;
     ``vector`` is the result, or ``problem`` says in one line why there is none; ``shared``: it was known before; ``blank``: a volume
-    that is all black or all white. ``close`` is called when the item's last unit is done.
+    that is all black or all white; ``notice``: what the run says of its slide. ``close`` is called when the item's last unit is done.
     """
 
     item: Item
@@ -48,6 +48,7 @@ class Unit:
     problem: str | None = None
     shared: bool = False
     blank: bool = False
+    notice: str = ""
     close: Callable[[], None] | None = field(default=None, compare=False)
 
 
@@ -75,6 +76,7 @@ class Bag(NamedTuple):
     places: npt.NDArray[np.int64]
     load: Callable[[int], Any]
     close: Callable[[], None]
+    notice: str = ""
 
 
 def open_tiles(item: Item, model: Model, mpp: float | None, coords: Path | None = None) -> Bag:
@@ -93,7 +95,7 @@ def open_tiles(item: Item, model: Model, mpp: float | None, coords: Path | None 
     except BaseException:
         opened.close()
         raise
-    return Bag(found.coords, lambda i: read_tile(opened, found, i), opened.close)
+    return Bag(found.coords, lambda i: read_tile(opened, found, i), opened.close, found.notice)
 
 
 def open_slide(item: Item) -> Any:
