@@ -6,6 +6,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
+from healthfm.formats.slide import SlideFile
+from tests.real_files import SLIDE
+
 GLASS = 243
 PENS = {
     "black": (20, 20, 24), "blue": (30, 60, 180), "pure blue": (0, 0, 255), "navy": (0, 0, 80), "green": (20, 140, 60),
@@ -15,6 +18,23 @@ PENS = {
 HE = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.0, 0.0, 0.0]])
 DAB = np.array([0.268, 0.570, 0.776])  # Ruifrok and Johnston, Anal. Quant. Cytol. Histol. 23 (2001) 291
 HE[2] = np.cross(HE[0], HE[1])
+
+
+def on_glass() -> np.ndarray:
+    """The real slide at half a micrometre a pixel, with empty glass around it."""
+    with SlideFile(SLIDE) as slide:
+        pixels = slide.read(0, 0, 0, *slide.size)
+    high, wide = pixels.shape[:2]
+    out = np.random.default_rng(0).normal(GLASS, 2, (high + 800, wide + 1600, 3)).clip(0, 255).astype(np.uint8)
+    out[400 : 400 + high, 800 : 800 + wide] = pixels
+    return out
+
+
+def framed(picture: np.ndarray) -> np.ndarray:
+    """The slide in a scanner's black frame."""
+    out = picture.copy()
+    out[:250], out[:, :300] = 3, 3
+    return out
 
 
 def density(picture: np.ndarray) -> np.ndarray:
