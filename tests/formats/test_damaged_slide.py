@@ -77,7 +77,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             with tifffile.TiffWriter(folder / f"{kind}.svs", bigtiff=kind == "big") as file:
                 file.write(pixels, **how, **KINDS[kind])
                 if "aperio" in kind:
-                    file.write(np.full((256, 256, 3), 240, np.uint8), photometric="rgb", description=KINDS[kind]["description"], metadata=None)
+                    file.write(
+                        np.full((256, 256, 3), 240, np.uint8),
+                        photometric="rgb",
+                        description=KINDS[kind]["description"],
+                        metadata=None,
+                    )
                 file.write(pixels[::2, ::2].copy(), **how, **KINDS[kind], subfiletype=1)
             made[kind] = folder / f"{kind}.svs"
         return made[kind]
@@ -215,7 +220,9 @@ def test_a_tile_that_is_damaged_at_the_finest_level_is_asked_for_and_told(
                 read_tile(slide, tiles, number)
 
 
-def test_a_slide_damaged_throughout_is_one_line(whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slide_damaged_throughout_is_one_line(
+    whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.svs"
     tifffile.imwrite(path, picture(), tile=(64, 64), compression="jpeg", photometric="rgb", metadata=None)
     with tifffile.TiffFile(path) as file, path.open("r+b") as handle:
@@ -227,7 +234,9 @@ def test_a_slide_damaged_throughout_is_one_line(whole: Callable[[str], Path], tm
         plan(slide, 0.5, 128)
 
 
-def test_an_error_of_another_kind_from_a_decoder_is_ours(whole: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_another_kind_from_a_decoder_is_ours(
+    whole: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: Any) -> None:
         raise MemoryError
 

@@ -45,7 +45,7 @@ def test_a_tiff_is_a_slide_where_it_is_tiles_at_a_microscopes_resolution_or_of_a
     path = tiff(tmp_path / "a.tif", *copies, **how)
     assert media.kind_of(path) == kind
     if kind == "Slide" and "compression" in how:
-        with pytest.raises(DatasetError, match=r"a\.tif: not a slide that OpenSlide reads"):
+        with pytest.raises(DatasetError, match=r"a\.tif: not a (readable )?slide"):
             SlideFile(path)
     elif kind == "Slide":
         shutil.copy(path, tmp_path / "a.svs")
@@ -64,7 +64,13 @@ def test_a_stack_of_planes_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_ome_tiff_has_the_resolution_of_its_own_header(tmp_path: Path) -> None:
-    about = {"axes": "YXS", "PhysicalSizeX": 250, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.25, "PhysicalSizeYUnit": "um"}
+    about = {
+        "axes": "YXS",
+        "PhysicalSizeX": 250,
+        "PhysicalSizeXUnit": "nm",
+        "PhysicalSizeY": 0.25,
+        "PhysicalSizeYUnit": "um",
+    }
     path = tmp_path / "a.ome.tif"
     with tifffile.TiffWriter(path, ome=True) as file:
         file.write(PIXELS, tile=(256, 256), photometric="rgb", metadata=about)
@@ -89,7 +95,11 @@ def part(folder: Path, name: str, flavour: str = "VOLUME", series: str = "1.2.3.
     dicom_level(folder / name, np.full((side, side, 3), 200, np.uint8), 1)
     data = pydicom.dcmread(folder / name)
     data.ImageType = ["ORIGINAL", "PRIMARY", flavour, "NONE"]
-    data.SeriesInstanceUID, data.SOPInstanceUID, data.ContainerIdentifier = series, f"{series}.{sum(name.encode())}", series
+    data.SeriesInstanceUID, data.SOPInstanceUID, data.ContainerIdentifier = (
+        series,
+        f"{series}.{sum(name.encode())}",
+        series,
+    )
     for key, value in more.items():
         setattr(data, key, value)
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
@@ -107,7 +117,9 @@ def test_a_dicom_slide_is_its_folder_and_each_file_of_its_levels(tmp_path: Path)
         with SlideFile(opened) as slide:
             assert slide.size == (512, 512)
     for path, flavour in ((label, "label"), (overview, "overview")):
-        with pytest.raises(DatasetError, match=f"the {flavour} image of a slide.* can hold a name and is never embedded"):
+        with pytest.raises(
+            DatasetError, match=f"the {flavour} image of a slide.* can hold a name and is never embedded"
+        ):
             SlideFile(path)
         with pytest.raises(DatasetError, match=f"the {flavour} image of a slide"):
             media.picture(Source(path))
@@ -135,7 +147,9 @@ def test_several_slides_in_a_folder_are_told_apart(tmp_path: Path) -> None:
     one, two = part(tmp_path / "a", "one.dcm"), part(tmp_path / "a", "two.dcm", series="1.2.3.5")
     part(tmp_path / "a", "label.dcm", "LABEL")
     assert sorted(slide_files.standing(sorted((tmp_path / "a").iterdir()))) == [one, two]
-    with pytest.raises(DatasetError, match=r"holds 2 slides \(DICOM series\); name one file of each: one\.dcm, two\.dcm"):
+    with pytest.raises(
+        DatasetError, match=r"holds 2 slides \(DICOM series\); name one file of each: one\.dcm, two\.dcm"
+    ):
         SlideFile(tmp_path / "a")
     with SlideFile(two) as slide:
         assert slide.properties["dicom.SeriesInstanceUID"] == "1.2.3.5"

@@ -22,8 +22,7 @@ from scipy.ndimage import uniform_filter
 from healthfm.formats import tissue
 from tests.formats import slide_pictures as made
 
-DOWN = 16  # 8 micrometres a pixel
-TILE = 14  # thumbnail pixels of a tile of 224 pixels at half a micrometre
+DOWN = 4  # from 2 to 8 micrometres a pixel
 Find = Callable[[np.ndarray], np.ndarray]
 
 
@@ -44,7 +43,7 @@ def clam(folder: Path, use_otsu: bool) -> Find:
         one = WholeSlideImage.__new__(WholeSlideImage)
         one.wsi, one.level_dim, one.level_downsamples = Picture(pixels), [pixels.shape[1::-1]], [(1.0, 1.0)]
         one.segmentTissue(
-            0, sthresh=8, mthresh=7, close=4, use_otsu=use_otsu, ref_patch_size=512 // DOWN,
+            0, sthresh=8, mthresh=7, close=4, use_otsu=use_otsu, ref_patch_size=512 // 16,
             filter_params={"a_t": 0, "a_h": 16, "max_n_holes": 8},
         )  # fmt: skip
         mask = np.zeros(pixels.shape[:2], np.uint8)
@@ -73,7 +72,11 @@ def small(mask: np.ndarray) -> np.ndarray:
 def main(folders: list[str]) -> None:
     finders: dict[str, Find] = {"healthfm": tissue.stained, "healthfm `otsu`": tissue.otsu}
     if len(folders) == 2:
-        finders |= {"CLAM": clam(Path(folders[0]), False), "CLAM, Otsu": clam(Path(folders[0]), True), "TRIDENT, Otsu": trident(Path(folders[1]))}
+        finders |= {
+            "CLAM": clam(Path(folders[0]), False),
+            "CLAM, Otsu": clam(Path(folders[0]), True),
+            "TRIDENT, Otsu": trident(Path(folders[1])),
+        }
     base = made.on_glass()
     dense = made.density(base).mean(2).astype(np.float32)
     truth = small(((uniform_filter(dense, 3 * DOWN) > 0.03) * 255).astype(np.uint8)) > 0.5
@@ -81,13 +84,15 @@ def main(folders: list[str]) -> None:
         ("as it is", base, None),
         *((f"{share:.0%} of its stain", made.faded(base, share), None) for share in (0.5, 0.25, 0.1)),
         ("DAB and haematoxylin", made.immuno(base), None), ("haematoxylin alone", made.immuno(base, 0), None),
-        ("out of focus (8 pixels)", made.blurred(base, 8), None), ("in a black frame", made.framed(base), None),
-        *((f"{pen}, {width // 2} micrometres", *made.drawn(base, pen, width)) for pen in made.PENS for width in (100, 300)),
-        *((f"25% of its stain; {pen}, 100 micrometres", *made.drawn(made.faded(base, 0.25), pen, 200)) for pen in ("blue", "green", "red", "black")),
+        ("out of focus (Gaussian of 4 micrometres)", made.blurred(base, 2), None), ("in a black frame", made.framed(base), None),
+        *((f"{pen}, {2 * width} micrometres", *made.drawn(base, pen, width)) for pen in made.PENS for width in (25, 75)),
+        *((f"25% of its stain; {pen}, 100 micrometres", *made.drawn(made.faded(base, 0.25), pen, 50)) for pen in ("blue", "green", "red", "black")),
     ]  # fmt: skip
     print(f"| slide | {' | '.join(finders)} |\n|---|{'---|' * len(finders)}")
     for name, picture, lines in cases:
-        covered = small((np.zeros(picture.shape[:2], np.uint8) if lines is None else lines * np.uint8(255)).astype(np.uint8))
+        covered = small(
+            (np.zeros(picture.shape[:2], np.uint8) if lines is None else lines * np.uint8(255)).astype(np.uint8)
+        )
         thumbnail = np.asarray(Image.fromarray(picture).reduce(DOWN))
         row = []
         for find in finders.values():

@@ -78,7 +78,9 @@ def picture(source: Source) -> npt.NDArray[Any]:
         part = slide_files.instance(source.path)
         if part is not None:
             slide_files.entry(source.path)
-            raise DatasetError(f"{source}: a slide (a DICOM whole-slide image), not one picture; name it as a slide in a manifest")
+            raise DatasetError(
+                f"{source}: a slide (a DICOM whole-slide image), not one picture; name it as a slide in a manifest"
+            )
         shown = dicom_picture.picture(source)
         if shown.ndim > (3 if shown.shape[-1] == 3 else 2):
             raise DatasetError(f"{source}: {len(shown)} frames, not one picture; name it as a volume in a manifest")

@@ -116,6 +116,9 @@ def instances(record: Visual, model: VisionModel) -> Iterator[Iterator[Unit]]:
     tiles = open_tiles(item, model, None)
     places = [(int(x), int(y)) for x, y in tiles.places]
     try:
-        yield (Unit(item, functools.partial(tiles.load, i), i, len(places), one, notice=tiles.notice) for i, one in enumerate(places))
+        yield (
+            Unit(item, functools.partial(tiles.load, i), i, len(places), one, notice=tiles.notice)
+            for i, one in enumerate(places)
+        )
     finally:
         tiles.close()

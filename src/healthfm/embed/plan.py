@@ -94,7 +94,15 @@ class Plan:
         def units() -> Iterator[Unit]:
             for start in range(0, count, self.size):
                 some = [
-                    Unit(item, functools.partial(bag.load, i), i, count, tuple(bag.places[i].tolist()), first + start, notice=bag.notice)
+                    Unit(
+                        item,
+                        functools.partial(bag.load, i),
+                        i,
+                        count,
+                        tuple(bag.places[i].tolist()),
+                        first + start,
+                        notice=bag.notice,
+                    )
                     for i in range(start, min(start + self.size, count))
                 ]
                 yield from self._of_part(some, first + start, todo)

@@ -124,7 +124,12 @@ def embed(
         vectors, failed, blank, told = _held(folder)
         failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *failed]
         folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
-        manifest |= {"finished": True, "failures": len(failures), "vectors": vectors, "notices": [*_notices(blank), *whole, *told]}
+        manifest |= {
+            "finished": True,
+            "failures": len(failures),
+            "vectors": vectors,
+            "notices": [*_notices(blank), *whole, *told],
+        }
         folder.write_json("manifest.json", manifest)
         if features is not None:
             exchange.write_features(plan, slides, features, stamps)
@@ -173,7 +178,9 @@ def _whole(items: Sequence[Item], model: Model, mpp: float | None) -> list[str]:
             "microscope's resolution, or has smaller copies of itself; any other stands in a table's column 'slide', its own resolution in the column 'mpp'"
         )
     some = ", ".join(others[:3]) + (", ..." if others[3:] else "")
-    return [f"mpp is for slides: {len(others)} of the items are none and were embedded whole ({some})"] if others else []
+    return (
+        [f"mpp is for slides: {len(others)} of the items are none and were embedded whole ({some})"] if others else []
+    )
 
 
 def _notices(blank: Sequence[str]) -> list[str]:

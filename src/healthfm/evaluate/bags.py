@@ -92,9 +92,15 @@ def prepare(ask: Ask) -> Job:
     def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
         chances, beside["attention"], how = _predicted(table, fit, test, classes, ask.seed)
         found = [None if row is None else classes[int(row.argmax())] for row in chances]
-        empty = table.filter(pc.and_(table["problem"].is_valid(), table["number"].is_null())).select(["id", "problem"]).to_pylist()
+        empty = (
+            table.filter(pc.and_(table["problem"].is_valid(), table["number"].is_null()))
+            .select(["id", "problem"])
+            .to_pylist()
+        )
         damaged = table.filter(pc.and_(table["problem"].is_valid(), table["number"].is_valid()))["id"].to_pylist()
-        said = dict(zip(*(table.filter(table["notice"].is_valid())[one].to_pylist() for one in ("id", "notice")), strict=True))
+        said = dict(
+            zip(*(table.filter(table["notice"].is_valid())[one].to_pylist() for one in ("id", "notice")), strict=True)
+        )
         prior = np.array([sum(bag.label == one for bag in fit) for one in classes]) / len(fit)
         return pa.table({
             **sample_columns(records, [bag.label for bag in test]), "input": pa.array([bag.input for bag in test], pa.string()),

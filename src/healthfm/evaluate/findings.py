@@ -119,10 +119,14 @@ def headline_notes(run: Run) -> list[str]:
             f"all black or all white as shown (see the window): {', '.join(blank[:5])}{', ...' if len(blank) > 5 else ''} ({len(blank)} in all)"
         )
     if damaged := fitted.get("damaged"):
-        some = ", ".join(f"{name} ({count})" for name, count in list(damaged.items())[:5]) + (", ..." if len(damaged) > 5 else "")
+        some = ", ".join(f"{name} ({count})" for name, count in list(damaged.items())[:5]) + (
+            ", ..." if len(damaged) > 5 else ""
+        )
         notes.append(f"damaged tiles, left out of their slides: {some}")
     if said := fitted.get("said"):
-        notes.append("; ".join(f"{name}: {text}" for name, text in list(said.items())[:5]) + ("; ..." if len(said) > 5 else ""))
+        notes.append(
+            "; ".join(f"{name}: {text}" for name, text in list(said.items())[:5]) + ("; ..." if len(said) > 5 else "")
+        )
     if empty := fitted.get("empty"):
         notes.append(
             f"without a picture: {'; '.join(sorted(one['id'] + ' (' + one['problem'] + ')' for one in empty))}. To fit on, such a {noun(run)} is "

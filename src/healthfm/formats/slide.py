@@ -28,7 +28,10 @@ SAMPLES, SAMPLE_SIZE = 8, 200  # rectangles per level that must agree before the
 BLOCK = 2048
 PIECE = 256  # of a block that is damaged, pieces down to this size are tried
 MOST_DAMAGED = 500  # pieces; a file with more is damaged throughout
-MOST_PIXELS, MOST_OF_TILE = 2**38, 2**26  # a glass slide of 75 x 50 mm at 0.1 micrometres has fewer; a header may claim anything
+MOST_PIXELS, MOST_OF_TILE = (
+    2**38,
+    2**26,
+)  # a glass slide of 75 x 50 mm at 0.1 micrometres has fewer; a header may claim anything
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -54,7 +57,9 @@ class SlideFile:
             raise MissingExtra("pathology", "openslide-python and openslide-bin") from None
         self.path = path
         if mpp is not None and not 0 < mpp <= 1000:
-            raise DatasetError(f"{path}: {mpp:g} micrometres per pixel cannot be; mpp is how much a pixel of the scan spans")
+            raise DatasetError(
+                f"{path}: {mpp:g} micrometres per pixel cannot be; mpp is how much a pixel of the scan spans"
+            )
         entry = slide_files.entry(path)
         self._open = lambda: openslide.OpenSlide(entry)
         with _reading(f"{path}: not a readable slide"):
@@ -82,7 +87,9 @@ class SlideFile:
             for i in range(len(self.levels))
         )
         if width * height > MOST_PIXELS or tile > MOST_OF_TILE:
-            raise DatasetError(f"{self.path}: not a readable slide (it claims {width} x {height} pixels in tiles of {tile})")
+            raise DatasetError(
+                f"{self.path}: not a readable slide (it claims {width} x {height} pixels in tiles of {tile})"
+            )
         pages = tiff_tiles.same_size(self.path, self.size) if told.get("openslide.vendor") == "generic-tiff" else 1
         if pages > 1:
             raise DatasetError(
@@ -281,7 +288,9 @@ class SlideFile:
         for finer in range(level - 1, -1, -1):
             ratio = self.levels[level].downsample / self.levels[finer].downsample
             try:
-                pixels = self.read(finer, round(x * ratio), round(y * ratio), round(width * ratio), round(height * ratio))
+                pixels = self.read(
+                    finer, round(x * ratio), round(y * ratio), round(width * ratio), round(height * ratio)
+                )
             except DatasetError:
                 continue
             return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize(shape[::-1], Image.Resampling.BOX))

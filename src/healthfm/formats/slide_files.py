@@ -141,7 +141,9 @@ def _refuse(path: Path, group: Sequence[Instance]) -> None:
             f"{path}: a slide whose level lies in several files (a DICOM concatenation), which OpenSlide does not read; join them"
         )
     if len({one.container for one in volumes}) > 1:
-        raise DatasetError(f"{path}: a DICOM series with the slides of several containers; give each a series of its own")
+        raise DatasetError(
+            f"{path}: a DICOM series with the slides of several containers; give each a series of its own"
+        )
 
 
 def standing(files: Sequence[Path]) -> list[Path]:

@@ -181,7 +181,9 @@ class StoredTiles:
         offset, size = self._offsets[index], self._sizes[index]
         if not size:
             raise LeftOut
-        if not offset or offset + size > self._length:  # OpenSlide would read the file's head, or allocate what is claimed
+        if (
+            not offset or offset + size > self._length
+        ):  # OpenSlide would read the file's head, or allocate what is claimed
             raise BadValue("a stored tile lies outside the file")
         data = os.pread(self._handle, size, offset)
         if self._page.compression == JPEG and not _whole_jpeg(data):  # libjpeg only warns, and paints the rest grey
