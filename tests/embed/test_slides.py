@@ -101,9 +101,9 @@ def test_a_walk_takes_a_dicom_slide_once_and_never_its_label(tower: VisionModel,
 def test_a_run_says_where_its_tiles_are_little_of_what_is_on_the_slide(tower: VisionModel, tmp_path: Path) -> None:
     pixels = np.full((1024, 1024, 3), 243, np.uint8)
     draw = np.random.default_rng(0)
-    pixels[:256, :256] = np.kron(draw.integers(0, 90, (64, 64, 3)) + [130, 30, 120], np.ones((4, 4, 1))).astype(
-        np.uint8
-    )
+    pixels[:256, :256] = np.kron(
+        draw.integers(0, 90, (64, 64, 3)) + np.array((130, 30, 120)), np.ones((4, 4, 1))
+    ).astype(np.uint8)
     pixels[600:900] = (30, 60, 180)
     path = tmp_path / "a.svs"
     tifffile.imwrite(

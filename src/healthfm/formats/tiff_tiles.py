@@ -69,9 +69,9 @@ def says_slide(path: Path, coarsest: float) -> bool:
     try:
         with tifffile.TiffFile(path) as file:
             pages = [page for page in file.pages if _plain(page)]
-            if not pages or file.pages[0] is not pages[0] or len(pages[0].dataoffsets) < 2:  # type: ignore[union-attr]
+            if not pages or file.pages[0] is not pages[0] or len(pages[0].dataoffsets) < 2:
                 return False
-            sizes = [(page.imagewidth, page.imagelength) for page in pages]  # type: ignore[union-attr]
+            sizes = [(page.imagewidth, page.imagelength) for page in pages]
             return _pyramid(sizes) or _micrometres(file.pages[0]) <= coarsest
     except Exception:  # tifffile raises many kinds on what is no plain TIFF
         return False
@@ -114,7 +114,7 @@ def same_size(path: Path, size: tuple[int, int]) -> int:
         import tifffile
 
         with tifffile.TiffFile(path) as file:
-            return sum((page.imagewidth, page.imagelength) == size for page in file.pages)  # type: ignore[union-attr]
+            return sum((page.imagewidth, page.imagelength) == size for page in file.pages)
     except Exception:  # no TIFF that tifffile reads
         return 0
 
