@@ -33,8 +33,8 @@ demo: $(VENV)/.demo
 	$(BIN)/healthfm evaluate smollm2-135m-instruct pubmedqa --root examples/pubmedqa --limit $(LIMIT)
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest
-	$(BIN)/python -m tests.evidence_plugin check $(EVIDENCE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m tests.evidence.record check $(EVIDENCE)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check src tests benchmarks
@@ -45,14 +45,15 @@ lint: $(VENV)/.test
 bench: $(VENV)/.test
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
-# Checks that need data that is not in this repository (REFERENCE_DATA: its folder): see tests/references/README.md.
+# Checks that need data that is not in this repository (REFERENCE_DATA: its folder): see tests/references/README.md. A quick look: what
+# they prove is recorded by a whole run beside that data, HEALTHFM_REFERENCE_DATA=... make test coverage.
 reference: $(VENV)/.test
 	HEALTHFM_REFERENCE_DATA=$(REFERENCE_DATA) $(BIN)/python -m pytest tests/datasets \
 	  $(shell grep -rlE "import .*elsewhere|reference_data|ELSEWHERE" tests --include='test_*.py' | grep -v ^tests/datasets)
 
 # Write what the last test run proved into the package, and the page from it.
 coverage: $(VENV)/.test
-	$(BIN)/python -m tests.evidence_plugin record $(EVIDENCE)
+	$(BIN)/python -m tests.evidence.record record $(EVIDENCE)
 
 docs: coverage
 

@@ -13,7 +13,7 @@ from tests.real_files import ELSEWHERE
 if TYPE_CHECKING:
     from healthfm.models.causal_lm import CausalLM
 
-pytest_plugins = ["tests.evidence_plugin"]
+pytest_plugins = ["tests.evidence.plugin"]
 
 settings.register_profile(
     "healthfm", deadline=None, derandomize=True

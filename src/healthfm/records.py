@@ -63,11 +63,21 @@ class Polygon:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visual(Record):
-    """What every record of pixels carries: ``masks`` by name (decoded on demand, on the pixels' grid), boxes, polygons."""
+    """What every record of pixels carries: ``masks`` by name (decoded on demand, on the pixels' grid), boxes, polygons.
+
+    ``ratio`` reads, of an image or film, a pixel's height over its width where a header may know it; None: square. The pixels
+    that a record gives are the file's own all the same.
+    """
 
     masks: Mapping[str, Callable[[], npt.NDArray[Any]]] = field(default_factory=dict)
     boxes: tuple[Box, ...] = ()
     polygons: tuple[Polygon, ...] = ()
+    ratio: Callable[[], float] | None = None
+
+    @property
+    def aspect(self) -> float:
+        """Read and return the height of a pixel over its width: 1 is square."""
+        return 1.0 if self.ratio is None else self.ratio()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +205,9 @@ KINDS: Mapping[str, type[Record]] = {
 def digest(record: Record) -> str:
     """Return a short, stable fingerprint of a record's content (not of its labels or meta); an image is decoded for it."""
     if isinstance(record, Image):
-        pixels = record.pixels
-        return hashlib.sha256(f"{pixels.dtype} {pixels.shape} ".encode() + pixels.tobytes()).hexdigest()[:16]
+        pixels, tall = record.pixels, record.aspect
+        shape = f"{pixels.dtype} {pixels.shape} {'' if tall == 1 else f'{tall} '}"
+        return hashlib.sha256(shape.encode() + pixels.tobytes()).hexdigest()[:16]
     content = {
         name: getattr(record, name) for name in ("text", "question", "context", "options") if hasattr(record, name)
     }

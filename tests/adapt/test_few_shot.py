@@ -37,15 +37,17 @@ def test_more_examples_do_better_and_vary_less() -> None:
     assert over_one["low"] <= np.median(over_one["draws"]) <= over_one["high"]
 
 
-def test_the_first_draw_is_returned_and_the_same_seed_draws_the_same() -> None:
+def test_every_draw_is_returned_and_the_same_seed_draws_the_same() -> None:
     train, labels = blobs(90, 0, 3.0)
     test, truth = blobs(60, 1, 3.0)
     groups = [str(i) for i in range(90)]
     chances, how = few_shot(train, labels, test, truth, CLASSES, groups, 4, seed=3, repeats=5)
     again, _ = few_shot(train, labels, test, truth, CLASSES, groups, 4, seed=3, repeats=1)
-    assert np.array_equal(chances, again)
-    accuracy = np.mean([CLASSES[i] == t for i, t in zip(chances.argmax(1), truth, strict=True)])
-    assert accuracy == how["accuracy_over_draws"]["draws"][0]
+    assert chances.shape == (5, 60, 3) and np.array_equal(chances[:1], again)
+    right = [np.mean([CLASSES[i] == t for i, t in zip(one.argmax(1), truth, strict=True)]) for one in chances]
+    over = how["accuracy_over_draws"]
+    assert right == over["draws"] and len(set(right)) > 1
+    assert abs(right[how["shown_draw"]] - over["mean"]) == min(abs(one - over["mean"]) for one in right)
 
 
 def test_too_few_examples_of_a_class_are_said() -> None:

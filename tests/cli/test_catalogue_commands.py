@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +11,14 @@ from typing import Any
 import pytest
 
 from healthfm.cli import app
+from tests.cli.command import run
 
-HEALTHFM = Path(sys.executable).with_name("healthfm")
 COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)  # type: ignore[union-attr]
 CARDS_ONLY = ("find", "show", "lineage", "coverage")
 
 
 def healthfm(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "COLUMNS": "200", **environment}
-    return subprocess.run([HEALTHFM, *words], capture_output=True, encoding="utf-8", env=env, check=False)
+    return run(*words, **{"COLUMNS": "200", **environment})
 
 
 def printed(*words: str) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from healthfm.evaluate.run import evaluate_predictions
-from tests.cli.test_evaluate_command import assert_one_clear_line, run
+from tests.cli.command import run
+from tests.cli.test_evaluate_command import assert_one_clear_line
 
 
 @pytest.fixture

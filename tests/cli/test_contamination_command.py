@@ -9,7 +9,8 @@ import pytest
 
 from healthfm.evaluate.contamination import section
 from healthfm.evaluate.run import evaluate_predictions, load_run
-from tests.cli.test_evaluate_command import assert_one_clear_line, run
+from tests.cli.command import run
+from tests.cli.test_evaluate_command import assert_one_clear_line
 
 
 @pytest.fixture

@@ -8,12 +8,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 
 from healthfm.cli import main
 from healthfm.cli.read import column_map, dataset_argument
 from healthfm.errors import DatasetError
+from tests.cli.command import HEALTHFM, run
+from tests.formats.test_dicom_series import moved, stack
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -134,13 +138,11 @@ def test_a_bad_row_is_told_without_its_text(call: Call, notes: Path) -> None:
 
 
 def test_the_installed_command_reads_and_its_help_has_an_example(medqa_root: Path) -> None:
-    command = Path(sys.executable).with_name("healthfm")
-    done = subprocess.run(
-        [command, "check", "medqa", "--root", medqa_root], capture_output=True, text=True, check=False
-    )
+    words = [HEALTHFM, "check", "medqa", "--root", str(medqa_root)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "") and "1273" in done.stdout
     for verb in ("read", "check"):
-        text = subprocess.run([command, verb, "--help"], capture_output=True, text=True, check=True).stdout
+        text = run(verb, "--help").stdout
         assert f"Example: healthfm {verb} " in text and "--root" in text
 
 
@@ -165,3 +167,30 @@ def test_a_column_map_nests_at_the_first_dot() -> None:
 def test_a_column_pair_that_is_none_is_refused(pair: str) -> None:
     with pytest.raises(DatasetError, match="--columns takes FIELD=COLUMN"):
         column_map([pair])
+
+
+def test_files_that_are_passed_over_are_counted_and_no_error(call: Call, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("a.png", "b.jfif"):
+        PIL.Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(folder / name, format="PNG")
+    for name in ("notes.pdf", "scan.zip", "Thumbs.db"):
+        (folder / name).write_bytes(b"x")
+    said = "2 files passed over: 1 document; 1 archive: unpack it to read what is in it (and 1 of the system"
+    code, out, _ = call("check", folder)
+    assert code == 0 and said in " ".join(out.split())
+    code, out, _ = call("check", folder, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["splits"]["test"]["records"] == 2 and found["errors"] == found["notices"] == []
+    assert {one["file"]: one["reason"] for one in found["passed_over"]} == {
+        "Thumbs.db": "system file", "notes.pdf": "document", "scan.zip": "archive: unpack it to read what is in it"
+    }  # fmt: skip
+    code, out, err = call("read", folder, "--json")
+    assert code == 0 and len(json.loads(out)) == 2 and said in err
+
+
+def test_check_refuses_a_series_whose_slices_jump(call: Call, tmp_path: Path) -> None:
+    stack(tmp_path / "s", moved([0, 0, 0, 15, 15, 15]))
+    (tmp_path / "v.csv").write_text("id,volume\n1,s\n")
+    code, out, _ = call("check", tmp_path / "v.csv")
+    assert code == 1 and "slices jump within their plane, by up to 15 mm" in " ".join(out.split())

@@ -13,7 +13,8 @@ import pytest
 from safetensors.torch import save_file
 
 from healthfm import load_model
-from tests.cli.test_evaluate_command import assert_one_clear_line, run
+from tests.cli.command import run
+from tests.cli.test_evaluate_command import assert_one_clear_line
 from tests.real_files import SLIDE
 
 

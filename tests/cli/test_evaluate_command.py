@@ -5,20 +5,13 @@ from __future__ import annotations
 import json
 import resource
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-HEALTHFM = str(Path(sys.executable).with_name("healthfm"))
+from tests.cli.command import HEALTHFM, run
+
 MODEL = "smollm2-135m-instruct"
-
-
-def run(*words: object, before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [HEALTHFM, *map(str, words)], capture_output=True, text=True, timeout=300, preexec_fn=before, check=False
-    )
 
 
 def assert_one_clear_line(result: subprocess.CompletedProcess[str], *says: str) -> None:
@@ -93,7 +86,9 @@ def test_a_full_disk_keeps_what_was_written_and_the_run_goes_on_later(pubmedqa_r
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
 
-    assert_one_clear_line(run(*words, before=small_files), "cannot be written", "make room")
+    command = [HEALTHFM, *map(str, words)]
+    stopped = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=small_files, check=False)
+    assert_one_clear_line(stopped, "cannot be written", "make room")
     assert run(*words).returncode == 0
 
 

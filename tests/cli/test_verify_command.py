@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,14 +11,12 @@ import pytest
 from healthfm.evaluate.verify import FIELDS
 from healthfm.models.causal_lm import CausalLM
 from healthfm.models.weights import locate
+from tests.cli import command
 from tests.evaluate.test_verify import write_card
-
-HEALTHFM = str(Path(sys.executable).with_name("healthfm"))
 
 
 def run(cards: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HEALTHFM_CARDS": str(cards), "COLUMNS": "200"}
-    return subprocess.run([HEALTHFM, *map(str, words)], capture_output=True, text=True, timeout=300, env=environment)
+    return command.run(*words, HEALTHFM_CARDS=str(cards), COLUMNS="200")
 
 
 @pytest.mark.parametrize(("value", "code", "says"), [(0.25, 0, "sample agrees"), (0.99, 1, "sample differs")])

@@ -96,8 +96,8 @@ def test_the_commonest_kind_is_read_and_the_rest_is_listed(tmp_path: Path) -> No
     assert [r.id for r in opened] == ["a/1.png", "b/1.png"]
     assert [str(e).rpartition("/")[2] for e in opened.errors] == [
         "stray.png: lies outside the class folders", "2.nii: cannot be read: not an image file healthfm reads here",
-        "notes.txt: cannot be read: not an image file healthfm reads here",
     ]  # fmt: skip
+    assert opened.passed_over == [("a/notes.txt", "text")]
 
 
 def test_one_unreadable_picture_among_many_is_one_line_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -139,9 +139,10 @@ def test_a_folder_of_pictures_a_glob_and_one_file_open_without_labels(tmp_path: 
     assert (one.id, one.labels, int(one.pixels[0, 0])) == ("a.png", {}, 5)  # type: ignore[attr-defined]
     opened = open_dataset(tmp_path, on_error="collect")
     assert [r.id for r in opened] == ["a.png", "b.png"]
-    assert [str(e).partition("row ")[2] for e in opened.errors] == [
-        "read.me: cannot be read: not an image file healthfm reads here"
-    ]
+    assert opened.errors == []
+    assert opened.passed_over == [
+        (".hidden.png", "hidden"), ("deep/c.png", "in a folder below; FOLDER/**/* reads it"), ("read.me", "unknown kind (.me)")
+    ]  # fmt: skip
     with pytest.raises(DatasetError, match="matches no file"):
         open_dataset(tmp_path / "*.jpg")
 

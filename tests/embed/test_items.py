@@ -9,6 +9,8 @@ import pytest
 
 from healthfm.embed.items import gather
 from healthfm.errors import DatasetError
+from tests.datasets.test_contents import REASONS, everything
+from tests.formats.test_dicom_series import stack
 
 Photos = Callable[..., Path]
 
@@ -82,3 +84,44 @@ def test_a_path_that_is_not_there_is_one_clear_line(word: str | Path) -> None:
 def test_a_folder_with_nothing_in_it_is_said(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="nothing to embed"):
         gather([tmp_path], False)
+
+
+def test_every_file_of_a_folder_is_an_item_a_problem_or_passed_over(photos: Photos, tmp_path: Path) -> None:
+    folder = everything(photos(1))
+    (folder / "gone.png").symlink_to(tmp_path / "nothing")
+    (folder / "loop").symlink_to(folder)
+    (folder / "again").symlink_to(folder / "below")
+    items = gather([folder], texts=False)
+    assert [item.id for item in items.found] == ["000.jpg", "a.png", "below/b.png", "v.mhd"]
+    assert items.problems == [("gone.png", "cannot be opened (No such file or directory)")]
+    linked = "a link to a folder that is read already"
+    assert dict(items.passed) == {**REASONS, ".git": "hidden", "loop": linked, "again": linked}
+    texts = gather([folder], texts=True)
+    assert [item.id for item in texts.found] == ["read.TXT"]
+    assert (
+        dict(texts.passed)["a.png"] == "no text"
+        and len(texts.passed) + 1 + 1 == len(items.passed) + len(items.found) + 1
+    )
+
+
+def test_a_glob_passes_over_what_is_no_item_and_a_file_that_is_named_is_one(photos: Photos) -> None:
+    folder = photos(1)
+    (folder / "notes.json").write_text("{}")
+    (folder / "deep").mkdir()
+    items = gather([f"{folder}/*"], texts=False)
+    assert [Path(item.id).name for item in items.found] == ["000.jpg"]
+    assert [(Path(name).name, reason) for name, reason in items.passed] == [("deep", "folder"), ("notes.json", "JSON")]
+    assert [Path(item.id).name for item in gather([folder / "notes.json"], texts=False).found] == ["notes.json"]
+
+
+def test_where_nothing_can_be_embedded_the_reasons_are_said(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"x")
+    with pytest.raises(DatasetError, match=r"nothing to embed in .*: 1 file passed over: 1 archive: unpack it"):
+        gather([tmp_path], False)
+
+
+def test_the_series_of_a_manifest_tells_what_lies_beside_its_slices(tmp_path: Path) -> None:
+    (stack(tmp_path / "s") / "notes.txt").write_text("x")
+    (tmp_path / "v.csv").write_text("id,volume\n1,s\n")
+    items = gather([tmp_path / "v.csv"], texts=False)
+    assert len(items.found) == 1 and [(Path(file).name, why) for file, why in items.passed] == [("notes.txt", "text")]

@@ -13,10 +13,13 @@ import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 
+from healthfm.embed.embedder import Embedder
 from healthfm.embed.items import Item, Items, gather
 from healthfm.embed.run import embed, slowest
 from healthfm.errors import RunError
 from healthfm.models.vision import VisionModel
+from tests.formats.test_dicom import written
+from tests.models.test_transform import disc
 
 Photos = Callable[..., Path]
 
@@ -327,6 +330,55 @@ def test_volumes_that_show_nothing_are_noticed_also_by_a_run_that_goes_on(tower:
     again = embed(tower, items, tmp_path / "out", units_per_part=3)
     assert again.manifest["notices"][0].endswith(": 3 (b.nii, c.nii, e.nii)")
     assert again.table["id"].to_pylist() == ["a.nii", "b.nii", "c.nii", "d.nii", "e.nii"]
+
+
+def test_pixels_that_are_not_square_are_made_so_and_noticed_also_by_a_run_that_goes_on(tower: VisionModel, volumes: Callable[..., Path], tmp_path: Path) -> None:  # fmt: skip
+    """The same disc in pixels of 0.5 x 0.5, 0.5 x 1 and 1 x 0.5 mm, as DICOM and as a slice that was acquired sideways."""
+    nibabel = pytest.importorskip("nibabel")
+    folder = volumes(z=None)
+    for name, across, back in (("a", 0.5, 0.5), ("b", 0.5, 1.0), ("c", 1.0, 0.5)):
+        written(folder / f"{name}.dcm", disc(across, back), PixelSpacing=[back, across])
+    reslice = disc(1.0, 0.5)[::-1, ::-1].T[:, :, None]
+    nibabel.save(nibabel.Nifti1Image(reslice, np.diag([1.0, 0.5, 3, 1])), folder / "d.nii")
+    made = embed(tower, gather([folder], False), tmp_path / "out", units_per_part=2)
+    ids = ["a.dcm", "b.dcm", "c.dcm", "d.nii", "z.nii"]
+    assert made.table["id"].to_pylist() == ids
+    square, *others, other = made.vectors
+    for vector in others:
+        assert np.linalg.norm(vector - square) < 0.1 * np.linalg.norm(other - square)
+    said = "pixels that are not square were made square before the network saw them: 3 items, height over width 0.5 to 2 (b.dcm, c.dcm, d.nii)"
+    assert made.manifest["notices"] == [said]
+    again = embed(tower, gather([folder], False), tmp_path / "out", units_per_part=2)
+    assert again.manifest["notices"] == [said]
+    np.testing.assert_array_equal(Embedder(tower)([folder / "b.dcm", folder / "d.nii"]), made.vectors[[1, 3]])
+
+
+def test_a_file_whose_pixels_have_no_sensible_shape_fails_alone(tower: VisionModel, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    written(tmp_path / "in" / "a.dcm", disc(1, 1), PixelSpacing=[0, 0])
+    written(tmp_path / "in" / "b.dcm", disc(1, 1))
+    made = embed(tower, gather([tmp_path / "in"], False), tmp_path / "out")
+    assert made.table["id"].to_pylist() == ["b.dcm"]
+    (failed,) = made.failures
+    assert failed["problem"].startswith("its PixelSpacing is not two numbers above 0")
+
+
+def test_files_that_are_passed_over_are_listed_in_the_folder(
+    tower: VisionModel, photos: Photos, tmp_path: Path
+) -> None:
+    folder = photos(1)
+    (folder / "notes.json").write_text("{}")
+    (folder / "Thumbs.db").write_bytes(b"x")
+    for _ in range(2):
+        made = embed(tower, gather([folder], False), tmp_path / "out")
+        assert made.manifest["passed_over"] == {
+            "count": 2, "reasons": {"system file": 1, "JSON": 1},
+            "told": "1 file passed over: 1 JSON (and 1 of the system or of a file beside them)",
+        }  # fmt: skip
+        lines = (tmp_path / "out" / "passed_over.jsonl").read_text().splitlines()
+        assert [json.loads(line) for line in lines] == [
+            {"file": "Thumbs.db", "reason": "system file"}, {"file": "notes.json", "reason": "JSON"}
+        ]  # fmt: skip
 
 
 def test_the_parts_are_plain_parquet(tower: VisionModel, photos: Photos, tmp_path: Path) -> None:

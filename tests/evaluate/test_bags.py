@@ -310,6 +310,27 @@ def test_volumes_and_films_have_one_vector_each_for_a_probe(
     assert run.report().is_file()
 
 
+def test_pixels_that_were_made_square_and_files_that_were_passed_over_are_told_of_bags_and_probes(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "mine"
+    for i in range(18):
+        path = data / ("train" if i < 12 else "test") / "ab"[i % 2] / f"{i}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        voxels = np.random.default_rng(i).integers(0, 255, (TILE, TILE // 2, 2), dtype=np.uint8)
+        nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1, 2.0 if i in (3, 13) else 1, 1, 1])), path)
+    (data / "test" / "a" / "notes.pdf").write_bytes(b"x")
+    for task in ("mil", "knn"):
+        done = evaluate(small(), data, task=task, output=tmp_path / task, device="cpu")
+        notes = "; ".join(headline_notes(done))
+        assert (
+            "made square before the network saw them: 2 items, height over width 2 (test/b/13.nii.gz, train/b/3.nii.gz)"
+            in notes
+        )
+        assert "notice: 1 file passed over: 1 document" in notes
+        assert "made square" in done.report().read_text()
+
+
 def test_a_window_stands_in_the_run_and_a_volume_that_it_blackens_is_named(tmp_path: Path) -> None:
     """A request that failed before anything was computed leaves its folder to the next one."""
     data, run = tmp_path / "mine", tmp_path / "run"

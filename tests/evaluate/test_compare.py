@@ -250,3 +250,21 @@ def test_run_folders_are_opened_and_one_folder_twice_is_refused(tmp_path: Path) 
         compare([tmp_path / "a", tmp_path / "b" / ".." / "a"])
     with pytest.raises(RunError, match="two runs or more"):
         compare([tmp_path / "a"])
+
+
+# Samples that not all runs have -----------------------------------------------------------------------------------------
+
+
+def test_common_samples_are_compared_and_the_others_counted() -> None:
+    one, other = run(0.9, 1), run(0.3, 2)
+    part = Run(other.facts, other.predictions.slice(5), other.scores)
+    with pytest.raises(RunError, match=r"5 samples are in the first only .*--common compares what all have"):
+        compare([one, part])
+    found = compare([one, part], common=True)
+    assert found.n == N - 5
+    assert "compared on the 195 samples that all runs have: model-1 leaves out 5 of 200 samples" in found.notes[0]
+    same = compare([Run(one.facts, one.predictions.slice(5), one.scores), part])
+    assert found.pairs == same.pairs
+    assert compare([one, other], common=True).notes == compare([one, other]).notes
+    with pytest.raises(RunError, match="no sample in common"):
+        compare([Run(one.facts, one.predictions.slice(0, 5), one.scores), part], common=True)

@@ -243,3 +243,21 @@ def test_a_curve_has_an_interval_at_each_size_whatever_the_order_of_rows() -> No
         curve(made, "binary", "auroc")
     with pytest.raises(RunError, match="different rows"):
         curve(made | {20: made[50].slice(0, 150)}, "binary", "accuracy")
+
+
+def test_a_curve_that_ends_below_where_it_began_is_called_falling_whatever_its_last_step() -> None:
+    """Mislabelled samples: the accuracy falls from 0.9 to 0.6 and then stays."""
+    rng = np.random.default_rng(0)
+    n = 300
+    luck = dict(zip((20, 40, 80, 160), [rng.random(n)] * 3 + [rng.random(n)], strict=True))
+    tables = {
+        size: pa.table({
+            "id": [str(i) for i in range(n)], "target": ["a", "b"] * (n // 2),
+            "prediction": [("ab"[i % 2] if luck[size][i] < share else "ba"[i % 2]) for i in range(n)],
+        })
+        for size, share in ((20, 0.9), (40, 0.75), (80, 0.6), (160, 0.6))
+    }  # fmt: skip
+    found = curve(tables, "linear-probe", "accuracy")
+    assert found["rise"]["low"] <= 0 <= found["rise"]["high"]
+    assert found["says"].startswith("Falling: from 20 to 160 samples it changed by -0.")
+    assert found["whole"]["high"] < 0

@@ -133,3 +133,13 @@ def test_the_probability_of_one_of_two_classes_tells_the_others(tmp_path: Path) 
 def test_a_column_called_probability_beside_a_prediction_is_another_column(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("id,target,prediction,probability\n1,ill,ill,0.9\n2,well,ill,0.2\n")
     assert evaluate_predictions(read_predictions(tmp_path / "p.csv"), "binary").metrics["accuracy"]["value"] == 0.5
+
+
+def test_a_subgroup_is_found_by_either_name_of_its_column(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("id,truth,guess,hospital\n1,a,a,north\n2,b,a,south\n")
+    columns = {"target": "truth", "prediction": "guess", "site": "hospital"}
+    for name in ("site", "hospital"):
+        table = read_predictions(tmp_path / "p.csv", columns, [name])
+        assert table[f"subgroup.{name}"].to_pylist() == ["north", "south"]
+    with pytest.raises(RunError, match="no column ward"):
+        read_predictions(tmp_path / "p.csv", columns, ["ward"])

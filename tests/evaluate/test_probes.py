@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from healthfm import RunError, evaluate, load_model, load_run
+from healthfm import RunError, compare, evaluate, load_model, load_run
 from healthfm.models.model import Model
 from tests.datasets.test_labelled_text import write_hoc
 
@@ -90,3 +90,52 @@ def test_one_probe_a_hallmark_on_texts_with_none_one_or_several(counter: Model, 
     assert run.facts["fitted"]["C"]["inducing angiogenesis"] is None
     assert table[0]["probabilities"][table[0]["options"].index("inducing angiogenesis")] == 0
     assert load_run(tmp_path / "run").metrics == run.metrics
+
+
+# Few examples -----------------------------------------------------------------------------------------------------------
+
+
+def noisy(tmp_path: Path, n: int = 160) -> Path:
+    """Texts of two classes that few examples can hardly teach: one word in a hundred tells them."""
+    rng = np.random.default_rng(0)
+    lines = ["id,patient,site,text,label,split"]
+    for i in range(n):
+        words = " ".join(
+            rng.choice(["risk", "however", "may", "x"], 12, p=[0.2 + 0.15 * (i % 2), 0.2, 0.2, 0.4 - 0.15 * (i % 2)])
+        )
+        lines.append(f"{i},p{i},{'ab'[i % 3 == 0]},{words},{('ill', 'well')[i % 2]},{('train', 'test')[i >= n // 2]}")
+    (tmp_path / "own.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "own.csv"
+
+
+def test_few_shot_headlines_are_means_over_the_draws(counter: Model, tmp_path: Path) -> None:
+    run = evaluate(counter, noisy(tmp_path), task="few-shot", shots=2, subgroups=["site"], output=tmp_path / "run")
+    over = run.facts["fitted"]["accuracy_over_draws"]
+    found = run.metrics["accuracy"]
+    assert max(over["draws"]) - min(over["draws"]) > 0.1
+    assert found["value"] == pytest.approx(over["mean"]) and found["value"] != over["draws"][0]
+    assert found["low"] <= min(over["draws"]) + 0.05 and found["high"] >= max(over["draws"]) - 0.05
+    assert run.predictions.num_rows == len(set(run.predictions["id"].to_pylist())) == 80
+    again = load_run(tmp_path / "run")
+    assert again.scores == run.scores
+    page = run.report().read_text()
+    assert "fitted on 4 examples, 2 a class, drawn 20 times" in page
+    assert "4 samples, 20 times on others, logistic regression" in page
+    [a, b] = run.scores["subgroups"]["site"]
+    assert a["value"] * a["n"] + b["value"] * b["n"] == pytest.approx(80 * found["value"])
+
+
+def test_two_few_shot_runs_are_compared_draw_by_draw(counter: Model, tmp_path: Path) -> None:
+    data = noisy(tmp_path)
+    other = load_model(
+        lambda texts: np.array([[len(t) % 7, t.count("may")] for t in texts], np.float32), verb="embed",
+        card={"slug": "other", "name": "Other"},
+    )  # fmt: skip
+    runs = [evaluate(m, data, task="few-shot", shots=2, output=tmp_path / m.name) for m in (counter, other)]
+    pair = compare(runs).pairs[0]
+    means = [one.facts["fitted"]["accuracy_over_draws"]["mean"] for one in runs]
+    assert pair["value"] == pytest.approx(means[0] - means[1])
+    assert "the same draws of examples for both" in pair["method"]
+    assert {row["fitted_on"] for row in compare(runs).runs} == {4}
+    seeded = evaluate(other, data, task="few-shot", shots=2, seed=1, output=tmp_path / "seeded")
+    assert "each run's draws of examples by themselves" in compare([runs[0], seeded]).pairs[0]["method"]

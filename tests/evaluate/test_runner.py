@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from healthfm import CapabilityError, RunError, card, evaluate, load_model, load_run, open_dataset
+from healthfm import CapabilityError, RunError, card, compare, evaluate, load_model, load_run, open_dataset
 from healthfm.evaluate.job import Ask
 from healthfm.evaluate.runner import prepare
 from healthfm.models.causal_lm import CausalLM
@@ -358,3 +358,33 @@ def test_predictions_are_plain_parquet(guesser: Model, pubmedqa_root: Path, tmp_
     names = pq.read_table(tmp_path / "run/predictions/part-00000.parquet").column_names
     wanted = "id input target patient site options log_likelihoods probabilities output prediction"
     assert names == wanted.split()
+
+
+@pytest.mark.parametrize("order", ["first", "random"])
+def test_runs_with_other_numbers_of_examples_from_the_same_split_share_their_samples(
+    tmp_path: Path, order: str
+) -> None:
+    lines = ["id,question,A,B,answer", *(f"{i},Is it {i}?,yes,no,{'AB'[i % 2]}" for i in range(60))]
+    (tmp_path / "own.csv").write_text("\n".join(lines) + "\n")
+    guess = load_model(
+        lambda prompts, options: [[0.0, len(p) % 3 - 1.0] for p in prompts],
+        verb="score",
+        card={"slug": "g", "name": "G"},
+    )
+    runs = [
+        evaluate(
+            guess, tmp_path / "own.csv", shots=shots, shots_from="test", shots_order=order, limit=20, seed=3,  # type: ignore[arg-type]
+            output=tmp_path / str(shots),
+        )
+        for shots in (0, 2, 5)
+    ]  # fmt: skip
+    none, two, five = (set(one.predictions["id"].to_pylist()) for one in runs)
+    drawn = [one.facts["request"]["shot_ids"] for one in runs]
+    assert drawn[2][:2] == drawn[1] and len(drawn[2]) == 5
+    assert not two & set(drawn[1]) and not five & set(drawn[2])
+    assert len(none) == len(two) == len(five) == 20
+    assert len(none & five) >= 15
+    with pytest.raises(RunError, match="--common compares what all have"):
+        compare([runs[0], runs[2]], across_protocols=True)
+    found = compare([runs[0], runs[2]], across_protocols=True, common=True)
+    assert found.n == len(none & five)

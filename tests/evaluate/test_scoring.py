@@ -328,3 +328,72 @@ def test_more_than_five_bad_rows_are_abbreviated_with_a_count(bad: int, shown: s
 def test_a_refused_table_leaves_no_folder_behind(tmp_path: Path) -> None:
     refusal(columns(4, id=["a", "a", "b", "c"]), output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+# What a reader must know ------------------------------------------------------------------------------------------------
+
+
+def grouped(n: int = 400) -> dict[str, Any]:
+    """A score that ranks the positives of ward a and knows nothing in ward b."""
+    rng = np.random.default_rng(0)
+    ill = rng.random(n) < 0.4
+    ward = np.where(np.arange(n) % 4 == 0, "b", "a")
+    p = np.clip(np.where(ward == "a", 0.3 + 0.4 * ill, 0.5) + rng.normal(0, 0.12, n), 0.01, 0.99)
+    return {
+        "id": [str(i) for i in range(n)], "target": np.where(ill, "ill", "well").tolist(), "options": [["well", "ill"]] * n,
+        "probabilities": [[1 - one, one] for one in p.tolist()], "subgroup.ward": ward.tolist(),
+    }  # fmt: skip
+
+
+def test_subgroups_carry_auroc_and_sensitivity_with_intervals(tmp_path: Path) -> None:
+    from sklearn.metrics import recall_score, roc_auc_score
+
+    table = grouped()
+    run = evaluate_predictions(table, "binary", classes=["well", "ill"], output=tmp_path / "run")
+    rows = {one["group"]: one for one in run.scores["subgroups"]["ward"]}
+    for ward, one in rows.items():
+        inside = [i for i, w in enumerate(table["subgroup.ward"]) if w == ward]
+        truth = [table["target"][i] == "ill" for i in inside]
+        score = [table["probabilities"][i][1] for i in inside]
+        beside = one["beside"]
+        assert set(beside) == {"auroc", "sensitivity", "specificity"}
+        assert beside["auroc"]["value"] == pytest.approx(roc_auc_score(truth, score))
+        assert beside["sensitivity"]["value"] == pytest.approx(recall_score(truth, [s > 0.5 for s in score]))
+        assert all(cell["low"] <= cell["value"] <= cell["high"] for cell in beside.values())
+    assert rows["b"]["beside"]["auroc"]["gap_high"] < 0
+    page = run.report().read_text()
+    said = "It is not the same for everyone, by ward: "
+    assert page.count(said) == 2 and "; auroc in b is 0." in page  # beside the headline, and among the limits
+    assert "Ranking and finding by ward" in page
+
+
+def test_groups_that_may_be_alike_are_not_called_apart(tmp_path: Path) -> None:
+    table = grouped()
+    table["subgroup.ward"] = np.random.default_rng(5).choice(["a", "b"], 400).tolist()
+    run = evaluate_predictions(table, "binary", classes=["well", "ill"], output=tmp_path / "run")
+    assert "not the same for everyone" not in run.report().read_text()
+
+
+def test_one_answer_to_nearly_all_is_said() -> None:
+    from healthfm.evaluate.findings import headline_notes
+
+    targets = ["yes", "no"] * 20
+    table = {"id": [str(i) for i in range(40)], "target": targets, "prediction": ["yes"] * 39 + ["no"]}
+    [note] = [n for n in headline_notes(evaluate_predictions(table, "multi-class")) if n.startswith("one answer")]
+    assert "39 of 40 rows got 'yes', which is right for 20" in note
+    for fine in (targets, ["yes"] * 30 + ["no"] * 10):
+        assert not any(n.startswith("one answer") for n in headline_notes(evaluate_predictions({**table, "prediction": fine}, "multi-class")))  # fmt: skip
+    rare = {**table, "target": ["yes"] * 39 + ["no"]}
+    assert not any(n.startswith("one answer") for n in headline_notes(evaluate_predictions(rare, "multi-class")))
+
+
+@pytest.mark.parametrize("classes", [None, ["0", "1"]])
+def test_predictions_none_of_which_is_a_class_are_refused_with_what_was_meant(classes: list[str] | None) -> None:
+    table = {"id": ["a", "b", "c"], "target": [0, 1, 1], "prediction": [0.2, 0.71, 0.93]}
+    with pytest.raises(
+        RunError, match=r"none of the predictions is one of the classes 0, 1; .* --columns probability\.1=COLUMN"
+    ):
+        evaluate_predictions(table, "binary", classes=classes)
+    words = {**table, "prediction": ["neg", "pos", "pos"]}
+    with pytest.raises(RunError, match="none of the predictions is one of the classes 0, 1; name the column"):
+        evaluate_predictions(words, "binary", classes=classes)

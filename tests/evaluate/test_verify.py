@@ -21,9 +21,10 @@ from healthfm.evaluate.tasks import make_items, sample
 from healthfm.evaluate.verify import problems, verdict, verify
 from healthfm.models.causal_lm import CausalLM
 from healthfm.models.weights import locate
-from tests import evidence_plugin
+from tests.evidence import record as evidence_record
 
 LIMIT = 8
+NOTHING: dict[str, Any] = {"claims": [], "collected": []}  # what a run that proved nothing found
 TINY = {
     "vocab_size": 2000, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 8192,
@@ -180,7 +181,7 @@ def test_every_record_of_the_official_split_makes_evidence(
     (given / "tiny.json").write_text(json.dumps(evidence))
     (given / "broken.json").write_text("{")
     (given / "empty.json").write_text("{}")
-    claims, wrong = evidence_plugin.contributed(given)
+    claims, wrong = evidence_record.contributed(given)
     assert [claim["slug"] for claim in claims] == ["tiny"]
     assert len(wrong) == 2
     rows = {row["slug"]: row for row in coverage.rows(tuple(claims))}
@@ -188,11 +189,11 @@ def test_every_record_of_the_official_split_makes_evidence(
     assert rows["tiny"]["where"] == {"reproduced": "contributed"}
     assert {row["evidence"] for slug, row in rows.items() if slug != "tiny"} == {"none"}
 
-    real = evidence_plugin.contributed
-    monkeypatch.setattr(evidence_plugin, "contributed", lambda: real(given))
-    assert not any("tiny" in one and "record" in one for one in evidence_plugin.overclaims(claims, []))
+    real = evidence_record.contributed
+    monkeypatch.setattr(evidence_record, "contributed", lambda: real(given))
+    assert not any("tiny" in one and "record" in one for one in evidence_record.overclaims(claims, NOTHING))
     write_card(cards, "tiny", accuracy + 0.01, "pubmedqa")  # the card now states another number
-    assert any("no contributed evidence file proves it" in one for one in evidence_plugin.overclaims(claims, []))
+    assert any("no contributed evidence file proves it" in one for one in evidence_record.overclaims(claims, NOTHING))
 
     changes: list[tuple[str, Any, str]] = [
         ("verdict", "not reproduced", "did not reproduce"), ("digest", "random", "digest is not one"),

@@ -123,3 +123,94 @@ def test_frames_without_positions_are_no_volume() -> None:
     with pytest.raises(DatasetError, match="not one volume: its frames have no position, orientation or spacing"):
         dicom_series.affine(PYDICOM / "examples_ybr_color.dcm")
     assert pydicom.dcmread(PYDICOM / "examples_ybr_color.dcm").NumberOfFrames == 30
+
+
+# Straight and even --------------------------------------------------------------------------------------------------------
+
+
+def moved(jumps: list[float]) -> Callable[[int, dict[str, object]], None]:
+    """Return a change that moves slices sideways, along their rows, by so many millimetres."""
+
+    def change(number: int, tags: dict[str, object]) -> None:
+        at = np.array(tags["ImagePositionPatient"]) + jumps[number] * np.array(TILTED[:3])
+        tags["ImagePositionPatient"] = [round(float(v), 4) for v in at]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("jumps", "slice_before"),
+    [
+        ([0, 0, 0, 15, 15, 15], 2), ([0, 0, 30, 0, 0, 0], 1), ([0, 10, 0, 10, 0, 10], None), ([3, 0, 0, 0, 0, 0], 0),
+        ([0, 0, 0, 0, 0, 0.3], 4), ([0, 0.1, 0.4, 0.9, 1.6, 2.5], None),
+    ],
+)  # fmt: skip
+def test_slices_that_jump_or_drift_within_their_plane_are_refused(
+    tmp_path: Path, jumps: list[float], slice_before: int | None
+) -> None:
+    folder = stack(tmp_path / "s", moved(jumps))
+    name = r"\d+" if slice_before is None else str(slice_before * 7 % 11)
+    for read in (dicom_series.voxels, dicom_series.affine):
+        with pytest.raises(
+            DatasetError, match=rf"slices jump within their plane, by up to [\d.]+ mm \(after {name}\.dcm\)"
+        ):
+            read(folder)
+
+
+def test_a_tilted_gantry_is_a_sheared_affine_and_a_lean_beyond_any_gantry_is_refused(tmp_path: Path) -> None:
+    folder = stack(tmp_path / "s", moved([0.5 * n for n in range(6)]))
+    voxels, affine = by_itk(stack(tmp_path / "plain"))
+    np.testing.assert_array_equal(dicom_series.voxels(folder), voxels)
+    sheared = affine.copy()
+    sheared[:3, 2] += 0.5 * np.array([-0.8, -0.6, 0])  # along the rows, in RAS
+    np.testing.assert_allclose(dicom_series.affine(folder), sheared, atol=1e-3)
+    with pytest.raises(DatasetError, match="slices lie askew: each is moved within its plane, by 63 degrees"):
+        dicom_series.affine(stack(tmp_path / "askew", moved([5.0 * n for n in range(6)])))
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "orientation is not two directions"),
+        ({"ImageOrientationPatient": [0, 0, 0, 0, 0, 0]}, "orientation is not two directions"),
+        ({"PixelSpacing": [0, 0.5]}, "spacings above 0"),
+    ],
+)
+def test_a_geometry_that_places_nothing_is_refused(tmp_path: Path, tags: dict[str, object], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        dicom_series.affine(stack(tmp_path / "s", lambda n, found: found.update(tags)))
+
+
+@pytest.mark.parametrize("name", ["EchoNumbers", "TemporalPositionIdentifier"])
+def test_echoes_and_time_points_between_each_other_are_told_apart(tmp_path: Path, name: str) -> None:
+    folder = stack(tmp_path / "s", lambda n, tags: tags.update({name: 1 + n % 2}))
+    with pytest.raises(DatasetError, match=f"not one volume: 2 volumes, which {name} tells apart"):
+        dicom_series.voxels(folder)
+
+
+def test_a_frame_whose_pixels_are_of_another_size_is_refused(tmp_path: Path) -> None:
+    groups = []
+    for number in range(3):
+        place, turn, size, group = Dataset(), Dataset(), Dataset(), Dataset()
+        place.ImagePositionPatient, turn.ImageOrientationPatient = [0, 0, 3.0 * number], [1, 0, 0, 0, 1, 0]
+        size.PixelSpacing = [1, 2 if number == 2 else 1]
+        group.PlanePositionSequence, group.PlaneOrientationSequence = Sequence([place]), Sequence([turn])
+        group.PixelMeasuresSequence = Sequence([size])
+        groups.append(group)
+    path = written(tmp_path / "a.dcm", np.zeros((3, 4, 5), np.int16), NumberOfFrames=3, PerFrameFunctionalGroupsSequence=Sequence(groups))  # fmt: skip
+    with pytest.raises(DatasetError, match="its frames have different pixel spacings"):
+        dicom_series.affine(path)
+
+
+def test_a_report_among_the_slices_is_left_out_and_an_image_that_lacks_its_size_is_not(tmp_path: Path) -> None:
+    folder = stack(tmp_path / "s")
+    data = pydicom.dcmread(folder / "0.dcm")
+    for name in ("PixelData", "Rows", "Columns"):
+        delattr(data, name)
+    data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+    pydicom.dcmwrite(folder / "report.dcm", data)
+    assert dicom_series.voxels(folder).shape == (3, 4, 6)
+    data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    pydicom.dcmwrite(folder / "report.dcm", data)
+    with pytest.raises(DatasetError, match="1 of 7 files have no Rows"):
+        dicom_series.voxels(folder)

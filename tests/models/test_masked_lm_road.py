@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cli.command import run
 from tests.models.test_masked_lm import hub_folder, tar, tensorflow_folder, ticks
 
 ROWS = ("biolinkbert", "pubmedbert", "biobert", "bluebert", "clinicalbert", "scibert")
@@ -31,10 +30,7 @@ def published(slug: str, folder: Path) -> Path:
 
 
 def evaluate(*arguments: str) -> dict[str, object]:
-    done = subprocess.run(
-        [sys.executable, "-c", "from healthfm.cli import main; main()", "evaluate", *arguments, "--device", "cpu", "--json"],
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+    done = run("evaluate", *arguments, "--device", "cpu", "--json")
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
@@ -47,9 +43,9 @@ def test_a_linear_probe_on_pubmedqa_from_published_files_to_a_report(
         slug, "pubmedqa", "--root", str(pubmedqa_root), "--task", "linear-probe", "--limit", "40",
         "--weights", str(published(slug, tmp_path)), "--output", str(tmp_path / "run"),
     )  # fmt: skip
-    run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert run["request"]["weights"].startswith("sha256:")
-    assert run["environments"][0]["model"]["digest"].startswith("sha256:")
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert stored["request"]["weights"].startswith("sha256:")
+    assert stored["environments"][0]["model"]["digest"].startswith("sha256:")
     report = (tmp_path / "run" / "report.html").read_text()
     assert "pubmedqa" in report.lower() and slug in report
     assert found["metrics"]

@@ -6,8 +6,6 @@ The weights are random and the network is small (2 + 2 layers of 32): Clinical-T
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from safetensors.torch import save_file
 
 from healthfm import CheckpointError, RunError, load_model
 from healthfm.models.seq2seq import Seq2SeqLM
+from tests.cli.command import run
 from tests.references.prompt_cases import pubmedqa
 from tests.references.small_tokenizer import t5_like
 
@@ -160,8 +159,7 @@ def test_clinical_t5_goes_the_whole_road(folder: Path, tmp_path: Path, pubmedqa_
         "--json",
     ]
     words += ["--weights", str(folder), "--output", str(tmp_path / "run"), "--device", "cpu"]
-    healthfm = str(Path(sys.executable).with_name("healthfm"))
-    done = subprocess.run([healthfm, *words], capture_output=True, text=True, timeout=300, check=False)
+    done = run(*words)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["n"] == 4

@@ -15,7 +15,7 @@ from healthfm import DatasetError, RunError
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard, Transform
 from healthfm.models import transform
-from healthfm.records import Image
+from healthfm.records import Image, Video, Volume
 from tests.references.recipe_weights import recipe_image
 from tests.references.vision_pictures import PICTURES, picture, values
 
@@ -161,3 +161,79 @@ def test_a_picture_can_be_standardised_by_itself_as_retfounds_notebook_does() ->
 def test_a_transform_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         Transform.model_validate(wrong)
+
+
+# Pixels that are not square --------------------------------------------------------------------------------------------
+
+
+def disc(across: float, back: float, side: float = 60) -> np.ndarray:
+    """A disc of 40 mm as it stands in pixels ``across`` mm wide and ``back`` mm high, uint8 [height, width]."""
+    y, x = np.ogrid[: round(side / back), : round(side / across)]
+    inside = ((x + 0.5) * across - side / 2) ** 2 + ((y + 0.5) * back - side / 2) ** 2 < 20**2
+    return np.asarray(inside * np.uint8(255))
+
+
+def extent(picture: Any) -> tuple[int, int]:
+    """Return height and width of what is bright."""
+    bright = np.asarray(picture)
+    bright = (bright if bright.ndim == 2 else bright[..., 0]) > 127
+    return int(bright.any(1).sum()), int(bright.any(0).sum())
+
+
+@pytest.mark.parametrize(("across", "back"), [(0.5, 1.0), (1.0, 0.5), (0.5, 0.8), (1, 1)])
+def test_what_is_round_in_a_picture_of_any_pixels_is_round_for_the_network(across: float, back: float) -> None:
+    array = disc(across, back)
+    shown = transform.rgb(Image(id="a", load=lambda: array, ratio=lambda: back / across))
+    assert shown.size == (round(60 / min(across, back)),) * 2
+    assert extent(shown) == pytest.approx((40 / min(across, back),) * 2, abs=2)
+    assert np.array_equal(Image(id="a", load=lambda: array, ratio=lambda: 2.0).pixels, array)  # the file's own
+    square = transform.pixels(Image(id="a", load=lambda: array), PLAIN)
+    assert (across == back) == (square.shape == transform.pixels(shown, PLAIN).shape)
+
+
+@pytest.mark.parametrize("order", ["xyz", "zyx", "yzx", "zxy"])
+def test_axial_slices_are_round_whichever_way_the_volume_was_acquired(order: str) -> None:
+    """A cylinder along the body, 0.5 x 2 x 4 mm: a stack of axial slices, or one that axial slices are cut out of."""
+    spacing = {"x": 0.5, "y": 2.0, "z": 4.0}
+    body = np.repeat(disc(0.5, 2.0).T[:, :, None], 3, 2)  # x, y, z
+    voxels = body.transpose(["xyz".index(axis) for axis in order])
+    affine = np.zeros((4, 4))
+    for column, axis in enumerate(order):
+        affine["xyz".index(axis), column] = spacing[axis]
+    affine[3, 3] = 1
+    volume = Volume(id="v", load=lambda: voxels, place=lambda: affine)
+    stack = transform.slices(volume, None)
+    assert [one.shape for one in stack] == [(120, 120)] * 3
+    assert extent(stack[1]) == pytest.approx((80, 80), abs=4)
+    assert transform.pixel_ratio(volume) == pytest.approx(4)
+
+
+def test_a_tilted_gantry_leaves_slices_as_they_are_and_a_sheared_slice_is_refused() -> None:
+    voxels = np.zeros((6, 5, 4), np.uint8)
+    tilted = np.array([[1, 0, 0, 0], [0, 1, 0.4, 0], [0, 0, 2.0, 0], [0, 0, 0, 1]])
+    assert transform.slices(Volume(id="v", load=lambda: voxels, place=lambda: tilted), None)[0].shape == (5, 6)
+    sheared = np.array([[1, 0.4, 0, 0], [0, 1, 0, 0], [0, 0, 2.0, 0], [0, 0, 0, 1]])
+    with pytest.raises(RunError, match="pixels that are no rectangles"):
+        transform.slices(Volume(id="v", load=lambda: voxels, place=lambda: sheared), None)
+
+
+def test_voxels_that_are_no_number_are_black_and_time_points_are_refused() -> None:
+    values = np.full((3, 2, 1), np.nan, np.float32)
+    values[0] = np.inf
+    (shown,) = transform.slices(Volume(id="v", load=lambda: values, place=lambda: np.eye(4)), (0, 1))
+    assert shown.tolist() == [[0, 0, 255]] * 2  # x grows to the patient's right, which is shown at the left
+    several = Volume(id="v", load=lambda: np.zeros((3, 2, 2, 4), np.uint8), place=lambda: np.eye(4))
+    with pytest.raises(RunError, match=r"several channels or time points; save the one .*slicer"):
+        transform.slices(several, None)
+
+
+def test_a_picture_too_narrow_to_be_made_square_is_refused() -> None:
+    with pytest.raises(RunError, match="its pixels are too narrow"):
+        transform.rgb(Image(id="a", load=lambda: np.zeros((20_000, 20), np.uint8), ratio=lambda: 1000.0))
+
+
+def test_a_films_frames_are_made_square() -> None:
+    film = Video(
+        id="f", frames=lambda: iter([np.zeros((10, 20, 3), np.uint8)] * 2), track=lambda: None, ratio=lambda: 2.0
+    )
+    assert [one.size for one in transform.frames(film)] == [(20, 20)] * 2

@@ -1,7 +1,7 @@
-"""What each listed row may claim, from the record of tests that passed (``evidence.json``, which ships in the package).
+"""What each listed row may claim, from the record of tests that passed (``evidence/KIND/SLUG.json``, which ship in the package).
 
-A claim is (row, tick) with the tests that made it, where and when they passed, and the digests of what they proved.
-``docs/coverage.md`` explains ticks and levels; ``tests/evidence_plugin.py`` writes the record.
+A claim is (row, tick) with the tests that made it and where they passed; one that CI cannot repeat has its day and the digests of
+what it rests on. ``docs/coverage.md`` explains ticks and levels; ``tests/evidence`` writes the record.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from healthfm.cards import catalog
 
-RECORD = Path(__file__).parent / "evidence.json"
+RECORD = Path(__file__).parent / "evidence"
 TICKS = {
     "model": ("keys", "network", "input", "output", "road"),
     "dataset": ("files", "sample", "layout", "reader", "importer"),
@@ -34,7 +34,11 @@ def kind_of(tick: str) -> str:
 @functools.cache
 def claims() -> tuple[Claim, ...]:
     """Return every claim of the record."""
-    return tuple(json.loads(RECORD.read_text(encoding="utf-8"))["claims"]) if RECORD.is_file() else ()
+    return tuple(
+        {"kind": path.parent.name, "slug": path.stem, **claim}
+        for path in sorted(RECORD.glob("*/*.json"))
+        for claim in json.loads(path.read_text(encoding="utf-8"))["claims"]
+    )
 
 
 def level(kind: str, ticks: set[str], entry: dict[str, Any]) -> str:
@@ -59,8 +63,10 @@ def level(kind: str, ticks: set[str], entry: dict[str, Any]) -> str:
     return "importer" if "importer" in ticks else "none"
 
 
-def rows(made: tuple[Claim, ...] | None = None) -> list[dict[str, Any]]:
-    """Return the listed rows, models first: slug, kind, name, group, ticks, evidence (the level), and where each tick was proved."""
+def rows(made: tuple[Claim, ...] | None = None, listed: bool = True) -> list[dict[str, Any]]:
+    """Return the listed rows (else every card's), models first: slug, kind, name, group, ticks, evidence (the level), and where each
+    tick was proved.
+    """
     ticks: dict[tuple[str, str], dict[str, str]] = {}
     for claim in claims() if made is None else made:
         ticks.setdefault((claim["kind"], claim["slug"]), {})[claim["tick"]] = claim["where"]
@@ -68,7 +74,7 @@ def rows(made: tuple[Claim, ...] | None = None) -> list[dict[str, Any]]:
     for (kind, slug), entry in sorted(
         catalog.entries().items(), key=lambda item: (item[0][0] != "model", item[1]["group"], item[0][1])
     ):
-        if not entry.get("lists"):
+        if listed and not entry.get("lists"):
             continue
         own = ticks.get((kind, slug), {})
         order = [t for t in (*TICKS[kind], *WHOLE) if t in own]

@@ -21,9 +21,13 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Read every record once and hold the counts against the card; unreadable rows are listed, exit code 1.
 
+        Of own data, files that are no records (another kind, hidden, empty) are counted as passed over, which is no error; --json
+        lists them.
+
         Example: healthfm check medqa --root ~/MedQA
         """
         from healthfm.datasets.dataset import open_dataset
+        from healthfm.formats.walk import told
 
         opened = open_dataset(dataset_argument(dataset), root, on_error="collect", columns=column_map(columns))
         summary = opened.summary()
@@ -35,6 +39,6 @@ def register(app: typer.Typer) -> None:
             emit_fields([
                 ("record", summary["record"]), ("patients", summary["patients"]), ("absent", ", ".join(summary["absent_splits"])),
                 ("labels", [f"{name}: " + ", ".join(f"{k} {n}" for k, n in found.items()) for name, found in summary["labels"].items()]),
-                ("differs", summary["notices"]), ("not read", summary["errors"]),
+                ("differs", summary["notices"]), ("not read", summary["errors"]), ("passed over", told(opened.passed_over)),
             ])  # fmt: skip
         raise typer.Exit(1 if summary["errors"] or summary["notices"] else 0)

@@ -36,6 +36,10 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option(help="Rank runs that asked the same questions in different ways (prompt, examples, parser)."),
         ] = False,
+        common: Annotated[
+            bool,
+            typer.Option("--common", help="Compare on the samples that all runs have; says how many are left out."),
+        ] = False,
         seed: Annotated[int, typer.Option(help="Seed of resamples and permutations.")] = 0,
         format: Annotated[str, typer.Option(help="table, md, json or csv.")] = "table",
         output: Annotated[
@@ -58,6 +62,7 @@ def register(app: typer.Typer) -> None:
             metrics=[one.replace("-", "_") for one in metric] if metric else None,
             across_protocols=across_protocols,
             seed=seed,
+            common=common,
         )
         page = write(found, output) if output is not None else None
         if json or format == "json":

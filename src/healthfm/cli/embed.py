@@ -123,7 +123,8 @@ def register(app: typer.Typer) -> None:
         for notice in made.manifest["notices"]:
             print(f"notice: {notice}", file=sys.stderr)
         if json:
-            emit_json({"path": str(made.path), **made.manifest, "failures": made.failures})
+            passed = [{"file": file, "reason": reason} for file, reason in found.passed]
+            emit_json({"path": str(made.path), **made.manifest, "failures": made.failures, "passed_over": passed})
         else:
             show(made, "texts" if texts else "pictures", loading)
         if made.failures:
@@ -161,7 +162,10 @@ def show(made: Embeddings, what: str, loading: float) -> None:
         print(
             f"{len(made.failures)} without a vector: {made.path / 'failures.jsonl'}; the same command tries them again (a file that is changed is another request)"
         )
-    print(f"{made.manifest['vectors']} vectors in {made.path}")
+    if passed := made.manifest["passed_over"]["told"]:
+        print(f"{passed}: {made.path / 'passed_over.jsonl'}")
+    counts = f"{len(made.failures)} failed, {made.manifest['passed_over']['count']} passed over"
+    print(f"{made.manifest['vectors']} vectors in {made.path}; {counts}")
 
 
 def _rate(value: float | None) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -132,7 +133,7 @@ def register(app: typer.Typer) -> None:
 
 def show_run(run: Run) -> None:
     """Print a run's metrics, baseline and contamination finding."""
-    from healthfm.evaluate.findings import contamination_line, headline_notes, without_interval
+    from healthfm.evaluate.findings import contamination_line, groups_apart, headline_notes, without_interval
     from healthfm.report.words import interval, number
 
     first = run.scores["headline"]
@@ -151,5 +152,26 @@ def show_run(run: Run) -> None:
     if curve:
         values = ", ".join(f"{number(one['value'])} on {one['size']:,}" for one in curve["points"])
         print(f"learning curve: {curve['metric'].replace('_', '-')} {values} samples. {curve['says']}")
-    for note in [*without_interval(run), *headline_notes(run), contamination_line(run)]:
+    for column, groups in run.scores["subgroups"].items():
+        _show_groups(column, groups)
+    for note in [*groups_apart(run), *without_interval(run), *headline_notes(run), contamination_line(run)]:
         print(note)
+
+
+def _show_groups(column: str, groups: Sequence[Mapping[str, Any]]) -> None:
+    """Print a grouping: each group's headline and what stands beside it, with intervals, and its gap to the rest."""
+    from healthfm.report.words import interval, number
+
+    names = [groups[0]["metric"], *groups[0]["beside"]]
+    rows = []
+    for one in groups:
+        cells = [one, *one["beside"].values()]
+        gap = {"low": one["gap_low"], "high": one["gap_high"]}
+        rows.append((
+            one["group"] + (" (too few to say)" if one["too_few"] else ""), one["n"],
+            *(f"{number(cell['value'])} {interval(cell)}" if cell["value"] is not None else "-" for cell in cells),
+            "-" if one["gap"] is None else f"{number(one['gap'], signed=True)} {interval(gap, signed=True)}",
+        ))  # fmt: skip
+    emit_table(
+        (column, "n", *(name.replace("_", "-") for name in names), "gap to the rest"), rows, title=f"by {column}"
+    )

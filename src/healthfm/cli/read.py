@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,12 +62,16 @@ def register(app: typer.Typer) -> None:
         Example: healthfm read pubmedqa --root examples/pubmedqa --split test
         """
         from healthfm.datasets.dataset import as_row, open_dataset
+        from healthfm.formats.walk import told
 
         opened = open_dataset(dataset_argument(dataset), root, split, columns=column_map(columns))
         if output is not None:
             print(opened.to_parquet(output))
+        rows = [] if output is not None else [as_row(record) for record in itertools.islice(opened, head)]
+        if passed := told(opened.passed_over):
+            print(f"notice: {passed}", file=sys.stderr)
+        if output is not None:
             return
-        rows = [as_row(record) for record in itertools.islice(opened, head)]
         if json:
             emit_json(rows)
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,8 +13,9 @@ from healthfm.cards.schema import DatasetCard
 from healthfm.datasets.locate import AbsentFile, Files, Tree, locate, wanted
 from healthfm.errors import CardError, DatasetError, MissingExtra
 from healthfm.formats.source import Problems
+from healthfm.formats.walk import Passed, told
 from healthfm.home import home
-from healthfm.records import KINDS, Mark, Record
+from healthfm.records import KINDS, Mark, Record, Volume
 
 if TYPE_CHECKING:
     import datasets
@@ -53,7 +54,8 @@ class Dataset:
 
     Iterate it for the records of the selected split (of every present split when none was selected);
     ``ds["train"]`` selects; ``len`` counts by reading. ``errors`` lists rows that could not be read when opened with
-    ``on_error="collect"``; ``notices`` what the reader found different from the card. Both fill while iterating.
+    ``on_error="collect"``; ``notices`` what the reader found different from the card; ``passed_over`` the files of own data that are
+    no records, with the reason. All fill while iterating.
     ``path`` and ``columns`` say how own data was opened.
     """
 
@@ -61,12 +63,15 @@ class Dataset:
         self, card: DatasetCard, read: Callable[[str, Problems], Iterator[Record]], splits: tuple[str, ...], *,
         variant: str | None = None, protocol: str | None = None, root: Path | None = None, split: str | None = None,
         on_error: Literal["raise", "collect"] = "raise", path: Path | None = None, columns: Mapping[str, Any] | None = None,
+        passed_over: Sequence[Passed] = (),
     ) -> None:  # fmt: skip
         self.path, self.columns = path, dict(columns or {})
         self.card, self.variant, self.protocol, self.root, self.splits = card, variant, protocol, root, splits
         self.split, self.on_error = split, on_error
         self.errors: list[DatasetError] = []
         self.notices: list[str] = []
+        self.passed_over = list(passed_over)
+        self._passed_over = tuple(passed_over)
         self._read = read
         self._counts: dict[str, int] = {}
 
@@ -90,11 +95,11 @@ class Dataset:
             raise DatasetError(f"{self.name} has no split '{split}' here (present: {', '.join(self.splits) or 'none'})")
         return Dataset(
             self.card, self._read, self.splits, variant=self.variant, protocol=self.protocol, root=self.root,
-            split=name, on_error=self.on_error, path=self.path, columns=self.columns,
+            split=name, on_error=self.on_error, path=self.path, columns=self.columns, passed_over=self._passed_over,
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Record]:
-        self.errors, self.notices = [], []
+        self.errors, self.notices, self.passed_over = [], [], list(self._passed_over)
         for split in self.selected:
             problems = Problems(self.on_error)
             seen: set[str] = set()
@@ -105,10 +110,12 @@ class Dataset:
                 seen.add(record.id)
                 yield record
             self._finish(split, len(seen), problems)
+        self.notices += filter(None, [told(self.passed_over)])
 
     def _finish(self, split: str, count: int, problems: Problems) -> None:
         self._counts[split] = count
         self.errors += problems.found
+        self.passed_over += problems.passed
         expected = self.card.counts.get(self.variant or "default", {}).get(split)
         if expected is not None and expected != count:
             self.notices.append(f"{self.name}, split {split}: {count} records read, the card says {expected}")
@@ -124,6 +131,7 @@ class Dataset:
         labels: dict[str, dict[str, int]] = {}
         patients: set[str] = set()
         for record in self:
+            self._hold_in_place(record)
             if record.patient is not None:
                 patients.add(record.patient)
             for name, label in {"answer": getattr(record, "answer", None), **record.labels}.items():
@@ -138,8 +146,19 @@ class Dataset:
             "absent_splits": [s for s in self.card.splits if s not in self.splits],
             "patients": len(patients) or None,
             "labels": {name: dict(sorted(found.items())) for name, found in labels.items()},
-            "errors": [str(error) for error in self.errors], "notices": self.notices,
+            "errors": [str(error) for error in self.errors], "notices": [n for n in self.notices if n != told(self.passed_over)],
+            "passed_over": [{"file": file, "reason": reason} for file, reason in self.passed_over],
         }  # fmt: skip
+
+    def _hold_in_place(self, record: Record) -> None:
+        """Note a volume whose header, or whose slices' headers, give it no place: it could never be shown."""
+        if isinstance(record, Volume):
+            try:
+                _ = record.affine
+            except DatasetError as error:
+                if self.on_error == "raise":
+                    raise
+                self.errors.append(error)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         for record in self:
@@ -194,7 +213,7 @@ def as_row(record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for one in fields(record):
         value = getattr(record, one.name)
-        if callable(value) or one.name in ("media", "masks"):
+        if callable(value) or one.name in ("media", "masks", "ratio"):
             continue
         if isinstance(value, Mapping | tuple):
             value = json.dumps(value, ensure_ascii=False, default=_plain)

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from healthfm.cards.schema import Labels
-from healthfm.datasets import media
+from healthfm.datasets import contents, media
 from healthfm.datasets.dataset import Dataset
 from healthfm.datasets.own_card import Manifest, own_card
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import image, slide_files
 from healthfm.formats.npz import Arrays
 from healthfm.formats.source import Problems, Row, Source
+from healthfm.formats.walk import Passed, by_name, told, walk
 from healthfm.records import Document, Image, Label, Record, Volume
 
 OnError = Literal["raise", "collect"]
@@ -39,17 +40,23 @@ def open_folder(folder: Path, on_error: OnError) -> Dataset:
         raise DatasetError(f"{folder}: two folders mean the same split: {', '.join(p.name for p in tops)}")
     classes = sorted({c.name for place in places.values() for c in _folders(place)})
     if len(classes) < 2 and _loose(folder):
-        return open_files(folder, [f for f in _entries(folder) if f.is_file()], on_error)
+        found = [f for f in _entries(folder) if f.is_file()]
+        return open_files(folder, found, on_error, [*_left(folder, found)])
     if len(classes) < 2:
+        why = told(list(_left(folder, ())))
         raise DatasetError(
             f"{folder}: neither a dataset.toml nor class folders (CLASS/file or train/CLASS/file, two classes or more), nor "
-            f"files of pixels; found folders: {', '.join(p.name for p in tops[:6]) or 'none'}"
+            f"files of pixels; found folders: {', '.join(p.name for p in tops[:6]) or 'none'}{f'; {why}' if why else ''}"
         )
     entries = {split: [f for c in _folders(place) for f in _entries(c)] for split, place in places.items()}
     record = _commonest(folder, [f for files in entries.values() for f in files])
+    outside = {split: _loose(place) for split, place in places.items()}
+    if places is by_split:
+        outside[next(iter(places))] = [*_loose(folder), *outside[next(iter(places))]]
+    known = [file for some in (*entries.values(), *outside.values()) for file in some]
 
     def read(split: str, problems: Problems) -> Iterator[Record]:
-        for file in _loose(places[split]):
+        for file in outside[split]:
             problems.add(DatasetError(f"{file}: lies outside the class folders"))
         for file in entries[split]:
             yield from _record(record, file, folder, split, problems, {"class": file.parent.name})
@@ -57,7 +64,7 @@ def open_folder(folder: Path, on_error: OnError) -> Dataset:
     space = Labels(name="class", kind="multi-class" if len(classes) > 2 else "binary", classes=tuple(classes))
     splits = tuple(s for s in SPLITS if s in places)
     card = own_card(folder.name, record, splits, Manifest(labels=(space,)))
-    return Dataset(card, read, splits, root=folder, on_error=on_error)
+    return Dataset(card, read, splits, root=folder, on_error=on_error, passed_over=[*_left(folder, known)])
 
 
 def open_glob(pattern: Path, on_error: OnError) -> Dataset:
@@ -65,37 +72,55 @@ def open_glob(pattern: Path, on_error: OnError) -> Dataset:
     parts = pattern.parts
     fixed = next(i for i, part in enumerate(parts) if set(part) & set("*?["))
     root = Path(*parts[:fixed])
-    files = sorted(f for f in root.glob("/".join(parts[fixed:])) if not f.name.startswith("."))
+    found = sorted(root.glob("/".join(parts[fixed:])))
+    within = {above for f in found for above in f.parents}  # a folder whose files match too stands for none
+    files = [f for f in found if f not in within and by_name(f.name) is None]
     if not files:
         raise DatasetError(f"{pattern}: matches no file")
-    return open_files(root, files, on_error)
+    left = [(f.relative_to(root).as_posix(), reason) for f in found if (reason := by_name(f.name)) is not None]
+    return open_files(root, files, on_error, left)
 
 
-def open_files(root: Path, files: Sequence[Path], on_error: OnError) -> Dataset:
-    """Open files (or DICOM series folders) of one kind, without labels; the id is the path below ``root``."""
+def open_files(root: Path, files: Sequence[Path], on_error: OnError, left: Sequence[Passed] = ()) -> Dataset:
+    """Open files (or DICOM series folders) of one kind, without labels; the id is the path below ``root``.
+
+    ``left``: files that were passed over before.
+    """
     record = _commonest(root, files)
 
     def read(split: str, problems: Problems) -> Iterator[Record]:
         for file in files:
             yield from _record(record, file, root, split, problems, {})
 
-    return Dataset(own_card(root.name, record, ("test",), Manifest()), read, ("test",), root=root, on_error=on_error)
+    card = own_card(root.name, record, ("test",), Manifest())
+    return Dataset(card, read, ("test",), root=root, on_error=on_error, passed_over=left)
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p for p in folder.iterdir() if p.is_dir() and by_name(p.name) is None)
 
 
 def _loose(folder: Path) -> list[Path]:
-    return [f for f in _entries(folder) if f.is_file() and media.kind_of(f)]
+    return [f for f in _entries(folder) if f.is_file() and contents.unfit(f) is None]
 
 
 def _entries(folder: Path) -> list[Path]:
     """Return what a folder holds, without hidden files and without what belongs to a header or slide beside it."""
-    found = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.suffix.lower() not in media.BESIDE)
-    names = {p.name for p in found}
-    found = [p for p in found if not (p.is_dir() and f"{p.name}.mrxs" in names)]
-    return slide_files.standing(found)
+    found = sorted(p for p in folder.iterdir() if by_name(p.name) is None and not contents.beside_header(p))
+    names = {p.name.lower() for p in found}
+    return slide_files.standing([p for p in found if not (p.is_dir() and f"{p.name}.mrxs".lower() in names)])
+
+
+def _left(folder: Path, known: Sequence[Path]) -> Iterator[Passed]:
+    """Yield the files below a folder that are none of the ``known`` ones nor lie in one, each with the reason."""
+    there = set(known)
+    for entry in walk(folder):
+        if entry.path in there or not there.isdisjoint(entry.path.parents):
+            continue
+        reason = (
+            entry.problem or entry.reason or contents.unfit(entry.path) or "in a folder below; FOLDER/**/* reads it"
+        )
+        yield entry.path.relative_to(folder).as_posix(), reason
 
 
 def _kind(file: Path) -> str | None:
@@ -116,7 +141,12 @@ def _record(
     source = Source(file, problems=problems)
     name = file.relative_to(root).as_posix()
     with Row({}, source, name):
-        if _kind(file) != record:
+        kind = _kind(file)
+        reason = None if file.is_dir() or kind == record == "Document" else contents.unfit(file)
+        if reason is not None:
+            problems.passed.append((name, reason))
+            return
+        if kind != record:
             if file.is_dir() and record in ("Document", "Image", "Video"):
                 raise BadValue("a folder inside a class folder; files are read from CLASS/file only")
             what = {"Document": "a text file", "Image": "an image file"}.get(record, f"a {record.lower()}")
@@ -124,6 +154,8 @@ def _record(
         if record == "Document":
             yield Document(id=name, split=split, labels=labels, text=file.read_text(encoding="utf-8"))
         else:
+            if record == "Volume" and file.is_dir():
+                problems.passed.extend(contents.beside_slices(file))
             fields = media.fields_of(record, source)
             yield media.VISUAL[record](id=name, split=split, labels=labels, **fields)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from healthfm.datasets import folders, media
+from healthfm.datasets import contents, folders, media
 from healthfm.datasets.dataset import Dataset
 from healthfm.datasets.folders import SPLIT_WORDS, SPLITS, OnError
 from healthfm.datasets.own_card import Manifest, own_card, told
@@ -36,6 +36,8 @@ def open_own(path: Path, columns: Mapping[str, Any] | None, on_error: OnError) -
     if path.is_file() and path.suffix == ".npz":
         return folders.open_npz(path, on_error)
     if path.is_file() and media.kind_of(path):
+        if (reason := contents.unfit(path)) is not None:
+            raise DatasetError(f"{path}: {reason}: no record can be made of it")
         return folders.open_files(path.parent, [path], on_error)
     if path.is_file() and path.name != "dataset.toml":
         return _open_manifest(path.parent, Manifest(files={"*": path.name}, columns=columns or {}), on_error, path.stem)
@@ -147,7 +149,9 @@ def _record(kind: str, row: Row, columns: Mapping[str, Any], split: str, folder:
         body = {"text": take("text", True)}
     else:
         mpp = take("mpp") if kind == "Slide" else None
-        source = Source(folder / str(take(kind.lower(), True)))
+        source = Source(folder / str(take(kind.lower(), True)), problems=row.source.problems)
+        if kind == "Volume" and source.path.is_dir():
+            source.problems.passed.extend(contents.beside_slices(source.path))
         body = media.fields_of(kind, source, None if mpp is None else float(mpp))
     meta = {key: value for key, value in row.items() if key not in used}
     record = {"MultipleChoice": MultipleChoice, "QA": QA, "Document": Document, **media.VISUAL}[kind]

@@ -19,7 +19,7 @@ from healthfm.embed.shared import Shared
 from healthfm.embed.units import Preparer, Unit, is_blank, open_tiles
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.errors import RunError
-from healthfm.models import vision
+from healthfm.models import transform, vision
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import VisionModel
 from healthfm.records import Slide, Video, Visual, Volume
@@ -31,6 +31,7 @@ class Embedder:
     def __init__(self, model: Model, engine: str = "auto") -> None:
         self.model, self.engine = model, engine
         self.blank: dict[str, None] = {}  # ids of volumes that came out all black or all white
+        self.squared: dict[str, float] = {}  # by id: a pixel's height over its width, where pictures were made square
         self._network: Network | None = None
         self._shared = Shared(None)
 
@@ -75,6 +76,8 @@ class Embedder:
                         raise RunError(f"record {unit.item.id}: {unit.problem}")
                     if unit.blank:
                         self.blank[unit.item.id] = None
+                    if not transform.is_square(unit.ratio):
+                        self.squared[unit.item.id] = unit.ratio
                     if not unit.shared:
                         fresh.append(unit)
                     if len(fresh) == UNITS_PER_PART:
@@ -104,9 +107,9 @@ def instances(record: Visual, model: VisionModel) -> Iterator[Iterator[Unit]]:
     """
     item = of_record(record)
     if not isinstance(record, Slide):
-        found = record.frames() if isinstance(record, Video) else vision.pictures(record, model.transform)
-        blank = isinstance(record, Volume) and is_blank(found)
-        yield (Unit(item, one, number, blank=blank) for number, one in enumerate(found))
+        found = transform.frames(record) if isinstance(record, Video) else vision.pictures(record, model.transform)
+        blank, ratio = isinstance(record, Volume) and is_blank(found), transform.pixel_ratio(record)
+        yield (Unit(item, one, number, blank=blank, ratio=ratio) for number, one in enumerate(found))
         return
     if model.transform is None or not model.transform.micrometres_per_pixel:
         raise RunError(

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from healthfm.datasets import media
+from healthfm.datasets import contents, media
 from healthfm.datasets.dataset import Dataset, open_dataset
 from healthfm.errors import DatasetError
-from healthfm.formats import image, slide, slide_files, table
+from healthfm.formats import dicom, image, slide, slide_files, table
 from healthfm.formats.source import Source
+from healthfm.formats.walk import BELONGS, Entry, Passed, by_name, told, walk
 from healthfm.records import QA, Document, MultipleChoice, Record, digest
 
 TEXTS = (".txt",)
-PICTURED = ("Image", "Volume", "Slide", "Video")  # what a folder is searched for
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,11 @@ class Item:
 
 @dataclass
 class Items:
-    """What the arguments mean: the items in order, and (id, problem) of what cannot be one."""
+    """What the arguments mean: the items in order, (id, problem) of what cannot be one, (file, reason) of what is passed over."""
 
     found: list[Item] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    passed: list[Passed] = field(default_factory=list)
 
     def add(self, item: Item) -> None:
         """Take an item in; one whose id is there already becomes a problem."""
@@ -65,43 +66,41 @@ def gather(
 ) -> Items:  # fmt: skip
     """Return what the arguments mean. ``texts``: .txt files are wanted of a folder, not pictures and slides.
 
-    A word is a file, a folder (all files below it that the model takes, in order of their names), a glob, a manifest (CSV,
+    A word is a file, a folder (all files below it that the model takes, in order of their names; the others are passed over, and
+    ``passed`` says why), a glob, a manifest (CSV,
     TSV, Parquet, JSONL), a folder with a ``dataset.toml``, or the name of a dataset (``root``, ``split``). Ids are paths below a folder and
     the ids of records; of several words, paths as given, and the word before a record's id. Raises ``DatasetError`` where a word
     means nothing, or nothing at all is found.
     """
     items = Items()
     for word in words:
-        for item in _of_word(word, texts, root, split, columns, items.problems, len(words) > 1):
+        for item in _of_word(word, texts, root, split, columns, items, len(words) > 1):
             items.add(item)
     if not items.found and not items.problems:
-        raise DatasetError(f"nothing to embed in {', '.join(map(str, words))}")
+        why = told(items.passed)
+        raise DatasetError(f"nothing to embed in {', '.join(map(str, words))}{f': {why}' if why else ''}")
     return items
 
 
 def _of_word(
     word: str | Path | Dataset, texts: bool, root: Path | None, split: str | None, columns: Mapping[str, Any] | None,
-    problems: list[tuple[str, str]], several: bool,
+    items: Items, several: bool,
 ) -> Iterator[Item]:  # fmt: skip
     path = Path(word).expanduser() if isinstance(word, str | Path) else None
     if isinstance(word, Dataset) or path is None:
-        yield from _of_dataset(word, split, problems, word.name if several else "")  # type: ignore[arg-type,union-attr]
+        yield from _of_dataset(word, split, items, word.name if several else "")  # type: ignore[arg-type,union-attr]
     elif path.is_dir() and not (path / "dataset.toml").is_file():
-        for file in slide_files.standing(sorted(p for p in path.rglob("*") if p.is_file())):
-            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-            if not hidden and (file.suffix.lower() in TEXTS if texts else media.kind_of(file) in PICTURED):
-                yield of_file(file, (file if several or file == path else file.relative_to(path)).as_posix())
+        yield from _of_entries(walk(path), texts, items, None if several else path)
     elif path.exists() and (path.is_dir() or path.name == "dataset.toml" or _is_table(path)):
         opened = open_dataset(path, split=split, on_error="collect", columns=columns)
-        yield from _of_dataset(opened, None, problems, path.as_posix() if several else "")
+        yield from _of_dataset(opened, None, items, path.as_posix() if several else "")
     elif path.is_file():
         yield of_file(path, path.as_posix())
     elif glob.has_magic(str(path)):
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if not matches:
             raise DatasetError(f"no file fits {word}")
-        for file in slide_files.standing([Path(match) for match in matches if Path(match).is_file()]):
-            yield of_file(file, file.as_posix())
+        yield from _of_entries([Entry(Path(match), by_name(Path(match).name)) for match in matches], texts, items, None)
     elif (
         isinstance(word, Path)
         or "/" in word
@@ -110,8 +109,29 @@ def _of_word(
         raise DatasetError(f"no file or folder {word}")
     else:
         yield from _of_dataset(
-            open_dataset(word, root, split, on_error="collect"), None, problems, word if several else ""
+            open_dataset(word, root, split, on_error="collect"), None, items, word if several else ""
         )
+
+
+def _of_entries(entries: Iterable[Entry], texts: bool, items: Items, below: Path | None) -> Iterator[Item]:
+    """Yield what can be embedded of files, named as they are or by their path ``below`` a folder; note the others."""
+    taken: set[Path] = set()
+    entries = list(entries)
+    stands = slide_files.stands([one.path for one in entries if one.reason is None and one.problem is None])
+    for path, reason, problem in entries:
+        place = stands.get(path)
+        if place is not None and place not in taken:
+            taken.add(place)
+            yield of_file(place, (place if below in (None, place) else place.relative_to(below)).as_posix())
+            continue
+        name = (path if below is None else path.relative_to(below)).as_posix()
+        reason = reason or (BELONGS if place is not None else None if problem else contents.unfit(path, texts))
+        if problem is not None:
+            items.problems.append((name, problem))
+        elif reason is not None:
+            items.passed.append((name, reason))
+        else:
+            yield of_file(path, name)
 
 
 def _is_table(path: Path) -> bool:
@@ -121,8 +141,12 @@ def _is_table(path: Path) -> bool:
 def of_file(path: Path, name: str) -> Item:
     """Return the item of a file: its path, or the record it becomes where it is no plain picture or text."""
     stamp = _changed(path)
-    kind = None if path.suffix.lower() in TEXTS else media.kind_of(path)
-    if kind is None or (kind == "Image" and path.suffix.lower() in image.SUFFIXES):
+    tiff = path.suffix.lower() in slide_files.TIFF and slide_files.is_slide_tiff(path)
+    plain = path.suffix.lower() in TEXTS or (
+        path.suffix.lower() in image.SUFFIXES and not tiff and not dicom.holds_dicom(path)
+    )
+    kind = None if plain else media.kind_of(path)
+    if kind is None:
         return Item(name, path, stamp)
     return Item(name, media.VISUAL[kind](id=name, **media.fields_of(kind, Source(path))), stamp)
 
@@ -133,7 +157,7 @@ def _changed(path: Path) -> tuple[int, int]:
     return sum(one.st_size for one in facts), max((one.st_mtime_ns for one in facts), default=0)
 
 
-def _of_dataset(opened: Dataset, split: str | None, problems: list[tuple[str, str]], before: str) -> Iterator[Item]:
+def _of_dataset(opened: Dataset, split: str | None, items: Items, before: str) -> Iterator[Item]:
     """Yield a dataset's items; ``before`` (unless empty) and, of several splits, the split stand before a record's id."""
     chosen = opened[split] if split is not None else opened
     for record in chosen:
@@ -142,7 +166,8 @@ def _of_dataset(opened: Dataset, split: str | None, problems: list[tuple[str, st
             record, "/".join(part for part in (before, record.split if several else "", record.id) if part)
         )
         yield replace(item, stamp=(*item.stamp, opened.name, str(opened.root)))
-    problems += [("", str(error)) for error in chosen.errors]
+    items.problems += [("", str(error)) for error in chosen.errors]
+    items.passed += chosen.passed_over
 
 
 def of_record(record: Record, name: str | None = None) -> Item:

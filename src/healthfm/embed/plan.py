@@ -19,6 +19,7 @@ from healthfm.embed.units import Unit, is_slide, open_tiles, told
 from healthfm.engine.store import RunFolder
 from healthfm.errors import HealthfmError, MissingExtra
 from healthfm.models.model import Float32, Model
+from healthfm.models.transform import is_square
 from healthfm.models.vision import VisionModel
 
 ROOM = "embeddings"
@@ -171,7 +172,8 @@ def _shape(unit: Unit) -> Any:
 def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
     """Return a part: its units, or the part as it was with the units that were tried again in their places.
 
-    The ids of blank volumes, where there are any, are the table's metadata "blank"; what is to be said of slides is "notices".
+    The table's metadata holds, where there are any, the ids of blank volumes ("blank") and, by id, the ratio of pixels that were made
+    square ("square"), and what is to be said of slides ("notices").
     """
     columns = {
         "id": [u.item.id for u in units], "number": [u.number for u in units], "of": [u.of for u in units],
@@ -179,10 +181,13 @@ def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
         "digest": [u.digest if u.problem is None else None for u in units], "embedding": [u.vector for u in units],
         "problem": [u.problem for u in units],
     }  # fmt: skip
-    blank = [*(blank_of(kept) if kept is not None else []), *(u.item.id for u in units if u.blank)]
-    notices = {**(notices_of(kept) if kept is not None else {}), **{u.item.id: u.notice for u in units if u.notice}}
-    noted = {name: json.dumps(one) for name, one in (("blank", blank), ("notices", notices)) if one}
-    table = pa.table(columns, schema=SCHEMA.with_metadata(noted) if noted else SCHEMA)
+    noted = {
+        "blank": [*(blank_of(kept) if kept is not None else []), *(u.item.id for u in units if u.blank)],
+        "square": {**(squared_of(kept) if kept is not None else {}), **{u.item.id: u.ratio for u in units if not is_square(u.ratio)}},
+        "notices": {**(notices_of(kept) if kept is not None else {}), **{u.item.id: u.notice for u in units if u.notice}},
+    }  # fmt: skip
+    metadata = {name: json.dumps(value) for name, value in noted.items() if value}
+    table = pa.table(columns, schema=SCHEMA.with_metadata(metadata) if metadata else SCHEMA)
     if kept is None:
         return table
     fresh = iter(range(table.num_rows))
@@ -208,3 +213,8 @@ def blank_of(part: pa.Table) -> list[str]:
 def notices_of(part: pa.Table) -> dict[str, str]:
     """Return what is to be said of the slides of a part, by id."""
     return dict(json.loads((part.schema.metadata or {}).get(b"notices", b"{}")))
+
+
+def squared_of(part: pa.Table) -> dict[str, float]:
+    """Return, by id, the height over width of the pixels of a part's pictures that were made square."""
+    return dict(json.loads((part.schema.metadata or {}).get(b"square", b"{}")))

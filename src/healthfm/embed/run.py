@@ -2,7 +2,7 @@
 
 The folder: ``embeddings/part-*.parquet`` (a row a unit: id, number ``of`` in its item, x and y of a tile in level-0 pixels, digest of
 the content, vector or problem), ``manifest.json`` (what was asked, the key of the vectors, the check against torch's float32,
-stages, notices), ``failures.jsonl``. A part holds a fixed range of units; its name is the place of the first. Killing the process at any moment
+stages, notices), ``failures.jsonl``, ``passed_over.jsonl`` (files of the folders named that are no items, and why). A part holds a fixed range of units; its name is the place of the first. Killing the process at any moment
 loses at most the parts being made; the same command makes those, and tries again what failed.
 """
 
@@ -24,12 +24,25 @@ from healthfm.embed import exchange
 from healthfm.embed import network as networks
 from healthfm.embed.items import Item, Items, of_contents
 from healthfm.embed.network import Network
-from healthfm.embed.plan import ROOM, UNITS_PER_PART, Plan, batches, blank_of, items_digest, matrix, merged, notices_of
+from healthfm.embed.plan import (
+    ROOM,
+    UNITS_PER_PART,
+    Plan,
+    batches,
+    blank_of,
+    items_digest,
+    matrix,
+    merged,
+    notices_of,
+    squared_of,
+)
 from healthfm.embed.shared import Shared
 from healthfm.embed.units import Preparer, Unit, is_slide
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
+from healthfm.formats import pixel_shape
+from healthfm.formats.walk import summary, told
 from healthfm.models import openvino
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import VisionModel
@@ -121,14 +134,21 @@ def embed(
         if made:
             threads = {**dict.fromkeys(INPUT, readers(network)), "model": network.threads}
             manifest["stages"] = {"start_seconds": ready, **clock.report(threads)}
-        vectors, failed, blank, told = _held(folder)
+        vectors, failed, blank, squared, said = _held(folder)
         failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *failed]
         folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
+        passed = [{"file": file, "reason": reason} for file, reason in gathered.passed]
+        folder.write("passed_over.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in passed))
+        manifest["passed_over"] = {
+            "count": len(passed),
+            "reasons": summary(gathered.passed),
+            "told": told(gathered.passed),
+        }
         manifest |= {
             "finished": True,
             "failures": len(failures),
             "vectors": vectors,
-            "notices": [*_notices(blank), *whole, *told],
+            "notices": [*_notices(blank, squared), *whole, *said],
         }
         folder.write_json("manifest.json", manifest)
         if features is not None:
@@ -183,11 +203,12 @@ def _whole(items: Sequence[Item], model: Model, mpp: float | None) -> list[str]:
     )
 
 
-def _notices(blank: Sequence[str]) -> list[str]:
+def _notices(blank: Sequence[str], squared: Mapping[str, float]) -> list[str]:
+    found = [pixel_shape.told(squared)] if squared else []
     if not blank:
-        return []
+        return found
     some = ", ".join(blank[:3]) + (", ..." if blank[3:] else "")
-    return [f"volumes that are all black or all white, as if the window were wrong: {len(blank)} ({some})"]
+    return [f"volumes that are all black or all white, as if the window were wrong: {len(blank)} ({some})", *found]
 
 
 def readers(network: Network) -> int:
@@ -311,8 +332,11 @@ def finite(unit: Unit) -> Unit:
     return unit
 
 
-def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str], list[str]]:
-    """Return how many vectors a folder holds, its failures, the ids of volumes that are all black or all white, and what is said of slides."""
+def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str], dict[str, float], list[str]]:
+    """Return how many vectors a folder holds, its failures, the ids of volumes that are all black or all white, and the ratios of
+    pixels that were made square; and what is said of slides.
+    """
+    squared: dict[str, float] = {}
     vectors, failures, blank = 0, [], []
     slides: dict[str, str] = {}
     for part in sorted(folder.published(ROOM)):
@@ -321,5 +345,6 @@ def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str], list
         vectors += table.num_rows - failed.num_rows
         failures += failed.to_pylist()
         blank += blank_of(table)
+        squared |= squared_of(table)
         slides |= notices_of(table)
-    return vectors, failures, blank, [f"{name}: {text}" for name, text in slides.items()]
+    return vectors, failures, blank, squared, [f"{name}: {text}" for name, text in slides.items()]

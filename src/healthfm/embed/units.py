@@ -21,7 +21,7 @@ from healthfm.formats import image, slide
 from healthfm.formats.source import Source
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import VisionModel
-from healthfm.records import Slide, Volume
+from healthfm.records import Image, Slide, Video, Volume
 
 HELD_AT_MOST = 64 << 20  # bytes of one file that are read before it is decoded
 
@@ -32,7 +32,7 @@ class Unit:
 
     ``part`` and ``last`` say where the vector goes. ``inputs`` are the network's, once prepared: a picture, or a volume's several;
     ``vector`` is the result, or ``problem`` says in one line why there is none; ``shared``: it was known before; ``blank``: a volume
-    that is all black or all white; ``notice``: what the run says of its slide. ``close`` is called when the item's last unit is done.
+    that is all black or all white; ``ratio``: a pixel's height over its width, before its pictures were made square; ``notice``: what the run says of its slide. ``close`` is called when the item's last unit is done.
     """
 
     item: Item
@@ -49,6 +49,7 @@ class Unit:
     shared: bool = False
     blank: bool = False
     notice: str = ""
+    ratio: float = 1.0
     close: Callable[[], None] | None = field(default=None, compare=False)
 
 
@@ -177,6 +178,8 @@ class Preparer:
             raise DatasetError("it holds no picture")
         if isinstance(content, Volume):
             unit = replace(unit, blank=is_blank(pictures))
+        if isinstance(content, Image | Volume | Video):
+            unit = replace(unit, ratio=transform.pixel_ratio(content))
         seen = hashlib.sha256()
         for one in pictures:
             seen.update(f"{one.size}".encode())

@@ -81,12 +81,14 @@ def prepare(ask: Ask) -> Job:
     embedder = one_embedder()
     arithmetic: dict[str, Any] = {}
     blank: dict[str, None] = {}
+    squared: dict[str, float] = {}
     beside: dict[str, pa.Table] = {}
 
     def compute(model: Model, rows: range) -> pa.Table:
         part = _embedded(embedder(model), bags, rows)
         arithmetic.update(embedder(model).facts)
         blank.update(embedder(model).blank)
+        squared.update(embedder(model).squared)
         return part
 
     def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
@@ -106,7 +108,7 @@ def prepare(ask: Ask) -> Job:
             **sample_columns(records, [bag.label for bag in test]), "input": pa.array([bag.input for bag in test], pa.string()),
             **chance_columns(classes, np.stack([prior if row is None else row for row in chances])),
             "prediction": pa.array(found, pa.string()), **columns,
-        }), {**how, "pictures": len(table) - len(empty) - len(damaged), "empty": empty, "damaged": dict(Counter(damaged)), "said": said, "blank": sorted(blank), "arithmetic": arithmetic}  # fmt: skip
+        }), {**how, "pictures": len(table) - len(empty) - len(damaged), "empty": empty, "damaged": dict(Counter(damaged)), "said": said, "blank": sorted(blank), "squared": squared, "arithmetic": arithmetic}  # fmt: skip
 
     return Job(
         task="mil", name=f"{opened.name}#mil", verb="embed", records=records, total=len(every), classes=classes,

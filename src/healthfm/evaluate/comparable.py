@@ -52,7 +52,10 @@ def unlike_samples(a: Run, b: Run) -> list[str]:
     rows_a, rows_b = _rows(a.predictions), _rows(b.predictions)
     for here, there, which in ((rows_a, rows_b, "first"), (rows_b, rows_a, "second")):
         alone = [i for i in here if i not in there]
-        found += [f"{len(alone)} samples are in the {which} only ({_some(alone)})"] if alone else []
+        if alone:
+            found.append(
+                f"{len(alone)} samples are in the {which} only ({_some(alone)}); --common compares what all have"
+            )
     shared = [i for i in rows_a if i in rows_b]
     for column, what in (("input", "inputs"), ("target", "targets")):
         apart = [i for i in shared if _differ(rows_a[i].get(column), rows_b[i].get(column), column == "input")]

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from healthfm.errors import RunError
 from healthfm.evaluate import scoring
 from healthfm.evaluate.comparable import refuse_unlike
+from healthfm.evaluate.findings import weights_of
 from healthfm.evaluate.run import Run, load_run
 from healthfm.evaluate.statistics import Statistic, estimate, in_words, number_patients
+from healthfm.evaluate.statistics.draws import over
 from healthfm.evaluate.statistics.paired import ALPHA, POWER, Difference, difference, holm
 from healthfm.evaluate.statistics.subgroups import SMALL_GROUP
 
@@ -61,23 +64,27 @@ class _Aligned:
     run: Run
     table: pa.Table
     statistics: Mapping[str, Statistic]
+    draws: tuple[pa.Table, ...] = ()
 
 
 def compare(
-    runs: Sequence[Run | Path | str], *, metrics: Sequence[str] | None = None, across_protocols: bool = False, seed: int = 0
+    runs: Sequence[Run | Path | str], *, metrics: Sequence[str] | None = None, across_protocols: bool = False, seed: int = 0,
+    common: bool = False,
 ) -> Comparison:  # fmt: skip
     """Rank runs on the same samples, with a paired test of every pair.
 
     ``runs``: two or more, as ``Run`` or run folder. ``metrics``: which to compare (default: the task's
     headline metric); the first named is the headline. ``across_protocols`` allows runs that asked the same questions in different ways (prompt,
-    examples, parser, edition of the dataset's card); samples and targets must always be the same. P-values are adjusted by
+    examples, parser, edition of the dataset's card); samples and targets must always be the same. ``common``: compare on the samples
+    that all runs have, and say how many each leaves out. P-values are adjusted by
     Holm over the pairs of one metric. Raises ``RunError`` saying exactly how runs differ that cannot be ranked.
     """
     opened = [one if isinstance(one, Run) else load_run(one) for one in runs]
     if len(opened) < 2:
         raise RunError("comparing takes two runs or more")
     labels = _labels(opened)
-    notes = refuse_unlike(opened, labels, across_protocols)
+    left_out = _keep_common(opened, labels) if common else []
+    notes = refuse_unlike(opened, labels, across_protocols) + left_out
     aligned = _align(opened, labels)
     shared = [name for name in aligned[0].statistics if all(name in one.statistics for one in aligned)]
     chosen = list(dict.fromkeys(metrics)) if metrics else [opened[0].scores["headline"]]
@@ -88,12 +95,35 @@ def compare(
         )
     tables = {name: _metric(name, aligned, seed) for name in chosen}
     groups, apart = _subgroups(chosen[0], aligned, seed)
+    notes += [
+        f"{one.label}: its weights are random, its numbers say nothing of the model"
+        for one in aligned
+        if weights_of(one.run).startswith("random")
+    ]
     if number_patients(scoring.patients_of(aligned[0].table)) is not None:
         notes.append("patients have several samples each: whole patients were resampled and swapped")
     return Comparison(
         task=opened[0].facts["request"]["task"], n=aligned[0].table.num_rows, metric=chosen[0],
         runs=tuple(_facts(one) for one in aligned), metrics=tables, subgroups=tuple(groups), notes=(*notes, *apart),
     )  # fmt: skip
+
+
+def _keep_common(runs: list[Run], labels: Sequence[str]) -> list[str]:
+    """Cut every run to the samples that all have, in place; say what was left out. Raises ``RunError``: none is left."""
+    sets = [set(run.predictions["id"].to_pylist()) for run in runs]
+    both = set.intersection(*sets)
+    if not both:
+        raise RunError("these runs have no sample in common")
+    wanted = pa.array(sorted(both), pa.string())
+    gone = [f"{label} leaves out {len(own) - len(both)} of {len(own)} samples that not all have" for label, own in zip(labels, sets, strict=True) if len(own) > len(both)]  # fmt: skip
+
+    def cut(table: pa.Table) -> pa.Table:
+        return table.filter(pc.is_in(table["id"].cast(pa.string()), wanted))
+
+    for place, run in enumerate(runs):
+        table = scoring.check_table(cut(run.predictions), run.facts["request"]["task"])
+        runs[place] = Run(run.facts, table, run.scores, run.path, [cut(one) for one in run.draws])
+    return [f"compared on the {len(both)} samples that all runs have: {'; '.join(gone)}"] if gone else []
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
@@ -119,7 +149,7 @@ def _facts(one: _Aligned) -> dict[str, Any]:
         "dataset": request["dataset"],
         "task": request["task"],
         "path": path,
-        "fitted_on": request.get("fitted_on"),
+        "fitted_on": one.run.facts.get("fitted", {}).get("fitted_on") or request.get("fitted_on"),
     }
 
 
@@ -131,9 +161,19 @@ def _align(runs: Sequence[Run], labels: Sequence[str]) -> list[_Aligned]:
     for run, label in zip(runs, labels, strict=True):
         task = run.facts["request"]["task"]
         place = {name: row for row, name in enumerate(run.predictions["id"].to_pylist())}
-        table = scoring.check_table(run.predictions, task).take([place[name] for name in order])
-        found.append(_Aligned(label, run, table, scoring.statistics_of(table, task, classes)))
+        rows = [place[name] for name in order]
+        table = scoring.check_table(run.predictions, task).take(rows)
+        draws = tuple(scoring.check_table(one, task).take(rows) for one in run.draws)
+        found.append(_aligned(label, run, table, draws, classes))
     return found
+
+
+def _aligned(
+    label: str, run: Run, table: pa.Table, draws: tuple[pa.Table, ...], classes: Sequence[str] | None
+) -> _Aligned:
+    task = run.facts["request"]["task"]
+    many = [scoring.statistics_of(one, task, classes) for one in draws or (table,)]
+    return _Aligned(label, run, table, over(many) if draws else many[0], draws)
 
 
 def _classes(runs: Sequence[Run]) -> list[str] | None:
@@ -181,9 +221,17 @@ def _difference(name: str, a: _Aligned, b: _Aligned, seed: int) -> Difference:
 
     try:
         patients = number_patients(scoring.patients_of(a.table))
-        return difference(a.statistics[name], b.statistics[name], joint, a.table.num_rows, patients, seed)
+        one, other = a.statistics[name], b.statistics[name]
+        return difference(one, other, joint, a.table.num_rows, patients, seed, _same_draws(a.run, b.run))
     except ValueError as error:
         raise RunError(f"{a.label} and {b.label}: {error}") from None
+
+
+def _same_draws(a: Run, b: Run) -> bool:
+    """Say whether two runs drew the same examples each time: from the same samples, as many, with the same seed."""
+    return all(
+        a.facts["request"].get(key) == b.facts["request"].get(key) for key in ("items", "fit_on", "shots", "seed")
+    )
 
 
 def _says(name: str, a: _Aligned, b: _Aligned, d: Difference, p_holm: float, pairs: int, lower: bool) -> str:
@@ -231,12 +279,10 @@ def _group(
     name: str, column: str, group: str, within: Sequence[int], aligned: Sequence[_Aligned], seed: int
 ) -> list[dict[str, Any]]:
     classes = _classes([one.run for one in aligned])
-    cut = []
-    for one in aligned:
-        table = one.table.take(within)
-        cut.append(
-            _Aligned(one.label, one.run, table, scoring.statistics_of(table, one.run.facts["request"]["task"], classes))
-        )
+    cut = [
+        _aligned(one.label, one.run, one.table.take(within), tuple(d.take(within) for d in one.draws), classes)
+        for one in aligned
+    ]
     rows = []
     for a, b in itertools.combinations(cut, 2):
         row: dict[str, Any] = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from healthfm.cards import catalog
@@ -10,7 +11,11 @@ from healthfm.cards.lineage import web_sentence
 from healthfm.errors import CardError
 from healthfm.evaluate import judge
 from healthfm.evaluate.run import Run
+from healthfm.evaluate.statistics.subgroups import apart
+from healthfm.formats import pixel_shape
 
+SAME = 0.95  # the share of rows with one answer from which that is said
+FEW_ANSWERS = 10  # rows under which one answer to all says little
 FEW = 100  # rows under which the headline's interval is wide whatever the model
 QUESTIONS = ("multiple-choice", "yes-no-maybe", "free-text")  # how the tasks begin whose samples are questions
 FEW_PATIENTS = 50  # under which a cluster bootstrap's intervals are too narrow
@@ -96,12 +101,15 @@ def headline_notes(run: Run) -> list[str]:
         whole = of_split(run, majority["n"]) if run.facts.get("majority") else f"these {majority['n']} rows"
         notes.append(f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}")
     notes += [rule for rule in scores.get("rules", []) if rule.startswith("positive class")]
+    notes += _one_answer(run)
     fitted = run.facts.get("fitted", {})
     if over := fitted.get("accuracy_over_draws"):
         notes.append(
-            f"few-shot: the table is the first of {fitted['draws']} draws of {fitted['shots_per_class']} examples a class; over all "
-            f"draws accuracy is {over['mean']:.3f}, 95 % of them between {over['low']:.3f} and {over['high']:.3f}"
+            f"few-shot: fitted on {fitted['fitted_on']} examples, {fitted['shots_per_class']} a class, drawn {fitted['draws']} times; numbers with intervals are "
+            f"means over the draws, of which 95 % have an accuracy between {over['low']:.3f} and {over['high']:.3f}. Confusion, calibration, curves and "
+            "rows are those of the draw nearest to the mean"
         )
+    notes += _random(run)
     if request.get("limit") and scores["n"] < run.facts.get("split_records", 0):
         notes.append(
             f"sample: {scores['n']} of {run.facts['split_records']} {noun(run)}s, drawn with seed {request['seed']}"
@@ -127,6 +135,8 @@ def headline_notes(run: Run) -> list[str]:
         notes.append(
             "; ".join(f"{name}: {text}" for name, text in list(said.items())[:5]) + ("; ..." if len(said) > 5 else "")
         )
+    if squared := fitted.get("squared"):
+        notes.append(pixel_shape.told(squared))
     if empty := fitted.get("empty"):
         notes.append(
             f"without a picture: {'; '.join(sorted(one['id'] + ' (' + one['problem'] + ')' for one in empty))}. To fit on, such a {noun(run)} is "
@@ -138,6 +148,61 @@ def headline_notes(run: Run) -> list[str]:
     if judged := judge.findings(run.predictions):
         notes.append(f"judge: {judge_sentence(judged)}")
     return notes + [f"notice: {one}" for one in run.facts.get("notices", [])]
+
+
+def weights_of(run: Run) -> str:
+    """Return what the run says of its weights, as they were loaded or as they were asked for."""
+    return str(environment(run).get("weights") or run.facts["request"].get("weights"))
+
+
+def _random(run: Run) -> list[str]:
+    """Say where weights were drawn at random: then no number speaks of the model."""
+    said = "random weights: a dry run of the road, whose numbers say nothing of the model"
+    return [said] if weights_of(run).startswith("random") else []
+
+
+def _one_answer(run: Run) -> list[str]:
+    """Say where nearly every row got the same answer, though the targets are several."""
+    table = run.predictions
+    if run.scores.get("kind") not in ("classes", "ordinal") or table.num_rows < FEW_ANSWERS:
+        return []
+    given = Counter(one for one in table["prediction"].to_pylist() if one is not None)
+    targets = Counter(table["target"].to_pylist())
+    if (
+        not given
+        or given.most_common(1)[0][1] < SAME * table.num_rows
+        or targets.most_common(1)[0][1] >= SAME * table.num_rows
+    ):
+        return []
+    answer, count = given.most_common(1)[0]
+    return [
+        f"one answer: {count} of {table.num_rows} {noun(run)}s got '{answer}', which is right for {targets.get(answer, 0)}; the model hardly tells them "
+        "apart, or its answers are read wrongly"
+    ]
+
+
+def groups_apart(run: Run) -> list[str]:
+    """Return a sentence for each grouping in which a group surely does worse than the rest, by the headline or a metric beside it."""
+    found = []
+    for column, groups in run.scores.get("subgroups", {}).items():
+        names = dict.fromkeys(metric for one in groups for metric in (one["metric"], *one.get("beside", {})))
+        worst = [said for name in names if (said := _worst(name, groups)) is not None]
+        if worst:
+            found.append(f"It is not the same for everyone, by {column}: {'; '.join(worst)}.")
+    return found
+
+
+def _worst(name: str, groups: Sequence[Mapping[str, Any]]) -> str | None:
+    """Say in which group a metric is surely worse than in the rest, and worst; None where it is in none."""
+    cells = [(one["group"], one if one["metric"] == name else one["beside"][name], one["too_few"]) for one in groups]
+    worse = [
+        (cell["gap"] * (-1 if cell["lower_is_better"] else 1), group, cell) for group, cell, few in cells if apart({**cell, "too_few": few})
+    ]  # fmt: skip
+    gap, group, cell = min(worse, key=lambda one: one[:2], default=(0.0, "", {}))
+    if gap >= 0:
+        return None
+    ends = f"95 % interval {cell['gap_low']:+.3f} to {cell['gap_high']:+.3f}"
+    return f"{name.replace('_', '-')} in {group} is {cell['value']:.3f}, {cell['gap']:+.3f} from the rest ({ends})"
 
 
 def without_interval(run: Run) -> list[str]:
@@ -181,7 +246,8 @@ def _of_sample(run: Run) -> Iterator[str]:
         yield "The data name no patients. Should several rows be of one patient, the intervals are too narrow."
     elif len(patients) < run.predictions.num_rows and len(patients) < FEW_PATIENTS:
         yield f"The rows come from {len(patients)} patients: with so few, intervals over patients are too narrow."
-    drawn = (facts["request"].get("limit"), facts.get("fitted"), facts["request"].get("shots_order") == "random")
+    fitted = facts.get("fitted") if not facts.get("fitted", {}).get("draws") else None
+    drawn = (facts["request"].get("limit"), fitted, facts["request"].get("shots_order") == "random")
     if any(drawn):
         yield f"One seed ({facts['request']['seed']}) drew the sample, the examples or the fit; what another draw would give is not in the intervals."
 
@@ -218,6 +284,7 @@ def _of_metrics(run: Run) -> Iterator[str]:
         yield OVERLAP
     if scores.get("kind") == "ranking":
         yield "One text counts as right for each query; others that would serve as well count as wrong."
+    yield from groups_apart(run)
     groups = [one for group in scores["subgroups"].values() for one in group]
     if few := sum(one["too_few"] for one in groups):
         yield f"{few} of {len(groups)} groups are too small to say anything of."

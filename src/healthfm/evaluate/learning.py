@@ -16,6 +16,8 @@ from healthfm.evaluate.statistics import Statistic, estimate, in_words, of_count
 from healthfm.evaluate.statistics.statistic import Ints
 
 ROOM = "curve"  # of the run folder: the predictions of the smaller fits
+DRAWS = "draws"  # another: those of every draw of few examples
+DRAW = "draw"  # the column that says of which draw a row is
 SIZE = "fitted_on"  # the column that says of which fit a row is
 PARTS = (8, 4, 2)  # an eighth, a quarter, a half of the patients
 FEWEST = 16  # samples under which a fit says little
@@ -45,17 +47,17 @@ def nested(groups: Sequence[str], labels: Sequence[Collection[str]], seed: int) 
     return found
 
 
-def stack(tables: Mapping[int, pa.Table]) -> pa.Table:
-    """Return predictions by the number of samples fitted on as one table, with a column that says it."""
+def stack(tables: Mapping[int, pa.Table], by: str = SIZE) -> pa.Table:
+    """Return predictions by a number (of samples fitted on, of a draw of them) as one table, with a column that says it."""
     return pa.concat_tables([
-        table.append_column(SIZE, pa.array([size] * table.num_rows, pa.int64())) for size, table in tables.items()
+        table.append_column(by, pa.array([number] * table.num_rows, pa.int64())) for number, table in tables.items()
     ])  # fmt: skip
 
 
-def unstack(table: pa.Table) -> dict[int, pa.Table]:
-    """Return the tables that ``stack`` put together, by their number of samples."""
-    sizes = sorted(set(table[SIZE].to_pylist()))
-    return {size: table.filter(pc.equal(table[SIZE], size)).drop_columns([SIZE]) for size in sizes}
+def unstack(table: pa.Table, by: str = SIZE) -> dict[int, pa.Table]:
+    """Return the tables that ``stack`` put together, by their number."""
+    numbers = sorted(set(table[by].to_pylist()))
+    return {number: table.filter(pc.equal(table[by], number)).drop_columns([by]) for number in numbers}
 
 
 def curve(
@@ -65,7 +67,7 @@ def curve(
 
     ``tables``: the predictions of the same rows, by the number of samples that the model was fitted on. The result has
     ``points`` (``size`` and what ``estimate`` gives, in rising order), ``rise`` (the metric of the last less that of the one
-    before on the same rows, with its interval; None with one size only) and ``says``. All intervals are of the same
+    before on the same rows, with its interval; None with one size only), ``whole`` (the same of the last less the first) and ``says``. All intervals are of the same
     resamples. Raises ``RunError`` where the tables are not of the same rows, or do not have the metric.
     """
     checked = {size: scoring.check_table(tables[size], task) for size in sorted(tables)}
@@ -81,26 +83,43 @@ def curve(
         found[str(size)] = replace(statistics[metric], name=str(size))
     first = next(iter(checked.values()))
     if len(found) > 1:
-        fewer, more = list(found.values())[-2:]
-        found["rise"] = _rise(fewer, more, first.num_rows)
+        smallest, (fewer, more) = next(iter(found.values())), list(found.values())[-2:]
+        found["rise"] = _rise("rise", fewer, more, first.num_rows)
+        found["whole"] = _rise("whole", smallest, more, first.num_rows)
     estimates = estimate(found, scoring.patients_of(first), seed)
     points = [{"size": size, **estimates[str(size)]} for size in checked]
-    rise = estimates.get("rise")
-    if rise is not None:
-        rise = {"from": points[-2]["size"], "to": points[-1]["size"], **rise}
-    return {"metric": metric, "points": points, "rise": rise, "says": _says(points, rise), "note": ONE_DRAW}
+    rise = whole = None
+    if len(points) > 1:
+        rise = {"from": points[-2]["size"], "to": points[-1]["size"], **estimates["rise"]}
+        whole = {"from": points[0]["size"], "to": points[-1]["size"], **estimates["whole"]}
+    return {
+        "metric": metric,
+        "points": points,
+        "rise": rise,
+        "whole": whole,
+        "says": _says(points, rise, whole),
+        "note": ONE_DRAW,
+    }
 
 
-def _rise(fewer: Statistic, more: Statistic, n: int) -> Statistic:
-    return of_counts("rise", n, lambda counts: more.at(counts) - fewer.at(counts))
+def _rise(name: str, fewer: Statistic, more: Statistic, n: int) -> Statistic:
+    return of_counts(name, n, lambda counts: more.at(counts) - fewer.at(counts))
 
 
-def _says(points: Sequence[Mapping[str, Any]], rise: Mapping[str, Any] | None) -> str:
-    """Say in a sentence whether the curve still rises, for metrics from 0 to 1 of which more is better."""
-    if rise is None:
+def _says(points: Sequence[Mapping[str, Any]], rise: Mapping[str, Any] | None, whole: Mapping[str, Any] | None) -> str:
+    """Say in a sentence whether the curve still rises, for metrics from 0 to 1 of which more is better.
+
+    A curve that ends surely below where it began is called falling, whatever its last step.
+    """
+    if rise is None or whole is None:
         return (
             f"It cannot be said whether more samples would help: a part of the {points[-1]['size']:,} fitted on would "
             f"lose a class or hold fewer than {FEWEST}."
+        )
+    if whole["low"] is not None and whole["high"] < 0:
+        return (
+            f"Falling: from {whole['from']:,} to {whole['to']:,} samples it changed by {whole['value']:+.3f} ({in_words(whole)}), so more samples "
+            "of this kind would probably not help; look for labels or patients that differ between the samples."
         )
     step = f"from {rise['from']:,} to {rise['to']:,} samples"
     if rise["low"] is None:

@@ -22,7 +22,8 @@ def read_predictions(
     """Read a table of predictions for ``evaluate_predictions``.
 
     ``columns`` names the file's columns where they are called otherwise (``{"target": "diagnosis", "probability": {"sick":
-    "score"}}``); ``subgroups`` are columns to break results down by.
+    "score"}}``); ``subgroups`` are columns to break results down by, called as in the file or as
+    ``columns`` calls them.
 
     The columns are those a task asks for. In CSV and TSV an empty cell is a missing value, a list is written as JSON
     (``["a", "b"]``), and probabilities may stand in a column for each class, ``probability.CLASS`` (one of two is enough), in place
@@ -64,7 +65,9 @@ def _renamed(found: dict[str, list[Any]], columns: Mapping[str, Any], subgroups:
     wanted = {field: column for field, column in columns.items() if isinstance(column, str)}
     for field, inner in columns.items():
         wanted |= {f"{field}.{key}": column for key, column in inner.items()} if isinstance(inner, Mapping) else {}
-    groups = {f"subgroup.{name}": name for name in subgroups}
+    groups = {
+        f"subgroup.{name}": wanted.get(name, name) for name in subgroups
+    }  # by either name: the field's, or the file's
     absent = sorted({*wanted.values(), *groups.values()} - set(found))
     if absent:
         raise RunError(f"the table has no column {', '.join(absent)} (it has {', '.join(found)})")

@@ -66,11 +66,13 @@ def prepare(ask: Ask) -> Job:
     embedder = one_embedder()
     arithmetic: dict[str, Any] = {}
     blank: dict[str, None] = {}
+    squared: dict[str, float] = {}
 
     def compute(model: Model, rows: range) -> pa.Table:
         part = embed_part(embedder(model), inputs[rows.start : rows.stop])
         arithmetic.update(embedder(model).facts)
         blank.update(embedder(model).blank)
+        squared.update(embedder(model).squared)
         return part
 
     groups = [r.patient or r.id for r in fit]
@@ -83,11 +85,11 @@ def prepare(ask: Ask) -> Job:
             shares, how = probe.multi_label_probe(x, y, test, classes, who, ask.seed)
         elif task == "knn":
             shares, how = probe.nearest_neighbours(x, y, test, classes)  # type: ignore[arg-type]
-        elif task == "few-shot":
-            assert ask.shots is not None
-            shares, how = few_shot(x, y, test, targets, classes, who, ask.shots, ask.seed)  # type: ignore[arg-type]
         else:
             shares, how = probe.linear_probe(x, y, test, classes, who, ask.seed, task == "balanced-probe")  # type: ignore[arg-type]
+        return predicted(shares), how
+
+    def predicted(shares: Any) -> pa.Table:
         found = [
             [c for c, p in zip(classes, row, strict=True) if p > HALF] if several else classes[int(row.argmax())]
             for row in shares
@@ -95,16 +97,23 @@ def prepare(ask: Ask) -> Job:
         return pa.table({
             **sample_columns(records, targets), **chance_columns(classes, shares),
             "prediction": pa.array(found, pa.list_(pa.string()) if several else pa.string()),
-        }), how  # fmt: skip
+        })  # fmt: skip
+
+    def drawn(train: Any, test: Any) -> tuple[pa.Table, Mapping[str, Any]]:
+        """Return the predictions of the draw that is shown, those of all beside them, and how the draws did."""
+        assert ask.shots is not None
+        shares, how = few_shot(train, labels, test, targets, classes, groups, ask.shots, ask.seed)  # type: ignore[arg-type]
+        beside[learning.DRAWS] = learning.stack({i: predicted(one) for i, one in enumerate(shares)}, learning.DRAW)
+        return predicted(shares[how["shown_draw"]]), how
 
     def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
         vectors = np.stack(table["embedding"].to_numpy())
         train, test = vectors[: len(fit)], vectors[len(fit) :]
-        whole, how = fitted(train, test, range(len(fit)))
+        whole, how = drawn(train, test) if task == "few-shot" else fitted(train, test, range(len(fit)))
         for name, column in columns.items():
             whole = whole.append_column(name, column)
         if task not in CURVED:
-            return whole, {**how, "blank": sorted(blank), "arithmetic": arithmetic}
+            return whole, {**how, "blank": sorted(blank), "squared": squared, "arithmetic": arithmetic}
         named: list[Any] = labels if several else [(one,) for one in labels]
         parts = learning.nested(groups, named, ask.seed)
         smaller = {len(rows): fitted(train, test, rows.tolist()) for rows in parts}
@@ -114,6 +123,7 @@ def prepare(ask: Ask) -> Job:
             **how,
             "curve": [dict(one) for _, one in smaller.values()],
             "blank": sorted(blank),
+            "squared": squared,
             "arithmetic": arithmetic,
         }
 

@@ -87,11 +87,23 @@ def _asked(ask: Ask, no_shots: bool = False) -> _Asked:
     name, protocol = tasks.choose_protocol(ask.opened.card, ask.protocol, ask.task)
     count = 0 if no_shots else protocol.shots if ask.shots is None else ask.shots
     split = need_split(ask.opened, ask.split)
-    drawn, records = _draw_shots(ask, list(split), count)
+    whole = list(split)
+    drawn, records = _draw_shots(ask, whole, count)
     every = tasks.make_items(records, protocol, drawn)
-    items = [every[i] for i in tasks.sample(len(every), ask.limit, ask.seed)]
+    items = _limited(every, whole, ask)
     columns = subgroup_columns([item.record for item in items], ask.subgroups)
     return _Asked(name, protocol, drawn, every, items, columns, list(split.notices))
+
+
+def _limited(every: list[tasks.Item], whole: Sequence[Record], ask: Ask) -> list[tasks.Item]:
+    """Return the items that a limit keeps: the first in a seeded order of the whole split, so that runs with other numbers of
+    examples taken out of it are asked the same questions.
+    """
+    if ask.limit is None or not 1 <= ask.limit < len(every) or len(every) == len(whole):
+        return [every[i] for i in tasks.sample(len(every), ask.limit, ask.seed)]
+    rank = {whole[place].id: i for i, place in enumerate(tasks.order(len(whole), ask.seed))}
+    kept = {item.record.id for item in sorted(every, key=lambda item: rank[item.record.id])[: ask.limit]}
+    return [item for item in every if item.record.id in kept]
 
 
 def _job(

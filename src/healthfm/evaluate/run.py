@@ -21,12 +21,14 @@ class Run:
     """An evaluation's result: ``metrics`` (values with intervals), ``predictions`` (one row a sample), ``path``, ``report()``."""
 
     def __init__(
-        self, facts: Mapping[str, Any], predictions: pa.Table, scores: Mapping[str, Any], path: Path | None = None
-    ) -> None:
+        self, facts: Mapping[str, Any], predictions: pa.Table, scores: Mapping[str, Any], path: Path | None = None,
+        draws: Sequence[pa.Table] = (),
+    ) -> None:  # fmt: skip
         self.facts = facts
         self.predictions = predictions
         self.scores = scores
         self.path = path
+        self.draws = draws  # the predictions of every draw of few examples, rows as in ``predictions``
 
     def __repr__(self) -> str:
         name = self.scores["headline"]
@@ -85,16 +87,39 @@ def load_run(path: Path | str) -> Run:
         raise RunError(
             f"{path}: unfinished, {len(absent)} of {len(parts)} parts are missing; run the same evaluate command again to finish it"
         )
-    table = folder.predictions()
-    return Run(facts, table, rescore(facts, table, folder), path)
+    return finished(facts, folder)
 
 
-def rescore(facts: Mapping[str, Any], table: pa.Table, folder: RunFolder) -> dict[str, Any]:
-    """Return the scores of a run's predictions, with the baseline of the full split and a probe's learning curve where they are known."""
+def finished(facts: Mapping[str, Any], folder: RunFolder) -> Run:
+    """Return the run of a folder in which every part is there, its scores computed from the predictions."""
+    table, draws = folder.predictions(), draws_of(facts, folder)
+    return Run(facts, table, rescore(facts, table, folder, draws), folder.path, draws)
+
+
+def draws_of(facts: Mapping[str, Any], folder: RunFolder) -> list[pa.Table]:
+    """Return the predictions of every draw of few examples, where the run made draws and kept them."""
+    fitted = facts.get("fitted", {})
+    if not fitted.get("draws") or not folder.published(learning.DRAWS):
+        return []
+    every = learning.unstack(folder.predictions(learning.DRAWS), learning.DRAW)
+    return [scoring.check_table(one, facts["request"]["task"]) for one in every.values()]
+
+
+def rescore(
+    facts: Mapping[str, Any], table: pa.Table, folder: RunFolder, draws: Sequence[pa.Table] = ()
+) -> dict[str, Any]:
+    """Return the scores of a run's predictions (of few examples: over all ``draws``), with the baseline of the full split and a
+    probe's learning curve where they are known.
+    """
     request = facts["request"]
     checked = scoring.check_table(table, request["task"])
     scores = scoring.score(
-        checked, request["task"], facts.get("classes"), request["seed"], request.get("uncertain", scoring.UNCERTAIN)
+        checked,
+        request["task"],
+        facts.get("classes"),
+        request["seed"],
+        request.get("uncertain", scoring.UNCERTAIN),
+        draws,
     )
     if facts.get("majority"):
         scores["majority"] = facts["majority"]

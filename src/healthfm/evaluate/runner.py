@@ -30,7 +30,7 @@ from healthfm.evaluate import (
 )
 from healthfm.evaluate import judge as judging
 from healthfm.evaluate.job import Ask, Job
-from healthfm.evaluate.run import FORMAT, Run, refuse_other_files, rescore
+from healthfm.evaluate.run import FORMAT, Run, finished, refuse_other_files
 from healthfm.models.client import Client, Endpoint, keep_in_house
 from healthfm.models.model import External, Model, check_placement, load_model
 
@@ -122,15 +122,14 @@ def evaluate(
         _begin(folder, facts, resume)
         if not _finished(folder, job):
             _work(folder, job, load, progress)
-        table = folder.predictions()
         stored = folder.read_json("run.json")
         assert stored is not None
         if job.review is not None:
-            stored = {**stored, "judge": judging.findings(table)}
+            stored = {**stored, "judge": judging.findings(folder.predictions())}
             folder.write_json("run.json", stored)
-        metrics = rescore(stored, table, folder)
-        folder.write_json("metrics.json", metrics)
-    return Run(stored, table, metrics, path)
+        run = finished(stored, folder)
+        folder.write_json("metrics.json", run.scores)
+    return run
 
 
 def prepare(ask: Ask) -> Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from healthfm.evaluate.kinds import classes as one_class
 from healthfm.evaluate.kinds import kind, labels, likelihood, numbers, ordinal, ranking, text
 from healthfm.evaluate.kinds.kind import Kind, Read
 from healthfm.evaluate.statistics import calibration, curves, selective, subgroups
+from healthfm.evaluate.statistics.draws import over
 from healthfm.evaluate.statistics.estimate import estimate
 from healthfm.evaluate.statistics.statistic import Statistic
 
@@ -21,6 +23,7 @@ KINDS: Mapping[str, Kind] = {
     "classes": one_class, "labels": labels, "ordinal": ordinal, "numbers": numbers, "text": text, "ranking": ranking,
     "likelihood": likelihood,
 }  # fmt: skip
+BESIDE = ("auroc", "macro_auroc", "sensitivity", "specificity")  # what a group's row says beside the headline
 UNCERTAIN = "ignore"  # how uncertain labels count unless asked otherwise
 
 
@@ -52,14 +55,20 @@ def patients_of(table: pa.Table) -> list[str | None]:
 
 
 def score(
-    table: pa.Table, task: str, classes: Sequence[str] | None = None, seed: int = 0, uncertain: str = UNCERTAIN
+    table: pa.Table, task: str, classes: Sequence[str] | None = None, seed: int = 0, uncertain: str = UNCERTAIN,
+    draws: Sequence[pa.Table] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Return the metrics of a checked table: values with 95 % intervals, calibration, curves, subgroups, rules.
 
     ``classes`` is the label space where it is known; a label outside it is an error, a missing prediction counts as wrong.
-    ``uncertain``: how uncertain labels count (``labels.UNCERTAIN``).
+    ``uncertain``: how uncertain labels count (``labels.UNCERTAIN``). ``draws``: the predictions of the same rows, in their order, by a model
+    fitted on each draw of examples; metrics are then means over draws, and what has no mean (confusion, calibration, curves) is
+    that of ``table``.
     """
     read = kind_of(task).read(table, task, classes, uncertain)
+    if draws:
+        many = [statistics_of(one, task, classes or read.facts.get("classes"), uncertain) for one in draws]
+        read = replace(read, statistics=over(many))
     patients = patients_of(table)
     sure = {}
     if read.confident is not None:
@@ -73,7 +82,7 @@ def score(
         "metrics": overall, "per_class": _per_class(found),
         "calibration": _calibration(read, found), "curves": curves.roc_and_pr(read.ranked),
         "selective": selective.of_rows(*read.confident, found["aurc"]) if read.confident is not None else None,
-        "subgroups": _subgroups(table, read, task, classes, uncertain, patients, seed),
+        "subgroups": _subgroups(table, draws or [table], read, task, classes, uncertain, patients, seed),
         "fairness": _fairness(table, read, patients, seed), "learning_curve": None,
         "rules": [*rules, *(f"{name}: {one['rule']}" for name, one in overall.items() if "rule" in one)],
     }  # fmt: skip
@@ -109,35 +118,38 @@ def groups_of(table: pa.Table) -> dict[str, list[str | None]]:
 
 
 def _subgroups(
-    table: pa.Table, read: Read, task: str, classes: Sequence[str] | None, uncertain: str, patients: Sequence[Any], seed: int,
+    table: pa.Table, tables: Sequence[pa.Table], read: Read, task: str, classes: Sequence[str] | None, uncertain: str,
+    patients: Sequence[Any], seed: int,
 ) -> dict[str, list[dict[str, Any]]]:  # fmt: skip
-    """Return the headline metric by group, and its gap to the rest: of the rows whose group is known."""
+    """Return the headline metric by group, and its gap to the rest, of the rows whose group is known; beside it how well each group is
+    ranked and found (``BESIDE``), where the task has that. ``tables``: the predictions of every draw, or the one table.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     space = classes or read.facts.get("classes")
+    wanted = [read.headline, *(name for name in BESIDE if name in read.statistics and name != read.headline)]
+
+    def of(rows: Sequence[int]) -> dict[str, Statistic]:
+        try:
+            many = [statistics_of(one.take(rows), task, space, uncertain) for one in tables]
+        except RunError:  # a part may hold nothing to score, such as only rows without a number
+            return {}
+        every = many[0] if len(many) == 1 else over(many)
+        return {name: every[name] for name in wanted if name in every}
+
     for name, groups in groups_of(table).items():
         known = [i for i, group in enumerate(groups) if group is not None]
-        whole = _headline(table.take(known), read.headline, task, space, uncertain)
+        whole = of(known)
         for group in sorted({str(groups[i]) for i in known}):
             rows = [i for i in known if groups[i] == group]
             inside = np.array([groups[i] == group for i in known])
-            part = _headline(table.take(rows), read.headline, task, space, uncertain)
-            if part is None:
-                value = dict.fromkeys(("value", "low", "high", "level", "method"))
-            else:
-                value = estimate({read.headline: part}, [patients[i] for i in rows], seed)[read.headline]
-            gap = None
-            if part is not None and whole is not None and not inside.all():
-                gap = subgroups.gap(whole, inside, [patients[i] for i in known], seed)
-            found.setdefault(name, []).append(subgroups.row(group, read.headline, value, len(rows), gap))
+            values = estimate(of(rows), [patients[i] for i in rows], seed)
+            gaps = {
+                metric: subgroups.gap(whole[metric], inside, [patients[i] for i in known], seed)
+                for metric in values if metric in whole and not inside.all()
+            }  # fmt: skip
+            lower = {metric for metric in wanted if read.statistics[metric].lower_is_better}
+            found.setdefault(name, []).append(subgroups.row(group, wanted, values, len(rows), gaps, lower))
     return found
-
-
-def _headline(table: pa.Table, name: str, task: str, classes: Sequence[str] | None, uncertain: str) -> Statistic | None:
-    """Return the headline metric of a part of a table; None where it is not defined there."""
-    try:
-        return statistics_of(table, task, classes, uncertain).get(name)
-    except RunError:  # a part may hold nothing to score, such as only rows without a number
-        return None
 
 
 def _fairness(table: pa.Table, read: Read, patients: Sequence[Any], seed: int) -> dict[str, Any]:

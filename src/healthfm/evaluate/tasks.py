@@ -178,5 +178,10 @@ def sample(n: int, limit: int | None, seed: int) -> list[int]:
         return list(range(n))
     if limit < 1:
         raise RunError(f"limit is {limit}; it must be at least 1")
-    order: list[int] = np.random.default_rng(seed).permutation(n)[:limit].tolist()
-    return sorted(order)
+    return sorted(order(n, seed)[:limit])
+
+
+def order(n: int, seed: int) -> list[int]:
+    """Return the seeded order of ``n`` records in which samples are drawn."""
+    drawn: list[int] = np.random.default_rng(seed).permutation(n).tolist()
+    return drawn

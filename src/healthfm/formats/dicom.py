@@ -18,13 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from healthfm.errors import BadValue, DatasetError, MissingExtra
-from healthfm.formats.source import Source, reason_of
+from healthfm.formats.source import DAMAGE, Source, plain_name, reason_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset as Header
 
 Values = npt.NDArray[Any]
 SUFFIXES = (".dcm", ".dicom", ".ima")
+BARE = (b"\x02\x00", b"\x08\x00")  # the group that a file without a preamble begins with
+LONGEST_FIRST = 1 << 12  # bytes of the first value of such a file
 MAX_SAMPLES = 2**32  # of one decoded file; a few bytes of RLE may claim more
 MAX_FRAMES = 100_000
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
@@ -39,15 +41,26 @@ NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file's name, or its preamble, says DICOM."""
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    if path.suffix and not path.suffix[1:].isdigit():
+    """Whether a file is DICOM by its content, whatever it is called; or by its name, so that a damaged one is not passed over."""
+    return plain_name(path.name).lower().endswith(SUFFIXES) or holds_dicom(path)
+
+
+def holds_dicom(path: Path) -> bool:
+    """Whether a file, packed by gzip or not, begins as DICOM does: with its preamble, or with a data set that can be read."""
+    if not path.is_file():  # a pipe would be waited for
         return False
     try:
-        with path.open("rb") as handle:
-            return handle.read(132)[128:] == b"DICM"
-    except OSError:
+        with Source(path).open() as handle:
+            start = handle.read(132)
+    except (DatasetError, *DAMAGE):
+        return False
+    if start[128:] == b"DICM":
+        return True
+    if start[:2] not in BARE or not (start[4:6].isalpha() or int.from_bytes(start[4:8], "little") < LONGEST_FIRST):
+        return False
+    try:
+        return any(name in header(Source(path)) for name in ("SOPClassUID", "Modality", "Rows"))
+    except DatasetError:
         return False
 
 
@@ -86,7 +99,7 @@ def header(source: Source, stop_before_pixels: bool = True) -> Header:
     with reading(source), source.open() as handle:
         start = handle.read(132)
         bare = start[128:] != b"DICM"
-        if bare and start[:2] not in (b"\x02\x00", b"\x08\x00"):
+        if bare and start[:2] not in BARE:
             raise BadValue("not a DICOM file, or its first bytes are damaged")
         handle.seek(0)
         data: Header = pydicom.dcmread(handle, stop_before_pixels=stop_before_pixels, force=bare)

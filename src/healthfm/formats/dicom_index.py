@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from healthfm.errors import DatasetError
 from healthfm.formats import dicom
-from healthfm.formats.source import Problems, Source
+from healthfm.formats.source import DAMAGE, Problems, Source, is_gzip
+from healthfm.formats.walk import walk
 
 FIRST_BYTES = 8192  # holds nearly every header; the rest is read when it does not
 LAST_GROUP = 0x28
@@ -48,6 +49,11 @@ def _text(raw: bytes) -> str:
 def _integer(raw: bytes) -> int | None:
     text = raw.strip(b" \0")
     return int(text) if text else None
+
+
+def _integers(raw: bytes) -> tuple[int, ...] | None:
+    text = raw.strip(b" \0")
+    return tuple(map(int, text.split(b"\\"))) if text else None
 
 
 def _decimals(raw: bytes) -> tuple[float, ...] | None:
@@ -86,11 +92,13 @@ TAGS: Mapping[int, Tag] = dict(
         _tag(0x0008, 0x0060, "Modality", b"CS", _text),
         _tag(0x0010, 0x0020, "PatientID", b"LO", _text),
         _tag(0x0018, 0x0050, "SliceThickness", b"DS", _decimal),
+        _tag(0x0018, 0x0086, "EchoNumbers", b"IS", _integers),
         _tag(0x0020, 0x000D, "StudyInstanceUID", b"UI", _text),
         _tag(0x0020, 0x000E, "SeriesInstanceUID", b"UI", _text),
         _tag(0x0020, 0x0013, "InstanceNumber", b"IS", _integer),
         _tag(0x0020, 0x0032, "ImagePositionPatient", b"DS", _decimals),
         _tag(0x0020, 0x0037, "ImageOrientationPatient", b"DS", _decimals),
+        _tag(0x0020, 0x0100, "TemporalPositionIdentifier", b"IS", _integer),
         _tag(0x0028, 0x0002, "SamplesPerPixel", b"US", _short),
         _tag(0x0028, 0x0004, "PhotometricInterpretation", b"CS", _text),
         _tag(0x0028, 0x0008, "NumberOfFrames", b"IS", _integer),
@@ -108,6 +116,8 @@ def read(path: Path | str) -> Row:
 
     Raises ``DatasetError``: not DICOM, or damaged.
     """
+    if is_gzip(os.fspath(path)):
+        return _packed(Path(path))
     try:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -122,6 +132,21 @@ def read(path: Path | str) -> Row:
         return by_pydicom(Path(path))
     except OSError as error:
         raise DatasetError(f"{path}: cannot be opened: {error.strerror}") from None
+
+
+def _packed(path: Path) -> Row:
+    """Return the same row of a file that gzip packed."""
+    try:
+        with Source(path).open() as handle:
+            data = handle.read(FIRST_BYTES)
+            try:
+                return _parse(data)
+            except (struct.error, IndexError):
+                return _parse(data + handle.read(1 << 24))
+    except (Odd, struct.error, IndexError, ValueError):
+        return by_pydicom(path)
+    except DAMAGE as error:
+        raise DatasetError(f"{path}: damaged or cut short ({type(error).__name__})") from None
 
 
 def by_pydicom(path: Path) -> Row:
@@ -144,6 +169,8 @@ def _plain(element: Any) -> Any:
     if element.VR == "DS":
         several = element.VM > 1 or element.keyword != "SliceThickness"
         return tuple(map(float, value if element.VM > 1 else [value])) if several else float(value)
+    if element.keyword == "EchoNumbers":
+        return tuple(map(int, value if element.VM > 1 else [value]))
     return int(value) if element.VR in ("IS", "US") else str(value)
 
 
@@ -236,21 +263,39 @@ def _past_item(data: bytes, at: int, explicit: bool) -> int:
         at = _past_sequence(data, at, explicit) if length == UNDEFINED else at + length
 
 
-def index(folder: Path, problems: Problems | None = None) -> Iterator[tuple[Path, Row]]:
-    """Yield (file, row) of every DICOM file below a folder, in sorted order; other files are passed over.
+def without_pixels(row: Row) -> bool:
+    """Whether a file is of a class that has no pixels (a report, a plan, an index). An image whose header lacks its size is not."""
+    from pydicom.uid import UID_dictionary
 
-    A file whose name says DICOM but that cannot be read goes to ``problems``.
+    name = UID_dictionary.get(row.get("SOPClassUID") or "", ("Image Storage",))[0]
+    return not row.get("Rows") and "Image Storage" not in name
+
+
+def _files_first(path: Path) -> list[tuple[bool, str]]:
+    """Sort a folder's files before what lies in folders below it."""
+    return [*((True, part) for part in path.parts[:-1]), (False, path.name)]
+
+
+def index(
+    folder: Path, problems: Problems | None = None, others: list[Path] | None = None
+) -> Iterator[tuple[Path, Row]]:  # fmt: skip
+    """Yield (file, row) of every DICOM file below a folder, in sorted order; other files are passed over, or listed in ``others``.
+
+    A file that is DICOM, by its content or its name, but that cannot be read goes to ``problems``.
     """
     problems = problems or Problems()
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(place) / name
-            if name.startswith(".") or name == "DICOMDIR" or not dicom.is_dicom(path):
-                continue
-            try:
-                row = read(path)
-            except DatasetError as error:
-                problems.add(error)
-                continue
-            yield path, row
+    for path, reason, problem in sorted(walk(folder), key=lambda one: _files_first(one.path)):
+        if problem is not None:
+            problems.add(DatasetError(f"{path}: {problem}"))
+        if reason is not None or problem is not None or path.name == "DICOMDIR":
+            continue
+        if not dicom.is_dicom(path):
+            if others is not None:
+                others.append(path)
+            continue
+        try:
+            row = read(path)
+        except DatasetError as error:
+            problems.add(error)
+            continue
+        yield path, row

@@ -1,4 +1,4 @@
-"""Still images to arrays: PNG, JPEG, TIFF, BMP; 8 or 16 bits, grey, palette, CMYK, with or without alpha.
+"""Still images to arrays: PNG, JPEG, JPEG 2000, WebP, TIFF, BMP; 8 or 16 bits, grey, palette, CMYK, with or without alpha.
 
 ``pixels`` keeps what the file holds; ``rgb8`` is the one rule by which any picture becomes what a network for RGB sees.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from PIL import Image as Pillow
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # lengths of the second header of a BMP
 MAX_PIXELS = 178_956_970  # Pillow's own limit: beyond it, a small file may be made to fill the memory
 ORIENTATION = 274  # the EXIF and TIFF tag
 Pixels = npt.NDArray[Any]
@@ -46,6 +49,22 @@ def pixels(source: Source) -> Pixels:
         raise DatasetError(f"{source}: not a readable image (empty, or what it holds is no picture)") from None
     except (ValueError, SyntaxError, struct.error, *DAMAGE):
         raise DatasetError(f"{source}: not a readable image (damaged, or cut short)") from None
+
+
+def holds_picture(path: Path) -> bool:
+    """Whether a file begins as a PNG, JPEG, JPEG 2000, WebP or BMP does, whatever it is called.
+
+    TIFF is not asked for: cameras' raw files and slides begin like it.
+    """
+    if not path.is_file():  # a pipe would be waited for
+        return False
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(18)
+    except OSError:
+        return False
+    bitmap = start[:2] == b"BM" and start[6:10] == bytes(4) and int.from_bytes(start[14:18], "little") in BMP_HEADERS
+    return start.startswith(STARTS) or bitmap or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
 
 
 def _too_large(source: Source) -> DatasetError:

@@ -1,7 +1,8 @@
-"""NIfTI-1 and NIfTI-2 in one file (``.nii``, ``.nii.gz``), with the values and the affine that nibabel gives, in less time.
+"""NIfTI-1 and NIfTI-2 in one file (``.nii``, ``.nii.gz``) or a pair (``.hdr``, ``.img``): nibabel's values and affine, in less time.
 
 The time goes into inflating: libdeflate (through imagecodecs) does it at once into memory of the size that the header names.
-What is rare (pairs of files, complex or colour voxels, several gzip members) goes to nibabel. Format: nifti1.h, nifti2.h.
+What is rare (pairs of files, complex or colour voxels, several gzip members) goes to nibabel. Beyond nibabel, the header's unit
+of length is heeded (the affine is in millimetres) and a sform that is all zero is none. Format: nifti1.h, nifti2.h.
 """
 
 from __future__ import annotations
@@ -10,20 +11,29 @@ import gzip
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from healthfm.errors import DatasetError, MissingExtra
+from healthfm.errors import BadValue, DatasetError, MissingExtra
 from healthfm.formats import archive
-from healthfm.formats.source import DAMAGE, Source
+from healthfm.formats.source import DAMAGE, Source, is_gzip
 
 SUFFIXES = (".nii", ".nii.gz")
+PAIRED = (".hdr", ".hdr.gz")
+MILLIMETRES = {
+    1: 1000.0,
+    2: 1.0,
+    3: 0.001,
+}  # the lower three bits of xyzt_units: metre, millimetre, micrometre; 0 is unknown
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 CIFTI = 30  # hundreds of the intent codes of surfaces and matrices
 MAX_RATIO = 1100  # deflate packs at most about 1030 to 1
+NO_FORM = "its sform is said to be set but is all zero, and it has no qform: it does not say where its voxels lie"
 Voxels = npt.NDArray[Any]
 
 
@@ -54,7 +64,7 @@ def voxels(source: Source) -> Voxels:
     Raises ``DatasetError``: not NIfTI, damaged or cut short.
     """
     try:
-        if source.member is None and not str(source.path).endswith(".gz"):
+        if source.member is None and not is_gzip(source.path.name):
             with source.path.open("rb") as handle:
                 head = parse(handle.read(544))
             if source.path.stat().st_size < head.end:
@@ -72,9 +82,11 @@ def voxels(source: Source) -> Voxels:
     except Odd:
         image = _by_nibabel(source)
         try:
-            return np.asanyarray(image.dataobj)
+            return _channels(np.asanyarray(image.dataobj))
         except Exception as error:  # nibabel raises many kinds
             raise _unreadable(source, error) from None
+    except BadValue as error:
+        raise DatasetError(f"{source}: {error}") from None
     except (struct.error, *DAMAGE) as error:
         raise _unreadable(source, error) from None
 
@@ -89,16 +101,46 @@ def shape(source: Source) -> tuple[int, ...]:
     return _facts(source)[0]
 
 
+def is_header(path: Path) -> bool:
+    """Whether a file begins with the header of a NIfTI pair, or of Analyze 7.5, from which that comes."""
+    try:
+        with Source(path).open() as handle:
+            start = handle.read(4)
+    except (DatasetError, *DAMAGE):
+        return False
+    return start in {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
+
+
 def _facts(source: Source) -> tuple[tuple[int, ...], npt.NDArray[np.float64]]:
     try:
         with source.open() as handle:
             head = parse(handle.read(544))
         return head.shape, head.affine
     except Odd:
-        image = _by_nibabel(source)
-        return tuple(image.shape), np.asarray(image.affine, np.float64)
+        return _facts_of(source, _by_nibabel(source))
+    except BadValue as error:
+        raise DatasetError(f"{source}: {error}") from None
     except (struct.error, *DAMAGE) as error:
         raise _unreadable(source, error) from None
+
+
+def _facts_of(source: Source, image: Any) -> tuple[tuple[int, ...], npt.NDArray[np.float64]]:
+    """Return shape and affine of what nibabel has opened, by the rules of ``_affine``."""
+    head = image.header
+    shape = tuple(int(n) for n in image.shape)
+    matrix = np.asarray(image.affine, np.float64)
+    if int(head["sform_code"]) > 0 and not np.any(matrix[:3]):
+        if int(head["qform_code"]) <= 0:
+            raise DatasetError(f"{source}: {NO_FORM}")
+        matrix = np.asarray(head.get_qform(), np.float64)
+    return shape, _in_millimetres(_thick(matrix, shape), int(head["xyzt_units"]))
+
+
+def _channels(array: Voxels) -> Voxels:
+    """Return colours, which nibabel gives as records of R, G, B (and A), as a last axis."""
+    if array.dtype.names is None:
+        return array
+    return np.stack([array[name] for name in array.dtype.names], axis=-1)
 
 
 def _unreadable(source: Source, error: Exception) -> DatasetError:
@@ -152,8 +194,12 @@ def _by_nibabel(source: Source) -> Any:
         raise DatasetError(f"{source}: unpack the archive to read this kind of NIfTI file")
     try:
         image = nibabel.load(source.path)
-        if hasattr(image, "affine"):
+        if isinstance(image, nibabel.Nifti1Pair):
             return image
+        if isinstance(image, nibabel.AnalyzeImage):
+            raise DatasetError(
+                f"{source}: Analyze 7.5, which does not say which side is left; convert it to NIfTI with a tool that you tell"
+            )
         raise DatasetError(f"{source}: a NIfTI file of surfaces or matrices, not of a volume")
     except DatasetError:
         raise
@@ -176,14 +222,14 @@ def parse(data: bytes) -> Header:
         pixdim, (offset,) = struct.unpack_from(order + "8d", data, 104), struct.unpack_from(order + "q", data, 168)
         slope, intercept = struct.unpack_from(order + "2d", data, 176)
         codes, quaternion = struct.unpack_from(order + "2i", data, 344), struct.unpack_from(order + "6d", data, 352)
-        rows = struct.unpack_from(order + "12d", data, 400)
+        rows, (units,) = struct.unpack_from(order + "12d", data, 400), struct.unpack_from(order + "i", data, 500)
     else:
         magic, code = data[344:348], struct.unpack_from(order + "h", data, 70)[0]
         dims = struct.unpack_from(order + "8h", data, 40)
         pixdim, (offset,) = struct.unpack_from(order + "8f", data, 76), struct.unpack_from(order + "f", data, 108)
         slope, intercept = struct.unpack_from(order + "2f", data, 112)
         codes, quaternion = struct.unpack_from(order + "2h", data, 252), struct.unpack_from(order + "6f", data, 256)
-        rows = struct.unpack_from(order + "12f", data, 280)
+        rows, units = struct.unpack_from(order + "12f", data, 280), data[123]
     sizes = dims[1 : 1 + dims[0]] if 1 <= dims[0] <= 7 else ()
     intent = struct.unpack_from(order + "i", data, 504)[0] if second else 0
     if (
@@ -198,18 +244,25 @@ def parse(data: bytes) -> Header:
     scaled = math.isfinite(slope) and slope != 0
     if scaled and not math.isfinite(intercept):
         raise Odd
+    matrix = _affine(codes, rows, quaternion, pixdim, sizes)
     return Header(
         tuple(int(n) for n in sizes), np.dtype(DTYPES[code]).newbyteorder(order), int(offset),  # type: ignore[arg-type]
-        slope if scaled else 1.0, intercept if scaled else 0.0, _affine(codes, rows, quaternion, pixdim, sizes),
+        slope if scaled else 1.0, intercept if scaled else 0.0, _in_millimetres(_thick(matrix, sizes), units),
     )  # fmt: skip
 
 
 def _affine(
     codes: tuple[int, ...], rows: tuple[float, ...], quaternion: tuple[float, ...], pixdim: tuple[float, ...], sizes: tuple[int, ...]
 ) -> npt.NDArray[np.float64]:  # fmt: skip
-    """Return nibabel's affine: the sform if it is set, else the qform, else the voxel sizes about the centre, x flipped."""
+    """Return nibabel's affine: the sform if it is set, else the qform, else the voxel sizes about the centre, x flipped.
+
+    A sform whose rows are all zero is none: the qform counts. Raises ``BadValue`` where there is no qform either.
+    """
     matrix = np.eye(4)
-    if codes[1] > 0:
+    zero = codes[1] > 0 and not any(rows)
+    if zero and codes[0] <= 0:
+        raise BadValue(NO_FORM)
+    if codes[1] > 0 and not zero:
         matrix[:3] = np.array(rows).reshape(3, 4)
         return matrix
     if codes[0] > 0:
@@ -226,8 +279,29 @@ def _affine(
         matrix[:3, :3] = turn * np.array([pixdim[1], pixdim[2], pixdim[3] * pixdim[0]])
         matrix[:3, 3] = quaternion[3:6]
         return matrix
+    if not min(pixdim[1:4]) >= 0:
+        raise Odd
     steps = np.array([*pixdim[1 : 1 + min(3, len(sizes))], 1.0, 1.0][:3])
     steps[0] *= -1
     matrix[:3, :3] = np.diag(steps)
     matrix[:3, 3] = -steps * (np.array([*sizes, 1, 1][:3]) - 1) / 2
     return matrix
+
+
+def _thick(matrix: npt.NDArray[np.float64], sizes: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return the affine with an axis of one voxel that has no step, as 2D files have, one unit along the others' normal."""
+    steps = np.array(matrix)
+    lacking = [i for i in range(3) if (i >= len(sizes) or sizes[i] == 1) and not np.any(steps[:3, i])]
+    for i in lacking:
+        normal = np.cross(steps[:3, (i + 1) % 3], steps[:3, (i + 2) % 3])
+        length = np.linalg.norm(normal)
+        if length > 0 and np.isfinite(length):
+            steps[:3, i] = normal / length
+    return steps
+
+
+def _in_millimetres(matrix: npt.NDArray[np.float64], units: int) -> npt.NDArray[np.float64]:
+    """Return the affine in millimetres: of a header in metres or micrometres, its first three rows scaled."""
+    scaled = np.array(matrix)
+    scaled[:3] *= MILLIMETRES.get(units & 7, 1.0)
+    return scaled

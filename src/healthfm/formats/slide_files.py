@@ -146,16 +146,22 @@ def _refuse(path: Path, group: Sequence[Instance]) -> None:
         )
 
 
-def standing(files: Sequence[Path]) -> list[Path]:
-    """Return a walk's files with each DICOM slide once, instead of its instances: its folder, or, of several in one, its finest level.
+def stands(files: Iterable[Path]) -> dict[Path, Path]:
+    """Return, for each file of a DICOM slide, what stands for the slide: its folder, or, of several in one, its finest level.
 
-    The label or overview of a slide goes with it; one whose slide is not there is kept, and refused when it is opened.
+    The label or overview of a slide goes with it; one whose slide is not there stands for itself, and is refused when it is opened.
     """
     groups = _groups(files)
-    several = {folder for folder, _ in groups if sum(other == folder for other, _ in groups) > 1}
-    stands: dict[Path, Path] = {}
+    folders = [folder for folder, _ in groups]
+    found: dict[Path, Path] = {}
     for (folder, _), group in groups.items():
         first = _largest(group)
-        place = first.path if folder in several or first.flavour != "VOLUME" else folder
-        stands |= {one.path: place for one in group}
-    return list(dict.fromkeys(stands.get(file, file) for file in files))
+        place = first.path if folders.count(folder) > 1 or first.flavour != "VOLUME" else folder
+        found |= {one.path: place for one in group}
+    return found
+
+
+def standing(files: Sequence[Path]) -> list[Path]:
+    """Return files with each DICOM slide once (``stands``), instead of its instances."""
+    found = stands(files)
+    return list(dict.fromkeys(found.get(file, file) for file in files))

@@ -30,6 +30,7 @@ class Problems:
 
     on_error: Literal["raise", "collect"] = "raise"
     found: list[DatasetError] = field(default_factory=list)
+    passed: list[tuple[str, str]] = field(default_factory=list)  # files that are no records, and why: no error
 
     def add(self, error: DatasetError) -> None:
         """Raise the error, or note it and go on."""
@@ -52,21 +53,31 @@ class Source:
     @property
     def name(self) -> str:
         """The file's own name, without an outer ``.gz``."""
-        return Path(self.member or self.path).name.removesuffix(".gz")
+        return plain_name(Path(self.member or self.path).name)
 
     def open(self) -> IO[bytes]:
         """Open for binary reading. Raises ``DatasetError`` when the file cannot be opened."""
         try:
             if self.member is None:
-                return gzip.open(self.path) if self.path.name.endswith(".gz") else self.path.open("rb")  # type: ignore[return-value]
+                return archive.gunzipped(self.path) if is_gzip(self.path.name) else self.path.open("rb")
             raw = archive.open_member(self.path, self.member)
-            return gzip.open(raw) if self.member.endswith(".gz") else raw  # type: ignore[return-value]
+            return gzip.open(raw) if is_gzip(self.member) else raw  # type: ignore[return-value]
         except (OSError, EOFError) as error:
             raise DatasetError(f"{self}: cannot be opened: {error.strerror or error}") from None  # type: ignore[union-attr]
 
     def text(self, encoding: str = "utf-8") -> io.TextIOWrapper:
         """Open for reading text; a leading byte-order mark is dropped."""
         return io.TextIOWrapper(self.open(), encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+
+
+def is_gzip(name: str) -> bool:
+    """Whether a file's name ends in ``.gz``, in any case."""
+    return name.lower().endswith(".gz")
+
+
+def plain_name(name: str) -> str:
+    """Return a file's name without an outer ``.gz``."""
+    return name[:-3] if is_gzip(name) else name
 
 
 class Row(dict[str, Any]):

@@ -46,6 +46,13 @@ def track(source: Source) -> Track:
         return Track(float(rate), stream.frames or None, (stream.height, stream.width))
 
 
+def aspect(source: Source) -> float:
+    """Return the height of a pixel over its width, which is not 1 in films of analogue cameras, without decoding."""
+    with _opened(source) as container:
+        wide = float(container.streams.video[0].sample_aspect_ratio or 1)
+    return 1 / wide if wide > 0 else 1.0
+
+
 def frames(source: Source) -> Iterator[npt.NDArray[np.uint8]]:
     """Yield the frames in the order they are shown, RGB uint8 [height, width, 3]; memory holds one at a time."""
     with _opened(source) as container:

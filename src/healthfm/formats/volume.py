@@ -1,7 +1,8 @@
 """Volumes of any format to voxels and an affine: NIfTI, MHA, MHD, NRRD, a DICOM series folder or multi-frame DICOM.
 
 One convention for all of them, nibabel's: voxels [i, j, k(, channels)], and an affine [4, 4] from indices to millimetres
-towards the patient's right, anterior and superior (RAS). ``to_ras`` turns the axes themselves.
+towards the patient's right, anterior and superior (RAS). A plane is a volume of one slice; axes of one beyond the third, which
+some tools write, are dropped. ``to_ras`` turns the axes themselves.
 """
 
 from __future__ import annotations
@@ -18,12 +19,27 @@ from healthfm.formats.source import Source
 
 ITK_SUFFIXES = (".mha", ".mhd", ".nrrd")
 SUFFIXES = (*nifti.SUFFIXES, *ITK_SUFFIXES)
+FLAT = 1e-6  # of the volume that the three steps could span: less, and they lie in one plane
 Voxels = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
 
 
 def voxels(source: Source) -> Voxels:
-    """Return the voxels in the file's own grid. Raises ``DatasetError``: not a volume, damaged, no even stack of slices."""
+    """Return the voxels in the file's own grid. Raises ``DatasetError``: not a volume, damaged, no even stack, complex numbers."""
+    array = _read(source)
+    if array.dtype.kind == "c":
+        raise DatasetError(f"{source}: complex voxels; save their magnitude or their phase")
+    return three_axes(array)
+
+
+def three_axes(array: Voxels) -> Voxels:
+    """Return voxels as [i, j, k] where that is possible: axes of one beyond the third dropped, a plane as one slice."""
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    return array.reshape(*array.shape, *[1] * (3 - array.ndim)) if array.ndim < 3 else array
+
+
+def _read(source: Source) -> Voxels:
     if _is_nifti(source):
         return nifti.voxels(source)
     if _is_dicom(source):
@@ -37,7 +53,22 @@ def voxels(source: Source) -> Voxels:
 
 
 def affine(source: Source) -> Affine:
-    """Return the matrix [4, 4] from indices to millimetres (RAS), from the header or headers alone."""
+    """Return the matrix [4, 4] from indices to millimetres (RAS), from the header or headers alone.
+
+    Raises ``DatasetError`` for one that places no volume: numbers that are not finite, or axes of no length or in one plane.
+    """
+    matrix = _read_affine(source)
+    if not np.isfinite(matrix).all():
+        raise DatasetError(f"{source}: its affine (directions, spacing, origin) holds numbers that are not finite")
+    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    if abs(np.linalg.det(matrix[:3, :3])) <= FLAT * np.prod(lengths):
+        raise DatasetError(
+            f"{source}: its affine (directions, spacing) is singular: it does not say where the voxels lie"
+        )
+    return matrix
+
+
+def _read_affine(source: Source) -> Affine:
     if _is_nifti(source):
         return nifti.affine(source)
     if _is_dicom(source):
@@ -71,7 +102,7 @@ def to_ras(array: Voxels, matrix: Affine) -> tuple[Voxels, Affine]:
 
 
 def _is_nifti(source: Source) -> bool:
-    return source.name.lower().endswith(".nii")
+    return source.name.lower().endswith((".nii", ".hdr"))
 
 
 def _is_dicom(source: Source) -> bool:
@@ -90,6 +121,7 @@ def _by_itk(source: Source, pixels: bool) -> Any:
     _stays_beside(source)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO" if source.name.lower().endswith(".nrrd") else "MetaImageIO")  # suffixes in any case
     reader.SetFileName(str(source.path))
     try:
         if pixels:

@@ -1,11 +1,12 @@
 """Pictures to pixels, as the card's [run.transform] says. PIL and numpy; equal to torchvision's transforms on PIL images.
 
-The steps and their order: ``healthfm.cards.schema.Transform``. Resizing is PIL's, which always filters (antialias).
+The steps and their order: ``healthfm.cards.schema.Transform``. Resizing is PIL's, which always filters (antialias). Before any of
+them, pixels that their header says are not square become square (``square``): what is round in the patient is round.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from healthfm.cards.schema import Transform
 from healthfm.errors import BadValue, DatasetError, MissingExtra, RunError
 from healthfm.formats import image
 from healthfm.formats.source import Source
-from healthfm.formats.volume import to_ras
-from healthfm.records import Image, Volume
+from healthfm.formats.volume import three_axes, to_ras
+from healthfm.records import Image, Video, Volume
 
 try:
     import PIL.Image
@@ -31,6 +32,8 @@ FILTERS = {
     "bicubic": PIL.Image.Resampling.BICUBIC, "lanczos": PIL.Image.Resampling.LANCZOS,
 }  # fmt: skip
 LARGEST = 1 << 28  # pixels that one picture may be resized to
+SQUARE = 0.005  # pixels whose height and width differ by less are square
+ASKEW = 0.05  # cosine between the sides of a slice's pixels beyond which they are no rectangles
 COLOUR = ("RGB", "RGBA", "RGBX", "P", "CMYK", "YCbCr", "HSV", "LAB", "L", "LA", "PA", "1")
 
 
@@ -77,33 +80,93 @@ def rgb(item: Picture) -> PIL.Image.Image:
         if not item.is_file():
             raise DatasetError(f"no image at {item}")
         item = image.pixels(Source(item))
-    elif isinstance(item, Image):
+    tall = pixel_ratio(item)
+    if isinstance(item, Image):
         item = item.pixels
     try:
-        return PIL.Image.fromarray(image.rgb8(np.asarray(item)))
+        return square(PIL.Image.fromarray(image.rgb8(np.asarray(item))), tall)
     except BadValue as error:
         raise RunError(str(error)) from None
 
 
+def pixel_ratio(item: Any) -> float:
+    """Return how tall a pixel of an item's pictures is, over its width: 1 where they are square, or where nothing says otherwise.
+
+    An image's and a film's header says it, a volume's affine: of its axial slices, which may be reslices. Raises ``RunError`` for a
+    volume whose axial slices have pixels that are no rectangles.
+    """
+    if isinstance(item, Volume):
+        across, back = _in_plane(item.affine)
+        return float(np.linalg.norm(back) / np.linalg.norm(across))
+    return item.aspect if isinstance(item, Image | Video) else 1.0
+
+
+def is_square(ratio: float) -> bool:
+    """Whether pixels of this height over their width are taken as square."""
+    return abs(ratio - 1) <= SQUARE
+
+
+def square(picture: PIL.Image.Image, ratio: float) -> PIL.Image.Image:
+    """Return a picture with square pixels, of the shorter side of its own: the longer side is interpolated (bilinear).
+
+    ``ratio``: a pixel's height over its width. Raises ``RunError`` where that would be too large a picture.
+    """
+    if is_square(ratio):
+        return picture
+    width, height = picture.size
+    width, height = (width, round(height * ratio)) if ratio > 1 else (round(width / ratio), height)
+    if width * height > LARGEST:
+        raise RunError(
+            f"a picture of {picture.width} x {picture.height} would become {width} x {height}: its pixels are too narrow"
+        )
+    return picture.resize((width, height), PIL.Image.Resampling.BILINEAR)
+
+
+def _in_plane(affine: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the steps, in millimetres, along the axes of a volume that lie nearest to left-right and to front-back."""
+    from nibabel.orientations import io_orientation
+
+    turn = [int(axis) for axis in io_orientation(affine)[:, 0]]
+    across, back = (np.asarray(affine[:3, turn.index(axis)]) for axis in (0, 1))
+    if abs(across @ back) > ASKEW * np.linalg.norm(across) * np.linalg.norm(back):
+        raise RunError(
+            "its axial slices have pixels that are no rectangles (a sheared affine); resample the volume first"
+        )
+    return across, back
+
+
 def slices(volume: Volume, window: tuple[float, float] | None) -> list[npt.NDArray[np.uint8]]:
     """Return the axial slices of a volume, feet first, each uint8 [height, width] as radiologists look at them: the front at the
-    top, the patient's right at the left.
+    top, the patient's right at the left; with square pixels.
 
-    ``window``: the values that become black and white. Raises ``RunError``: no window for voxels of more than 8 bits, or
-    several channels.
+    ``window``: the values that become black and white; what is no number is black. Raises ``RunError``: no window for voxels of more
+    than 8 bits, or several channels or time points.
     """
-    voxels, _ = to_ras(volume.voxels, volume.affine)
+    tall = pixel_ratio(volume)
+    voxels, _ = to_ras(three_axes(volume.voxels), volume.affine)
     if voxels.ndim != 3:
-        raise RunError(f"a volume of shape {list(voxels.shape)} has several channels; pass one of them")
+        raise RunError(
+            f"a volume of shape {list(voxels.shape)} has several channels or time points; save the one that is wanted as a file "
+            "of three axes (nibabel: image.slicer[..., 0])"
+        )
     if window is not None:
         low, high = window
-        voxels = np.rint(np.clip((voxels.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+        shares = np.nan_to_num(np.clip((voxels.astype(np.float32) - low) / (high - low), 0, 1), nan=0.0)
+        voxels = np.rint(shares * 255).astype(np.uint8)
     elif voxels.dtype != np.uint8:
         raise RunError(
             f"voxels of {voxels.dtype} need a window, the values that become black and white (CT of soft tissue: -160 240): "
             "model.show_between(black, white), --window BLACK WHITE, or window in [run.transform] of the card"
         )
-    return list(np.ascontiguousarray(voxels[::-1, ::-1].transpose(2, 1, 0)))
+    stack = np.ascontiguousarray(voxels[::-1, ::-1].transpose(2, 1, 0))
+    return list(stack) if is_square(tall) else [np.asarray(square(PIL.Image.fromarray(one), tall)) for one in stack]
+
+
+def frames(film: Video) -> Iterator[PIL.Image.Image]:
+    """Yield a film's frames, with square pixels, one at a time."""
+    tall = pixel_ratio(film)
+    for frame in film.frames():
+        yield square(PIL.Image.fromarray(frame), tall)
 
 
 def with_neighbours(stack: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:

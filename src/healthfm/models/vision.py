@@ -148,7 +148,7 @@ def pictures(item: Any, rule: Transform | None) -> list[Picture]:
     Slices have their neighbours beside them where the card says so (``transform.with_neighbours``).
     """
     if isinstance(item, Video):
-        return list(item.frames())
+        return list(transform.frames(item))
     if isinstance(item, Volume):
         stack = transform.slices(item, rule.window if rule is not None else None)
         return list(transform.with_neighbours(stack) if rule is not None and rule.volumes == "2.5d" else stack)

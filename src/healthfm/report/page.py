@@ -13,6 +13,7 @@ from markupsafe import Markup
 from healthfm.evaluate import findings, judge
 from healthfm.evaluate.contamination import section
 from healthfm.evaluate.run import Run
+from healthfm.evaluate.statistics.subgroups import apart
 from healthfm.report import plots, words
 from healthfm.report.samples import errors, inputs, listed
 from healthfm.report.svg import Axis, bar, covering, scale
@@ -83,13 +84,20 @@ def asked_for(run: Run) -> list[tuple[str, str]]:
         ("model", request["model"]), ("weights", model.get("weights") or request.get("weights")),
         ("number format", model.get("dtype")), ("data", request["dataset"]), ("split", request.get("split")),
         ("task", request["task"]), ("samples", _samples(run)),
-        ("examples", shots), ("fitted on", f"{fitted.get('fitted_on')} samples, {fitted.get('probe', 'nearest neighbours')}" if fitted else None),
+        ("examples", shots), ("fitted on", _fitted(fitted)),
         ("window", "{} (black) to {} (white)".format(*request["window"]) if "window" in request else None),
         ("prompt", (facts.get("protocol") or {}).get("summary")), ("read by", (request.get("prompt") or {}).get("parser")),
         ("judge", (request.get("judge") or {}).get("model") or (request.get("judge") or {}).get("endpoint")),
         ("seed", request["seed"]),
     ]  # fmt: skip
     return [(name, str(value)) for name, value in rows if value not in (None, "")]
+
+
+def _fitted(fitted: Mapping[str, Any]) -> str | None:
+    if not fitted:
+        return None
+    often = f", {fitted['draws']} times on others" if fitted.get("draws") else ""
+    return f"{fitted.get('fitted_on')} samples{often}, {fitted.get('probe', 'nearest neighbours')}"
 
 
 def _samples(run: Run) -> str:
@@ -107,7 +115,7 @@ def headline_sentences(run: Run) -> str:
     majority = run.scores.get("majority")
     if name == "accuracy" and majority:
         said += f" Always answering '{majority['class']}' would be right for {majority['accuracy']:.0%}."
-    return said
+    return " ".join([said, *findings.groups_apart(run)])
 
 
 def _headline(run: Run) -> dict[str, Any]:
@@ -230,17 +238,19 @@ def _subgroups(run: Run) -> dict[str, Any]:
     overall = run.metrics[name]["value"]
     drawn = {
         column: [
-            (one, bar(axis, one["value"], one["low"], one["high"], overall, "faint" if one["too_few"] else "c1"), _apart(one))
+            (one, bar(axis, one["value"], one["low"], one["high"], overall, "faint" if one["too_few"] else "c1"), apart(one))
             for one in groups
         ]
         for column, groups in found.items()
     }  # fmt: skip
-    return {"subgroups": drawn, "subgroup_scale": scale(axis), "fairness": run.scores["fairness"]}
-
-
-def _apart(one: Mapping[str, Any]) -> bool:
-    """Say whether a group's gap leaves out zero, in a group that is large enough to say."""
-    return one.get("gap_low") is not None and not one["too_few"] and not one["gap_low"] <= 0 <= one["gap_high"]
+    beside = list(next((one["beside"] for groups in found.values() for one in groups), {}))
+    return {
+        "subgroups": drawn,
+        "subgroup_scale": scale(axis),
+        "subgroup_beside": beside,
+        "apart": apart,
+        "fairness": run.scores["fairness"],
+    }
 
 
 def _scatter(run: Run) -> Markup:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from healthfm.errors import RunError
 from healthfm.evaluate.kinds import kind
 from healthfm.evaluate.kinds.kind import Read
 from healthfm.evaluate.metrics import classification
@@ -63,6 +64,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     """Return the metrics of one class a row. ``ordered``: the classes are a scale."""
     targets, predictions = table["target"].to_pylist(), table["prediction"].to_pylist()
     known = classes or CLASSES.get(task)
+    _refuse_no_class(targets, predictions, known)
     seen = {one for one in (*targets, *predictions) if one is not None} | _offered(table, task)
     space = list(known) if known else sorted(seen)
     for what, names in (("target", targets), ("prediction", predictions)):
@@ -171,6 +173,27 @@ def _answered(truth: Ints, guess: Ints, size: int, letters: bool, ordered: bool)
             metric("specificity", classification.specificity, hits=truth == guess, among=truth == 0),
         ]
     return found
+
+
+def _refuse_no_class(
+    targets: Sequence[str | None], predictions: Sequence[str | None], known: Sequence[str] | None
+) -> None:
+    """Raise ``RunError`` where predictions are there and none is a class: a column of scores, say, or of other names."""
+    space, given = set(known or ()) | set(targets), {one for one in predictions if one is not None}
+    if not given or given & space:
+        return
+    named = sorted(str(one) for one in space)
+    hint = "name the column whose values are classes (--columns prediction=COLUMN)"
+    if len(named) == 2 and all(_share(one) for one in given):
+        hint = f"they look like probabilities: did you mean --columns probability.{named[1]}=COLUMN?"
+    raise RunError(f"none of the predictions is one of the classes {', '.join(named[:10])}; {hint}")
+
+
+def _share(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False
 
 
 def _absent(counts: Ints, space: Sequence[str]) -> list[str]:

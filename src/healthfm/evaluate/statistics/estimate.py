@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from healthfm.evaluate.statistics import bootstrap
+from healthfm.evaluate.statistics import draws as over_draws
 from healthfm.evaluate.statistics.intervals import Interval, clopper_pearson, delong, wilson
 from healthfm.evaluate.statistics.statistic import Ints, Statistic
 
@@ -23,8 +24,9 @@ def estimate(statistics: Mapping[str, Statistic], patients: Sequence[Any], seed:
     clusters = number_patients(patients)
     unknown = sum(one is None for one in patients)
     closed = {} if clusters is not None else {name: one for name, s in statistics.items() if (one := closed_form(s))}
-    rest = [s for name, s in statistics.items() if name not in closed]
-    found = closed | (bootstrap.intervals(rest, len(patients), seed, clusters) if rest else {})
+    drawn = {n: over_draws.interval(s, len(patients), seed, clusters) for n, s in statistics.items() if s.draws}
+    rest = [s for name, s in statistics.items() if name not in closed and name not in drawn]
+    found = closed | drawn | (bootstrap.intervals(rest, len(patients), seed, clusters) if rest else {})
     if clusters is not None and unknown:
         note = f"; {unknown} samples without a patient count as one patient each"
         found = {name: replace(one, method=one.method + note) for name, one in found.items()}

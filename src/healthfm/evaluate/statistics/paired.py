@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from healthfm.evaluate.statistics import bootstrap
+from healthfm.evaluate.statistics import bootstrap, draws
 from healthfm.evaluate.statistics.bootstrap import AT_ONCE, FEW_CLUSTERS, RESAMPLES
 from healthfm.evaluate.statistics.intervals import LEVEL, NOISE, NONE, degenerate, placements, plain, wilson
 from healthfm.evaluate.statistics.statistic import Bools, Counts, Floats, Ints, Statistic, Values
@@ -44,7 +44,13 @@ class Difference:
 
 
 def difference(
-    a: Statistic, b: Statistic, joint: Callable[[], Statistic], n: int, patients: Ints | None = None, seed: int = 0
+    a: Statistic,
+    b: Statistic,
+    joint: Callable[[], Statistic],
+    n: int,
+    patients: Ints | None = None,
+    seed: int = 0,
+    same_draws: bool = False,
 ) -> Difference:
     """Return the paired difference of one metric of two runs on the same ``n`` rows, ``a`` minus ``b``.
 
@@ -52,8 +58,11 @@ def difference(
     swapped together. ``joint`` makes the same metric of the rows of ``a`` followed by those of ``b`` (2n rows): swapping a
     row's answers between the runs is drawing other rows of it. Right-or-wrong metrics are tested by McNemar's exact test, an
     AUROC by DeLong's, all others (and all with patients) by sign permutation, with the interval of a paired bootstrap; of a
-    metric that is ``scale_free``, where the scores of one row must not stand among the other run's, by that bootstrap itself.
+    metric that is ``scale_free``, where the scores of one row must not stand among the other run's, by that bootstrap itself. Means
+    over draws of examples are compared draw by draw where both runs drew the same ones (``same_draws``), by a bootstrap of rows and draws.
     """
+    if a.draws or b.draws:
+        return _over_draws(a, b, n, patients, seed, same_draws and len(a.draws) == len(b.draws))
     if patients is None and a.hits is not None and b.hits is not None and _same(a.among, b.among):
         among = slice(None) if a.among is None else a.among
         return of_hits(a.hits[among], b.hits[among])
@@ -189,6 +198,25 @@ def _resampled(
         value, float(low), float(high), f"{method}{whole}, seed {seed}{few}",
         min(1.0, float((1 + beyond) / (1 + draws))), f"{test}, {RESAMPLES:,} draws{whole}, seed {seed}{few}",
         detectable(float(drawn.std())), n,
+    )  # fmt: skip
+
+
+def _over_draws(a: Statistic, b: Statistic, n: int, patients: Ints | None, seed: int, paired: bool) -> Difference:
+    drawn = draws.differences(a, b, np.arange(n) if patients is None else patients, seed, paired)
+    drawn = drawn[np.isfinite(drawn)]
+    value = a.value - b.value
+    if not len(drawn) or not np.isfinite(value):
+        raise ValueError(f"{a.name} is not defined on resamples of these rows")
+    how = "the same draws of examples for both" if paired else "each run's draws of examples by themselves"
+    method = f"percentile bootstrap of samples and draws, {how}, {draws.PAIRED_RESAMPLES:,} resamples"
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = min(low, value), max(high, value)
+    if high - low <= NOISE:
+        low, high, method = NONE, NONE, degenerate(drawn, method)
+    beyond = 2 * min(np.sum(drawn <= 0), np.sum(drawn >= 0))
+    return Difference(
+        value, float(low), float(high), f"{method}, seed {seed}", min(1.0, float((1 + beyond) / (1 + len(drawn)))),
+        f"bootstrap of samples and draws, the share of differences beyond 0, doubled, seed {seed}", detectable(float(drawn.std())), n,
     )  # fmt: skip
 
 

@@ -47,7 +47,8 @@ class Statistic:
     their mean (over the rows ``among``, all when None): binomial intervals, McNemar; ``scores`` (truth, score), where it is
     an AUROC: DeLong; ``cells``, where it depends on counts of few cells alone. ``scale_free``: it does not change when all scores
     are scaled, so scores of two runs stand on no common scale and rows cannot be swapped between them. ``rule`` says which of
-    the field's rules applied (absent classes, ties, unanswered rows).
+    the field's rules applied (absent classes, ties, unanswered rows). ``draws``: the same metric of each draw of examples that a model
+    was fitted on, where this is their mean (``draws.mean``).
     """
 
     name: str
@@ -60,6 +61,7 @@ class Statistic:
     rule: str | None = None
     lower_is_better: bool = False
     scale_free: bool = False
+    draws: tuple[Statistic, ...] = ()
 
 
 def of_counts(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from healthfm.evaluate.metrics.arrays import ratio
-from healthfm.evaluate.statistics import bootstrap
+from healthfm.evaluate.statistics import bootstrap, draws
 from healthfm.evaluate.statistics.estimate import number_patients
 from healthfm.evaluate.statistics.intervals import Interval, wilson
 from healthfm.evaluate.statistics.statistic import Bools, Counts, Statistic, Values, of_counts
@@ -26,9 +26,13 @@ def gap(statistic: Statistic, group: Bools, patients: Sequence[Any], seed: int) 
     if statistic.hits is not None and clusters is None:
         rows = np.ones(len(group), bool) if statistic.among is None else statistic.among
         return _newcombe(statistic.hits[group & rows], statistic.hits[~group & rows])
-    apart = of_counts(statistic.name, len(group), lambda counts: _apart(statistic, group, counts))
+    apart = draws.mapped(
+        statistic, lambda one: of_counts(one.name, len(group), lambda counts: _apart(one, group, counts))
+    )
     if np.isnan(apart.value):
         return None
+    if apart.draws:
+        return apart.value, draws.interval(apart, len(group), seed, clusters)
     return apart.value, bootstrap.intervals([apart], len(group), seed, clusters)[statistic.name]
 
 
@@ -75,10 +79,27 @@ def fairness(
     return found | {s.name: {"value": s.value, **intervals[s.name].asdict()} for s in gaps}
 
 
-def row(name: str, metric: str, value: dict[str, Any], n: int, apart: tuple[float, Interval] | None) -> dict[str, Any]:
-    """Return one line of the subgroup table: ``value`` as ``estimate`` gives it, and the gap to the rest."""
-    difference, interval = (None, {}) if apart is None else (apart[0], apart[1].asdict())
+def row(
+    name: str, metrics: Sequence[str], values: Mapping[str, Mapping[str, Any]], n: int, gaps: Mapping[str, tuple[float, Interval] | None],
+    lower: Collection[str] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """Return one line of the subgroup table: the first metric's value as ``estimate`` gives it and its gap to the rest, and under
+    ``beside`` the same of the other metrics by name. ``lower``: the metrics of which less is better.
+    """
+
+    def cells(metric: str) -> dict[str, Any]:
+        value = values.get(metric) or dict.fromkeys(("value", "low", "high", "level", "method"))
+        apart = gaps.get(metric)
+        difference, interval = (None, {}) if apart is None else (apart[0], apart[1].asdict())
+        return {
+            "metric": metric, "lower_is_better": metric in lower, **value, "gap": difference, **{f"gap_{key}": interval.get(key) for key in ("low", "high", "method")},
+        }  # fmt: skip
+
     return {
-        "group": name, "metric": metric, **value, "n": n, "gap": difference,
-        **{f"gap_{key}": interval.get(key) for key in ("low", "high", "method")}, "too_few": n < SMALL_GROUP,
+        "group": name, **cells(metrics[0]), "n": n, "too_few": n < SMALL_GROUP, "beside": {one: cells(one) for one in metrics[1:]},
     }  # fmt: skip
+
+
+def apart(row: Mapping[str, Any]) -> bool:
+    """Say whether a group's gap leaves out zero, in a group that is large enough to say."""
+    return row.get("gap_low") is not None and not row["too_few"] and not row["gap_low"] <= 0 <= row["gap_high"]
