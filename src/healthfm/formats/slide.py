@@ -6,9 +6,10 @@ of a TIFF are then read by ``tiff_tiles``, in a quarter of the time, once that h
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -61,7 +62,7 @@ class SlideFile:
                 f"{path}: {mpp:g} micrometres per pixel cannot be; mpp is how much a pixel of the scan spans"
             )
         entry = slide_files.entry(path)
-        self._open = lambda: openslide.OpenSlide(entry)
+        self._open: Callable[[], Any] = functools.partial(openslide.OpenSlide, entry)
         with _reading(f"{path}: not a readable slide"):
             try:
                 self._slide = self._open()
@@ -293,7 +294,9 @@ class SlideFile:
                 )
             except DatasetError:
                 continue
-            return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize(shape[::-1], Image.Resampling.BOX))
+            return np.asarray(
+                Image.fromarray(np.ascontiguousarray(pixels)).resize((shape[1], shape[0]), Image.Resampling.BOX)
+            )
         return None
 
 
