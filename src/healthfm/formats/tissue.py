@@ -28,7 +28,7 @@ EVEN, STROKE_EVEN = (
     0.07,
     0.025,
 )  # variation of absorption: real stained tissue has 0.09 and more at 8 micrometres a pixel
-LONG = 4.0  # length over width of a stroke in a stain's own hue
+LONG = 8.0  # length over width of a stroke in a stain's own hue
 
 
 def stained(thumbnail: Thumbnail) -> Mask:
@@ -129,12 +129,15 @@ def ink(density: Floats) -> Mask:
     from scipy.ndimage import binary_opening
 
     mean = density.mean(0)
-    even = _variation(density, (mean > VISIBLE) & _foreign(density, mean), thin=0)
+    even = _variation(density, (mean > VISIBLE) & _foreign(density, mean), thin=-1)
     found = _pieces(even, lambda variation, area, length: variation < EVEN)
     strong = mean > STRONG
     smooth = _variation(density, strong, thin=np.inf)
-    stroke = np.where(binary_opening(smooth < STROKE_EVEN, np.ones((3, 3))), smooth, np.inf)
-    return found | _pieces(stroke, lambda variation, area, length: (length * length > LONG * area) & (area >= 4 * SPOT))
+    stroke = np.where(binary_opening(smooth < EVEN, np.ones((3, 3))), smooth, np.inf)
+    return found | _pieces(
+        stroke,
+        lambda variation, area, length: (variation < STROKE_EVEN) & (length**2 > LONG * area) & (area >= 4 * SPOT),
+    )
 
 
 def _foreign(density: Floats, mean: Floats) -> Mask:
@@ -166,7 +169,7 @@ def _pieces(variation: Floats, is_ink: Callable[[Floats, Floats, Floats], Mask])
     from scipy.ndimage import find_objects, label
 
     pieces, count = label(np.isfinite(variation), np.ones((3, 3)))
-    inside = np.isfinite(variation) & (variation > 0)
+    inside = np.isfinite(variation) & (variation >= 0)
     total = np.bincount(pieces[inside], variation[inside], count + 1)[1:]
     mean = total / np.maximum(np.bincount(pieces[inside], minlength=count + 1)[1:], 1)
     area = np.bincount(pieces.ravel(), minlength=count + 1)[1:].astype(np.float32)
