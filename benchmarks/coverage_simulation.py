@@ -5,6 +5,7 @@ misses on either side, and whether the coverage lies in the band that is asked o
 also summed exactly, and judged by that. Rows outside are reported.
 
     python benchmarks/coverage_simulation.py
+    python benchmarks/coverage_simulation.py --only distance --sets 1000 --resamples 1000
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from healthfm.evaluate.statistics import (
     of_mean,
     wilson,
 )
+from healthfm.evaluate.statistics.calibration import ece
+from healthfm.evaluate.statistics.subgroups import fairness
 
 CHUNK = 250
 # Joint probabilities of target and prediction, three classes of which one is rare, and no answer in the last column.
@@ -142,6 +145,29 @@ def patients_macro_f1(patients: int, rows: int, rng: np.random.Generator, seed: 
     return found.low, found.high, float(f1_of_cells(TABLE.ravel()))
 
 
+def widest_gap(groups: int, patients: int, rows: int, effect: float, rng: np.random.Generator, seed: int) -> Simulated:
+    """Equalised odds of groups of so many patients each; the first one's sensitivity is lower by ``effect``, all else is equal.
+
+    Rows of a patient have the same truth, and three of five share a draw.
+    """
+    group, which = np.repeat(np.arange(groups), patients), np.repeat(np.arange(groups * patients), rows)
+    sick = rng.random(len(group)) < 0.4
+    chance = np.where(sick, 0.8 - effect * (group == 0), 0.2)
+    once, each = rng.random(len(group))[which], rng.random(len(which))
+    chosen = np.where(rng.random(len(which)) < 0.6, once, each) < chance[which]
+    who = [None] * len(which) if rows == 1 else which.tolist()
+    found = fairness(sick[which], chosen, [str(one) for one in group[which]], who)["equalised_odds"]
+    return found["low"], found["high"], effect
+
+
+def calibration_error(n: int, off: float, rng: np.random.Generator, seed: int) -> Simulated:
+    """The expected calibration error of n rows whose confidence is too high by ``off`` everywhere."""
+    confidence = rng.uniform(0.5, 0.95, n)
+    correct = rng.random(n) < confidence - off
+    found = bootstrap.intervals([ece(confidence, correct)], n, seed)["ece"]
+    return found.low, found.high, off
+
+
 @cache
 def cases() -> list[Case]:
     """Return every interval with the cases the promise speaks of."""
@@ -165,6 +191,18 @@ def cases() -> list[Case]:
             Case("patients", "accuracy, 5 rows at most", patients, clustered, partial(patients_accuracy, patients, 5)),
             Case("patients", "macro-F1, 3 rows each", patients, clustered, partial(patients_macro_f1, patients, 3)),
         ]
+    least = (
+        0.94,
+        1.0,
+    )  # bounds of a largest or summed absolute difference: never too narrow, wide where several compete
+    found += [
+        Case("Newcombe of pairs", f"equalised odds, {groups} groups of {n // rows} patients, effect {effect}", groups * n, least,
+             partial(widest_gap, groups, n // rows, rows, effect))
+        for groups, n, rows in ((2, 40, 1), (5, 40, 1), (2, 150, 1), (2, 100, 4), (2, 400, 4)) for effect in (0.0, 0.1, 0.3)
+    ]  # fmt: skip
+    found += [
+        Case("distance", f"calibration error {off}", n, least, partial(calibration_error, n, off)) for n in (100, 300) for off in (0.0, 0.05, 0.2)
+    ]  # fmt: skip
     return found
 
 
@@ -182,22 +220,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", type=int, default=5_000)
     parser.add_argument("--resamples", type=int, default=bootstrap.RESAMPLES, help="of each bootstrap")
+    parser.add_argument("--only", nargs="*", help="intervals to simulate; the stored rows of all others stay")
     arguments = parser.parse_args()
     start = time.perf_counter()
     starts = range(0, arguments.sets, CHUNK)
-    rows = []
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        every = cases()
+    target = Path(__file__).parent / "results" / "coverage.json"
+    stored = json.loads(target.read_text()) if arguments.only else {"seconds": 0, "rows": []}
+    rows = [row for row in stored["rows"] if row["interval"] not in arguments.only] if arguments.only else []
+    with ProcessPoolExecutor(int(os.environ.get("WORKERS", 0)) or len(os.sched_getaffinity(0))) as pool:
+        every = {i: one for i, one in enumerate(cases()) if not arguments.only or one.interval in arguments.only}
         jobs = [
             [pool.submit(simulate, i, s, min(CHUNK, arguments.sets - s), arguments.resamples) for s in starts]
-            for i in range(len(every))
+            for i in every
         ]
-        for one, parts in zip(every, jobs, strict=True):
+        for one, parts in zip(every.values(), jobs, strict=True):
             above, below, width = np.sum([part.result() for part in parts], axis=0) / arguments.sets
             coverage = 1 - above - below
             error = float(np.sqrt(coverage * (1 - coverage) / arguments.sets))
             row = {
-                "interval": one.interval, "case": one.what, "n": one.n, "coverage": round(coverage, 4), "error": round(error, 4),
+                "interval": one.interval, "case": one.what, "n": one.n, "sets": arguments.sets, "coverage": round(coverage, 4), "error": round(error, 4),
                 "truth_below": round(float(above), 4), "truth_above": round(float(below), 4), "width": round(float(width), 4),
                 "band": one.band, "exact": one.exact and round(one.exact, 4),
                 "inside": bool(one.band[0] <= (coverage if one.exact is None else one.exact) <= one.band[1]),
@@ -205,10 +246,11 @@ def main() -> None:
             rows.append(row)
             print(json.dumps(row), flush=True)
     outside = [f"{row['interval']}: {row['case']}, n = {row['n']}" for row in rows if not row["inside"]]
-    result = {
-        "sets": arguments.sets, "resamples": arguments.resamples, "seconds": round(time.perf_counter() - start), "outside": outside, "rows": rows,
-    }  # fmt: skip
-    target = Path(__file__).parent / "results" / "coverage.json"
+    seconds = stored["seconds"] + round(time.perf_counter() - start)
+    asked = {"sets": arguments.sets, "resamples": arguments.resamples} | (
+        {k: stored[k] for k in ("sets", "resamples")} if arguments.only else {}
+    )
+    result = {**asked, "seconds": seconds, "outside": outside, "rows": rows}
     target.write_text(json.dumps(result, indent=1) + "\n")
 
 

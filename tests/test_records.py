@@ -110,3 +110,8 @@ def test_a_film_gives_its_frames_one_at_a_time() -> None:
     one = Video(id="1", frames=lambda: iter([np.zeros((2, 2, 3), np.uint8)] * 3), track=lambda: (25.0, 3, (2, 2)))
     frames = one.frames()
     assert next(frames).shape == (2, 2, 3) and len(list(frames)) == 2
+
+
+def test_an_option_that_is_no_text_is_refused() -> None:
+    with pytest.raises(BadValue, match="an option is not text"):
+        MultipleChoice(id="1", question="q", options={"A": "x", "B": None})  # type: ignore[dict-item]

@@ -182,6 +182,8 @@ class MultipleChoice(TextRecord):
     def __post_init__(self) -> None:
         if not isinstance(self.question, str):
             raise BadValue("the question is not text")
+        if not all(isinstance(one, str) for one in self.options.values()):
+            raise BadValue("an option is not text")
         if len(self.options) < 2:
             raise BadValue(f"{len(self.options)} option(s), at least two are needed")
         keys = () if self.answer is None else (self.answer,) if isinstance(self.answer, str) else self.answer
@@ -195,6 +197,11 @@ class Message:
 
     role: str
     content: str | tuple[str | Visual, ...]
+
+
+def unit_of(record: Record) -> str:
+    """Return what must never straddle a split: the patient, or the record itself where none is named."""
+    return record.id if record.patient is None else record.patient
 
 
 KINDS: Mapping[str, type[Record]] = {

@@ -134,7 +134,7 @@ def test_a_users_mistake_is_one_line_and_exit_2(
 
 def test_a_bad_row_is_told_without_its_text(call: Call, notes: Path) -> None:
     code, _, err = call("read", notes, "--columns", "text=letter")
-    assert code == 2 and "notes.csv, row 2: no 'letter' (it has: id, body, dx, who)" in err and "Fever" not in err
+    assert code == 2 and "notes.csv: no column 'letter' (it has: id, body, dx, who)" in err and "Fever" not in err
 
 
 def test_the_installed_command_reads_and_its_help_has_an_example(medqa_root: Path) -> None:
@@ -194,3 +194,30 @@ def test_check_refuses_a_series_whose_slices_jump(call: Call, tmp_path: Path) ->
     (tmp_path / "v.csv").write_text("id,volume\n1,s\n")
     code, out, _ = call("check", tmp_path / "v.csv")
     assert code == 1 and "slices jump within their plane, by up to 15 mm" in " ".join(out.split())
+
+
+def test_check_read_and_evaluate_agree_on_what_an_own_table_holds(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text(
+        "id,question,option_a,option_b,answer\n0,Which?,x,y,b\n1,Which?,nan,y,A\n2,Which?,x,,A\n3,Which?,x,y,Z\n"
+    )
+    code, out, _ = call("check", path, "--json")
+    summary = json.loads(out)
+    assert code == 1 and [one.partition("q.csv, ")[2] for one in summary["errors"]] == [
+        "row 4: cannot be read: column 'option_a, option_b': 1 option(s), at least two are needed",
+        "row 5: cannot be read: column 'answer': the answer is not among the options (A, B)",
+    ]
+    assert summary["record"] == "MultipleChoice" and summary["labels"] == {"answer": {"A": 1, "B": 1}}
+    assert [one.partition(":")[0] for one in summary["notices"]] == [
+        "the columns option_a, option_b are the options A, B", "the column option_a says 'nan' (rows 3)",
+    ]  # fmt: skip
+    for words in (("read", path), ("evaluate", "smollm2-135m-instruct", path)):
+        code, _, err = call(*words)
+        assert code == 2 and "q.csv, row 4: cannot be read" in err
+
+
+def test_what_may_be_meant_is_noticed_and_no_failure(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "n.csv"
+    path.write_text("ID,text,label\n0,a,None\n1,b,mild\n")
+    code, out, err = call("check", path)
+    assert (code, err) == (0, "") and "the column label says 'None' (rows 2)" in " ".join(out.split())

@@ -200,3 +200,11 @@ def test_a_chat_ends_on_ctrl_c_without_a_traceback() -> None:
     with contextlib.suppress(OSError):
         chat.wait("never shown")
     assert chat.end() == 130 and "Traceback" not in chat.seen
+
+
+def test_a_prompt_keeps_the_marks_within_it(tmp_path: Path) -> None:
+    marks = "one\u2028two\x0cthree\x85four"
+    (tmp_path / "p.txt").write_text(f"\ufeff{marks}\nfive\n", encoding="utf-8")
+    assert generate._lines(tmp_path / "p.txt") == [marks, "five"]
+    (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": marks}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert generate._lines(tmp_path / "p.jsonl") == [{"prompt": marks}]

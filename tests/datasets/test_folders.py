@@ -169,8 +169,8 @@ def test_a_file_that_a_manifest_names_and_that_is_not_there_fails_alone(tmp_path
     opened = open_dataset(put(tmp_path / "m.csv", "id,image\n1,a.png\n2,gone.png\n1,a.png\n"), on_error="collect")
     assert [record.id for record, _ in decoded(opened)] == ["1"]
     assert [str(e).rpartition("/")[2] for e in opened.errors] == [
-        "m, split test: the id '1' occurs twice",
-        "gone.png: cannot be opened: No such file or directory",
+        "m.csv, row 3: cannot be read: no file 'gone.png'",
+        "m.csv, row 4: cannot be read: the id '1' occurs twice, first in row 2",
     ]
 
 
@@ -201,3 +201,12 @@ def test_an_npz_in_medmnists_layout_opens_by_its_path(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", x=[1])
     with pytest.raises(DatasetError, match=r"no train_images, val_images or test_images in it \(has: x\)"):
         open_dataset(tmp_path / "other.npz")
+
+
+def test_class_folders_of_one_class_in_two_spellings_are_refused(tmp_path: Path) -> None:
+    for place in ("train/Benign", "train/malign", "test/benign", "test/malign"):
+        picture(tmp_path / place / "1.png")
+    with pytest.raises(
+        DatasetError, match=r"'Benign' \(1 files\) and 'benign' \(1 files\); give the folders of a class one name"
+    ):
+        open_dataset(tmp_path)

@@ -157,7 +157,7 @@ def test_a_split_column_divides_the_rows(tmp_path: Path) -> None:
 def test_a_mapped_split_column_is_used_and_must_be_there(tmp_path: Path) -> None:
     path = put(tmp_path / "n.csv", "id,text,fold\n1,a,train\n2,b,test\n")
     assert open_dataset(path, columns={"split": "fold"}).splits == ("train", "test")
-    with pytest.raises(DatasetError, match="row 2: no 'flod'"):
+    with pytest.raises(DatasetError, match=r"n\.csv: no column 'flod' \(it has: id, text, fold\)"):
         open_dataset(path, columns={"split": "flod"})
 
 
@@ -195,14 +195,14 @@ def test_a_mapping_to_a_field_that_does_not_exist_is_refused(tmp_path: Path) -> 
 @pytest.mark.parametrize("field", ["id", "patient", "text"])
 def test_a_mapping_to_a_column_that_does_not_exist_names_it(tmp_path: Path, field: str) -> None:
     path = put(tmp_path / "n.csv", "text,who\nJane Roe,P1\n")
-    with pytest.raises(DatasetError, match=r"n\.csv, row 2: no 'wohl' \(it has: text, who\)") as caught:
+    with pytest.raises(DatasetError, match=r"n\.csv: no column 'wohl' \(it has: text, who\)") as caught:
         list(open_dataset(path, columns={field: "wohl"}))
     assert "Jane" not in str(caught.value)
 
 
 def test_options_mapped_to_a_column_that_does_not_exist_name_it(tmp_path: Path) -> None:
     path = put(tmp_path / "q.csv", "question,A,B\nq,x,y\n")
-    with pytest.raises(DatasetError, match="row 2: no 'choices'"):
+    with pytest.raises(DatasetError, match=r"q\.csv: no column 'choices'"):
         list(open_dataset(path, columns={"options": "choices"}))
 
 
@@ -237,10 +237,10 @@ def test_collecting_lists_every_bad_row_of_a_manifest_and_keeps_every_good_one(t
     opened = open_dataset(put(tmp_path / "q.csv", text), on_error="collect")
     assert [r.question for r in opened] == ["q1", "q4"]  # type: ignore[attr-defined]
     assert [str(e).partition("q.csv, ")[2] for e in opened.errors] == [
-        "row 3: cannot be read: JSONDecodeError",
-        "row 4: cannot be read: the answer is not among the options (A, B)",
+        'row 3: cannot be read: column \'options\': looks like a list but is no JSON; write ["a", "b"]',
+        "row 4: cannot be read: column 'answer': the answer is not among the options (A, B)",
         "line 6: 1 cells, the header has 3",
-        "row 7: cannot be read: options are neither a mapping nor a list",
+        "row 7: cannot be read: column 'options': options are neither a mapping nor a list",
     ]
 
 

@@ -72,7 +72,7 @@ def test_few_shot_says_how_all_draws_did_and_asks_for_its_number(
         evaluate(tower, own_data, task="few-shot", output=tmp_path / "none")
     run = evaluate(tower, own_data, task="few-shot", shots=3, output=tmp_path / "run")
     assert run.facts["fitted"]["draws"] == 20
-    assert any("first of 20 draws of 3 examples a class" in one for one in headline_notes(run))
+    assert any("3 a class, drawn 20 times" in one for one in headline_notes(run))
 
 
 def test_a_picture_that_cannot_be_read_stops_a_probe_and_is_named(

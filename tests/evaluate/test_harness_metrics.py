@@ -59,12 +59,36 @@ def test_accuracy_and_brier_score_of_scored_options_are_the_harnesss(
     assert ours["brier"]["value"] == pytest.approx(theirs["brier_score"])
 
 
-def test_accuracy_by_characters_is_another_number_and_its_rule_is_one_division(
+def test_accuracy_by_length_is_the_harnesss_acc_norm_with_an_interval(
     likelihoods: np.ndarray, theirs: dict[str, float]
 ) -> None:
+    ours = found(likelihoods)
     assert theirs["acc_norm"] != pytest.approx(theirs["acc"])
-    ours = found(likelihoods / np.array([len(one) for one in OPTIONS.values()]))
-    assert ours["accuracy"]["value"] == pytest.approx(theirs["acc_norm"])
+    assert ours["acc_norm"]["value"] == pytest.approx(theirs["acc_norm"])
+    assert ours["acc_norm"]["low"] < theirs["acc_norm"] < ours["acc_norm"]["high"]
+    assert ours["acc_norm"]["method"] == "Wilson score"
+    assert list(ours)[:2] == ["accuracy", "acc_norm"]
+
+
+def test_characters_count_not_bytes_and_no_delimiter() -> None:
+    """Chinese options: three bytes a character. The harness divides by characters, and the delimiter is none of the option's."""
+    options = {"A": "高血压", "B": "type 2 diabetes"}
+    one = MultipleChoice(id="q", question="q", options=options, answer="A", split="test")
+    item = tasks.Item(one, "q", tuple(options), tuple(" " + text for text in options.values()), "A")
+    assert item.lengths == [3, 15]
+    ours = evaluate_predictions(questions.part_table([item], [np.array([-6.0, -31.0])], {}), "multiple-choice").metrics
+    assert ours["acc_norm"]["value"] == 1  # -2 a character against -2.07
+    by_bytes = questions.part_table(
+        [item], [np.array([-13.5, -30.0])], {}
+    )  # -1.5 a byte, -4.5 a character; the other -2
+    assert evaluate_predictions(by_bytes, "multiple-choice").metrics["acc_norm"]["value"] == 0
+
+
+def test_letters_have_no_accuracy_by_length(likelihoods: np.ndarray) -> None:
+    asked = [MultipleChoice(id=f"q{i}", question="q", options=OPTIONS, answer="A", split="test") for i in range(60)]
+    items = [tasks.Item(one, "q", tuple(OPTIONS), tuple(" " + key for key in OPTIONS), "A") for one in asked]
+    table = questions.part_table(items, list(likelihoods), {})
+    assert "acc_norm" not in evaluate_predictions(table, "multiple-choice").metrics
 
 
 def test_macro_f1_of_two_classes_is_the_mean_of_the_harnesss_f1_of_either() -> None:
@@ -78,7 +102,9 @@ def test_macro_f1_of_two_classes_is_the_mean_of_the_harnesss_f1_of_either() -> N
 def test_exact_match_is_the_harnesss_without_case_and_signs_and_drops_articles_too() -> None:
     accepted, written = ["left lung", "no", "aspirin", "heart"], ["Left lung.", "No!", "ibuprofen", "the heart"]
     table = pa.table({"id": range(4), "target": [[one] for one in accepted], "output": written})
-    ours = evaluate_predictions(table, "free-text").metrics["exact_match"]["value"]
+    found = evaluate_predictions(table, "free-text").metrics
+    ours = found["exact_match"]["value"]
+    assert ours == found["exact_match_squad"]["value"]
     match = harness.exact_match_hf_evaluate
     assert match(written, accepted, ignore_case=True, ignore_punctuation=True)["exact_match"] == 0.5
     assert (

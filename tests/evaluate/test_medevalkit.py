@@ -40,17 +40,17 @@ def rouge(answer: str, written: str) -> list[float]:
 @pytest.mark.parametrize("pair", PLAIN)
 def test_overlap_with_one_answer_is_medevalkits_where_the_rules_are_the_same(pair: tuple[str, str]) -> None:
     (answer, written), theirs = pair, OPEN[pair]
-    assert text.exact_match(written, [answer]) == theirs["em"]
-    assert text.token_f1(written, [answer]) == pytest.approx(theirs["calculate_f1"][0])
+    assert text.exact_match_squad(written, [answer]) == theirs["em"]
+    assert text.token_f1_squad(written, [answer]) == pytest.approx(theirs["calculate_f1"][0])
     assert rouge(*pair) == pytest.approx([theirs[name] for name in ("rouge1", "rouge2", "rougel")], abs=1e-7)
     assert bleu(*pair) == pytest.approx(theirs["bleu4"], abs=1e-9)
 
 
 def test_overlap_differs_by_design_in_signs_repeated_words_and_smoothing() -> None:
     sign, twice, shuffled = OTHER
-    assert text.exact_match(sign[1], [sign[0]]) == 1 != OPEN[sign]["em"]  # SQuAD's rule: no article, no full stop
+    assert text.exact_match_squad(sign[1], [sign[0]]) == 1 != OPEN[sign]["em"]  # SQuAD's rule: no article, no full stop
     assert (
-        text.token_f1(twice[1], [twice[0]]) == pytest.approx(2 / 6) != OPEN[twice]["calculate_f1"][0]
+        text.token_f1_squad(twice[1], [twice[0]]) == pytest.approx(2 / 6) != OPEN[twice]["calculate_f1"][0]
     )  # words, not a set
     assert OPEN[twice]["calculate_f1"][0] == pytest.approx(2 / 5) == pytest.approx(OPEN[twice]["rouge1"])
     assert (

@@ -288,7 +288,7 @@ def test_options_that_are_no_lists_are_refused() -> None:
 
 def test_a_target_or_prediction_that_is_not_among_the_options_is_named() -> None:
     table = likely(4)
-    assert refusal({**table, "target": ["yes", "no", "YES", "no"]}).endswith(
+    assert refusal({**table, "target": ["yes", "no", "perhaps", "no"]}).endswith(
         "target that is not among their options: q2"
     )
     guessed = {**table, "prediction": ["yes", "perhaps", None, "no"]}
@@ -302,9 +302,10 @@ def test_labels_outside_the_given_classes_are_named() -> None:
 
 
 def test_yes_no_maybe_knows_its_classes_without_being_told() -> None:
-    table = {"id": ["a", "b"], "target": ["yes", "no"], "prediction": ["Yes", "no"]}
+    table = {"id": ["a", "b"], "target": ["yes", "no"], "prediction": ["perhaps", "no"]}
     assert refusal(table).endswith("have a prediction outside the classes yes, no, maybe: a")
-    found = evaluate_predictions({**table, "prediction": ["yes", "no"]}, "yes-no-maybe").scores
+    found = evaluate_predictions({**table, "prediction": ["Yes", "no"]}, "yes-no-maybe").scores
+    assert found["metrics"]["accuracy"]["value"] == 1
     assert found["classes"] == ["yes", "no", "maybe"]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from healthfm import CapabilityError, RunError, load_model, open_dataset
+from healthfm import CapabilityError, RunError, evaluate, load_model, open_dataset
 from healthfm.evaluate.tasks import Item, make_items, sample
 from healthfm.models import likelihood, onednn, shared_prefix
 from healthfm.models.causal_lm import CausalLM
@@ -52,6 +52,31 @@ def test_option_texts_of_medqa_questions_score_as_in_lm_eval(
     ours = smollm2.score([i.prompt for i in items], [i.continuations for i in items])
     for a, b in zip(ours, lm_eval_scores(items), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3, rtol=1e-5)
+
+
+def test_a_run_by_option_texts_gives_lm_evals_acc_norm(
+    smollm2: CausalLM, lm_eval_scores, medqa_root: Path, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    """Accuracy and ``acc_norm`` of a run, beside lm_eval's task class over lm_eval's own likelihoods of the same weights."""
+    import datasets
+    from lm_eval.api.task import ConfigurableTask
+
+    run = evaluate(smollm2, "medqa@text", root=medqa_root, limit=8, output=tmp_path / "run")
+    items = medqa_items(medqa_root, "text", 8)
+    assert [item.record.id for item in items] == run.predictions["id"].to_pylist()
+    docs = [{"q": i.record.id, "c": list(i.record.options.values()), "gold": i.keys.index(i.target)} for i in items]
+    names = ("acc", "acc_norm")
+    task = ConfigurableTask(config={
+        "task": "here", "custom_dataset": lambda **_: {"test": datasets.Dataset.from_list(docs)}, "test_split": "test",
+        "output_type": "multiple_choice", "doc_to_text": "{{q}}", "doc_to_target": "gold", "doc_to_choice": "{{c}}",
+        "metric_list": [{"metric": name} for name in names],
+    })  # fmt: skip
+    theirs = [
+        task.process_results(doc, [(float(one), False) for one in row])
+        for doc, row in zip(docs, lm_eval_scores(items), strict=True)
+    ]
+    for ours, name in (("accuracy", "acc"), ("acc_norm", "acc_norm")):
+        assert run.metrics[ours]["value"] == pytest.approx(sum(row[name] for row in theirs) / len(theirs))
 
 
 def test_scores_do_not_depend_on_batch_or_order(

@@ -372,6 +372,12 @@ class Labels(Facts):
     codes: Mapping[str, str] = Field(default_factory=dict)
     note: Text | None = None
 
+    @model_validator(mode="after")
+    def _two_are_binary(self) -> Labels:
+        if self.kind == "binary" and len(self.classes) not in (0, 2):
+            raise ValueError(f"labels: '{self.name}' is binary and names {len(self.classes)} classes")
+        return self
+
 
 class Protocol(Facts):
     """A published way to ask the dataset's questions, or healthfm's own where ``follows`` says so.

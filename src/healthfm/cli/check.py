@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
             emit_fields([
                 ("record", summary["record"]), ("patients", summary["patients"]), ("absent", ", ".join(summary["absent_splits"])),
                 ("labels", [f"{name}: " + ", ".join(f"{k} {n}" for k, n in found.items()) for name, found in summary["labels"].items()]),
-                ("differs", summary["notices"]), ("not read", summary["errors"]), ("passed over", told(opened.passed_over)),
+                ("notices", summary["notices"]), ("not read", summary["errors"]), ("passed over", told(opened.passed_over)),
             ])  # fmt: skip
-        raise typer.Exit(1 if summary["errors"] or summary["notices"] else 0)
+        differs = any(one["card"] not in (None, one["records"]) for one in summary["splits"].values())
+        raise typer.Exit(1 if summary["errors"] or differs else 0)

@@ -123,6 +123,11 @@ def register(app: typer.Typer) -> None:
                     "report": str(page),
                     "request": run.facts["request"],
                     "lineage": run.facts["lineage"],
+                    **{
+                        key: run.facts[key]
+                        for key in ("served", "judge_served", "finish_reasons", "judge_finish_reasons")
+                        if key in run.facts
+                    },
                     **run.scores,
                 }
             )

@@ -73,6 +73,8 @@ def register(app: typer.Typer) -> None:
         if sys.stderr.isatty():
             print(f"loading {model} ...", file=sys.stderr)
         loaded = load_model(model, weights, device=device, dtype=dtype)
+        for notice in _notices(loaded):
+            print(f"notice: {notice}", file=sys.stderr)
         how: dict[str, Any] = {
             "max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "stop": stop or None,
         }  # fmt: skip
@@ -92,7 +94,12 @@ def register(app: typer.Typer) -> None:
 
 
 def _weights(model: Model) -> dict[str, Any]:
-    return {"weights": model.provenance.get("weights"), "digest": model.provenance.get("digest")}
+    told = {"weights": model.provenance.get("weights"), "digest": model.provenance.get("digest")}
+    return {**told, **({"notices": found} if (found := _notices(model)) else {})}
+
+
+def _notices(model: Model) -> list[str]:
+    return [*model.provenance.get("notices", []), *model.provenance.get("generation_notices", [])]
 
 
 def _show(model: Model, asked: str | list[Message], how: dict[str, Any], shown: list[str] | None = None) -> None:
@@ -148,7 +155,7 @@ def _lines(file: Path) -> list[Any]:
     from healthfm.errors import RunError
 
     try:
-        texts = file.read_text(encoding="utf-8").splitlines()
+        texts = file.read_text(encoding="utf-8-sig").split("\n")  # splitlines would also split at marks within a text
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{file}: cannot be read as text ({type(error).__name__})") from None
     found: list[Any] = []

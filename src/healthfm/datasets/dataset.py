@@ -56,7 +56,7 @@ class Dataset:
     ``ds["train"]`` selects; ``len`` counts by reading. ``errors`` lists rows that could not be read when opened with
     ``on_error="collect"``; ``notices`` what the reader found different from the card; ``passed_over`` the files of own data that are
     no records, with the reason. All fill while iterating.
-    ``path`` and ``columns`` say how own data was opened.
+    ``path`` and ``columns`` say how own data was opened; ``remarks`` are notices that stand before any record is read.
     """
 
     def __init__(
@@ -64,7 +64,9 @@ class Dataset:
         variant: str | None = None, protocol: str | None = None, root: Path | None = None, split: str | None = None,
         on_error: Literal["raise", "collect"] = "raise", path: Path | None = None, columns: Mapping[str, Any] | None = None,
         passed_over: Sequence[Passed] = (),
+        remarks: Sequence[str] = (),
     ) -> None:  # fmt: skip
+        self.remarks = tuple(remarks)
         self.path, self.columns = path, dict(columns or {})
         self.card, self.variant, self.protocol, self.root, self.splits = card, variant, protocol, root, splits
         self.split, self.on_error = split, on_error
@@ -96,10 +98,11 @@ class Dataset:
         return Dataset(
             self.card, self._read, self.splits, variant=self.variant, protocol=self.protocol, root=self.root,
             split=name, on_error=self.on_error, path=self.path, columns=self.columns, passed_over=self._passed_over,
+            remarks=self.remarks,
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Record]:
-        self.errors, self.notices, self.passed_over = [], [], list(self._passed_over)
+        self.errors, self.notices, self.passed_over = [], list(self.remarks), list(self._passed_over)
         for split in self.selected:
             problems = Problems(self.on_error)
             seen: set[str] = set()
@@ -114,7 +117,8 @@ class Dataset:
 
     def _finish(self, split: str, count: int, problems: Problems) -> None:
         self._counts[split] = count
-        self.errors += problems.found
+        known = set(map(str, self.errors))  # a table of several splits is read for each of them
+        self.errors += [error for error in problems.found if str(error) not in known]
         self.passed_over += problems.passed
         expected = self.card.counts.get(self.variant or "default", {}).get(split)
         if expected is not None and expected != count:
@@ -262,6 +266,8 @@ def open_dataset(
         opened = open_own(name, columns, on_error)
         opened.path, opened.columns = name, dict(columns or {})
     else:
+        if columns:
+            raise DatasetError(f"{name}: columns are those of a table of your own; its card says where everything is")
         opened = _open_card(name, root, on_error)
     return opened if split is None else opened[split]
 

@@ -21,6 +21,7 @@ from healthfm.formats.npz import Arrays
 from healthfm.formats.source import Problems, Row, Source
 from healthfm.formats.walk import Passed, by_name, told, walk
 from healthfm.records import Document, Image, Label, Record, Volume
+from healthfm.spelling import clash
 
 OnError = Literal["raise", "collect"]
 SPLITS = ("train", "validation", "test")
@@ -39,6 +40,11 @@ def open_folder(folder: Path, on_error: OnError) -> Dataset:
     if places is by_split and len(by_split) < len(tops):
         raise DatasetError(f"{folder}: two folders mean the same split: {', '.join(p.name for p in tops)}")
     classes = sorted({c.name for place in places.values() for c in _folders(place)})
+    files = Counter(
+        {name: sum(len(_entries(p / name)) for p in places.values() if (p / name).is_dir()) for name in classes}
+    )
+    if (double := clash(files, "files")) is not None:
+        raise DatasetError(f"{folder}: {double}; give the folders of a class one name")
     if len(classes) < 2 and _loose(folder):
         found = [f for f in _entries(folder) if f.is_file()]
         return open_files(folder, found, on_error, [*_left(folder, found)])

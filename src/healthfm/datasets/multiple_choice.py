@@ -34,7 +34,8 @@ def medmcqa(files: Files, split: str) -> Iterator[MultipleChoice]:
     for source in files.all("questions"):
         for row in table.rows(source) if source.name.endswith(".parquet") else jsonl.rows(source):
             with row:
-                options = {letter: row[f"op{letter.lower()}"] for letter in LETTERS}
+                every = {letter: row[f"op{letter.lower()}"] for letter in LETTERS}
+                options = {letter: one for letter, one in every.items() if one is not None}
                 cop = row.get("cop", -1) if split == "test" else row["cop"]
                 withheld = split == "test" and cop == -1
                 if not withheld and cop not in range(first, first + len(LETTERS)):

@@ -5,32 +5,32 @@ Own data never leaves the machine: its card says so (access "own"), and reports 
 
 from __future__ import annotations
 
-import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from healthfm.datasets import contents, folders, media
+from healthfm.datasets import contents, folders, media, own_options, own_values
 from healthfm.datasets.dataset import Dataset
-from healthfm.datasets.folders import SPLIT_WORDS, SPLITS, OnError
+from healthfm.datasets.folders import OnError
 from healthfm.datasets.own_card import Manifest, own_card, told
+from healthfm.datasets.own_layout import Layout, lay_out
+from healthfm.datasets.own_options import Asked
+from healthfm.datasets.own_rows import split_of
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import table
 from healthfm.formats.source import Problems, Row, Source
 from healthfm.records import QA, Document, MultipleChoice, Record
 
-FIELDS = (
-    "id", "split", "patient", "site", "labels", "question", "context", "options", "answer", "answers", "text",
-    "image", "volume", "slide", "video", "mpp",
-)  # fmt: skip
-
 
 def open_own(path: Path, columns: Mapping[str, Any] | None, on_error: OnError) -> Dataset:
     """Open a ``dataset.toml`` folder, a manifest or npz file, one file of pixels, a folder of them, or a glob."""
     path = path.expanduser()
+    tabled = (path / "dataset.toml").is_file() or (path.is_file() and path.suffix != ".npz" and not media.kind_of(path))
+    if columns and not tabled and path.exists():
+        raise DatasetError(f"{path}: columns are those of a table, and this is none")
     if set(str(path)) & set("*?[") and not path.exists():
         return folders.open_glob(path, on_error)
     if path.is_file() and path.suffix == ".npz":
@@ -43,7 +43,9 @@ def open_own(path: Path, columns: Mapping[str, Any] | None, on_error: OnError) -
         return _open_manifest(path.parent, Manifest(files={"*": path.name}, columns=columns or {}), on_error, path.stem)
     folder = path.parent if path.name == "dataset.toml" else path
     if (folder / "dataset.toml").is_file():
-        return _open_manifest(folder, _load_toml(folder / "dataset.toml"), on_error, folder.name)
+        manifest = _load_toml(folder / "dataset.toml")
+        manifest = manifest.model_copy(update={"columns": {**manifest.columns, **(columns or {})}})
+        return _open_manifest(folder, manifest, on_error, folder.name)
     if not folder.is_dir():
         raise DatasetError(f"no file or folder {path}")
     return folders.open_folder(folder, on_error)
@@ -68,124 +70,86 @@ def _open_manifest(folder: Path, manifest: Manifest, on_error: OnError, name: st
     for file in files.values():
         if not (folder / file).is_file():
             raise DatasetError(f"{folder}: no file '{file}'")
-    columns = dict(manifest.columns)
-    unknown = sorted(set(columns) - set(FIELDS))
-    if unknown:
-        raise DatasetError(f"{folder}: columns: no field is called {', '.join(unknown)} (fields: {', '.join(FIELDS)})")
-    if not isinstance(columns.get("labels", {}), Mapping):
-        raise DatasetError(f"{folder}: columns: labels maps label names to columns, e.g. labels.diagnosis=dx")
-    record = manifest.record or _guess_record(Source(folder / next(iter(files.values()))), columns)
-    splits = tuple(files) if "*" not in files else _splits_in(Source(folder / files["*"]), columns)
+    layout = lay_out(manifest, {split: folder / file for split, file in files.items()})
+    splits = layout.splits if "*" in files else tuple(files)
 
     def read(split: str, problems: Problems) -> Iterator[Record]:
-        source = Source(folder / files.get(split, files.get("*", "")), problems=problems)
-        for row in table.rows(source):
+        for fault in layout.faults:
+            problems.add(DatasetError(f"{folder / files.get(split, files.get('*', ''))}: {fault}"))
+        seen: dict[str, int | str] = {}
+        for row in table.rows(Source(folder / files.get(split, files.get("*", "")), problems=problems)):
             with row:
-                if "*" in files and len(splits) > 1 and _split_of(row, columns) != split:
+                if "*" in files and split_of(row, layout.columns.get("split")) != split:
                     continue
-                yield _record(record, row, columns, split, folder)
+                record = _record(layout, row, split, folder)
+                if record.id in seen:
+                    raise BadValue(f"the id '{record.id}' occurs twice, first in row {seen[record.id]}")
+                seen[record.id] = row.number
+                yield record
 
     try:
-        card = own_card(name, record, splits, manifest)
+        card = own_card(name, layout.record, splits, manifest)
     except ValidationError as error:
         raise DatasetError(f"{folder}: {told(error)}") from None
-    return Dataset(card, read, splits, root=folder, protocol=None, on_error=on_error)
+    return Dataset(card, read, splits, root=folder, protocol=None, on_error=on_error, remarks=layout.remarks)
 
 
-def _split_of(row: Row, columns: Mapping[str, Any]) -> str:
-    named = columns.get("split", "split")
-    word = str((row[named] if "split" in columns else row.get(named)) or "test").lower()
-    return SPLIT_WORDS.get(word, word)
+def _record(layout: Layout, row: Row, split: str, folder: Path) -> Record:
+    def take(field: str, read: Callable[[Any], Any], required: bool = False) -> Any:
+        column = layout.columns.get(field)
+        value = None if column is None else _told(column, read, row.get(column))
+        if required and value is None:
+            raise BadValue(f"the column '{column or field}' is empty")
+        return value
 
-
-def _splits_in(source: Source, columns: Mapping[str, Any]) -> tuple[str, ...]:
-    found = {_split_of(row, columns) for row in table.rows(Source(source.path, problems=Problems("collect")))}
-    return tuple(sorted(found, key=lambda s: (SPLITS.index(s) if s in SPLITS else len(SPLITS), s))) or ("test",)
-
-
-def _guess_record(source: Source, columns: Mapping[str, Any]) -> str:
-    row = next(iter(table.rows(source)), None)
-    if row is None:
-        raise DatasetError(f"{source}: no rows")
-    mapped = set(columns) | set(row)
-    if "question" in mapped:
-        return "MultipleChoice" if "options" in mapped or {"A", "B"} <= set(row) else "QA"
-    if "text" in mapped:
-        return "Document"
-    for kind in media.VISUAL:
-        if kind.lower() in mapped:
-            return kind
-    raise DatasetError(
-        f"{source}: which columns hold the record? It has {', '.join(row)}; name them question (with options or A, B, ...), "
-        "text, image, volume, slide or video, or map them: columns question=stem,answer=key"
-    )
-
-
-def _record(kind: str, row: Row, columns: Mapping[str, Any], split: str, folder: Path) -> Record:
-    used: set[str] = set()
-
-    def take(field: str, required: bool = False) -> Any:
-        name = columns.get(field, field)
-        used.add(name)
-        value = row[name] if required or field in columns else row.get(name)
-        return None if value == "" else value
-
+    kind = layout.record
     common: dict[str, Any] = {
-        "id": str(take("id") or row.number), "split": split,
-        "patient": _text(take("patient")), "site": _text(take("site")),
+        "id": take("id", own_values.name, required=True) if "id" in layout.columns else str(row.number), "split": split,
+        "patient": take("patient", own_values.name), "site": take("site", own_values.name),
+        "labels": {
+            name: _told(column, lambda value, name=name: own_values.label(value, layout.spaces.get(name)), row.get(column))
+            for name, column in layout.labels.items()
+        },
     }  # fmt: skip
-    labels = columns.get("labels", {"label": "label"} if "label" in row else {})
-    common["labels"] = {name: row[column] for name, column in labels.items()}
-    used |= set(labels.values()) | {columns.get("split", "split")}
-    if kind == "MultipleChoice":
+    if kind in ("MultipleChoice", "QA"):
         body: dict[str, Any] = {
-            "question": take("question", True), "context": take("context") or "",
-            "options": _options(row, columns, used), "answer": _answer(take("answer")),
+            "question": take("question", own_values.text, True), "context": take("context", own_values.passage) or "",
         }  # fmt: skip
+    if kind == "MultipleChoice":
+        assert layout.options is not None
+        options, places = _told(
+            ", ".join(layout.options.columns), lambda _: own_options.read(row, layout.options), None
+        )
+        asked = Asked(options, places, layout.options.numbers)
+        body |= {
+            "options": options,
+            "answer": take("answer", lambda value: own_options.answer(value, asked, layout.style)),
+        }
     elif kind == "QA":
-        answers = take("answers") if "answers" in (*columns, *row) else take("answer")
-        body = {"question": take("question", True), "context": take("context") or "", "answers": _strings(answers)}
+        body |= {"answers": take("answers", own_values.several) or take("answer", own_values.several) or ()}
     elif kind == "Document":
-        body = {"text": take("text", True)}
+        body = {"text": take("text", own_values.text, True)}
     else:
-        mpp = take("mpp") if kind == "Slide" else None
-        source = Source(folder / str(take(kind.lower(), True)), problems=row.source.problems)
-        if kind == "Volume" and source.path.is_dir():
-            source.problems.passed.extend(contents.beside_slices(source.path))
-        body = media.fields_of(kind, source, None if mpp is None else float(mpp))
-    meta = {key: value for key, value in row.items() if key not in used}
+        source = Source(folder / take(kind.lower(), own_values.name, True), problems=row.source.problems)
+        body = _pixels(kind, source, take("mpp", own_values.number))
+    meta = {key: value for key, value in row.items() if key not in layout.used}
     record = {"MultipleChoice": MultipleChoice, "QA": QA, "Document": Document, **media.VISUAL}[kind]
     return record(**common, **body, meta=meta)
 
 
-def _options(row: Row, columns: Mapping[str, Any], used: set[str]) -> dict[str, str]:
-    named = columns.get("options", "options")
-    if isinstance(named, Mapping):
-        used |= set(named.values())
-        return {key: str(row[column]) for key, column in named.items() if row[column] not in (None, "")}
-    if named in row or "options" in columns:
-        used.add(named)
-        value = row[named]
-        value = json.loads(value) if isinstance(value, str) else value
-        if isinstance(value, list):
-            return {chr(65 + i): str(one) for i, one in enumerate(value)}
-        if not isinstance(value, Mapping):
-            raise BadValue("options are neither a mapping nor a list")
-        return {str(key): str(one) for key, one in value.items() if one is not None}
-    letters = [c for c in "ABCDEFGHIJ" if row.get(c) not in (None, "")]
-    used |= set(letters)
-    return {letter: str(row[letter]) for letter in letters}
+def _told(column: str, read: Callable[[Any], Any], value: Any) -> Any:
+    """Return a cell as read. Raises ``BadValue`` that names its column."""
+    try:
+        return read(value)
+    except BadValue as error:
+        raise BadValue(f"column '{column}': {error}") from None
 
 
-def _answer(value: Any) -> str | tuple[str, ...] | None:
-    if value is None or isinstance(value, str):
-        return value
-    return tuple(str(one) for one in value) if isinstance(value, list) else str(value)
-
-
-def _strings(value: Any) -> tuple[str, ...]:
-    return () if value is None else tuple(map(str, value)) if isinstance(value, list) else (str(value),)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _pixels(kind: str, source: Source, mpp: float | None) -> dict[str, Any]:
+    if not source.path.exists():
+        raise BadValue(f"no file '{source.path.name}'")
+    if mpp is not None and mpp <= 0:
+        raise BadValue("mpp is not above 0")
+    if kind == "Volume" and source.path.is_dir():
+        source.problems.passed.extend(contents.beside_slices(source.path))
+    return media.fields_of(kind, source, mpp)

@@ -11,8 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from healthfm.cards.schema import DatasetCard, Labels, Protocol
 from healthfm.datasets.media import MODALITIES
 
-PROMPTED = "Question: {{ question }}\n{% for key, text in options.items() %}{{ key }}. {{ text }}\n{% endfor %}Answer:"
-ANSWERED = "{% if context %}{{ context }}\n{% endif %}Question: {{ question }}\nAnswer:"
+PASSAGE = "{% if context %}{{ context }}\n{% endif %}"
+PROMPTED = (
+    PASSAGE
+    + "Question: {{ question }}\n{% for key, text in options.items() %}{{ key }}. {{ text }}\n{% endfor %}Answer:"
+)
+ANSWERED = PASSAGE + "Question: {{ question }}\nAnswer:"
 CLASSIFIED = "Text: {{ text }}\nQuestion: Which of these is it: {{ labels | join(', ') }}?\nAnswer:"
 
 

@@ -32,6 +32,7 @@ class Embedder:
         self.model, self.engine = model, engine
         self.blank: dict[str, None] = {}  # ids of volumes that came out all black or all white
         self.squared: dict[str, float] = {}  # by id: a pixel's height over its width, where pictures were made square
+        self.said: dict[str, dict[str, None]] = {}  # notices of decoding, each with the ids it holds for
         self._network: Network | None = None
         self._shared = Shared(None)
 
@@ -78,6 +79,8 @@ class Embedder:
                         self.blank[unit.item.id] = None
                     if not transform.is_square(unit.ratio):
                         self.squared[unit.item.id] = unit.ratio
+                    for notice in unit.notices:
+                        self.said.setdefault(notice, {})[unit.item.id] = None
                     if not unit.shared:
                         fresh.append(unit)
                     if len(fresh) == UNITS_PER_PART:

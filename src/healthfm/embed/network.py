@@ -7,6 +7,7 @@ that was killed, a cache, and another order of the items all give the same bytes
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import sys
 import threading
@@ -60,15 +61,17 @@ def fill(network: Network, units: Sequence[Unit], tell: Callable[[int], None] = 
 def vectors(
     network: Network, inputs: Sequence[Sequence[Any]], tell: Callable[[int], None] = lambda _: None
 ) -> list[Float32]:
-    """Return the vector of each unit: the mean over its pictures, which go through the network ``batch`` at a time."""
-    every = [one for pictures in inputs for one in pictures]
+    """Return the vector of each unit: the mean over its pictures, which go through the network ``batch`` at a time.
+
+    Not more than that many are held, however many a film has.
+    """
+    every = itertools.chain.from_iterable(inputs)
     rows: list[Float32] = []
-    for start in range(0, len(every), network.batch):
-        some = every[start : start + network.batch]
+    while some := list(itertools.islice(every, network.batch)):
         rows += list(network.work(some))
         tell(len(some))
     found = iter(rows)
-    return [_mean([next(found) for _ in pictures]) for pictures in inputs]
+    return [_mean([next(found) for _ in range(len(pictures))]) for pictures in inputs]
 
 
 def choose(model: Model, precision: str = "auto", compiled: bool = False, engine: str = "auto") -> Network:

@@ -20,7 +20,7 @@ from healthfm.engine.store import RunFolder
 from healthfm.errors import HealthfmError, MissingExtra
 from healthfm.models.model import Float32, Model
 from healthfm.models.transform import is_square
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision import Frames, VisionModel
 
 ROOM = "embeddings"
 UNITS_PER_PART = 128
@@ -166,14 +166,16 @@ def batches(units: Iterable[Unit], most: int) -> Iterator[list[Unit]]:
 
 
 def _shape(unit: Unit) -> Any:
+    if isinstance(unit.inputs, Frames):
+        return [unit.inputs.shape]
     return [getattr(one, "shape", None) for one in unit.inputs] if unit.inputs is not None else None
 
 
 def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
     """Return a part: its units, or the part as it was with the units that were tried again in their places.
 
-    The table's metadata holds, where there are any, the ids of blank volumes ("blank") and, by id, the ratio of pixels that were made
-    square ("square"), and what is to be said of slides ("notices").
+    The table's metadata holds, where there are any, the ids of blank volumes ("blank"), by id the ratio of pixels that were made square
+    ("square"), and the ids of which something was said, by what it was ("notices"), and what is said of a slide ("slides").
     """
     columns = {
         "id": [u.item.id for u in units], "number": [u.number for u in units], "of": [u.of for u in units],
@@ -181,10 +183,15 @@ def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
         "digest": [u.digest if u.problem is None else None for u in units], "embedding": [u.vector for u in units],
         "problem": [u.problem for u in units],
     }  # fmt: skip
+    said = notices_of(kept) if kept is not None else {}
+    for unit in units:
+        for notice in unit.notices:
+            said.setdefault(notice, []).append(unit.item.id)
     noted = {
         "blank": [*(blank_of(kept) if kept is not None else []), *(u.item.id for u in units if u.blank)],
         "square": {**(squared_of(kept) if kept is not None else {}), **{u.item.id: u.ratio for u in units if not is_square(u.ratio)}},
-        "notices": {**(notices_of(kept) if kept is not None else {}), **{u.item.id: u.notice for u in units if u.notice}},
+        "notices": said,
+        "slides": {**(slides_of(kept) if kept is not None else {}), **{u.item.id: u.notice for u in units if u.notice}},
     }  # fmt: skip
     metadata = {name: json.dumps(value) for name, value in noted.items() if value}
     table = pa.table(columns, schema=SCHEMA.with_metadata(metadata) if metadata else SCHEMA)
@@ -210,11 +217,16 @@ def blank_of(part: pa.Table) -> list[str]:
     return list(json.loads((part.schema.metadata or {}).get(b"blank", b"[]")))
 
 
-def notices_of(part: pa.Table) -> dict[str, str]:
+def slides_of(part: pa.Table) -> dict[str, str]:
     """Return what is to be said of the slides of a part, by id."""
-    return dict(json.loads((part.schema.metadata or {}).get(b"notices", b"{}")))
+    return dict(json.loads((part.schema.metadata or {}).get(b"slides", b"{}")))
 
 
 def squared_of(part: pa.Table) -> dict[str, float]:
     """Return, by id, the height over width of the pixels of a part's pictures that were made square."""
     return dict(json.loads((part.schema.metadata or {}).get(b"square", b"{}")))
+
+
+def notices_of(part: pa.Table) -> dict[str, list[str]]:
+    """Return what was said while the items of a part were decoded, and of which it was said, by their ids."""
+    return dict(json.loads((part.schema.metadata or {}).get(b"notices", b"{}")))

@@ -34,6 +34,7 @@ from healthfm.embed.plan import (
     matrix,
     merged,
     notices_of,
+    slides_of,
     squared_of,
 )
 from healthfm.embed.shared import Shared
@@ -41,7 +42,7 @@ from healthfm.embed.units import Preparer, Unit, is_slide
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
-from healthfm.formats import pixel_shape
+from healthfm.formats import notices, pixel_shape
 from healthfm.formats.walk import summary, told
 from healthfm.models import openvino
 from healthfm.models.model import Float32, Model
@@ -134,7 +135,7 @@ def embed(
         if made:
             threads = {**dict.fromkeys(INPUT, readers(network)), "model": network.threads}
             manifest["stages"] = {"start_seconds": ready, **clock.report(threads)}
-        vectors, failed, blank, squared, said = _held(folder)
+        vectors, failed, blank, squared, said, of_slides = _held(folder)
         failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *failed]
         folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
         passed = [{"file": file, "reason": reason} for file, reason in gathered.passed]
@@ -148,7 +149,12 @@ def embed(
             "finished": True,
             "failures": len(failures),
             "vectors": vectors,
-            "notices": [*_notices(blank, squared), *whole, *said],
+            "notices": [
+                *_notices(blank, squared),
+                *whole,
+                *of_slides,
+                *(notices.counted(*one) for one in said.items()),
+            ],
         }
         folder.write_json("manifest.json", manifest)
         if features is not None:
@@ -332,11 +338,14 @@ def finite(unit: Unit) -> Unit:
     return unit
 
 
-def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str], dict[str, float], list[str]]:
-    """Return how many vectors a folder holds, its failures, the ids of volumes that are all black or all white, and the ratios of
-    pixels that were made square; and what is said of slides.
+def _held(
+    folder: RunFolder,
+) -> tuple[int, list[dict[str, Any]], list[str], dict[str, float], dict[str, list[str]], list[str]]:
+    """Return how many vectors a folder holds, its failures, the ids of volumes that are all black or all white, the ratios of pixels
+    that were made square, and what was said of which items, and of slides.
     """
     squared: dict[str, float] = {}
+    said: dict[str, list[str]] = {}
     vectors, failures, blank = 0, [], []
     slides: dict[str, str] = {}
     for part in sorted(folder.published(ROOM)):
@@ -346,5 +355,7 @@ def _held(folder: RunFolder) -> tuple[int, list[dict[str, Any]], list[str], dict
         failures += failed.to_pylist()
         blank += blank_of(table)
         squared |= squared_of(table)
-        slides |= notices_of(table)
-    return vectors, failures, blank, squared, [f"{name}: {text}" for name, text in slides.items()]
+        slides |= slides_of(table)
+        for notice, ids in notices_of(table).items():
+            said.setdefault(notice, []).extend(ids)
+    return vectors, failures, blank, squared, said, [f"{name}: {text}" for name, text in slides.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -17,7 +17,7 @@ from healthfm.datasets import media
 from healthfm.embed.items import Item
 from healthfm.engine.pipeline import Clock
 from healthfm.errors import DatasetError, HealthfmError, MissingExtra, RunError
-from healthfm.formats import image, slide
+from healthfm.formats import image, notices, slide
 from healthfm.formats.source import Source
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import VisionModel
@@ -32,7 +32,9 @@ class Unit:
 
     ``part`` and ``last`` say where the vector goes. ``inputs`` are the network's, once prepared: a picture, or a volume's several;
     ``vector`` is the result, or ``problem`` says in one line why there is none; ``shared``: it was known before; ``blank``: a volume
-    that is all black or all white; ``ratio``: a pixel's height over its width, before its pictures were made square; ``notice``: what the run says of its slide. ``close`` is called when the item's last unit is done.
+    that is all black or all white; ``ratio``: a pixel's height over its width, before its pictures were made square; ``notices``: what was
+    said while it was decoded (``formats.notices``);
+    ``notice``: what the run says of its slide. ``close`` is called when the item's last unit is done.
     """
 
     item: Item
@@ -42,7 +44,7 @@ class Unit:
     place: tuple[int, int] | None = None
     part: int = 0
     last: bool = False
-    inputs: list[Any] | None = None
+    inputs: Sequence[Any] | None = None
     digest: str = ""
     vector: Float32 | None = None
     problem: str | None = None
@@ -50,6 +52,7 @@ class Unit:
     blank: bool = False
     notice: str = ""
     ratio: float = 1.0
+    notices: tuple[str, ...] = ()
     close: Callable[[], None] | None = field(default=None, compare=False)
 
 
@@ -108,7 +111,11 @@ def tile_at(model: Model, mpp: float | None) -> tuple[float, int]:
     """Return at how many micrometres per pixel a model's tiles are cut (``mpp``, or the card's), and their side in pixels."""
     rule = model.transform if isinstance(model, VisionModel) else None
     side = (rule.crop or rule.resize) if rule is not None else None
-    wanted = mpp or (rule.micrometres_per_pixel[0] if rule is not None and rule.micrometres_per_pixel else None)
+    if mpp is not None and not mpp > 0:
+        raise DatasetError(f"mpp is {mpp:g}; a pixel spans more than 0 micrometres")
+    wanted = mpp
+    if wanted is None and rule is not None and rule.micrometres_per_pixel:
+        wanted = rule.micrometres_per_pixel[0]
     if wanted is None:
         raise DatasetError(
             f"{model.name}: its card does not say at how many micrometres per pixel it reads tiles; pass --mpp"
@@ -151,7 +158,9 @@ class Preparer:
         if unit.problem is not None:
             return unit
         try:
-            return self._picture(unit, self.model) if isinstance(self.model, VisionModel) else self._text(unit)
+            with notices.listening() as said:
+                made = self._picture(unit, self.model) if isinstance(self.model, VisionModel) else self._text(unit)
+            return replace(made, notices=tuple(said)) if said else made
         except MissingExtra:
             raise
         except HealthfmError as error:
@@ -170,6 +179,13 @@ class Preparer:
         with self.clock.stage("decode") as done:
             content = content() if callable(content) else content
             content = image.pixels(content) if isinstance(content, Source) else content
+            if isinstance(content, Video) and rule is not None:
+                count, seen = _seen(map(transform.rgb, vision.pictures(content, rule)))
+                done.units = count
+                if not count:
+                    raise DatasetError("it holds no picture")
+                unit = replace(unit, ratio=transform.pixel_ratio(content))
+                return self._ready(unit, seen, lambda: vision.Frames(content, rule, count))
             pictures = [transform.rgb(one) for one in vision.pictures(content, rule)] if rule is not None else []
             done.units = len(pictures) or 1
         if rule is None:
@@ -178,12 +194,9 @@ class Preparer:
             raise DatasetError("it holds no picture")
         if isinstance(content, Volume):
             unit = replace(unit, blank=is_blank(pictures))
-        if isinstance(content, Image | Volume | Video):
+        if isinstance(content, Image | Volume):
             unit = replace(unit, ratio=transform.pixel_ratio(content))
-        seen = hashlib.sha256()
-        for one in pictures:
-            seen.update(f"{one.size}".encode())
-            seen.update(np.asarray(one).data)
+        seen = _seen(pictures)[1]
         return self._ready(unit, seen, lambda: [transform.pixels(one, rule) for one in pictures])
 
     def _arrays(self, unit: Unit, content: Any) -> Unit:
@@ -207,7 +220,7 @@ class Preparer:
         seen = hashlib.sha256(content.encode() if isinstance(content, str) else repr(content).encode())
         return self._ready(unit, seen, lambda: [content])
 
-    def _ready(self, unit: Unit, seen: Any, inputs: Callable[[], list[Any]]) -> Unit:
+    def _ready(self, unit: Unit, seen: Any, inputs: Callable[[], Sequence[Any]]) -> Unit:
         digest = seen.hexdigest()
         vector = self.find(digest)
         if vector is not None:
@@ -216,6 +229,16 @@ class Preparer:
             made = inputs()
             done.units = len(made)
         return replace(unit, content=None, digest=digest, inputs=made)
+
+
+def _seen(pictures: Iterable[Any]) -> tuple[int, Any]:
+    """Return how many pictures these are and their digest, going through them one at a time."""
+    count, seen = 0, hashlib.sha256()
+    for one in pictures:
+        seen.update(f"{one.size}".encode())
+        seen.update(np.asarray(one).data)
+        count += 1
+    return count, seen
 
 
 def held(path: Path) -> Source:

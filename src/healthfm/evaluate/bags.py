@@ -23,11 +23,11 @@ from healthfm.datasets.dataset import Dataset
 from healthfm.embed.items import of_record
 from healthfm.errors import CapabilityError, DatasetError, RunError
 from healthfm.evaluate import tasks
-from healthfm.evaluate.classification import chance_columns, label_of
+from healthfm.evaluate.classification import chance_columns, label_of, labelled
 from healthfm.evaluate.job import CHARACTERS_PER_PART, Ask, Job, cut_parts, sample_columns, subgroup_columns
 from healthfm.evaluate.probes import PICTURE, classes_of, one_embedder, two_splits
 from healthfm.models.model import Model
-from healthfm.records import Image, Record, Slide, Video, Visual, Volume, digest
+from healthfm.records import Image, Record, Slide, Video, Visual, Volume, digest, unit_of
 
 if TYPE_CHECKING:
     from healthfm.embed.embedder import Embedder
@@ -58,7 +58,7 @@ class Bag:
     @property
     def group(self) -> str:
         """The patient; a bag of nobody's is a group of its own."""
-        return self.record.patient or self.record.id
+        return unit_of(self.record)
 
 
 def prepare(ask: Ask) -> Job:
@@ -71,6 +71,9 @@ def prepare(ask: Ask) -> Job:
 
     opened = ask.opened
     source, fit_on, evaluated, notices = two_splits(ask)
+    fit_on, _, unfit = labelled(fit_on, lambda record: label_of(record, opened))
+    evaluated, _, lost = labelled(evaluated, lambda record: label_of(record, opened))
+    notices += [*(f"to fit on: {one}" for one in unfit), *lost]
     noun = _refuse_unfit([*fit_on, *evaluated], opened)
     fit, every = _bags(fit_on, opened), _bags(evaluated, opened)
     classes = classes_of([bag.label for bag in fit], [bag.label for bag in every], opened)
@@ -82,6 +85,7 @@ def prepare(ask: Ask) -> Job:
     arithmetic: dict[str, Any] = {}
     blank: dict[str, None] = {}
     squared: dict[str, float] = {}
+    said: dict[str, dict[str, None]] = {}
     beside: dict[str, pa.Table] = {}
 
     def compute(model: Model, rows: range) -> pa.Table:
@@ -89,6 +93,7 @@ def prepare(ask: Ask) -> Job:
         arithmetic.update(embedder(model).facts)
         blank.update(embedder(model).blank)
         squared.update(embedder(model).squared)
+        said.update(embedder(model).said)
         return part
 
     def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
@@ -100,7 +105,7 @@ def prepare(ask: Ask) -> Job:
             .to_pylist()
         )
         damaged = table.filter(pc.and_(table["problem"].is_valid(), table["number"].is_valid()))["id"].to_pylist()
-        said = dict(
+        of_slides = dict(
             zip(*(table.filter(table["notice"].is_valid())[one].to_pylist() for one in ("id", "notice")), strict=True)
         )
         prior = np.array([sum(bag.label == one for bag in fit) for one in classes]) / len(fit)
@@ -108,11 +113,11 @@ def prepare(ask: Ask) -> Job:
             **sample_columns(records, [bag.label for bag in test]), "input": pa.array([bag.input for bag in test], pa.string()),
             **chance_columns(classes, np.stack([prior if row is None else row for row in chances])),
             "prediction": pa.array(found, pa.string()), **columns,
-        }), {**how, "pictures": len(table) - len(empty) - len(damaged), "empty": empty, "damaged": dict(Counter(damaged)), "said": said, "blank": sorted(blank), "squared": squared, "arithmetic": arithmetic}  # fmt: skip
+        }), {**how, "pictures": len(table) - len(empty) - len(damaged), "empty": empty, "damaged": dict(Counter(damaged)), "slides": of_slides, "blank": sorted(blank), "squared": squared, "said": {notice: list(ids) for notice, ids in said.items()}, "arithmetic": arithmetic}  # fmt: skip
 
     return Job(
         task="mil", name=f"{opened.name}#mil", verb="embed", records=records, total=len(every), classes=classes,
-        every_target=[bag.label for bag in every], parts=cut_parts([_size(bag) for bag in bags]), compute=compute,
+        every_target=[bag.label for bag in every], targets=[bag.label for bag in test], parts=cut_parts([_size(bag) for bag in bags]), compute=compute,
         room="embeddings", finish=finish, beside=beside,
         content=[[bag.record.id, bag.input, bag.stamp, bag.label] for bag in bags],
         asked={"fit_on": source, "fitted_on": len(fit)}, facts={"notices": notices, "noun": noun},
@@ -135,7 +140,7 @@ def _refuse_unfit(records: Sequence[Record], opened: Dataset) -> str:
                 "(--columns patient=COLUMN), or classify image by image (--task linear-probe); slides in .tif stand in a "
                 "column 'slide' of a manifest"
             )
-        labels: dict[str | None, set[str]] = {}
+        labels: dict[str | None, set[str | None]] = {}
         for record in records:
             labels.setdefault(record.patient, set()).add(label_of(record, opened))
         apart = sum(len(found) > 1 for found in labels.values())
@@ -152,7 +157,7 @@ def _bags(records: Sequence[Record], opened: Dataset) -> list[Bag]:
     groups: dict[str, list[Any]] = {}
     for record in records:
         groups.setdefault(str(record.patient) if isinstance(record, Image) else record.id, []).append(record)
-    return [_bag(name, tuple(members), label_of(members[0], opened)) for name, members in groups.items()]
+    return [_bag(name, tuple(members), str(label_of(members[0], opened))) for name, members in groups.items()]
 
 
 def _bag(name: str, members: tuple[Any, ...], label: str) -> Bag:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from healthfm.datasets.dataset import Dataset
 from healthfm.embed.items import text_of
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
-from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns
+from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
 from healthfm.models.model import Model
 from healthfm.records import Mark, MultipleChoice, Record
 
@@ -41,7 +42,7 @@ def _prepare(ask: Ask, several: bool) -> Job:
     classes = list(space.classes)
     if len(classes) < 2 and not several:
         raise RunError(f"{ask.opened.name}: the card names no classes of '{space.name}' to choose from")
-    labels: list[Any] = [labels_of(r, space) if several else label_of(r, ask.opened, space) for r in every]
+    every, labels, lost = labelled(every, lambda r: labels_of(r, space) if several else label_of(r, ask.opened, space))
     chosen = tasks.sample(len(every), ask.limit, ask.seed)
     records, targets = [every[i] for i in chosen], [labels[i] for i in chosen]
     words = [protocol.words.get(one, one) for one in classes]
@@ -57,28 +58,33 @@ def _prepare(ask: Ask, several: bool) -> Job:
     def compute(model: Model, rows: range) -> pa.Table:
         part = records[rows.start : rows.stop]
         asked = prompts[rows.start * per_record : rows.stop * per_record]
-        shares = likelihood_shares(model, asked, options)
+        likely = likelihoods(model, asked, options)
+        shares = shares_of(likely)
+        scored = {} if several else {
+            "log_likelihoods": pa.array(likely.tolist(), pa.list_(pa.float64())),
+            "option_lengths": pa.array([[len(word) for word in words]] * len(part), pa.list_(pa.int64())),
+        }  # fmt: skip
         chances = shares[:, 0].reshape(len(part), -1) if several else shares
         found = [
             [c for c, p in zip(classes, row, strict=True) if p > HALF] if several else classes[int(row.argmax())]
             for row in chances
         ]
         return pa.table({
-            **sample_columns(part, targets[rows.start : rows.stop]), **chance_columns(classes, chances),
+            **sample_columns(part, targets[rows.start : rows.stop]), **chance_columns(classes, chances), **scored,
             "prediction": pa.array(found, pa.list_(pa.string()) if several else pa.string()), **rows_of(columns, rows),
         })  # fmt: skip
 
     lengths = [sum(map(len, prompts[i * per_record : (i + 1) * per_record])) for i in range(len(records))]
     return Job(
         task=protocol.task, name=f"{ask.opened.name}@{name}", verb="score", records=records, total=len(every), classes=classes,
-        every_target=None if several else labels, parts=cut_parts(lengths), compute=compute,
+        every_target=None if several else labels, targets=targets, parts=cut_parts(lengths), compute=compute,
         content=[prompts, options, [[r.id, target] for r, target in zip(records, targets, strict=True)]],
-        facts={"protocol": protocol.model_dump(), "notices": list(split.notices)},
+        facts={"protocol": protocol.model_dump(), "notices": [*split.notices, *lost]},
     )  # fmt: skip
 
 
-def likelihood_shares(model: Model, prompts: list[str], options: list[str]) -> npt.NDArray[np.float64]:
-    """Return how the options share the likelihood behind each prompt, float64 [n, options], each row summing to 1."""
+def likelihoods(model: Model, prompts: list[str], options: list[str]) -> npt.NDArray[np.float64]:
+    """Return the summed log-likelihoods of the options behind each prompt, float64 [n, options]."""
     scores = [np.asarray(row, dtype=np.float64) for row in model.score(prompts, [options] * len(prompts))]
     if len(scores) != len(prompts) or any(row.shape != (len(options),) for row in scores):
         raise RunError("the model returned another number of scores than there were options")
@@ -87,6 +93,11 @@ def likelihood_shares(model: Model, prompts: list[str], options: list[str]) -> n
         raise RunError(
             f"the model returned NaN or infinite scores for {int((~np.isfinite(found)).any(1).sum())} prompts"
         )
+    return found
+
+
+def shares_of(found: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return how options share the likelihood behind each prompt, float64 [n, options], each row summing to 1."""
     odds = np.exp(found - found.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
@@ -111,10 +122,23 @@ def space_of(card: DatasetCard, name: str | None) -> Labels:
     return found
 
 
-def label_of(record: Record, opened: Dataset, space: Labels | None = None) -> str:
-    """Return the class of a record: a question's answer, or its label of a space (the card's first).
+def labelled(records: Sequence[Record], read: Callable[[Record], Any]) -> tuple[list[Record], list[Any], list[str]]:
+    """Return the records that have a label, what ``read`` says it is, and a notice that names the others.
 
-    Raises ``RunError``: no label, or several.
+    Raises ``RunError`` where none has one.
+    """
+    found = [read(record) for record in records]
+    lost = [record for record, label in zip(records, found, strict=True) if label is None]
+    if records and len(lost) == len(records):
+        raise RunError(f"record {records[0].id} has no label, nor has any other of its split, which this task needs")
+    kept = [record for record, label in zip(records, found, strict=True) if label is not None]
+    return kept, [label for label in found if label is not None], left_out(lost, "records have no label")
+
+
+def label_of(record: Record, opened: Dataset, space: Labels | None = None) -> str | None:
+    """Return the class of a record: a question's answer, or its label of a space (the card's first); None where it is missing.
+
+    Raises ``RunError``: several labels.
     """
     label: Any
     if isinstance(record, MultipleChoice) and (space is None or space.name not in record.labels):
@@ -123,15 +147,20 @@ def label_of(record: Record, opened: Dataset, space: Labels | None = None) -> st
         first = opened.card.labels[0].name if opened.card.labels else next(iter(record.labels), "label")
         label = record.labels.get(space.name if space is not None else first)
     if label is None or isinstance(label, Mark):
-        raise RunError(f"record {record.id} has no label, which this task needs on every record that it uses")
+        return None
     if isinstance(label, frozenset):
         raise RunError(f"record {record.id} has a set of labels; use a multi-label task")
     return str(label)
 
 
-def labels_of(record: Record, space: Labels) -> list[str]:
-    """Return the classes that a record has, in the space's order. Raises ``RunError``: no set of labels, or strange ones."""
+def labels_of(record: Record, space: Labels) -> list[str] | None:
+    """Return the classes that a record has, in the space's order; None where they are missing.
+
+    Raises ``RunError``: a label that is no set, or strange ones.
+    """
     found = record.labels.get(space.name)
+    if found is None or isinstance(found, Mark):
+        return None
     if not isinstance(found, frozenset):
         raise RunError(f"record {record.id} has no set of labels '{space.name}', which a multi-label task needs")
     if found - set(space.classes):

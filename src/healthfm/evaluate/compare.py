@@ -16,7 +16,7 @@ from healthfm.errors import RunError
 from healthfm.evaluate import scoring
 from healthfm.evaluate.comparable import refuse_unlike
 from healthfm.evaluate.findings import weights_of
-from healthfm.evaluate.run import Run, load_run
+from healthfm.evaluate.run import Run, load_run, not_the_row
 from healthfm.evaluate.statistics import Statistic, estimate, in_words, number_patients
 from healthfm.evaluate.statistics.draws import over
 from healthfm.evaluate.statistics.paired import ALPHA, POWER, Difference, difference, holm
@@ -74,7 +74,7 @@ def compare(
     """Rank runs on the same samples, with a paired test of every pair.
 
     ``runs``: two or more, as ``Run`` or run folder. ``metrics``: which to compare (default: the task's
-    headline metric); the first named is the headline. ``across_protocols`` allows runs that asked the same questions in different ways (prompt,
+    headline metric, and ``acc_norm`` where options' texts were scored); the first named is the headline. ``across_protocols`` allows runs that asked the same questions in different ways (prompt,
     examples, parser, edition of the dataset's card); samples and targets must always be the same. ``common``: compare on the samples
     that all runs have, and say how many each leaves out. P-values are adjusted by
     Holm over the pairs of one metric. Raises ``RunError`` saying exactly how runs differ that cannot be ranked.
@@ -85,9 +85,11 @@ def compare(
     labels = _labels(opened)
     left_out = _keep_common(opened, labels) if common else []
     notes = refuse_unlike(opened, labels, across_protocols) + left_out
+    notes += [f"{label}: {said}" for label, run in zip(labels, opened, strict=True) for said in not_the_row(run.facts)]
     aligned = _align(opened, labels)
     shared = [name for name in aligned[0].statistics if all(name in one.statistics for one in aligned)]
-    chosen = list(dict.fromkeys(metrics)) if metrics else [opened[0].scores["headline"]]
+    usual = [opened[0].scores["headline"], *(name for name in ("acc_norm",) if name in shared)]
+    chosen = list(dict.fromkeys(metrics)) if metrics else usual
     unknown = [name for name in chosen if name not in shared]
     if unknown:
         raise RunError(
@@ -128,7 +130,7 @@ def _keep_common(runs: list[Run], labels: Sequence[str]) -> list[str]:
 
 def _labels(runs: Sequence[Run]) -> list[str]:
     """Name each run by its model, of one model by how it was asked, and further by dataset and folder where that is not enough."""
-    requests = [run.facts["request"] for run in runs]
+    requests = [{**run.facts["request"], "model": run.model} for run in runs]
     one_model = len({r["model"] for r in requests}) == 1
     tries = (
         [r["model"] for r in requests],
@@ -145,7 +147,7 @@ def _facts(one: _Aligned) -> dict[str, Any]:
     path = str(one.run.path) if one.run.path else None
     return {
         "label": one.label,
-        "model": request["model"],
+        "model": one.run.model,
         "dataset": request["dataset"],
         "task": request["task"],
         "path": path,

@@ -10,15 +10,24 @@ from healthfm.cards import catalog
 from healthfm.cards.lineage import web_sentence
 from healthfm.errors import CardError
 from healthfm.evaluate import judge
-from healthfm.evaluate.run import Run
+from healthfm.evaluate.run import Run, not_the_row
 from healthfm.evaluate.statistics.subgroups import apart
+from healthfm.evaluate.writing import finishes
+from healthfm.formats import notices as said_notices
 from healthfm.formats import pixel_shape
+from healthfm.models.replies import USUAL
 
 SAME = 0.95  # the share of rows with one answer from which that is said
 FEW_ANSWERS = 10  # rows under which one answer to all says little
 FEW = 100  # rows under which the headline's interval is wide whatever the model
 QUESTIONS = ("multiple-choice", "yes-no-maybe", "free-text")  # how the tasks begin whose samples are questions
+HEADLINE_RULES = ("positive class", "what counts in an answer", "letters of scripts without blanks")
 FEW_PATIENTS = 50  # under which a cluster bootstrap's intervals are too narrow
+ENDS = {  # a server's words, and what they mean
+    "length": "cut off at the longest answer (length)", "content_filter": "held back or cut by the server's filter (content_filter)",
+    "refusal": "a refusal", "tool_calls": "a call of a tool in place of an answer (tool_calls)", "reasoning only": "thoughts without an answer",
+    "no message": "no message", "no choice": "no choice in the reply",
+}  # fmt: skip
 DEVICE = "Research use only. This is not a medical device, and no number here speaks of a patient's care."
 OVERLAP = "Exact match, token F1, BLEU and ROUGE count shared words. They do not measure clinical correctness: a wrong dose shares most words with the right one."
 
@@ -96,11 +105,11 @@ def of_split(run: Run, n: int) -> str:
 def headline_notes(run: Run) -> list[str]:
     """Return what a reader must know beside the headline: baseline, sample, precision, quantisation, notices."""
     request, scores = run.facts["request"], run.scores
-    notes = []
+    notes = [f"another model? {one}" for one in not_the_row(run.facts)]
     if majority := scores.get("majority"):
         whole = of_split(run, majority["n"]) if run.facts.get("majority") else f"these {majority['n']} rows"
         notes.append(f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}")
-    notes += [rule for rule in scores.get("rules", []) if rule.startswith("positive class")]
+    notes += [rule for rule in scores.get("rules", []) if rule.startswith(HEADLINE_RULES)]
     notes += _one_answer(run)
     fitted = run.facts.get("fitted", {})
     if over := fitted.get("accuracy_over_draws"):
@@ -131,12 +140,13 @@ def headline_notes(run: Run) -> list[str]:
             ", ..." if len(damaged) > 5 else ""
         )
         notes.append(f"damaged tiles, left out of their slides: {some}")
-    if said := fitted.get("said"):
+    if slides := fitted.get("slides"):
         notes.append(
-            "; ".join(f"{name}: {text}" for name, text in list(said.items())[:5]) + ("; ..." if len(said) > 5 else "")
+            "; ".join(f"{name}: {text}" for name, text in list(slides.items())[:5]) + ("; ..." if len(slides) > 5 else "")
         )
     if squared := fitted.get("squared"):
         notes.append(pixel_shape.told(squared))
+    notes += [said_notices.counted(notice, ids) for notice, ids in fitted.get("said", {}).items()]
     if empty := fitted.get("empty"):
         notes.append(
             f"without a picture: {'; '.join(sorted(one['id'] + ' (' + one['problem'] + ')' for one in empty))}. To fit on, such a {noun(run)} is "
@@ -145,9 +155,13 @@ def headline_notes(run: Run) -> list[str]:
     if scores["unanswered"]:
         how = "are left out" if scores.get("kind") == "numbers" else "count as wrong"
         notes.append(f"unanswered: {scores['unanswered']} predictions are missing and {how}")
+    notes += _ends(run)
     if judged := judge.findings(run.predictions):
         notes.append(f"judge: {judge_sentence(judged)}")
-    return notes + [f"notice: {one}" for one in run.facts.get("notices", [])]
+    every = [*run.facts.get("notices", []), *model.get("notices", [])]
+    if request["task"].startswith("free-text") or request["task"].endswith("-generated"):
+        every += model.get("generation_notices", [])
+    return notes + [f"notice: {one}" for one in every]
 
 
 def weights_of(run: Run) -> str:
@@ -203,6 +217,18 @@ def _worst(name: str, groups: Sequence[Mapping[str, Any]]) -> str | None:
         return None
     ends = f"95 % interval {cell['gap_low']:+.3f} to {cell['gap_high']:+.3f}"
     return f"{name.replace('_', '-')} in {group} is {cell['value']:.3f}, {cell['gap']:+.3f} from the rest ({ends})"
+
+
+def _ends(run: Run) -> list[str]:
+    """Say how many answers, and how many of a judge's verdicts, ended in another way than the model's own."""
+    notes = []
+    for column, what in (("finish_reason", "answers"), ("judge_finish_reason", "the judge's replies")):
+        counts = finishes(run.predictions, column)
+        unusual = {name: n for name, n in counts.items() if name not in USUAL}
+        if unusual:
+            said = ", ".join(f"{n} {ENDS.get(name, name)}" for name, n in unusual.items())
+            notes.append(f"how {what} ended: {said} (of {sum(counts.values())} that say so)")
+    return notes
 
 
 def without_interval(run: Run) -> list[str]:
@@ -272,6 +298,8 @@ def _of_model(run: Run) -> Iterator[str]:
         yield f"The model ran in {model['dtype']}: float32 can score otherwise."
     if facts["request"].get("endpoint"):
         yield "The model ran behind an endpoint: which weights answered is the server's word."
+    for said in not_the_row(facts):
+        yield f"{said[:1].upper()}{said[1:]}; what the cards say of training data and licence may not hold for it."
     if facts.get("protocol"):
         yield "One prompt was used. Published numbers of other prompts, shots or answer rules are not comparable with these."
     if facts.get("lineage", {}).get("asked"):

@@ -6,8 +6,8 @@ import pyarrow as pa
 
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
-from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns
-from healthfm.evaluate.writing import Writing
+from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
+from healthfm.evaluate.writing import Writing, written_columns
 from healthfm.models.model import Model
 from healthfm.records import QA
 
@@ -32,25 +32,25 @@ def prepare(ask: Ask) -> Job:
     records = [solved[i] for i in tasks.sample(len(solved), ask.limit, ask.seed)]
     writing = Writing.by_protocol(protocol, [tasks.render(record, protocol) for record in records])
     columns = subgroup_columns(records, ask.subgroups)
-    left = len(every) - len(solved)
+    lost = left_out([record for record in every if not record.answers], "questions have no accepted answer")
 
     def compute(model: Model, rows: range) -> pa.Table:
         part = records[rows.start : rows.stop]
         outputs = writing.write(model, rows, ask.seed)
         return pa.table({
             **sample_columns(part, [record.answers for record in part]),
-            "output": pa.array(outputs, pa.string()),
+            **written_columns(outputs),
             "prediction": pa.array([text.strip() or None for text in outputs], pa.string()),
             **rows_of(columns, rows),
         })  # fmt: skip
 
     return Job(
         task="free-text", name=f"{ask.opened.name}@{name}", verb="generate", records=records, total=len(solved),
-        parts=cut_parts([len(text) + writing.characters for text in writing.prompts]), compute=compute,
+        targets=[record.answers for record in records], parts=cut_parts([len(text) + writing.characters for text in writing.prompts]), compute=compute,
         content=[[record.id, text, record.answers] for record, text in zip(records, writing.prompts, strict=True)],
         asked=writing.asked,
         facts={
             "protocol": protocol.model_dump(), **writing.facts,
-            "notices": [*split.notices, *([f"{left} questions have no accepted answer and are left out"] if left else [])],
+            "notices": [*split.notices, *lost],
         },
     )  # fmt: skip

@@ -14,9 +14,10 @@ from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import RunError
 from healthfm.models.model import Model
-from healthfm.records import Image, Record, Visual, digest
+from healthfm.records import Image, Mark, Record, Visual, digest
 
 CHARACTERS_PER_PART = 12_000
+NAMED = 5  # how many records a notice names
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Job:
     """A prepared evaluation. Nothing in it needs the model until ``compute`` is called with one.
 
     ``records`` are the evaluated samples, ``total`` how many the whole split has; ``every_target`` are the classes of all of
-    those, where the task is to name one. ``compute`` makes one part (a range of ``parts``) with a model that has ``verb``;
+    those, where the task is to name one, ``targets`` what is right for ``records``. ``compute`` makes one part (a range of ``parts``) with a model that has ``verb``;
     parts go to the subfolder ``room``. Where that is not ``predictions``, either ``finish`` makes the predictions of all parts
     together (and may leave in ``beside`` what else the run folder keeps, tables by their rooms), or ``review`` those of each
     part. ``asked`` is what the request adds for this task, ``content`` everything the model will be shown, ``facts`` what else
@@ -66,6 +67,7 @@ class Job:
     compute: Callable[[Model, range], pa.Table]
     content: Any
     every_target: Sequence[str] | None = None
+    targets: Sequence[Any] | None = None
     classes: list[str] | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -128,12 +130,32 @@ def subgroup_columns(records: Sequence[Record], names: Sequence[str] | None) -> 
     """Return a ``subgroup.NAME`` column for each name: a record field, a label, or a key of ``meta``."""
     columns: dict[str, pa.Array] = {}
     for name in names or ():
-        values = [getattr(r, name, None) or r.labels.get(name, r.meta.get(name)) for r in records]
+        values = [_group(record, name) for record in records]
         if all(value is None for value in values):
             known = sorted({"site", *(key for r in records[:50] for key in (*r.meta, *r.labels))})
             raise RunError(f"no record has '{name}' to make subgroups by (there are: {', '.join(known)})")
-        columns[f"subgroup.{name}"] = pa.array([None if value is None else str(value) for value in values], pa.string())
+        columns[f"subgroup.{name}"] = pa.array(values, pa.string())
     return columns
+
+
+def _group(record: Record, name: str) -> str | None:
+    """Return what a record has under a name, as text; None where that is nothing."""
+    value = getattr(record, name, None)
+    if value is None:
+        value = record.labels.get(name, record.meta.get(name))
+    if value is None or value != value or isinstance(value, Mark) or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(value))
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def left_out(records: Sequence[Record], what: str) -> list[str]:
+    """Return the notice that names records which cannot be evaluated, ``what`` ("records have no label"); none for no records."""
+    if not records:
+        return []
+    more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
+    return [f"{len(records)} {what} and are left out: {', '.join(record.id for record in records[:NAMED])}{more}"]
 
 
 def need_split(opened: Dataset, split: str) -> Dataset:

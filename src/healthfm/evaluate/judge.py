@@ -6,7 +6,6 @@ A verdict that cannot be read is missing, and counted: nothing stands in for it.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
@@ -25,6 +24,8 @@ from healthfm.evaluate import provenance, statistics
 from healthfm.evaluate.free_text import NO_JUDGE
 from healthfm.evaluate.job import Job, Review
 from healthfm.evaluate.writing import digest_of, generate
+from healthfm.formats import table
+from healthfm.formats.source import Source
 from healthfm.models.client import Client
 from healthfm.models.model import Model, load_model, own_model_card
 from healthfm.records import QA, Message
@@ -108,6 +109,8 @@ def attach(job: Job, judge: Judge | None, human: Mapping[str, float] | None = No
         verdicts = [verdict(raw[i]) if i in raw else 0.0 for i in range(len(texts))]  # no answer is no right answer
         found = answers.append_column("judge", pa.array(verdicts, pa.float64()))
         found = found.append_column("judge_raw", pa.array([raw.get(i) for i in range(len(texts))], pa.string()))
+        ends = [getattr(raw.get(i), "finish", None) for i in range(len(texts))]
+        found = found.append_column("judge_finish_reason", pa.array(ends, pa.string()))
         if human is not None:
             found = found.append_column("human", pa.array([human.get(record.id) for record in records], pa.float64()))
         return found
@@ -184,17 +187,17 @@ def agreement(pairs: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
 
 
 def read_human(path: Path) -> dict[str, float]:
-    """Return human scores by record id from a CSV file with the columns id and score (0 to 1). Raises ``RunError``."""
+    """Return human scores by record id from a CSV file with the columns id and score (0 to 1).
+
+    Raises ``RunError``; ``DatasetError`` where the file, or its line, cannot be read.
+    """
+    rows = list(table.rows(Source(path)))
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            rows = list(csv.DictReader(handle))
-        found = {row["id"]: float(row["score"]) for row in rows}
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror})") from None
-    except (KeyError, TypeError, ValueError):
-        raise RunError(
-            f"{path}: human scores are a CSV file with the columns id and score, a number from 0 to 1"
-        ) from None
+        found = {str(row.get("id")).strip(): float(row.get("score")) for row in rows}  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        found = {}
+    if rows and (not found or "id" not in rows[0]):
+        raise RunError(f"{path}: human scores are a CSV file with the columns id and score, a number from 0 to 1")
     if len(found) < len(rows):
         raise RunError(f"{path}: {len(rows) - len(found)} ids occur twice")
     if not found or not all(0 <= score <= 1 for score in found.values()):

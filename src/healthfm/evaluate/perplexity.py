@@ -12,6 +12,7 @@ from healthfm.embed.items import text_of
 from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate import tasks
 from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns
+from healthfm.evaluate.scripts import spaced
 from healthfm.models.model import Float32, Model
 from healthfm.records import QA, Record
 
@@ -36,7 +37,7 @@ def prepare(ask: Ask) -> Job:
             **sample_columns(records[rows.start : rows.stop]),
             "log_likelihood": pa.array([value for value, _ in found], pa.float64()),
             "tokens": pa.array([tokens for _, tokens in found], pa.int64()),
-            "words": pa.array([len(re.split(r"\s+", text)) for text in part], pa.int64()),
+            "words": pa.array([len(re.split(r"\s+", spaced(text))) for text in part], pa.int64()),
             "bytes": pa.array([len(text.encode()) for text in part], pa.int64()),
             **rows_of(columns, rows),
         })  # fmt: skip

@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from healthfm.errors import RunError
+from healthfm.evaluate.kinds.kind import label
 from healthfm.formats import table
 from healthfm.formats.source import Source
+from healthfm.spelling import fold
 
 PROBABILITY = "probability."
 
@@ -76,7 +78,8 @@ def _renamed(found: dict[str, list[Any]], columns: Mapping[str, Any], subgroups:
 
 
 def _cell(value: Any) -> Any:
-    return None if value == "" else value
+    """Return a cell's value, None where it holds nothing: blank, or NaN."""
+    return None if (isinstance(value, str) and not value.strip()) or value != value else value
 
 
 def _lists(cells: Sequence[Any]) -> list[Any] | None:
@@ -120,10 +123,11 @@ def _other_class(columns: Mapping[str, Sequence[Any]], named: Sequence[str]) -> 
     targets = columns.get("target", ())
     if any(isinstance(one, list) for one in targets):
         return None  # of several classes a row, each probability stands for itself
-    seen = sorted({str(one) for one in targets if one is not None})
+    seen = sorted({name for one in targets if (name := label(one)) is not None})
     have = alone.removeprefix(PROBABILITY)
-    if named and len(seen) == 2 and have in seen:
-        return next(one for one in seen if one != have)
+    others = sorted(one for one in seen if fold(one) != fold(have))
+    if named and len(others) < len(seen) and len({fold(one) for one in others}) == 1:
+        return others[0]
     names = ", ".join(PROBABILITY + one for one in (seen or ["A", "B"])[:5])
     enough = "one of them is enough" if len(seen) == 2 else "each of them is needed"
     raise RunError(f"the column {alone} does not say of which class of target it is: {names}; {enough}")

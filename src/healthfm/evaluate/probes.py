@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.embed.items import of_record, text_of
 from healthfm.errors import RunError
 from healthfm.evaluate import learning, tasks
-from healthfm.evaluate.classification import HALF, chance_columns, label_of, labels_of, space_of
+from healthfm.evaluate.classification import HALF, chance_columns, label_of, labelled, labels_of, space_of
 from healthfm.evaluate.job import (
     CHARACTERS_PER_PART,
     Ask,
@@ -27,7 +28,7 @@ from healthfm.evaluate.job import (
     subgroup_columns,
 )
 from healthfm.models.model import Model
-from healthfm.records import Image, Record, Slide, Visual, digest
+from healthfm.records import Image, Record, Slide, Visual, digest, unit_of
 
 if TYPE_CHECKING:
     from healthfm.embed.embedder import Embedder
@@ -53,11 +54,15 @@ def prepare(ask: Ask) -> Job:
     several = task == "multi-label-probe"
     if several:
         space = space_of(opened.card, None)
-        labels, every = [labels_of(r, space) for r in fit], [labels_of(r, space) for r in records]
         classes = list(space.classes)
-    else:
-        labels, every = [label_of(r, opened) for r in fit], [label_of(r, opened) for r in records]  # type: ignore[misc]
-        classes = classes_of(labels, every, opened)  # type: ignore[arg-type]
+    read = (lambda r: labels_of(r, space)) if several else (lambda r: label_of(r, opened))
+    fit, labels, unfit = labelled(fit, read)
+    records, every, lost = labelled(records, read)
+    notices += [*(f"to fit on: {one}" for one in unfit), *lost]
+    if not several:
+        classes = classes_of(labels, every, opened)
+    if task == "few-shot":
+        _refuse_few(labels, ask.shots or 0)
     chosen = tasks.sample(len(records), ask.limit, ask.seed)
     total, records, targets = len(records), [records[i] for i in chosen], [every[i] for i in chosen]
     inputs = [_input(r, task) for r in (*fit, *records)]
@@ -67,15 +72,17 @@ def prepare(ask: Ask) -> Job:
     arithmetic: dict[str, Any] = {}
     blank: dict[str, None] = {}
     squared: dict[str, float] = {}
+    said: dict[str, dict[str, None]] = {}
 
     def compute(model: Model, rows: range) -> pa.Table:
         part = embed_part(embedder(model), inputs[rows.start : rows.stop])
         arithmetic.update(embedder(model).facts)
         blank.update(embedder(model).blank)
         squared.update(embedder(model).squared)
+        said.update(embedder(model).said)
         return part
 
-    groups = [r.patient or r.id for r in fit]
+    groups = [unit_of(r) for r in fit]
     beside: dict[str, pa.Table] = {}
 
     def fitted(train: Any, test: Any, rows: Sequence[int]) -> tuple[pa.Table, Mapping[str, Any]]:
@@ -84,9 +91,9 @@ def prepare(ask: Ask) -> Job:
         if several:
             shares, how = probe.multi_label_probe(x, y, test, classes, who, ask.seed)
         elif task == "knn":
-            shares, how = probe.nearest_neighbours(x, y, test, classes)  # type: ignore[arg-type]
+            shares, how = probe.nearest_neighbours(x, y, test, classes)
         else:
-            shares, how = probe.linear_probe(x, y, test, classes, who, ask.seed, task == "balanced-probe")  # type: ignore[arg-type]
+            shares, how = probe.linear_probe(x, y, test, classes, who, ask.seed, task == "balanced-probe")
         return predicted(shares), how
 
     def predicted(shares: Any) -> pa.Table:
@@ -102,7 +109,7 @@ def prepare(ask: Ask) -> Job:
     def drawn(train: Any, test: Any) -> tuple[pa.Table, Mapping[str, Any]]:
         """Return the predictions of the draw that is shown, those of all beside them, and how the draws did."""
         assert ask.shots is not None
-        shares, how = few_shot(train, labels, test, targets, classes, groups, ask.shots, ask.seed)  # type: ignore[arg-type]
+        shares, how = few_shot(train, labels, test, targets, classes, groups, ask.shots, ask.seed)
         beside[learning.DRAWS] = learning.stack({i: predicted(one) for i, one in enumerate(shares)}, learning.DRAW)
         return predicted(shares[how["shown_draw"]]), how
 
@@ -113,7 +120,13 @@ def prepare(ask: Ask) -> Job:
         for name, column in columns.items():
             whole = whole.append_column(name, column)
         if task not in CURVED:
-            return whole, {**how, "blank": sorted(blank), "squared": squared, "arithmetic": arithmetic}
+            return whole, {
+                **how,
+                "blank": sorted(blank),
+                "squared": squared,
+                "said": {notice: list(ids) for notice, ids in said.items()},
+                "arithmetic": arithmetic,
+            }
         named: list[Any] = labels if several else [(one,) for one in labels]
         parts = learning.nested(groups, named, ask.seed)
         smaller = {len(rows): fitted(train, test, rows.tolist()) for rows in parts}
@@ -124,16 +137,25 @@ def prepare(ask: Ask) -> Job:
             "curve": [dict(one) for _, one in smaller.values()],
             "blank": sorted(blank),
             "squared": squared,
+            "said": {notice: list(ids) for notice, ids in said.items()},
             "arithmetic": arithmetic,
         }
 
     return Job(
         task=task, name=f"{opened.name}#{task}", verb="embed", records=records, total=total, classes=classes,
-        every_target=None if several else every, parts=cut_parts([_size(one) for one in inputs]), compute=compute,  # type: ignore[arg-type]
+        every_target=None if several else every, targets=targets, parts=cut_parts([_size(one) for one in inputs]), compute=compute,
         room="embeddings", finish=finish, beside=beside,
         content=[[r.id, digest(r) if readable(r) else of_record(r).stamp, label] for r, label in zip((*fit, *records), (*labels, *targets), strict=True)],
         asked={"fit_on": source, "fitted_on": len(fit), **({"shots": ask.shots} if task == "few-shot" else {})}, facts={"notices": notices},
     )  # fmt: skip
+
+
+def _refuse_few(labels: Sequence[str], shots: int) -> None:
+    """Raise ``RunError`` where a class has fewer examples than are asked for."""
+    counts = Counter(labels)
+    few = min(counts, key=lambda name: counts[name])
+    if counts[few] < shots:
+        raise RunError(f"class '{few}' has {counts[few]} examples to fit on, {shots} are asked for")
 
 
 def _input(record: Record, task: str) -> str | Visual:
@@ -207,12 +229,10 @@ def classes_of(labels: Sequence[str], every: Sequence[str], opened: Dataset) -> 
 
 
 def _carve(records: list[Record], seed: int) -> tuple[list[Record], list[Record]]:
-    patients = list(dict.fromkeys(r.patient or r.id for r in records))
+    patients = list(dict.fromkeys(map(unit_of, records)))
     order = np.random.default_rng(seed).permutation(len(patients))
     chosen = {patients[i] for i in order[: len(patients) // 2]}
-    return [r for r in records if (r.patient or r.id) in chosen], [
-        r for r in records if (r.patient or r.id) not in chosen
-    ]
+    return [r for r in records if unit_of(r) in chosen], [r for r in records if unit_of(r) not in chosen]
 
 
 def _refuse_straddling(fit: Sequence[Record], records: Sequence[Record]) -> None:

@@ -13,10 +13,10 @@ from healthfm.cards.schema import Protocol
 from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
-from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns
-from healthfm.evaluate.writing import Writing, own_prompt
+from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
+from healthfm.evaluate.writing import Writing, own_prompt, written_columns
 from healthfm.models.model import Model
-from healthfm.records import MultipleChoice, Record
+from healthfm.records import MultipleChoice, Record, unit_of
 
 
 def prepare(ask: Ask) -> Job:
@@ -55,10 +55,10 @@ def prepare_generated(ask: Ask) -> Job:
     def compute(model: Model, rows: range) -> pa.Table:
         part = items[rows.start : rows.stop]
         outputs = writing.write(model, rows, ask.seed)
-        read = [writing.read(text, item.keys) for text, item in zip(outputs, part, strict=True)]
+        read = [writing.read(text, item.record.options) for text, item in zip(outputs, part, strict=True)]
         return pa.table({
             **sample_columns([item.record for item in part], [item.target for item in part]),
-            "output": pa.array(outputs, pa.string()),
+            **written_columns(outputs),
             "prediction": pa.array(read, pa.string()),
             **rows_of(columns, rows),
         })  # fmt: skip
@@ -89,17 +89,23 @@ def _asked(ask: Ask, no_shots: bool = False) -> _Asked:
     split = need_split(ask.opened, ask.split)
     whole = list(split)
     drawn, records = _draw_shots(ask, whole, count)
-    every = tasks.make_items(records, protocol, drawn)
-    items = _limited(every, whole, ask)
+    solved = [r for r in records if not isinstance(r, MultipleChoice) or r.answer is not None]
+    lost = (
+        left_out([r for r in records if isinstance(r, MultipleChoice) and r.answer is None], "questions have no answer")
+        if solved
+        else []
+    )
+    every = tasks.make_items(solved or records, protocol, drawn)  # says so where the whole split withholds its answers
+    items = _limited(every, whole if len(records) < len(whole) else None, ask)
     columns = subgroup_columns([item.record for item in items], ask.subgroups)
-    return _Asked(name, protocol, drawn, every, items, columns, list(split.notices))
+    return _Asked(name, protocol, drawn, every, items, columns, [*split.notices, *lost])
 
 
-def _limited(every: list[tasks.Item], whole: Sequence[Record], ask: Ask) -> list[tasks.Item]:
-    """Return the items that a limit keeps: the first in a seeded order of the whole split, so that runs with other numbers of
-    examples taken out of it are asked the same questions.
+def _limited(every: list[tasks.Item], whole: Sequence[Record] | None, ask: Ask) -> list[tasks.Item]:
+    """Return the items that a limit keeps. Where examples were taken out of the ``whole`` split, they are the first in a seeded order
+    of all of it, so that runs with other numbers of examples are asked the same questions.
     """
-    if ask.limit is None or not 1 <= ask.limit < len(every) or len(every) == len(whole):
+    if whole is None or ask.limit is None or not 1 <= ask.limit < len(every):
         return [every[i] for i in tasks.sample(len(every), ask.limit, ask.seed)]
     rank = {whole[place].id: i for i, place in enumerate(tasks.order(len(whole), ask.seed))}
     kept = {item.record.id for item in sorted(every, key=lambda item: rank[item.record.id])[: ask.limit]}
@@ -112,7 +118,7 @@ def _job(
     count = len(asked.shots)
     return Job(
         task=asked.protocol.task, name=f"{ask.opened.name}@{asked.name}", verb=verb, records=[item.record for item in asked.items],
-        total=len(asked.every), every_target=[item.target for item in asked.every], classes=_classes(asked.every, ask.opened),
+        total=len(asked.every), every_target=[item.target for item in asked.every], targets=[item.target for item in asked.items], classes=_classes(asked.every, ask.opened),
         parts=cut_parts(lengths), compute=compute, content=content,
         asked={
             "shots": count, "shots_from": ask.shots_from if count else None, "shots_order": ask.shots_order if count else None,
@@ -139,6 +145,7 @@ def part_table(items: Sequence[tasks.Item], scores: Sequence[Any], columns: Mapp
         **sample_columns([item.record for item in items], [item.target for item in items]),
         "options": pa.array([list(item.keys) for item in items], strings),
         "log_likelihoods": pa.array([row.tolist() for row in likelihoods], numbers),
+        "option_lengths": pa.array([item.lengths for item in items], pa.list_(pa.int64())),
         "probabilities": pa.array([row.tolist() for row in soft], numbers),
         "output": pa.array([None] * len(items), pa.string()),
         "prediction": pa.array(best, pa.string()),
@@ -170,8 +177,8 @@ def _draw_shots(ask: Ask, records: list[Record], count: int) -> tuple[list[Multi
     drawn = [pool[i] for i in picks]
     if source != split:
         return drawn, records
-    gone = {(shot.patient or shot.id) for shot in drawn}
-    return drawn, [r for r in records if (r.patient or r.id) not in gone]
+    gone = set(map(unit_of, drawn))
+    return drawn, [r for r in records if unit_of(r) not in gone]
 
 
 def _classes(items: Sequence[tasks.Item], opened: Dataset) -> list[str] | None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
-from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, sample_columns, subgroup_columns
+from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, sample_columns, subgroup_columns
 from healthfm.evaluate.probes import embed_part, one_embedder
 from healthfm.models.model import Model
 from healthfm.records import QA, MultipleChoice, Record
@@ -56,12 +56,12 @@ def prepare(ask: Ask) -> Job:
         })  # fmt: skip
         return found, {"retrieval": "cosine of embeddings", "passages": len(passages), "kept": best.shape[1]}
 
-    left = len(every) - len(asking)
+    lost = left_out([record for record in every if not passages_of(record)], "records have no passage")
     return Job(
         task="retrieval", name=f"{ask.opened.name}#retrieval", verb="embed", records=records, total=len(asking),
-        parts=cut_parts([len(text) for text in texts]), compute=compute, room="embeddings", finish=finish,
+        targets=targets, parts=cut_parts([len(text) for text in texts]), compute=compute, room="embeddings", finish=finish,
         content=[texts, targets, [record.id for record in records]],
-        facts={"notices": [*split.notices, *([f"{left} records have no passage and are left out"] if left else [])]},
+        facts={"notices": [*split.notices, *lost]},
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from healthfm.engine.store import DRAFT, RunFolder
 from healthfm.errors import RunError
 from healthfm.evaluate import learning, scoring
 from healthfm.evaluate.predictions import as_table
+from healthfm.models.served import short
 
 FORMAT = 1
 BEGUN = (".lock", "predictions", "metrics.json")  # what a run that was stopped before its run.json leaves
@@ -38,8 +39,16 @@ class Run:
 
     @property
     def title(self) -> str:
-        """``MODEL on DATASET``, as asked."""
-        return f"{self.facts['request']['model']} on {self.facts['request']['dataset']}"
+        """``MODEL on DATASET``, as asked; beside a model behind a server what that calls it."""
+        return f"{self.model} on {self.facts['request']['dataset']}"
+
+    @property
+    def model(self) -> str:
+        """The model as asked; behind a server, the names that the server has for what it holds stand beside it."""
+        names = served_names(self.facts)
+        return str(self.facts["request"]["model"]) + (
+            f" (server: {', '.join(dict.fromkeys(map(short, names)))})" if names else ""
+        )
 
     @property
     def metrics(self) -> dict[str, dict[str, Any]]:
@@ -57,6 +66,25 @@ class Run:
             folder.write_json("metrics.json", self.scores)
             folder.write("report.html", html)
         return self.path / "report.html"
+
+
+def served_names(facts: Mapping[str, Any]) -> list[str]:
+    """Return what the server that ran the model calls it, in its list and in its replies; [] where none did."""
+    listed = str(facts["request"].get("endpoint") or "").partition("#")[2]
+    found = facts.get("served") or {"name": listed, "replies": {}}
+    held = (found.get("server") or {}).get("root")
+    return [one for one in dict.fromkeys([found["name"], held, *found["replies"].values()]) if one]
+
+
+def not_the_row(facts: Mapping[str, Any]) -> list[str]:
+    """Say where a server calls its model by no name of the row that was asked for; [] else."""
+    if (facts.get("served") or {}).get("is_row", True):
+        return []
+    names = " and ".join(f"'{one}'" for one in served_names(facts))
+    return [
+        f"the server calls its model {names}, which is no name of {facts['request']['model']} or of its checkpoints: these numbers are of the "
+        "server's model, and nothing shows that it is the row's"
+    ]
 
 
 def refuse_other_files(path: Path) -> None:
@@ -112,7 +140,7 @@ def rescore(
     probe's learning curve where they are known.
     """
     request = facts["request"]
-    checked = scoring.check_table(table, request["task"])
+    checked = scoring.check_table(table, request["task"], facts.get("classes"), named=True)
     scores = scoring.score(
         checked,
         request["task"],
@@ -145,8 +173,9 @@ def evaluate_predictions(
     missing prediction counts as wrong. ``task``: a key of ``tasks.TASKS``. ``uncertain``: how uncertain labels count, by
     name (ignore, positive, negative). Raises ``RunError`` naming rows that are missing, double, NaN or unknown.
     """
-    checked = scoring.check_table(table if isinstance(table, pa.Table) else as_table(table), task)
     known = [str(one) for one in classes] if classes is not None else None
+    given = table if isinstance(table, pa.Table) else as_table(table)
+    checked = scoring.check_table(given, task, known, named=True)
     facts = {
         "format": FORMAT, "plan": {"parts": [[0, checked.num_rows]]}, "classes": known, "majority": None,
         "request": {"model": name, "dataset": "a table of predictions", "task": task, "seed": seed, "uncertain": uncertain},

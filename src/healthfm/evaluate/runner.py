@@ -26,7 +26,9 @@ from healthfm.evaluate import (
     provenance,
     questions,
     retrieval,
+    scoring,
     tasks,
+    writing,
 )
 from healthfm.evaluate import judge as judging
 from healthfm.evaluate.job import Ask, Job
@@ -35,6 +37,7 @@ from healthfm.models.client import Client, Endpoint, keep_in_house
 from healthfm.models.model import External, Model, check_placement, load_model
 
 Progress = Callable[[int, int], None]
+FINISHES = ("finish_reason", "judge_finish_reason")  # columns that say why a text ended; run.json counts them
 PREPARE: Mapping[str, Callable[[Ask], Job]] = {
     "multiple-choice": questions.prepare, "yes-no-maybe": questions.prepare,
     "multiple-choice-generated": questions.prepare_generated, "yes-no-maybe-generated": questions.prepare_generated,
@@ -92,6 +95,8 @@ def evaluate(
     job = judging.attach(prepare(ask), judged, scores)
     if not job.records:
         raise RunError(f"{opened.name}: split '{split}' has no records")
+    if job.targets is not None:
+        scoring.check_targets(job.task, [record.id for record in job.records], job.targets, job.classes)
     if endpoint is not None:
         model = load_model(model, weights, endpoint=client)  # type: ignore[arg-type]
     if window is not None and isinstance(model, Model):
@@ -124,8 +129,11 @@ def evaluate(
             _work(folder, job, load, progress)
         stored = folder.read_json("run.json")
         assert stored is not None
-        if job.review is not None:
-            stored = {**stored, "judge": judging.findings(folder.predictions())}
+        table = folder.predictions()
+        ends = {name: found for name in FINISHES if (found := writing.finishes(table, name))}
+        if job.review is not None or ends:
+            judged_by = {"judge": judging.findings(table)} if job.review is not None else {}
+            stored = {**stored, **judged_by, **{f"{name}s": found for name, found in ends.items()}}
             folder.write_json("run.json", stored)
         run = finished(stored, folder)
         folder.write_json("metrics.json", run.scores)
@@ -194,14 +202,18 @@ def _fill(
         raise CapabilityError(
             f"{loaded.name} cannot {verb}, which {job.task} needs; it can {', '.join(sorted(loaded.capabilities))} (tasks for it: {others})"
         )
-    _note_environment(folder, loaded, judge=job.review is not None and room == "predictions")
+    by_judge = job.review is not None and room == "predictions"
+    _note_served(folder, loaded, by_judge)
+    _note_environment(folder, loaded, by_judge)
     total = job.parts[-1][1]
     count = total - sum(map(len, todo.values()))
     spent = dict(loaded.provenance.get("usage", {}))
     for number, rows in todo.items():
         if progress is not None:
             progress(count, total)
-        folder.publish(number, compute(loaded, rows), room)
+        part = compute(loaded, rows)
+        _note_served(folder, loaded, by_judge)
+        folder.publish(number, part, room)
         count += len(rows)
         spent = _note_usage(folder, loaded, spent)
     if progress is not None:
@@ -275,6 +287,26 @@ def _note_environment(folder: RunFolder, model: Model, judge: bool) -> None:
     seen = facts.get("environments", [])
     if json.loads(json.dumps(now)) not in seen:
         folder.write_json("run.json", {**facts, "environments": [*seen, now]})
+
+
+def _note_served(folder: RunFolder, model: Model, judge: bool) -> None:
+    """Note what a server calls its model. Raises ``RunError`` where that is another one than the run was begun with."""
+    if not hasattr(model, "whose"):
+        return
+    facts, key = folder.read_json("run.json") or {}, "judge_served" if judge else "served"
+    before = facts.get(key, {})
+    model.client.answered.update({**before.get("replies", {}), **model.client.answered})  # type: ignore[attr-defined]
+    now = {name: one for name, one in model.whose().items() if not (judge and name == "is_row")}  # a judge is no row
+    replies = before.get("replies", {})
+    apart = [name for name, one in now["replies"].items() if replies.get(name, one) != one]
+    if before and (before["name"] != now["name"] or apart or model.other(before["server"], now["server"])):  # type: ignore[attr-defined]
+        was, is_now = (", ".join(sorted({one["name"], *one["replies"].values()})) for one in (before, now))
+        raise RunError(
+            f"{folder.path}: this run was begun with the model '{was}', and the server now holds '{is_now}'"
+            f"{' (of another size)' if was == is_now else ''}; choose another folder with --output"
+        )
+    if now != before:
+        folder.write_json("run.json", {**facts, key: now})
 
 
 def _note_usage(folder: RunFolder, model: Model, spent: Mapping[str, int]) -> dict[str, int]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from healthfm.errors import RunError
 from healthfm.evaluate import tasks
 from healthfm.evaluate.kinds import classes as one_class
-from healthfm.evaluate.kinds import kind, labels, likelihood, numbers, ordinal, ranking, text
+from healthfm.evaluate.kinds import kind, labels, likelihood, names, numbers, ordinal, ranking, text
 from healthfm.evaluate.kinds.kind import Kind, Read
 from healthfm.evaluate.statistics import calibration, curves, selective, subgroups
 from healthfm.evaluate.statistics.draws import over
@@ -24,6 +24,10 @@ KINDS: Mapping[str, Kind] = {
     "likelihood": likelihood,
 }  # fmt: skip
 BESIDE = ("auroc", "macro_auroc", "sensitivity", "specificity")  # what a group's row says beside the headline
+UNASKED = {  # the column of answers, before there are any
+    "classes": ("prediction", pa.string()), "labels": ("prediction", pa.list_(pa.string())), "text": ("output", pa.string()),
+    "ranking": ("ranking", pa.list_(pa.string())),
+}  # fmt: skip
 UNCERTAIN = "ignore"  # how uncertain labels count unless asked otherwise
 
 
@@ -34,12 +38,38 @@ def kind_of(task: str) -> Kind:
     return KINDS[tasks.TASKS[task].kind]
 
 
-def check_table(table: pa.Table, task: str) -> pa.Table:
+def check_table(
+    table: pa.Table, task: str, classes: Sequence[str] | None = None, named: bool = False
+) -> pa.Table:  # fmt: skip
     """Return the table, checked for its task: the columns it needs are there and in their types.
 
-    Raises ``RunError`` naming the rows: no id, an id twice, a missing target, a NaN, a label outside the known ones.
+    ``named``: every class gets one name, that of the ``classes`` where they are declared (``kinds.names``). Raises ``RunError`` naming the rows: no id, an id twice, a missing target, a NaN, a label outside the known ones.
     """
-    return kind_of(task).check(table)
+    checker = kind_of(task)
+    if named and tasks.TASKS[task].kind in ("classes", "ordinal", "labels"):
+        table = names.unify(table, task, classes or one_class.CLASSES.get(task))
+    return checker.check(table)
+
+
+def check_targets(
+    task: str, ids: Sequence[str], targets: Sequence[str | Sequence[str]], classes: Sequence[str] | None
+) -> None:  # fmt: skip
+    """Raise ``RunError``, before any model is asked, where the scores could not be computed of these targets."""
+    name = tasks.TASKS[task].kind
+    column, kind_of_answer = UNASKED[name]
+    several = name in ("labels", "text", "ranking")
+    nothing: list[Any] = [[] if name == "ranking" else None] * len(ids)
+    columns = {
+        "id": pa.array(ids, pa.string()),
+        "target": pa.array([list(one) for one in targets] if several else targets),
+    }
+    check_table(pa.table({**columns, column: pa.array(nothing, kind_of_answer)}), task)
+    if classes and name in ("classes", "labels"):
+        rows = [{one} if isinstance(one, str) else set(one) for one in targets]
+        kind.refuse(
+            f"have a target outside the classes {', '.join(classes)}",
+            [i for i, row in zip(ids, rows, strict=True) if row - set(classes)],
+        )
 
 
 def statistics_of(
@@ -83,7 +113,7 @@ def score(
         "calibration": _calibration(read, found), "curves": curves.roc_and_pr(read.ranked),
         "selective": selective.of_rows(*read.confident, found["aurc"]) if read.confident is not None else None,
         "subgroups": _subgroups(table, draws or [table], read, task, classes, uncertain, patients, seed),
-        "fairness": _fairness(table, read, patients, seed), "learning_curve": None,
+        "fairness": _fairness(table, read, patients), "learning_curve": None,
         "rules": [*rules, *(f"{name}: {one['rule']}" for name, one in overall.items() if "rule" in one)],
     }  # fmt: skip
     return result
@@ -102,11 +132,8 @@ def _calibration(read: Read, found: Mapping[str, dict[str, Any]]) -> dict[str, A
     if read.confident is None:
         return None
     error = found["ece"]
-    low, high = error["low"], error["high"]
     return {
-        "ece": error["value"], "ece_low": None if low is None else min(low, error["value"]),
-        "ece_high": None if high is None else max(high, error["value"]),
-        "ece_method": error["method"], "brier": read.brier, "bins": calibration.reliability(*read.confident),
+        "ece": error["value"], "ece_low": error["low"], "ece_high": error["high"], "ece_method": error["method"], "brier": read.brier, "bins": calibration.reliability(*read.confident),
         "binning": "equal mass", "rule": error["rule"],
     }  # fmt: skip
 
@@ -152,7 +179,7 @@ def _subgroups(
     return found
 
 
-def _fairness(table: pa.Table, read: Read, patients: Sequence[Any], seed: int) -> dict[str, Any]:
+def _fairness(table: pa.Table, read: Read, patients: Sequence[Any]) -> dict[str, Any]:
     if read.binary is None:
         return {}
-    return {name: subgroups.fairness(*read.binary, groups, patients, seed) for name, groups in groups_of(table).items()}
+    return {name: subgroups.fairness(*read.binary, groups, patients) for name, groups in groups_of(table).items()}

@@ -84,6 +84,13 @@ class Item:
     continuations: tuple[str, ...]
     target: str
 
+    @property
+    def lengths(self) -> list[int] | None:
+        """The characters of each option's text where the texts are what is scored; None where their keys are."""
+        texts = tuple(self.record.options.values())
+        delimiter = self.continuations[0].removesuffix(texts[0])
+        return [len(one) for one in texts] if self.continuations == tuple(delimiter + one for one in texts) else None
+
 
 def choose_protocol(card: DatasetCard, name: str | None, task: str | None) -> tuple[str, Protocol]:
     """Return the protocol to follow: the one named, else the first for the task, the card's default before others.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from healthfm.cards.schema import ModelCard, Prompt, Protocol
 from healthfm.errors import RunError
 from healthfm.evaluate import parsers
+from healthfm.evaluate.stated import stated_answer
 from healthfm.models import prompts as card_prompts
 from healthfm.models.model import Model
 from healthfm.records import Message, Record
@@ -72,19 +75,18 @@ class Writing:
         return {"max_new_tokens": self.limit, "stop": list(self.stop)}
 
     def write(self, model: Model, rows: range, seed: int) -> list[str]:
-        """Return what the model writes for some of the prompts. Raises ``RunError``: another number of texts."""
+        """Return what the model writes for some of the prompts. Raises ``RunError``: another number of texts, or no texts."""
         asked = self.prompts[rows.start : rows.stop]
-        if self.own:
-            texts = model.generate(asked, max_new_tokens=self.limit, temperature=None, stop=None, seed=seed)
-        else:
-            texts = generate(model, asked, self.limit, self.stop, seed)
-        if len(texts) != len(asked):
-            raise RunError("the model returned another number of texts than there were prompts")
-        return [str(text) for text in texts]
+        if not self.own:
+            return generate(model, asked, self.limit, self.stop, seed)
+        return _texts(
+            model.generate(asked, max_new_tokens=self.limit, temperature=None, stop=None, seed=seed), len(asked)
+        )
 
-    def read(self, text: str, keys: Sequence[str]) -> str | None:
-        """Return the key that the rule reads in a text, or None."""
-        return RULES[self.rule](text, keys)
+    def read(self, text: str, options: Mapping[str, str]) -> str | None:
+        """Return the key of the option that the rule reads in a text, or None. Only healthfm's own rule looks at the options' texts."""
+        rule = RULES[self.rule]
+        return stated_answer(text, tuple(options), options) if rule is stated_answer else rule(text, tuple(options))
 
 
 def generate(
@@ -97,7 +99,33 @@ def generate(
     formed = [_in_form(model, one) for one in asked]
     default = card_prompts.default(model.card)
     stops = [*stop, *(default.stop if default is not None else ())]
-    return list(model.generate(formed, max_new_tokens=limit, temperature=0, stop=stops or None, seed=seed))
+    return _texts(
+        model.generate(formed, max_new_tokens=limit, temperature=0, stop=stops or None, seed=seed), len(asked)
+    )
+
+
+def _texts(found: Sequence[Any], n: int) -> list[str]:
+    """Return what a model wrote, "" where it wrote nothing (None). Raises ``RunError``: not ``n`` texts."""
+    if isinstance(found, str) or len(found) != n:
+        raise RunError("the model returned another number of texts than there were prompts")
+    if strange := {type(one).__name__ for one in found if one is not None and not isinstance(one, str)}:
+        raise RunError(f"the model returned {', '.join(sorted(strange))} where texts were asked for")
+    return ["" if one is None else one for one in found]
+
+
+def written_columns(texts: Sequence[str]) -> dict[str, pa.Array]:
+    """Return the columns of what a model wrote: ``output`` (null where it wrote nothing) and ``finish_reason`` (null where nobody says)."""
+    return {
+        "output": pa.array([str(text) or None for text in texts], pa.string()),
+        "finish_reason": pa.array([getattr(text, "finish", None) for text in texts], pa.string()),
+    }
+
+
+def finishes(table: pa.Table, column: str = "finish_reason") -> dict[str, int]:
+    """Return how often each reason ended an answer, the commonest first; {} where nobody said."""
+    if column not in table.column_names:
+        return {}
+    return dict(Counter(one for one in table[column].to_pylist() if one is not None).most_common())
 
 
 def _in_form(model: Model, asked: str | Sequence[Message]) -> str | Sequence[Message]:
@@ -134,22 +162,6 @@ def _values(prompt: Prompt, record: Record) -> dict[str, Any]:
 def digest_of(text: str) -> str:
     """Return a short fingerprint of a prompt's text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def stated_answer(text: str, keys: Sequence[str]) -> str | None:
-    """Return the key that a text states: behind its last "answer is" or "Answer:", else the one that it opens with.
-
-    A key that opens a text counts when nothing or a sign follows it ("B", "(B) text", "Yes, because"): "A patient" is no
-    answer. Letters count as written, words in any case. healthfm's own rule, for prompts that say no other.
-    """
-    flags = re.IGNORECASE if all(len(key) > 1 for key in keys) else re.NOFLAG
-    one = "|".join(sorted(map(re.escape, keys), key=len, reverse=True))
-    said = re.findall(
-        rf"(?i:\b(?:answer|option|choice)\**(?:\s+is\b\s*:?|\s*:))[\s*(\[\"']*({one})(?![A-Za-z0-9])", text, flags
-    )
-    opened = re.match(rf"[\s*(\[\"']*({one})(?=[\s*)\]\"']*(?:$|[.,:;)\]!]|\n))", text, flags)
-    found = said[-1] if said else opened.group(1) if opened else None
-    return None if found is None else next(key for key in keys if key.lower() == found.lower())
 
 
 RULES: Mapping[str, parsers.Parser] = {**parsers.PARSERS, "stated-answer": stated_answer}

@@ -1,6 +1,6 @@
 """DICOM files: the header, and the stored values of the pixels.
 
-Decoding is pydicom's own, pyjpegls' and Pillow's through pydicom, and imagecodecs' for lossless, 12-bit and 2000 JPEG. An error never carries a value of the header.
+Decoding is pydicom's own and, of streams of the JPEG kinds, imagecodecs' (``dicom_pixels``). An error never carries a value of the header.
 """
 
 from __future__ import annotations
@@ -8,16 +8,15 @@ from __future__ import annotations
 import functools
 import logging
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from healthfm.errors import BadValue, DatasetError, MissingExtra
+from healthfm.formats import dicom_pixels
 from healthfm.formats.source import DAMAGE, Source, plain_name, reason_of
 
 if TYPE_CHECKING:
@@ -29,15 +28,6 @@ BARE = (b"\x02\x00", b"\x08\x00")  # the group that a file without a preamble be
 LONGEST_FIRST = 1 << 12  # bytes of the first value of such a file
 MAX_SAMPLES = 2**32  # of one decoded file; a few bytes of RLE may claim more
 MAX_FRAMES = 100_000
-JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
-JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
-JPEG2000 = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))  # with its high-throughput kin
-DEFLATED_FRAMES, RLE = "1.2.840.10008.1.2.8.1", "1.2.840.10008.1.2.5"
-PLUGINS = {  # named, because GDCM, which pydicom would take first, ends the process on some damaged files
-    "1.2.840.10008.1.2.4.50": "pillow", JPEG_EXTENDED: "pillow",
-    "1.2.840.10008.1.2.4.80": "pyjpegls", "1.2.840.10008.1.2.4.81": "pyjpegls", RLE: "pydicom",
-}  # fmt: skip
-NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")
 
 
 def is_dicom(path: Path) -> bool:
@@ -118,17 +108,23 @@ def with_pixels(source: Source) -> Header:
             raise BadValue("the label or overview image of a slide; it can hold a name and is never read")
         if not any(name in data for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
             raise BadValue(f"a DICOM without pixels ({_kind(data)}); only images can be decoded")
-        missing = [name for name in ("Rows", "Columns", "PhotometricInterpretation") if data.get(name) in (None, "")]
+        needed = ["Rows", "Columns", "PhotometricInterpretation"]
+        if "PixelData" in data and str(data.file_meta.TransferSyntaxUID) not in dicom_pixels.JPEG:
+            needed += ["BitsAllocated", "PixelRepresentation"]
+        missing = [name for name in needed if data.get(name) in (None, "")]
         if missing:
             raise BadValue(f"its header lacks {', '.join(missing)}; the pixels cannot be decoded")
         samples = frames(data) * int(data.Rows) * int(data.Columns)
         if samples * int(data.get("SamplesPerPixel", 1)) > MAX_SAMPLES:
             raise BadValue("its header claims more than 4 billion samples; refused")
-        if "PixelData" in data and str(data.file_meta.TransferSyntaxUID) in NATIVE:
+        if "PixelData" in data and str(data.file_meta.TransferSyntaxUID) in dicom_pixels.NATIVE:
             halved = data.PhotometricInterpretation in ("YBR_FULL_422", "YBR_PARTIAL_422")
             bits = samples * int(data.BitsAllocated) * (2 if halved else int(data.get("SamplesPerPixel", 1)))
             if len(data.PixelData) * 8 < bits:
                 raise BadValue("its pixels are cut short")
+            beyond = len(data.PixelData) - -(-bits // 8)
+            if beyond > 1 and beyond * 8 * frames(data) >= bits and not halved:
+                raise BadValue("it holds more frames than its header says")
     return data
 
 
@@ -157,69 +153,8 @@ def stored_values(source: Source) -> Values:
 
 
 def stored(source: Source, data: Header) -> Values:
-    """Decode the pixels of a data set that was read from ``source``."""
+    """Decode the pixels of a data set that was read from ``source`` (``dicom_pixels``)."""
     with reading(source):
-        array = _special(data)
-        if array is None:
-            array = _by_imagecodecs(data)
-        if array is None:
-            plugin = PLUGINS.get(str(data.file_meta.TransferSyntaxUID))
-            data.pixel_array_options(**({"decoding_plugin": plugin} if plugin else {}))
-            array = data.pixel_array
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
+        array = dicom_pixels.values(data, frames(data))
+        return array if len(array) > 1 else array[0]
     raise AssertionError
-
-
-def _special(data: Header) -> Values | None:
-    """Decode what pydicom knows no decoder for: packed bits in RLE or deflated frames."""
-    syntax = str(data.file_meta.TransferSyntaxUID)
-    if int(data.get("BitsAllocated", 0)) == 1 and syntax in (DEFLATED_FRAMES, RLE):
-        count = int(data.Rows) * int(data.Columns)
-        packed = [
-            zlib.decompressobj(-15).decompress(f, count // 8 + 8) if syntax == DEFLATED_FRAMES else _rle_segment(f)
-            for f in _frames(data)
-        ]
-        bits = [np.unpackbits(np.frombuffer(f, np.uint8), count=count, bitorder="little") for f in packed]
-        return np.stack(bits).reshape(-1, int(data.Rows), int(data.Columns)).squeeze(0 if len(bits) == 1 else ())
-    return None
-
-
-def _frames(data: Header) -> list[bytes]:
-    from pydicom.encaps import generate_frames
-
-    return list(generate_frames(data.PixelData, number_of_frames=frames(data)))
-
-
-def _rle_segment(frame: bytes) -> bytes:
-    """Unpack the one segment of a frame of bits (PS3.5 annex G: a header of 64 bytes, then PackBits)."""
-    packed, out, at = frame[int.from_bytes(frame[4:8], "little") :], bytearray(), 0
-    while at < len(packed) - 1:
-        head = packed[at]
-        if head < 128:
-            out += packed[at + 1 : at + 2 + head]
-            at += 2 + head
-        else:
-            if head > 128:
-                out += packed[at + 1 : at + 2] * (257 - head)
-            at += 2 if head > 128 else 1
-    return bytes(out)
-
-
-def _by_imagecodecs(data: Header) -> Values | None:
-    """Decode lossless, 12-bit and 2000 JPEG; None for any other syntax."""
-    syntax, deep = str(data.file_meta.TransferSyntaxUID), int(data.get("BitsStored", 8)) > 8
-    if syntax not in (*JPEG_LOSSLESS, *JPEG2000) and not (syntax == JPEG_EXTENDED and deep):
-        return None
-    import imagecodecs
-
-    decode = imagecodecs.jpeg2k_decode if syntax in JPEG2000 else imagecodecs.jpeg_decode
-    decoded = [np.asarray(decode(frame)) for frame in _frames(data)]
-    shape = (int(data.Rows), int(data.Columns))
-    if len(decoded) != frames(data) or any(one.shape[:2] != shape for one in decoded):
-        raise BadValue("the compressed pixels do not have the size that the header says")
-    array = np.stack(decoded) if len(decoded) > 1 else decoded[0]
-    signed = bool(data.get("PixelRepresentation", 0))
-    if signed and array.dtype.kind == "u":  # the stream says unsigned, the header signed: the header's bits count
-        unused = array.dtype.itemsize * 8 - int(data.BitsStored)
-        array = (array << unused).view(f"i{array.dtype.itemsize}") >> unused
-    return array

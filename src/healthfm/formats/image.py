@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from healthfm.errors import BadValue, DatasetError, MissingExtra
-from healthfm.formats.source import DAMAGE, Source
+from healthfm.formats import notices, tiff_picture
+from healthfm.formats.source import Source
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
@@ -23,31 +23,40 @@ STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\0\0\0\x0cjP  \r\n\x87\n", b"
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # lengths of the second header of a BMP
 MAX_PIXELS = 178_956_970  # Pillow's own limit: beyond it, a small file may be made to fill the memory
 ORIENTATION = 274  # the EXIF and TIFF tag
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 Pixels = npt.NDArray[Any]
 
 
 def pixels(source: Source) -> Pixels:
     """Decode to an array [height, width] or [height, width, channels] in the file's own depth (uint8, uint16, float32).
 
-    Palettes, CMYK, YCbCr and LAB become RGB, bits become grey 0 and 255; alpha stays as the last channel. The EXIF
-    orientation is applied: the picture is as its camera meant it. A TIFF of several pages gives its first. Raises
-    ``DatasetError``: not an image, cut short, or more than ``MAX_PIXELS``.
+    Palettes, CMYK, YCbCr and LAB become RGB, bits become grey 0 and 255, 9 to 15 bits the full range of 16; zero is black, whatever a
+    TIFF says of its own; alpha stays as the last channel. The EXIF orientation is applied: the picture is as its camera meant it.
+    Raises ``DatasetError``: not an image, cut short, more than ``MAX_PIXELS``, or several pages or pictures in one file.
     """
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise MissingExtra("imaging", "Pillow") from None
     try:
+        with source.open() as handle:
+            if handle.read(4) in TIFF:
+                return _of_tiff(source)
         with source.open() as handle, Image.open(handle) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(source)
+            _refuse_several(image)
             deep = _deep_colour(source, image)
             return _turned(_own_depth(image) if deep is None else deep, image.getexif().get(ORIENTATION, 1))
+    except (DatasetError, MissingExtra):
+        raise
+    except BadValue as error:
+        raise DatasetError(f"{source}: {error}") from None
     except Image.DecompressionBombError:
         raise _too_large(source) from None
     except UnidentifiedImageError:
         raise DatasetError(f"{source}: not a readable image (empty, or what it holds is no picture)") from None
-    except (ValueError, SyntaxError, struct.error, *DAMAGE):
+    except Exception:  # what a decoder throws at damage is not foreseeable
         raise DatasetError(f"{source}: not a readable image (damaged, or cut short)") from None
 
 
@@ -65,6 +74,32 @@ def holds_picture(path: Path) -> bool:
         return False
     bitmap = start[:2] == b"BM" and start[6:10] == bytes(4) and int.from_bytes(start[14:18], "little") in BMP_HEADERS
     return start.startswith(STARTS) or bitmap or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+
+
+def _of_tiff(source: Source) -> Pixels:
+    """Decode the one page of a TIFF: by Pillow where that keeps every bit."""
+    from PIL import Image
+
+    with source.open() as handle:
+        number, tags = tiff_picture.page(handle)
+    if tags.get(tiff_picture.WIDTH, 0) * tags.get(tiff_picture.HEIGHT, 0) > MAX_PIXELS:
+        raise _too_large(source)
+    if tiff_picture.is_plain(tags):
+        with source.open() as handle, Image.open(handle) as image:
+            image.seek(number)
+            return _own_depth(image)  # which Pillow has turned
+    with source.open() as handle:
+        array = tiff_picture.decode(handle.read(), number, tags)
+    return _turned(array, tags.get(ORIENTATION, 1))
+
+
+def _refuse_several(image: Pillow.Image) -> None:
+    """Refuse an animation; of a camera's several pictures (MPO) the first is what any viewer shows, and that is said."""
+    count = getattr(image, "n_frames", 1)
+    if count > 1 and image.format == "MPO":
+        notices.say("the file holds several pictures (MPO): its first is used, as viewers show it")
+    elif count > 1:
+        raise BadValue(f"{count} pictures in one file (an animation), not one picture; save each as a file of its own")
 
 
 def _too_large(source: Source) -> DatasetError:
@@ -89,23 +124,17 @@ def _deep_colour(source: Source, image: Pillow.Image) -> Pixels | None:
     """Decode 16-bit colour, of which Pillow would drop the lower byte; None where that is not what the file holds."""
     if image.mode not in ("RGB", "RGBA", "LA"):
         return None
-    if image.format == "PNG":
-        with source.open() as handle:
-            if handle.read(25)[24:] != b"\x10":
-                return None
-    elif not (image.format == "TIFF" and 16 in image.tag_v2.get(258, ())):  # type: ignore[attr-defined]
+    if image.format != "PNG":
         return None
+    with source.open() as handle:
+        if handle.read(25)[24:] != b"\x10":
+            return None
     try:
         import imagecodecs
     except ImportError:
         raise MissingExtra("imaging", "imagecodecs") from None
     with source.open() as handle:
-        data = handle.read()
-    try:
-        decode = imagecodecs.png_decode if image.format == "PNG" else imagecodecs.tiff_decode
-        return np.asarray(decode(data))
-    except (RuntimeError, IndexError):
-        raise ValueError("damaged") from None
+        return np.asarray(imagecodecs.png_decode(handle.read()))
 
 
 def _turned(array: Pixels, orientation: int) -> Pixels:

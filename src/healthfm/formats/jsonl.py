@@ -11,12 +11,15 @@ from healthfm.formats.source import DAMAGE, Row, Source, lines
 
 
 def rows(source: Source) -> Iterator[Row]:
-    """Yield one ``Row`` a line, numbered from 1; empty lines are passed over."""
+    """Yield one ``Row`` a line, numbered from 1; empty lines are passed over. A key that an object holds twice is a problem."""
     for number, line in lines(source):
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
+            values = json.loads(line, object_pairs_hook=_each_key_once)
+        except BadValue as error:
+            source.problems.add(DatasetError(f"{source}, line {number}: {error}"))
+            continue
         except json.JSONDecodeError as error:
             source.problems.add(
                 DatasetError(

@@ -65,9 +65,10 @@ class Source:
         except (OSError, EOFError) as error:
             raise DatasetError(f"{self}: cannot be opened: {error.strerror or error}") from None  # type: ignore[union-attr]
 
-    def text(self, encoding: str = "utf-8") -> io.TextIOWrapper:
-        """Open for reading text; a leading byte-order mark is dropped."""
-        return io.TextIOWrapper(self.open(), encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+    def text(self, encoding: str = "utf-8", errors: str = "strict") -> io.TextIOWrapper:
+        """Open for reading text; a leading byte-order mark is dropped. ``errors``: as for ``open``."""
+        marked = "utf-8-sig" if encoding == "utf-8" else encoding
+        return io.TextIOWrapper(self.open(), encoding=marked, errors=errors, newline="")
 
 
 def is_gzip(name: str) -> bool:

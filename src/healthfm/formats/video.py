@@ -1,7 +1,8 @@
-"""Video to frames, one at a time, through PyAV."""
+"""Video to frames, one at a time, through PyAV; turned and mirrored as the film's display matrix says, as players show it."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -9,18 +10,27 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from healthfm.errors import DatasetError, MissingExtra
+from healthfm.errors import BadValue, DatasetError, MissingExtra
 from healthfm.formats.source import Source
 
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+ASKEW = 0.01  # share of a matrix' turn that may lie off the axes: phones round
 
 
 class Track(NamedTuple):
-    """What the container says of its first picture track; ``length`` is None where only decoding would tell."""
+    """What a film's first picture track is, as it is shown; ``length`` is None where only decoding would tell."""
 
     rate: float
     length: int | None
     size: tuple[int, int]
+
+
+class Turn(NamedTuple):
+    """How decoded frames become upright: axes swapped, then rows and columns reversed."""
+
+    swapped: bool = False
+    rows: bool = False
+    columns: bool = False
 
 
 @contextmanager
@@ -34,27 +44,68 @@ def _opened(source: Source) -> Iterator[Any]:
             if not container.streams.video:
                 raise DatasetError(f"{source}: a file without a picture track")
             yield container
-    except (av.FFmpegError, ValueError, EOFError) as error:
+    except (DatasetError, MissingExtra):
+        raise
+    except BadValue as error:
+        raise DatasetError(f"{source}: {error}") from None
+    except Exception as error:  # what a decoder throws at damage is not foreseeable
         raise DatasetError(f"{source}: not a readable video, or cut short ({type(error).__name__})") from None
 
 
 def track(source: Source) -> Track:
-    """Return frames a second, number of frames, and (height, width), without decoding."""
+    """Return frames a second, number of frames, and (height, width) as shown; one frame at most is decoded."""
     with _opened(source) as container:
         stream = container.streams.video[0]
         rate = stream.average_rate or stream.guessed_rate or 0
-        return Track(float(rate), stream.frames or None, (stream.height, stream.width))
+        size = (stream.height, stream.width)
+        length = stream.frames or None
+        return Track(float(rate), length, size[::-1] if _first_turn(container).swapped else size)
 
 
 def aspect(source: Source) -> float:
-    """Return the height of a pixel over its width, which is not 1 in films of analogue cameras, without decoding."""
+    """Return the height of a pixel over its width as shown, which is not 1 in films of analogue cameras; one frame is decoded."""
     with _opened(source) as container:
         wide = float(container.streams.video[0].sample_aspect_ratio or 1)
-    return 1 / wide if wide > 0 else 1.0
+        if wide <= 0:
+            return 1.0
+        return wide if _first_turn(container).swapped else 1 / wide
 
 
 def frames(source: Source) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield the frames in the order they are shown, RGB uint8 [height, width, 3]; memory holds one at a time."""
+    """Yield the frames in the order they are shown, upright, RGB uint8 [height, width, 3]; memory holds one at a time."""
     with _opened(source) as container:
         for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
+            yield _upright(frame.to_ndarray(format="rgb24"), _turn(frame))
+
+
+def _first_turn(container: Any) -> Turn:
+    for frame in container.decode(video=0):
+        return _turn(frame)
+    return Turn()
+
+
+def _turn(frame: Any) -> Turn:
+    """Read a frame's display matrix: x becomes a x + c y, y becomes b x + d y (ISO/IEC 14496-12 section 6.2.2, 16.16 numbers).
+
+    Raises ``BadValue`` for a turn that is no quarter.
+    """
+    found = next((bytes(one) for one in frame.side_data if one.type.name == "DISPLAYMATRIX"), None)
+    if found is None:
+        return Turn()
+    a, b, _, c, d, *_ = struct.unpack("=9i", found[:36])
+    straight, crossed = min(abs(a), abs(d)), min(abs(b), abs(c))
+    if max(abs(b), abs(c)) <= ASKEW * straight:
+        return Turn(False, d < 0, a < 0)
+    if max(abs(a), abs(d)) <= ASKEW * crossed:
+        return Turn(True, b < 0, c < 0)
+    raise BadValue("its display matrix turns it by an angle that is no quarter turn")
+
+
+def _upright(picture: npt.NDArray[np.uint8], turn: Turn) -> npt.NDArray[np.uint8]:
+    if turn.swapped:
+        picture = picture.swapaxes(0, 1)
+    if turn.rows:
+        picture = picture[::-1]
+    if turn.columns:
+        picture = picture[:, ::-1]
+    return np.ascontiguousarray(picture)

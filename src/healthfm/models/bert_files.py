@@ -20,11 +20,15 @@ from healthfm.cards.schema import ModelCard
 from healthfm.errors import CheckpointError, DatasetError
 from healthfm.formats import archive
 from healthfm.formats.tf_checkpoint import TensorBundle
-from healthfm.models import checkpoint
+from healthfm.models import checkpoint, tokenizer_flags
 from healthfm.models.checkpoint import INDEXES, SINGLES, TORCH_SUFFIXES, Checkpoint, Tensors
+from healthfm.models.stated import refuse_strange
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 BERT_UNCASED = "0f052197aac305fe42f378b5c61554b7bacb34b8be4af83fec2cfdcdffbc9973"  # its pieces, joined by line breaks
+PREPARED = ("tokenize_chinese_chars", "strip_accents")
+NAMED = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
+USED = (*PREPARED, *NAMED, "do_lower_case", "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens")
 OPTIMISER = re.compile(r"(^|/)(adam_[mv]|global_step|Adam(_1)?|beta[12]_power|good_steps|loss_scale)$")
 LEGACY_NORM = re.compile(r"LayerNorm\.(gamma|beta)$")
 WORDS = {"gamma": "weight", "beta": "bias", "output_weights": "weight", "output_bias": "bias"}
@@ -126,6 +130,27 @@ def vocabulary(folder: Path) -> dict[str, int] | None:
         if place == folder and (folder / "tokenizer.json").is_file():
             return _fast_vocabulary(folder / "tokenizer.json")
     return None
+
+
+def flags(folder: Path | None) -> dict[str, Any]:
+    """Return how text is prepared, as ``tokenizer_config.json`` beside the weights states it (the case is the card's).
+
+    Raises ``CheckpointError``: a flag that BERT's tokenizer here does not follow.
+    """
+    path = folder / "tokenizer_config.json" if folder is not None else None
+    if path is None or not path.is_file():
+        return {}
+    try:
+        stated = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, OSError, TypeError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({type(error).__name__})") from None
+    words = {k: v.get("content") if isinstance(v, dict) else v for k, v in stated.items()}
+    other = [k for k, piece in NAMED.items() if words.get(k, piece) not in (piece, None)]
+    refuse_strange(str(path), other)
+    tokenizer_flags.check(
+        str(path), stated, USED, {**tokenizer_flags.HELD, "do_basic_tokenize": True, "wordpieces_prefix": "##"}
+    )
+    return {key: stated[key] for key in PREPARED if stated.get(key) is not None}
 
 
 def is_bert_uncased(pieces: Mapping[str, int]) -> bool:

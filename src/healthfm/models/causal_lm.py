@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ import transformers
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError, CheckpointError
-from healthfm.models import checkpoint, generation, gguf_llama, likelihood, lora, remap
+from healthfm.models import checkpoint, framing, generation, gguf_llama, likelihood, lora, remap, stated
 from healthfm.models.checkpoint import Checkpoint
 from healthfm.models.model import Float32, Float64
 from healthfm.models.opening import open_weights, place, provenance
@@ -33,9 +34,21 @@ HEADS = ("lm_head.weight", "score.weight")  # a classifier's base has the first,
 
 
 class CausalLM(TextModel):
-    """A causal language model with its tokenizer. ``forward`` takes ``input_ids`` and returns ``logits``."""
+    """A causal language model with its tokenizer. ``forward`` takes ``input_ids`` and returns ``logits``.
+
+    Its texts are there to be continued: ``encode`` leaves off the end tokens that the tokenizer adds (see ``framing``).
+    """
 
     capabilities = frozenset({"preprocess", "forward", "logits", "score", "generate"})
+
+    @functools.cached_property
+    def frame(self) -> framing.Frame:
+        """The special tokens that the tokenizer itself puts around a text."""
+        return framing.of(self._ids)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a text, with the start tokens that the tokenizer adds, never its end tokens."""
+        return framing.left_open(self._ids, self.frame, text)
 
     @torch.inference_mode()
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Float32]:
@@ -67,12 +80,12 @@ def load(
 ) -> CausalLM | SequenceClassifier:  # fmt: skip
     """Load a causal language model from its card (see ``healthfm.load_model``); a classifier where an adapter brings its head."""
     merge = bool(config.pop("merge_adapter", True))
-    architecture_of(card, variant)
+    architecture = architecture_of(card, variant)
     found, adapters = _open(card, variant, weights)
     tensors = gguf_llama.to_published(found.gguf) if found.gguf is not None else found.tensors
     shown = remap.sizes(tensors)
     vocabulary = {"vocab_size": shown["vocab_size"]} if "vocab_size" in shown else {}
-    numbers = {**shown, **numbers_of(card, variant), **vocabulary, **_stated(found), **config}
+    numbers = {**shown, **numbers_of(card, variant), **vocabulary, **_stated(found, architecture), **config}
     classes = lora.classes(adapters)
     network = build(card, variant, numbers, classes)
     if weights == "random":
@@ -83,6 +96,8 @@ def load(
         ignored = card.run.ignore_keys + (HEADS if classes else ())
         checkpoint.load_strict(network, remap.to_transformers(tensors, numbers), ignored)
     network.tie_weights()
+    if found.gguf is not None:
+        gguf_llama.turn(network, found.gguf)
     for adapter in adapters:
         network = lora.apply(network, adapter, merge or adapter is not adapters[-1])
     place(network, card, device, dtype)
@@ -92,6 +107,9 @@ def load(
     model = kind(card, variant, network, tokenizer)
     files = tuple(adapter.path for adapter in adapters)
     model.provenance = provenance(replace(found, files=found.files + files), network)
+    if tokenizer is not None and isinstance(model, CausalLM):
+        model.provenance["notices"] = framing.notices(tokenizer.convert_ids_to_tokens(list(model.frame.end)))
+    model.take_generation(_generation(found, adapters))
     return model
 
 
@@ -105,14 +123,22 @@ def _open(
     return open_weights(card, variant, folder), []
 
 
-def _stated(found: Checkpoint) -> dict[str, Any]:
+def _stated(found: Checkpoint, architecture: str) -> dict[str, Any]:
     """Return the architecture numbers that the checkpoint itself states, under transformers' names."""
     if found.gguf is not None:
         return gguf_llama.config(found.gguf)
     params = found.folder / "params.json" if found.folder is not None else None
     if params is not None and params.is_file() and remap.layout(found.tensors) == "meta":
         return remap.meta_config(json.loads(params.read_text(encoding="utf-8")), found.tensors)
-    return remap.config(published_config(found.config), found.tensors)
+    return remap.config(published_config(found.config, architecture), found.tensors)
+
+
+def _generation(found: Checkpoint, adapters: Sequence[lora.Adapter]) -> dict[str, Any]:
+    """Return what the files state about generating: the base's, then those of the adapters on it."""
+    if found.gguf is not None:
+        return gguf_llama.generation(found.gguf)
+    folders = [found.folder, *(adapter.path.parent for adapter in adapters)]
+    return stated.generation(found.config, *map(stated.generation_file, folders))
 
 
 def _tokenizer(found: Checkpoint, adapters: Sequence[lora.Adapter]) -> transformers.PreTrainedTokenizerBase | None:

@@ -25,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 from healthfm.cards.schema import DatasetCard
 from healthfm.errors import CapabilityError, RunError
+from healthfm.models.served import short
 
 KEY = "HEALTHFM_API_KEY"
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -81,6 +82,7 @@ class Client:
         if not self.addresses and not self.https and os.environ.get(KEY):
             raise RunError(f"{self.url}: {KEY} is not sent in the clear to another machine; use https, or unset it")
         self.usage = {"requests": 0, "retries": 0, "prompt_tokens": 0, "completion_tokens": 0}
+        self.answered: dict[str, str] = {}  # by service: the model that its replies name
         self._lock = threading.Lock()
         self._turn = 0.0
 
@@ -121,11 +123,13 @@ class Client:
             trouble, pause = "it broke the connection", 0.0
             try:
                 answer, data = self._send(path, body)
-                if answer.status == 200:
-                    return self._understood(json.loads(data))
-                if answer.status not in RETRIED:
-                    raise self._refused(answer.status, data)
-                trouble, pause = f"HTTP {answer.status}", self._asked_pause(answer.getheader("Retry-After"))
+                found = json.loads(data) if answer.status == 200 else None
+                status = _failed(found) or answer.status
+                if status == 200:
+                    return self._understood(found, path)
+                if status not in RETRIED:
+                    raise self._refused(status, data)
+                trouble, pause = f"HTTP {status}", self._asked_pause(answer.getheader("Retry-After"))
             except ssl.SSLCertVerificationError as error:
                 raise RunError(f"{self.url}: its certificate is not valid here ({error.verify_message})") from None
             except TimeoutError:
@@ -149,9 +153,18 @@ class Client:
             answer = connection.getresponse()
             if answer.status != 200:
                 raise self._refused(answer.status, answer.read(1 << 16))
-            for line in answer:
-                if line.startswith(b"data:") and line[5:].strip() != b"[DONE]":
-                    yield self._understood(json.loads(line[5:]))
+            if "json" in (
+                answer.getheader("Content-Type") or ""
+            ):  # the server does not stream: its one answer is the text
+                lines: Iterable[bytes] = [b"data:" + answer.read(LARGEST_ANSWER)]
+            else:
+                lines = answer
+            for line in lines:
+                if line.startswith(b"data:") and line[5:].strip() not in (b"", b"[DONE]"):
+                    event = json.loads(line[5:])
+                    if status := _failed(event):
+                        raise self._refused(status, line)
+                    yield self._understood(event, path)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise RunError(f"{self.url}: the streamed answer broke off ({type(error).__name__})") from None
         finally:
@@ -228,19 +241,41 @@ class Client:
         kind = f", {match.group(1).decode()}" if match else ""
         return Refused(f"{self.url}: {said} (HTTP {status}{kind})", status)
 
-    def _understood(self, answer: Any) -> dict[str, Any]:
+    def _understood(self, answer: Any, path: str) -> dict[str, Any]:
         if not isinstance(answer, dict):
             raise ValueError("not an object")
-        usage = answer.get("usage") or answer
+        self._same_model(answer.get("model"), path)
+        usage = answer["usage"] if isinstance(answer.get("usage"), dict) else answer
         for name, *fields in COUNTS:
             value = next((usage[f] for f in fields if isinstance(usage.get(f), int)), 0)
             self._count({name: value})
         return answer
 
+    def _same_model(self, name: Any, path: str) -> None:
+        """Note which model a reply says it is of. Raises ``RunError`` where an earlier reply to the same service named another."""
+        if not isinstance(name, str) or not name:
+            return
+        with self._lock:
+            before = self.answered.setdefault(path, name)
+        if before != name:
+            raise RunError(
+                f"{self.url}: its replies named the model '{short(before)}' and now name '{short(name)}'; one run is of one model. Finished parts are kept"
+            )
+
     def _count(self, more: dict[str, int]) -> None:
         with self._lock:
             for name, value in more.items():
                 self.usage[name] += value
+
+
+def _failed(answer: Any) -> int:
+    """Return the HTTP status of an error that came as a good answer (some servers send 200 with an error object), else 0."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if not error:
+        return 0
+    code = error.get("code") if isinstance(error, dict) else None
+    status = int(code) if isinstance(code, int | str) and str(code).isdigit() else 0
+    return status if 300 <= status < 600 else 400
 
 
 def keep_in_house(card: DatasetCard, client: Client, allowed: str | None) -> None:

@@ -13,6 +13,7 @@ A server that does neither cannot score: its chat answers hold no probability of
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ import numpy as np
 
 from healthfm.cards.schema import ModelCard, Prompt
 from healthfm.errors import CapabilityError, CheckpointError, RunError
+from healthfm.models import framing, replies, served
 from healthfm.models import prompts as card_prompts
 from healthfm.models import weights as weight_places
 from healthfm.models.client import Client, Endpoint
@@ -34,8 +36,15 @@ if TYPE_CHECKING:
 PROBE = "The capital of France is"
 UNEQUAL = "In 2024, the patient's BP was 120/80.\n\n  Temp 38.5°C; naïve β-blocker… 高血压"  # tokenizers differ on this
 BIAS = 1e4
+NOISE = 0.02  # what a server's log-probability of one token differs by between two requests, at most
 FLOOR = -1e30  # llama.cpp writes the lowest float where a probability underflowed
 EMBED_AT_ONCE = 32
+IDENTITY = (
+    "ftype",
+    "n_params",
+    "n_vocab",
+    "size",
+)  # of what a server tells of its model: what another model would change
 Jobs = list[Any]
 
 
@@ -57,6 +66,8 @@ class EndpointModel(Model):
         elif self._can_force():
             self.scoring = "forced"
         self._completes = completions is not None
+        self.frame = framing.of(self._ids) if self._tokenizes and _continues(card, variant) else framing.Frame()
+        self._closed = 0 if self._tokenizes or completions is None else self._closing(completions)
         self.capabilities = frozenset(
             (["score"] if self.scoring else [])
             + (["generate"] if self._completes or self._chats() else [])
@@ -66,14 +77,49 @@ class EndpointModel(Model):
             "weights": f"'{self.served}', as the server names it", "endpoint": f"{client.url}#{self.served}", "server": about,
             "digest": None, "device": client.host, "dtype": "the server's precision", "scoring": self.scoring,
             "tokenizer": "local" if tokenizer is not None else "the server's", "usage": client.usage,
+            "notices": framing.notices(self._end_words()),
         }  # fmt: skip
 
-    def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text with its special tokens: by the card's tokenizer where it is here, else the server's."""
+    @staticmethod
+    def other(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
+        """Return in what two descriptions of a server's model differ that only another model changes."""
+        return [key for key in IDENTITY if one.get(key) != two.get(key)]
+
+    def whose(self) -> dict[str, Any]:
+        """Return what the server calls its model: ``name`` in its list, ``replies`` by service, ``is_row``: all of them are this row's.
+
+        Asks the list again. Raises ``RunError`` where it holds another model by now.
+        """
+        name, about = _served(self.client, self.served)
+        if changed := self.other(self.provenance["server"], about):
+            raise RunError(
+                f"{self.client.url}: '{name}' is another model now ({', '.join(changed)} changed); one run is of one model. Finished parts are kept"
+            )
+        held = about.get("root") or name  # a server may call what it holds as it likes, where it says what that is
+        names = {str(held), *(one for one in self.client.answered.values() if one != name)}
+        return {
+            "name": name,
+            "replies": dict(self.client.answered),
+            "server": about,
+            "is_row": served.is_row(names, self.card, self.variant),
+        }
+
+    def _end_words(self) -> list[str]:
+        """The end tokens that are left off texts, in words."""
         if self.tokenizer is not None:
-            ids: list[int] = self.tokenizer.encode(text, verbose=False)
-            return ids
-        found = self._server_tokens(text)
+            return list(self.tokenizer.convert_ids_to_tokens(list(self.frame.end)))
+        return [f"token {one} (the server's)" for one in self.frame.end] + [
+            "an end token of the server's"
+        ] * self._closed
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a text, left open: by the card's tokenizer where it is here, else the server's."""
+        return framing.left_open(self._ids, self.frame, text)
+
+    def _ids(self, text: str, special: bool) -> list[int]:
+        if self.tokenizer is not None:
+            return framing.encoder(self.tokenizer)(text, special)
+        found = self._server_tokens(text, special)
         if found is None:
             raise CapabilityError(
                 f"{self.client.url} has no /tokenize; put the row's tokenizer files beside (weights=)"
@@ -108,12 +154,12 @@ class EndpointModel(Model):
         if not context:
             raise RunError("an empty prompt cannot be scored")
         if not self._tokenizes:  # the server echoes, and counts the prompt's tokens by that
-            given = len(self._echo(context))
+            given = len(self._echo(context)) - self._closed
             return [[(given, prompt + option)] for option in options]
-        given = len(self.encode(context))
+        given = len(framing.once_opened(self, context))
         found = []
         for option in options:
-            whole = tuple(self.encode(prompt + option))
+            whole = tuple(framing.once_opened(self, prompt + option))
             if len(whole) <= given:
                 raise RunError("an option adds no token to its prompt")
             if len(whole) > self.max_length:
@@ -128,7 +174,8 @@ class EndpointModel(Model):
         if self.scoring == "forced":
             return self._forced(*job)
         given, whole = job
-        asked = self._echo(whole)[given:]
+        echoed = self._echo(whole)
+        asked = echoed[given : len(echoed) - (self._closed if isinstance(whole, str) else 0)]
         if not asked or any(not isinstance(one, (int, float)) for one in asked):
             raise RunError(f"{self.client.url}: it did not echo every token of an option")
         return float(sum(asked))
@@ -171,9 +218,22 @@ class EndpointModel(Model):
         body = {"model": self.served, "messages": turn, "max_tokens": 1}
         return self.client.attempt(f"{self.client.path}/chat/completions", body) is not None
 
-    def _server_tokens(self, text: str) -> list[int] | None:
+    def _closing(self, probe: Mapping[str, Any]) -> int:
+        """Return how many tokens the server puts behind a text that it cuts itself, by its echoes of two that begin alike."""
+        first = _echoed(probe)
+        if first is None:
+            return 0
+        words = probe["choices"][0]["logprobs"].get("tokens")
+        if isinstance(words, list) and PROBE in (told := "".join(map(str, words[: len(first)]))):
+            behind = len(told) - told.index(PROBE) - len(PROBE)
+            return next(n for n in range(len(first)) if sum(map(len, words[len(first) - n : len(first)])) >= behind)
+        longer = self._echo(f"{PROBE} Paris")
+        same = (a == b or (None not in (a, b) and abs(a - b) < NOISE) for a, b in zip(first, longer, strict=False))
+        return len(first) - sum(itertools.takewhile(bool, same))
+
+    def _server_tokens(self, text: str, special: bool = True) -> list[int] | None:
         """Ask ``/tokenize`` in the words of both llama.cpp (content, add_special) and vLLM (prompt, add_special_tokens)."""
-        body = {"content": text, "add_special": True, "parse_special": True, "model": self.served, "prompt": text, "add_special_tokens": True}  # fmt: skip
+        body = {"content": text, "add_special": special, "parse_special": True, "model": self.served, "prompt": text, "add_special_tokens": special}  # fmt: skip
         found = (self.client.attempt(f"{self._root}/tokenize", body) or {}).get("tokens")
         return found if isinstance(found, list) and all(isinstance(one, int) for one in found) else None
 
@@ -198,11 +258,15 @@ class EndpointModel(Model):
                 raise RunError(f"stream takes one prompt, {len(asked)} were given")
             [(body, used)] = asked
             return self._kept(body, used, self._stream(body))
-        answers = self.client.many(lambda one: self.client.ask(self._path(one[0]), one[0]), asked)
-        texts = [
-            _cut(_text(self.client, one), body.get("stop", ())) for one, (body, _) in zip(answers, asked, strict=True)
+        answers = self.client.many(
+            lambda one: replies.read(self.client.ask(self._path(one[0]), one[0]), self.client.url), asked
+        )
+        return [
+            replies.Answer(
+                "".join(self._kept(body, used, [_cut(one, body.get("stop", ()))])) if one else "", one.finish
+            )
+            for one, (body, used) in zip(answers, asked, strict=True)
         ]
-        return ["".join(self._kept(*one, [text])) for one, text in zip(asked, texts, strict=True)]
 
     def _kept(self, body: Mapping[str, Any], used: Prompt | None, pieces: Iterable[str]) -> Iterator[str]:
         return card_prompts.kept(self, used, body.get("prompt", ()), pieces)  # type: ignore[arg-type]
@@ -237,14 +301,20 @@ class EndpointModel(Model):
             raise CapabilityError(
                 f"{self.name}: this prompt needs the row's tokenizer here; give its folder as weights="
             )
+        if self.frame.end:  # the server would close the text
+            return {"prompt": self.encode(str(prompt))}, used
+        if self._closed:
+            raise CapabilityError(
+                f"{self.client.url} ends every prompt with its end token; put the row's tokenizer files beside (weights=)"
+            )
         return {"prompt": str(prompt)}, used
 
     def _stream(self, body: dict[str, Any]) -> Iterator[str]:
         for event in self.client.stream(self._path(body), {**body, "stream": True}):
-            choice = (event.get("choices") or [{}])[0]
-            piece = choice.get("text") or (choice.get("delta") or {}).get("content")
-            if piece:
-                yield piece
+            if event.get("choices") and (
+                piece := replies.read(event, self.client.url)
+            ):  # others count tokens, or say nothing
+                yield str(piece)
 
     def _path(self, body: Mapping[str, Any]) -> str:
         return f"{self.client.path}/{'chat/completions' if 'messages' in body else 'completions'}"
@@ -261,11 +331,14 @@ class EndpointModel(Model):
         answer = self.client.ask(f"{self.client.path}/embeddings", {"model": self.served, "input": texts})
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
+            whole = [row["index"] for row in rows] == list(range(len(texts)))
             vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
         except (KeyError, TypeError, ValueError):
             raise RunError(f"{self.client.url}: its embeddings are not in the protocol's form") from None
-        if vectors.ndim != 2 or len(vectors) != len(texts):
+        if vectors.ndim != 2 or not whole:
             raise RunError(f"{self.client.url}: it returned {len(rows)} vectors for {len(texts)} texts")
+        if not np.isfinite(vectors).all():  # a null becomes NaN
+            raise RunError(f"{self.client.url}: a vector of its embeddings holds what is no number")
         return vectors
 
 
@@ -288,6 +361,11 @@ def load(card: ModelCard, variant: str | None, endpoint: str | Endpoint | Client
     return model
 
 
+def _continues(card: ModelCard, variant: str | None) -> bool:
+    """Whether a row's network continues texts: what an encoder reads ends as its tokenizer ends it."""
+    return card.run is None or card.runner(variant).family not in ("seq2seq", "masked_lm")
+
+
 def _local_tokenizer(card: ModelCard, variant: str | None, weights: Path | None) -> Any:
     try:
         path = weights.expanduser() if weights is not None else weight_places.locate(card, variant)
@@ -298,20 +376,26 @@ def _local_tokenizer(card: ModelCard, variant: str | None, weights: Path | None)
     return read_tokenizer(path if path.is_dir() else path.parent)
 
 
-def _served(client: Client) -> tuple[str, dict[str, Any]]:
-    """Return the server's name of the model, and what it tells of it (plain values only)."""
+def _served(client: Client, before: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Return the server's name of the model, and what it tells of it (plain values only). ``before``: what it was called."""
     listed = (client.attempt(f"{client.path}/models") or {}).get("data") or []
-    known = {str(one["id"]): one for one in listed if isinstance(one, dict) and "id" in one}
-    if client.model is None and len(known) != 1:
+    known = {one["id"]: one for one in listed if isinstance(one, dict) and isinstance(one.get("id"), str)}
+    if before is not None and (before not in known if known else client.model is None):
+        raise RunError(
+            f"{client.url}: it held '{before}' and now lists {', '.join(list(known)[:5]) or 'nothing'}; one run is of one model. Finished parts are kept"
+        )
+    if client.model is None and len(known) != 1 and before is None:
         raise CapabilityError(
             f"{client.url} holds {len(known) or 'no'} models by its own list; name one: {client.url}#MODEL ({', '.join(list(known)[:5])})"
         )
-    name = client.model or next(iter(known))
+    name = before or client.model or next(iter(known))
     if known and name not in known:
         raise CapabilityError(f"{client.url} holds no '{name}' (it lists {', '.join(list(known)[:5])})")
     entry = known.get(name, {})
-    meta = {**entry, **(entry.get("meta") or {})}
-    kept = ("owned_by", "ftype", "n_params", "n_vocab", "n_ctx", "size", "max_model_len")
+    meta = {**entry, **(entry["meta"] if isinstance(entry.get("meta"), dict) else {})}
+    if "root" not in meta:  # vLLM lists under another name what it holds; llama.cpp tells the file beside
+        meta["root"] = (client.attempt(f"{client.path.removesuffix('/v1')}/props") or {}).get("model_path")
+    kept = ("owned_by", "root", "ftype", "n_params", "n_vocab", "n_ctx", "size", "max_model_len")
     return name, {key: meta[key] for key in kept if isinstance(meta.get(key), (str, int, float))}
 
 
@@ -319,17 +403,9 @@ def _echoed(answer: Mapping[str, Any]) -> list[Any] | None:
     """Return the log-probabilities of the prompt's tokens (the first has none), or None where they were not echoed."""
     try:
         found, count = answer["choices"][0]["logprobs"]["token_logprobs"], answer["usage"]["prompt_tokens"]
+        return found[:count] if isinstance(found, list) and len(found) >= count > 1 else None
     except (KeyError, IndexError, TypeError):
         return None
-    return found[:count] if isinstance(found, list) and len(found) >= count > 1 else None
-
-
-def _text(client: Client, answer: Mapping[str, Any]) -> str:
-    try:
-        choice = answer["choices"][0]
-        return str(choice["message"]["content"] if "message" in choice else choice["text"])
-    except (KeyError, IndexError, TypeError):
-        raise RunError(f"{client.url}: its answer holds no text") from None
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:

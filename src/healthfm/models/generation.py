@@ -18,6 +18,7 @@ import transformers
 from healthfm.cards.schema import Decoding
 from healthfm.errors import RunError
 from healthfm.models import prompts as card_prompts
+from healthfm.models import stated
 from healthfm.models.text import TextModel
 from healthfm.records import Message
 
@@ -82,9 +83,11 @@ def generate(
     ``max_new_tokens`` (256 where that says nothing), ``temperature`` (0), ``stop``. The card's other decoding numbers count for
     its own prompts and for conversations, never for text given as it is: the repetition penalty, the shortest text, the
     filters of draws, and at temperature 0 the number of beams.
-    Raises ``RunError``: an impossible number, an empty stop string, a prompt that is empty or too long.
+    Raises ``RunError``: an impossible number, an empty stop string, a prompt that is empty or too long; ``CheckpointError``: the
+    files ask for a choice of tokens that is not made here.
     """
     _check(prompts, max_new_tokens, temperature, stop)
+    stated.refuse_unmet(model.stated_generation, model.name)
     streams = (_text(model, begin, one, max_new_tokens, temperature, stop, seed) for one in prompts)
     if not stream:
         return ["".join(pieces) for pieces in streams]

@@ -1,15 +1,17 @@
 """Log-likelihoods of options given prompts, with a causal language model.
 
-The boundary rule is lm-evaluation-harness's: prompt and option are encoded together and cut where the prompt alone ends.
+The boundary rule is lm-evaluation-harness's: prompt and option are encoded together and cut where the prompt alone ends; a
+prompt that begins with the start token's own text gets no other. An end token that the tokenizer adds is left off both.
 
 What several rows share is computed once: the tokens that all prompts begin with (their keys and values are kept for the
 next call), the question for all of its options (packed behind it, each blind to the others), and the projection to the
 vocabulary only where a log-probability is needed. Networks without rotary positions take the plain road: one row an
-option.
+option; where the positions' frequencies depend on the longest row, one row at a time.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ import torch
 import transformers
 
 from healthfm.errors import RunError
-from healthfm.models import onednn, shared_prefix
+from healthfm.models import framing, onednn, shared_prefix
 from healthfm.models.model import Float64
 from healthfm.models.text import TextModel
 
@@ -55,7 +57,7 @@ def score(model: TextModel, prompts: Sequence[str], options: Sequence[Sequence[s
     if len(prompts) != len(options):
         raise RunError(f"{len(prompts)} prompts but {len(options)} lists of options")
     questions = [encode(model, prompt, choices) for prompt, choices in zip(prompts, options, strict=True)]
-    if not hasattr(model.network.get_decoder(), "rotary_emb") or _too_long_to_pack(model, questions):
+    if not _can_pack(model, questions):
         return _score_plain(model, questions)
     prefix = common_prefix([question.context for question in questions])
     scores: list[Float64] = [np.zeros(0)] * len(questions)
@@ -72,11 +74,10 @@ def encode(model: TextModel, prompt: str, options: Sequence[str]) -> Question:
     context = prompt.rstrip()
     if not context:
         raise RunError("an empty prompt cannot be scored")
-    tail = prompt[len(context) :]
-    start = model.encode(context)
+    start = framing.once_opened(model, context)
     found = []
     for option in options:
-        continuation = model.encode(context + tail + option)[len(start) :]
+        continuation = framing.once_opened(model, prompt + option)[len(start) :]
         if not continuation:
             raise RunError("an option adds no token to its prompt")
         if len(start) + len(continuation) > model.max_length + 1:
@@ -98,15 +99,22 @@ def common_prefix(contexts: Sequence[Tokens]) -> Tokens:
     return first[: max(0, same) // PREFIX_STEP * PREFIX_STEP]
 
 
-def _too_long_to_pack(model: TextModel, questions: Sequence[Question]) -> bool:
-    """A packed row spells out its mask, which would hide a sliding window: longer rows go the plain road."""
+def _can_pack(model: TextModel, questions: Sequence[Question]) -> bool:
+    """Whether rows may be packed: their positions are rotary, and the mask that a packed row spells out hides no sliding window."""
     window = getattr(model.network.config, "sliding_window", None)
-    return window is not None and any(question.length > window for question in questions)
+    rotary = hasattr(model.network.get_decoder(), "rotary_emb") and not _stretches(model)
+    return rotary and (window is None or all(question.length <= window for question in questions))
+
+
+def _stretches(model: TextModel) -> bool:
+    """Whether the positions' frequencies follow from the longest row of a batch, so that rows are not independent."""
+    rope = getattr(model.network.config, "rope_parameters", None) or {}
+    return rope.get("rope_type") in ("dynamic", "longrope")
 
 
 def _batches(model: TextModel, lengths: Sequence[int], prefix: int) -> Iterator[list[int]]:
     """Yield indices of rows, shortest first, in batches that fit both budgets."""
-    budget = TOKENS_PER_BATCH.get(model.network.device.type, TOKENS_PER_BATCH["cuda"])
+    budget = 1 if _stretches(model) else TOKENS_PER_BATCH.get(model.network.device.type, TOKENS_PER_BATCH["cuda"])
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         rows = len(batch) + 1
@@ -164,7 +172,7 @@ def _pack(question: Question, skip: int) -> tuple[Tokens, list[int], list[int]]:
 def _visible(starts: Sequence[int], length: int, longest: int) -> torch.Tensor:
     """Return which token sees which, bool [longest, longest]: the past, but never another branch."""
     seen = torch.ones(longest, longest, dtype=torch.bool).tril()
-    for start, end in zip(starts, [*starts[1:], length], strict=True):
+    for start, end in itertools.pairwise([*starts, length]):
         seen[start:end, starts[0] : start] = False
     return seen
 

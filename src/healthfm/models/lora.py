@@ -18,13 +18,25 @@ import transformers
 from healthfm.errors import CheckpointError
 from healthfm.models import checkpoint
 from healthfm.models.checkpoint import Checkpoint, Tensors
+from healthfm.models.stated import refuse_strange
 
 CONFIG = "adapter_config.json"
 NAMES = ("adapter_model.safetensors", "adapter_model.bin")
 KNOWN = (
-    "r", "lora_alpha", "lora_dropout", "target_modules", "fan_in_fan_out", "bias", "modules_to_save", "rank_pattern",
-    "alpha_pattern", "use_rslora", "use_dora", "layers_to_transform", "layers_pattern",
+    "r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "target_parameters", "fan_in_fan_out", "bias", "modules_to_save",
+    "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "layers_to_transform", "layers_pattern", "trainable_token_indices",
+    "layer_replication", "lora_bias",
 )  # fmt: skip
+FILE, TRAINING = "says how the file was made", "acts in training only"
+HARMLESS = {  # keys that change no number, with the reason
+    "peft_type": "LORA, or refused", "task_type": "the tensors tell what head there is", "base_model_name_or_path": "held against the base's own name",
+    "auto_mapping": "code and classes are never taken from a file", "revision": FILE, "peft_version": FILE, "inference_mode": TRAINING,
+    "loftq_config": "of init_lora_weights, which is refused where it changes the base", "eva_config": TRAINING, "megatron_core": TRAINING,
+    "merge_weights": "peft of 2023: whether layers merge by themselves", "ensure_weight_tying": TRAINING, "runtime_config": TRAINING,
+    "qalora_group_size": "of use_qalora, which is refused", "corda_config": "of init_lora_weights, which is refused where it changes the base",
+    "lora_ga_config": "of init_lora_weights, which is refused where it changes the base",
+}  # fmt: skip
+STARTS = (True, False, "gaussian", "eva", "orthogonal")  # ways to begin training that leave the base as it is
 
 
 @dataclasses.dataclass
@@ -84,8 +96,27 @@ def _read_adapter(folder: Path) -> Adapter:
     tensors = checkpoint.read(path).tensors
     if not any("lora_" in key for key in tensors):
         raise CheckpointError(f"{path}: holds no LoRA tensors")
+    _check(folder / CONFIG, stated)
     settings = {key: stated[key] for key in KNOWN if stated.get(key) is not None}
     return Adapter(tensors, settings, str(stated.get("base_model_name_or_path") or "unnamed"), path)
+
+
+def _check(path: Path, stated: dict[str, Any]) -> None:
+    """Raise ``CheckpointError`` that names settings which change numbers and are not followed; a default states nothing."""
+    from peft import LoraConfig
+
+    plain = dataclasses.asdict(LoraConfig())
+    rest = {
+        k: v
+        for k, v in stated.items()
+        if k not in KNOWN and k not in HARMLESS and v not in (None, [], {}) and v != plain.get(k, False)
+    }
+    start = rest.pop("init_lora_weights", True)
+    if start not in STARTS:
+        raise CheckpointError(
+            f"{path}: init_lora_weights is '{start}', which changes the base as well: have its owner convert it to plain LoRA"
+        )
+    refuse_strange(str(path), rest)
 
 
 def classes(adapters: list[Adapter]) -> int | None:

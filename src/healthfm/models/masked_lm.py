@@ -193,8 +193,9 @@ def _assemble(
     card: ModelCard, variant: str | None, found: Checkpoint, vocabulary: Mapping[str, int] | None,
     config: dict[str, Any], device: str, dtype: str,
 ) -> MaskedLM:  # fmt: skip
-    rules, numbers = settings(card, variant, published_config(found.config), config)
-    tokenizer = _tokenizer(card, vocabulary, rules, numbers["vocab_size"]) if vocabulary is not None else None
+    rules, numbers = settings(card, variant, published_config(found.config, "bert"), config)
+    flags = bert_files.flags(found.folder)
+    tokenizer = _tokenizer(card, vocabulary, rules, numbers["vocab_size"], flags) if vocabulary is not None else None
     network = build(numbers)
     if found.tensors:
         fit(network, found.tensors, card)
@@ -256,7 +257,9 @@ def _untie_what_differs(network: transformers.BertForPreTraining, given: dict[st
             setattr(decoder, name, torch.nn.Parameter(torch.empty_like(getattr(decoder, name))))
 
 
-def _tokenizer(card: ModelCard, vocabulary: Mapping[str, int], rules: Rules, rows: int) -> transformers.BertTokenizer:
+def _tokenizer(
+    card: ModelCard, vocabulary: Mapping[str, int], rules: Rules, rows: int, flags: Mapping[str, Any]
+) -> transformers.BertTokenizer:  # fmt: skip
     """Return BERT's tokenizer over the published vocabulary, with the card's case: hub files often state the wrong one."""
     if max(vocabulary.values()) + 1 != rows:
         raise CheckpointError(
@@ -267,4 +270,4 @@ def _tokenizer(card: ModelCard, vocabulary: Mapping[str, int], rules: Rules, row
         raise CheckpointError(f"{card.slug}: the vocabulary beside the weights lacks '{absent[0]}'")
     if rules.own_vocabulary and bert_files.is_bert_uncased(vocabulary):
         raise CheckpointError(f"{card.slug}: the vocabulary beside the weights is BERT's; this model has its own")
-    return transformers.BertTokenizer(vocab=dict(vocabulary), do_lower_case=rules.lower_case)
+    return transformers.BertTokenizer(vocab=dict(vocabulary), do_lower_case=rules.lower_case, **flags)

@@ -34,7 +34,11 @@ def place(network: torch.nn.Module, card: ModelCard, device: str, dtype: str) ->
         raise CapabilityError("device is 'cuda', but torch sees no CUDA device here (healthfm doctor)")
     stated = card.run.dtype if card.run is not None else "float32"
     precision = dtype if dtype != "auto" else "float32" if where == "cpu" else stated
+    exact = {name: value for name, value in network.named_buffers() if name.endswith("inv_freq")}
     network.to(device=where, dtype=DTYPES[precision]).eval()
+    for name, value in exact.items():  # rotary frequencies stay in float32: in 16 bits late positions would be others
+        parent, _, last = name.rpartition(".")
+        setattr(network.get_submodule(parent), last, value.to(where))
 
 
 def provenance(found: Checkpoint, network: torch.nn.Module) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from healthfm.errors import CheckpointError
+from healthfm.models.stated import refuse_strange
 
 Tensors = Mapping[str, torch.Tensor]
 Config = Mapping[str, Any]
@@ -43,6 +44,9 @@ CHATGLM_CONFIG = {
     "seq_length": "max_position_embeddings", "add_qkv_bias": "attention_bias",
 }  # fmt: skip
 META = {"attention.wv": "self_attn.v_proj", **INTERNLM2}
+META_KEYS = (  # the last four: sizes that the tensors show
+    "dim", "n_layers", "n_heads", "n_kv_heads", "norm_eps", "rope_theta", "vocab_size", "multiple_of", "ffn_dim_multiplier", "max_seq_len",
+)  # fmt: skip
 META_TOP = {
     "tok_embeddings.weight": "model.embed_tokens.weight", "norm.weight": "model.norm.weight", "output.weight": "lm_head.weight",
 }  # fmt: skip
@@ -209,7 +213,11 @@ def meta(tensors: Tensors, config: Config) -> Tensors:
 
 
 def meta_config(params: Config, tensors: Tensors) -> dict[str, Any]:
-    """Return transformers' names for LLaMA's ``params.json``; sizes that it leaves open are taken from the tensors."""
+    """Return transformers' names for LLaMA's ``params.json``; sizes that it leaves open are taken from the tensors.
+
+    Raises ``CheckpointError``: a key that is not LLaMA's or Llama 2's (Llama 3.1's stretched positions, experts, images).
+    """
+    refuse_strange("params.json", [k for k, v in params.items() if k not in META_KEYS and v not in (None, False)])
     return {
         "hidden_size": params["dim"], "num_hidden_layers": params["n_layers"], "num_attention_heads": params["n_heads"],
         "num_key_value_heads": params.get("n_kv_heads", params["n_heads"]), "rms_norm_eps": params["norm_eps"],

@@ -9,18 +9,23 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import transformers
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from healthfm.errors import CheckpointError
+from healthfm.models import tokenizer_flags
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # kinds of pieces, in the proto and in GGUF
 BPE = 2  # trainer_spec.model_type
 SPACE = "▁"
+USED = (
+    "add_bos_token", "add_eos_token", "bos_token", "eos_token", "unk_token", "pad_token", "added_tokens", "added_tokens_decoder",
+    "additional_special_tokens", "extra_special_tokens", "chat_template", "legacy", "add_prefix_space", "add_dummy_prefix",
+)  # fmt: skip
 
 
 @dataclass
@@ -40,7 +45,9 @@ def load(path: Path) -> transformers.PreTrainedTokenizerFast:
 
     Raises ``CheckpointError``: not a sentencepiece BPE model, or cut short.
     """
-    return build(parse(path), beside(path.parent))
+    stated = beside(path.parent)
+    tokenizer_flags.check(str(path.parent / "tokenizer_config.json"), stated, USED)
+    return build(parse(path), stated)
 
 
 def parse(path: Path) -> Pieces:
@@ -140,15 +147,24 @@ def merges(pieces: Pieces) -> list[tuple[str, str]]:
 
 
 def build(pieces: Pieces, stated: dict[str, Any]) -> transformers.PreTrainedTokenizerFast:
-    """Return the fast tokenizer of a vocabulary. ``stated``: special tokens and policy (``add_bos_token``, default true)."""
+    """Return the fast tokenizer of a vocabulary. ``stated``: special tokens and policy (``add_bos_token``, default true).
+
+    ``legacy`` false: the blank goes before the text only, not before what follows a special token.
+    """
     names = _special_names(pieces, stated)
+    if any(stated.get(key) is False for key in ("add_prefix_space", "add_dummy_prefix")):
+        pieces = replace(pieces, prefix=False)
+    once = pieces.prefix and stated.get("legacy") is False
     core = Tokenizer(
         models.BPE(
             vocab={text: i for i, text in enumerate(pieces.texts)}, merges=merges(pieces), fuse_unk=True,
             byte_fallback=BYTE in pieces.kinds, unk_token=pieces.texts[pieces.kinds.index(UNKNOWN)],
         )
     )  # fmt: skip
-    core.normalizer = normalizers.Sequence(_normalizers(pieces))
+    steps = _normalizers(pieces)
+    core.normalizer = normalizers.Sequence(steps[:-2] if once else steps)
+    if once:
+        core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
     core.decoder = decoders.Sequence(_decoders(pieces))
     kinds = dict(zip(pieces.texts, pieces.kinds, strict=True))
     special = [text for text, kind in kinds.items() if kind in (CONTROL, UNKNOWN)]
@@ -156,7 +172,7 @@ def build(pieces: Pieces, stated: dict[str, Any]) -> transformers.PreTrainedToke
     own = [text for text, kind in kinds.items() if kind == USER_DEFINED]
     core.add_tokens([AddedToken(text, normalized=False, special=False) for text in own])
     added = sorted(stated.get("added_tokens", {}).items(), key=lambda item: item[1])
-    core.add_tokens([AddedToken(t, normalized=False, special=t in names.values()) for t, _ in added if t not in kinds])
+    core.add_tokens([_added(t, stated, names) for t, _ in added if t not in kinds])
     for text, number in added:
         if core.token_to_id(text) != number:
             raise CheckpointError(f"the added token {text} has the id {number}, but {core.token_to_id(text)} is next")
@@ -169,6 +185,16 @@ def build(pieces: Pieces, stated: dict[str, Any]) -> transformers.PreTrainedToke
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=core, **names)
     fast.chat_template = stated.get("chat_template")
     return fast
+
+
+def _added(text: str, stated: dict[str, Any], names: dict[str, str]) -> AddedToken:
+    """Return an added token as the files describe it."""
+    told = next((one for one in stated.get("added_tokens_decoder", {}).values() if one["content"] == text), {})
+    more = [
+        one.get("content") if isinstance(one, dict) else one for one in stated.get("additional_special_tokens") or ()
+    ]
+    flags = {key: bool(told.get(key, False)) for key in ("lstrip", "rstrip", "single_word", "normalized")}
+    return AddedToken(text, special=bool(told.get("special")) or text in more or text in names.values(), **flags)
 
 
 def _special_names(pieces: Pieces, stated: dict[str, Any]) -> dict[str, str]:

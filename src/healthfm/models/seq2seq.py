@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CheckpointError, RunError
-from healthfm.models import checkpoint, generation
+from healthfm.models import checkpoint, generation, stated
 from healthfm.models.model import Float32, Float64
 from healthfm.models.opening import open_weights, place, provenance
 from healthfm.models.text import TextModel, build_network, published_config, read_tokenizer
@@ -71,8 +71,8 @@ class Seq2SeqLM(TextModel):
 
 def start_id(model: TextModel) -> int:
     """Return the id that opens the decoder's text: T5's is its padding token."""
-    stated = getattr(model.network.config, "decoder_start_token_id", None)
-    return int(stated if stated is not None else model.network.config.pad_token_id)
+    own = model.stated_generation.get("decoder_start_token_id", model.network.config.decoder_start_token_id)
+    return int(own if own is not None else model.network.config.pad_token_id)
 
 
 @torch.inference_mode()
@@ -108,7 +108,7 @@ def load(
     found = open_weights(card, variant, weights)
     if found.gguf is not None:
         raise CheckpointError(f"{card.slug}: an encoder-decoder model is not read from GGUF")
-    network = build(card, variant, {**published_config(found.config), **config})
+    network = build(card, variant, {**published_config(found.config, "t5"), **config})
     if weights == "random":
         torch.manual_seed(0)
         network.init_weights()
@@ -119,6 +119,7 @@ def load(
     place(network, card, device, dtype)
     model = Seq2SeqLM(card, variant, network, read_tokenizer(found.folder))
     model.provenance = provenance(found, network)
+    model.take_generation(stated.generation(found.config, stated.generation_file(found.folder)))
     return model
 
 

@@ -13,7 +13,7 @@ from transformers.initialization import no_init_weights
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CheckpointError, MissingExtra
-from healthfm.models import sentencepiece_bpe, tiktoken_bpe
+from healthfm.models import framing, sentencepiece_bpe, stated, tiktoken_bpe
 from healthfm.models.model import Model
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
@@ -23,7 +23,7 @@ class TextModel(Model):
     """A network with its tokenizer. ``max_length`` is the longest input in tokens, special tokens included.
 
     ``fast_linear``: on the CPU in float32, multiply through oneDNN (see ``onednn``). ``kept_prefix``: the tokens that the last
-    scored prompts began with, and their keys and values.
+    scored prompts began with, and their keys and values. ``stated_generation``: what the files state about generating.
     """
 
     network: transformers.PreTrainedModel
@@ -44,15 +44,29 @@ class TextModel(Model):
         self.max_length = int(longest)
         self.fast_linear = True
         self.kept_prefix: tuple[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] | None = None
+        self.stated_generation: dict[str, Any] = {}
+
+    def take_generation(self, settings: Mapping[str, Any]) -> None:
+        """Take what the files state about generating: its end tokens end texts, the rest is named where it is not followed."""
+        self.stated_generation = dict(settings)
+        how = getattr(self.network, "generation_config", None)  # a classifier has none
+        if how is not None and "eos_token_id" in settings:
+            how.eos_token_id = settings["eos_token_id"]
+        if aside := stated.laid_aside(settings):
+            self.provenance["generation_notices"] = [
+                f"the files' wishes about generating are not followed, the call and the card decide: {', '.join(aside)}"
+            ]
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, with the special tokens the tokenizer itself adds."""
+        return self._ids(text, True)
+
+    def _ids(self, text: str, special: bool) -> list[int]:
         if self.tokenizer is None:
             raise CheckpointError(
                 f"{self.name}: no tokenizer beside the weights; text cannot be read (logits takes token ids)"
             )
-        ids: list[int] = self.tokenizer.encode(text, verbose=False)
-        return ids
+        return framing.encoder(self.tokenizer)(text, special)
 
     def preprocess(self, items: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return ``input_ids`` and ``attention_mask``, int64 [n, longest], padded on the right."""
@@ -69,8 +83,12 @@ class TextModel(Model):
         return {"input_ids": ids, "attention_mask": mask}
 
 
-def published_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the architecture numbers of a ``config.json`` (not its class names, precision or code, nor a padding id of -1)."""
+def published_config(config: Mapping[str, Any], architecture: str) -> dict[str, Any]:
+    """Return the architecture numbers of a ``config.json`` (not its class names, precision or code, nor a padding id of -1).
+
+    Raises ``CheckpointError``: it says that it is of another network than ``architecture``.
+    """
+    stated.check_model_type(config, architecture)
     left_out = ("architectures", "model_type", "torch_dtype", "dtype", "auto_map")
     found = {k: v for k, v in config.items() if k not in left_out}
     if found.get("pad_token_id") == -1:  # LLaMA's first conversions to transformers say so; no embedding has that row
@@ -79,10 +97,11 @@ def published_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_network(config_name: str, class_name: str, numbers: Mapping[str, Any]) -> transformers.PreTrainedModel:
-    """Build a network of transformers' classes, uninitialised. Raises ``CheckpointError``: numbers it cannot have."""
+    """Build a network of transformers' classes, uninitialised. Raises ``CheckpointError``: numbers it cannot have or does not know."""
+    used = stated.numbers(config_name, numbers)
     try:
         with no_init_weights():
-            return getattr(transformers, class_name)(getattr(transformers, config_name)(**numbers))  # type: ignore[no-any-return]
+            return getattr(transformers, class_name)(getattr(transformers, config_name)(**used))  # type: ignore[no-any-return]
     except (ValueError, TypeError, ArithmeticError, KeyError, AssertionError, StrictDataclassError) as error:
         why = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise CheckpointError(

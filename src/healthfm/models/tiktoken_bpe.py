@@ -10,11 +10,13 @@ import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from healthfm.errors import CheckpointError
+from healthfm.models import tokenizer_flags
 
 END = "<|endoftext|>"
 CUT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -41,6 +43,7 @@ GLM4 = Kind(
     ),
     opening=("[gMASK]", "<sop>"),
 )  # fmt: skip
+POLICIES = ("add_bos_token", "add_eos_token", "add_prefix_space")
 FILES = {"qwen.tiktoken": QWEN, "tokenizer.model": GLM4}
 
 
@@ -53,7 +56,7 @@ def find(folder: Path) -> Path | None:
     return folder / "tokenizer.model" if glm4 else None
 
 
-def _stated(folder: Path) -> dict[str, object]:
+def _stated(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
@@ -83,9 +86,31 @@ def load(path: Path, kind: Kind | None = None) -> transformers.PreTrainedTokeniz
     if kind.opening:
         opened = [(text, core.token_to_id(text)) for text in kind.opening]
         core.post_processor = processors.TemplateProcessing(single=[*kind.opening, "$A"], special_tokens=opened)
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=core, eos_token=END, pad_token=END)
-    fast.chat_template = _stated(path.parent).get("chat_template")
+    stated = _stated(path.parent)
+    _check(path.parent / "tokenizer_config.json", stated, core)
+    ends = {name: stated.get(name) if stated.get(name) in kind.special else END for name in ("eos_token", "pad_token")}
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=core, **ends)
+    fast.chat_template = stated.get("chat_template")
     return fast
+
+
+def _check(path: Path, stated: dict[str, Any], core: Tokenizer) -> None:
+    """Raise ``CheckpointError``: the files state a flag that is not followed, or an added token that the kind has not there."""
+    used = (
+        "eos_token",
+        "pad_token",
+        "bos_token",
+        "unk_token",
+        "chat_template",
+        "added_tokens_decoder",
+        "additional_special_tokens",
+    )
+    tokenizer_flags.check(str(path), stated, used, {**tokenizer_flags.HELD, **dict.fromkeys(POLICIES, False)})
+    for number, one in stated.get("added_tokens_decoder", {}).items():
+        if core.token_to_id(one["content"]) != int(number):
+            raise CheckpointError(
+                f"{path}: the added token {one['content']} has the id {number}, which these ranks do not give it"
+            )
 
 
 def read_ranks(path: Path) -> dict[bytes, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ import torch
 
 from healthfm.cards.schema import ModelCard, Run, Transform
 from healthfm.errors import CapabilityError, CheckpointError, RunError
-from healthfm.models import checkpoint, transform
+from healthfm.models import checkpoint, transform, vision_keys
 from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.model import Float32, Model
 from healthfm.models.opening import open_weights, place, provenance
@@ -128,10 +128,11 @@ class VisionModel(Model):
 
     def _pixels(self, items: Sequence[Picture], counts: list[int]) -> Iterator[Float32]:
         for item in items:
-            still = pictures(item, self.transform)
-            counts.append(len(still))
-            for picture in still:
+            count = 0
+            for picture in pictures(item, self.transform):
+                count += 1
                 yield self._array(picture)
+            counts.append(count)
 
     def _array(self, picture: Any) -> Float32:
         if self.transform is not None:
@@ -142,17 +143,39 @@ class VisionModel(Model):
         return array
 
 
-def pictures(item: Any, rule: Transform | None) -> list[Picture]:
+def pictures(item: Any, rule: Transform | None) -> Iterable[Picture]:
     """Return the still pictures an item stands for: itself, a film's frames, or a volume's axial slices (``transform.slices``).
 
-    Slices have their neighbours beside them where the card says so (``transform.with_neighbours``).
+    Frames are decoded as they are asked for, one after another: a film may be longer than the memory is large. Slices have their neighbours beside them where the card says so (``transform.with_neighbours``).
     """
     if isinstance(item, Video):
-        return list(transform.frames(item))
+        return transform.frames(item)
     if isinstance(item, Volume):
         stack = transform.slices(item, rule.window if rule is not None else None)
         return list(transform.with_neighbours(stack) if rule is not None and rule.volumes == "2.5d" else stack)
     return [item]
+
+
+class Frames(Sequence[Float32]):
+    """The ``count`` frames of a film as the network takes them, decoded anew each time they are gone through: memory holds one."""
+
+    def __init__(self, film: Video, rule: Transform, count: int) -> None:
+        self.film, self.rule, self.count = film, rule, count
+        self.shape = self[0].shape
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Float32]:
+        found = 0
+        for picture in pictures(self.film, self.rule):
+            yield transform.pixels(picture, self.rule)
+            found += 1
+        if found != self.count:
+            raise RunError(f"{self.film.id}: has changed while it was read")
+
+    def __getitem__(self, index: Any) -> Any:
+        return next(itertools.islice(iter(self), range(self.count)[index], None))
 
 
 def batches(arrays: Iterator[Float32], batch_size: int | str) -> Iterator[list[Float32]]:
@@ -232,8 +255,9 @@ def numbers(kind: type[Numbers], config: Mapping[str, Any]) -> Numbers:
 
 
 def model_args(kind: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the family's numbers among timm's ``model_args`` of a ``config.json``."""
+    """Return the family's numbers among timm's ``model_args`` of a ``config.json``. Raises ``CheckpointError``: one it has not."""
     known = {field.name for field in fields(kind)}
+    vision_keys.check_timm(config, known)
     return {name: value for name, value in config.get("model_args", {}).items() if name in known}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from healthfm.models import vision
+from healthfm.models import vision, vision_keys
 from healthfm.models.checkpoint import Tensors
 
 
@@ -121,6 +121,7 @@ def stated(kind: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the numbers of a ``config.json``: timm's ``model_args``, or transformers' names."""
     if "hidden_size" not in config:
         return vision.model_args(kind, config)
+    vision_keys.check_transformers(config, CONFIG)
     found = {CONFIG[key]: value for key, value in config.items() if key in CONFIG}
     if config.get("model_type") == "dinov2_with_registers":  # gives them no position, and stretches with antialias
         found |= {"no_embed_class": True, "positions": "timm"}

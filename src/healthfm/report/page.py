@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from healthfm.evaluate import findings, judge
 from healthfm.evaluate.contamination import section
-from healthfm.evaluate.run import Run
+from healthfm.evaluate.run import Run, served_names
 from healthfm.evaluate.statistics.subgroups import apart
+from healthfm.evaluate.writing import finishes
 from healthfm.report import plots, words
 from healthfm.report.samples import errors, inputs, listed
 from healthfm.report.svg import Axis, bar, covering, scale
@@ -81,14 +82,15 @@ def asked_for(run: Run) -> list[tuple[str, str]]:
     )
     fitted = facts.get("fitted") or {}
     rows = [
-        ("model", request["model"]), ("weights", model.get("weights") or request.get("weights")),
+        ("model", request["model"]), ("server's model", ", ".join(served_names(facts))), ("weights", model.get("weights") or request.get("weights")),
         ("number format", model.get("dtype")), ("data", request["dataset"]), ("split", request.get("split")),
         ("task", request["task"]), ("samples", _samples(run)),
         ("examples", shots), ("fitted on", _fitted(fitted)),
         ("window", "{} (black) to {} (white)".format(*request["window"]) if "window" in request else None),
         ("prompt", (facts.get("protocol") or {}).get("summary")), ("read by", (request.get("prompt") or {}).get("parser")),
         ("judge", (request.get("judge") or {}).get("model") or (request.get("judge") or {}).get("endpoint")),
-        ("seed", request["seed"]),
+        ("judge's server", (facts.get("judge_served") or {}).get("name")), ("answers ended by", _counts(run, "finish_reason")),
+        ("verdicts ended by", _counts(run, "judge_finish_reason")), ("seed", request["seed"]),
     ]  # fmt: skip
     return [(name, str(value)) for name, value in rows if value not in (None, "")]
 
@@ -98,6 +100,10 @@ def _fitted(fitted: Mapping[str, Any]) -> str | None:
         return None
     often = f", {fitted['draws']} times on others" if fitted.get("draws") else ""
     return f"{fitted.get('fitted_on')} samples{often}, {fitted.get('probe', 'nearest neighbours')}"
+
+
+def _counts(run: Run, column: str) -> str:
+    return ", ".join(f"{name} {n:,}" for name, n in finishes(run.predictions, column).items())
 
 
 def _samples(run: Run) -> str:

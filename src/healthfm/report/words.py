@@ -26,6 +26,9 @@ AGREEMENT = "0 is chance, 1 is perfect"
 OVERLAP = "shared words, not clinical correctness"
 WORDS: Mapping[str, Word] = {
     "accuracy": Word("accuracy", "share of answers that are right", share=True),
+    "acc_norm": Word(
+        "accuracy by length (acc_norm)", "share of answers that are right when an option's length does not count against it", share=True
+    ),
     "macro_f1": Word("macro-F1", "F1 of each class, averaged so that rare classes count as much as common ones"),
     "micro_f1": Word("micro-F1", "F1 over all decisions together, so that common classes weigh more"),
     "f1": Word("F1", "harmonic mean of precision and sensitivity"),
@@ -50,6 +53,8 @@ WORDS: Mapping[str, Word] = {
     "c_index": Word("concordance index", f"chance that the larger of two targets is predicted larger; {AREA}"),
     "exact_match": Word("exact match", "share of answers worded as an accepted one", share=True),
     "token_f1": Word("token F1", OVERLAP),
+    "exact_match_squad": Word("exact match (SQuAD)", "the same, blind to signs and decimal points", share=True),
+    "token_f1_squad": Word("token F1 (SQuAD)", f"{OVERLAP}, blind to signs and decimal points"),
     "bleu": Word("BLEU", f"runs of {OVERLAP}; 1 is identical"),
     "rouge_1": Word("ROUGE-1", f"single {OVERLAP}"),
     "rouge_2": Word("ROUGE-2", f"pairs of {OVERLAP}"),
@@ -128,8 +133,9 @@ def sentence(name: str, one: Mapping[str, Any], row: str) -> str:
     level = f"{round(100 * one.get('level', 0.95))} % interval"
     if word(name).share:
         what = {
-            "accuracy": "would get a right answer", "sensitivity": "that are positive would be found",
+            "accuracy": "would get a right answer", "acc_norm": "would get a right answer", "sensitivity": "that are positive would be found",
             "specificity": "that are negative would be recognised", "exact_match": "would be answered word for word",
+            "exact_match_squad": "would be answered word for word but for signs",
             "subset_accuracy": "would get every class right",
         }[name]  # fmt: skip
         low, value, high = (round(100 * one[k]) for k in ("low", "value", "high"))

@@ -15,7 +15,13 @@ import healthfm as hfm
 from healthfm.datasets.dataset import open_dataset
 from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate.contamination import behaviour
-from healthfm.evaluate.contamination.behaviour import MIN_K_CAUTION, ORDER_CAUTION, min_k_plus_plus, option_order
+from healthfm.evaluate.contamination.behaviour import (
+    MIN_K_CAUTION,
+    ORDER_CAUTION,
+    _has_a_reason,
+    min_k_plus_plus,
+    option_order,
+)
 from healthfm.evaluate.contamination.corpus import text_of
 from healthfm.records import MultipleChoice
 from tests.conftest import PROJECT
@@ -195,3 +201,18 @@ def test_the_same_seed_draws_the_same_sample(medqa_root: Path) -> None:
         for s in (1, 1, 2)
     ]
     assert asked[0] == asked[1] and asked[0]["order"] != asked[2]["order"]
+
+
+@pytest.mark.parametrize(
+    ("options", "has"),
+    [
+        (["500 mg", "1,000 mg", "2,500 mg", "10,000 mg"], True),
+        (["−2 D", "−1 D", "1 D"], True),
+        (["1,5 mg", "2 mg", "2,5 mg"], True),
+        (["甲状腺", "肝", "以上都是"], True),
+        (["38℃以上", "36℃", "37℃"], False),
+        (["1,000 mg", "500 mg", "2,000 mg"], False),
+    ],
+)
+def test_an_order_by_size_or_an_option_about_the_others_is_a_reason(options: list[str], has: bool) -> None:
+    assert _has_a_reason(options) is has

@@ -186,3 +186,25 @@ def test_the_size_of_a_block_does_not_matter(
     whole = sorted(Index(pubmedqa).search(documents), key=str)
     monkeypatch.setattr(search, "BLOCK", size)
     assert sorted(Index(pubmedqa).search(documents), key=str) == whole and whole
+
+
+COPIED = {
+    "Chinese": "患者应当每天服用阿司匹林以降低心肌梗死复发的风险并定期复查血小板计数",
+    "Japanese": "患者は心筋梗塞の再発リスクを減らすために毎日アスピリンを服用するべきである",
+    "Thai": "ผู้ป่วยควรรับประทานยาแอสไพรินทุกวันเพื่อลดความเสี่ยงของการเกิดภาวะกล้ามเนื้อหัวใจตายซ้ำ",
+    "Lao": "ຄົນເຈັບຄວນກິນຢາແອັດສະໄພຣິນທຸກວັນເພື່ອຫຼຸດຄວາມສ່ຽງ",
+    "Khmer": "អ្នកជំងឺគួរតែលេបថ្នាំអាស្ពីរីនជារៀងរាល់ថ្ងៃដើម្បីកាត់បន្ថយហានិភ័យ",
+    "Korean": "환자는 심근경색의 재발 위험을 줄이기 위해 매일 아스피린을 복용해야 하며 혈소판 수를 정기적으로 확인해야 한다",
+    "Hindi": "रोगी को हृदयाघात के पुनरावृत्ति के जोखिम को कम करने के लिए प्रतिदिन एस्पिरिन लेनी चाहिए और नियमित जांच करानी चाहिए",
+    "Arabic": "يجب على المريض تناول الأسبرين يوميا لتقليل خطر تكرار احتشاء عضلة القلب ومتابعة عدد الصفائح الدموية بانتظام",
+}
+
+
+@pytest.mark.parametrize("language", COPIED)
+def test_a_copy_is_found_in_any_script_within_a_text_without_blanks_around_it(language: str) -> None:
+    text = COPIED[language]
+    [whole] = found(text, f"前文。{text}。后文")
+    assert whole.how == "exact" and whole.snippet.strip("。") == text
+    middle = text.find(" ", len(text) // 2) + 1 if " " in text else len(text) // 2
+    changed = f"{text[:middle]}{'xyz ' if ' ' in text else ''}{text[middle + (0 if ' ' in text else 3) :]}"
+    assert [one.how for one in found(text, changed)] == ["near"]

@@ -147,3 +147,10 @@ def test_rows_that_do_not_fit_are_named(change: dict[str, Any], message: str) ->
     with pytest.raises(RunError) as error:
         evaluate_predictions(sound | change, "multi-label", classes=["edema", "nodule"])
     assert str(error.value) == message
+
+
+def test_a_table_that_names_no_class_is_refused_unless_they_are_given() -> None:
+    table = {"id": ["a", "b"], "target": [[], []], "prediction": [[], []]}
+    with pytest.raises(RunError, match="no row names a class"):
+        evaluate_predictions(table, "multi-label")
+    assert evaluate_predictions(table, "multi-label", classes=["x"]).metrics["subset_accuracy"]["value"] == 1

@@ -15,6 +15,7 @@ from sklearn import metrics as theirs
 
 from healthfm import RunError, evaluate_predictions
 from healthfm.evaluate import scoring
+from healthfm.evaluate.findings import headline_notes
 
 NUMBERS = {"id": ["a", "b", "c"], "target": [1.0, 2.0, 3.0], "prediction": [1.5, 2.0, 2.0]}
 ANSWERS = {
@@ -65,11 +66,42 @@ def test_equal_numbers_have_no_correlation_and_it_is_said() -> None:
 
 def test_written_answers_have_overlap_metrics_and_the_caution() -> None:
     run = evaluate_predictions(ANSWERS, "free-text")
-    assert set(run.metrics) == {"exact_match", "token_f1", "bleu", "rouge_1", "rouge_2", "rouge_l"}
-    assert run.metrics["exact_match"]["value"] == pytest.approx(1 / 3)
-    assert run.metrics["token_f1"]["value"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert set(run.metrics) == {
+        "exact_match", "token_f1", "exact_match_squad", "token_f1_squad", "rouge_1", "rouge_2", "rouge_l",
+    }  # fmt: skip
+    assert any("no accepted answer has four" in rule for rule in run.scores["rules"])
+    assert run.metrics["exact_match"]["value"] == run.metrics["exact_match_squad"]["value"] == pytest.approx(1 / 3)
+    assert run.metrics["token_f1"]["value"] == pytest.approx((1 + 1 / 2 + 0) / 3)  # "a" counts
+    assert run.metrics["token_f1_squad"]["value"] == pytest.approx((1 + 2 / 3 + 0) / 3)
     assert any("none of them measures clinical correctness" in rule for rule in run.scores["rules"])
     assert run.scores["unanswered"] == 1
+
+
+WRITTEN = [
+    ("患者应当每天服用阿司匹林", "患者应当每天服用阿司匹林"), ("急性阑尾炎です", "阑尾炎です"), ("発熱。", "发热"), ("ปวดหัว", "ปวดหัว"),
+    ("артериальная гипертензия", "Артериальная гипертензия."), ("1.5 mg", "15 mg"), ("hepatitis A", "hepatitis"), ("...", "!"),
+]  # fmt: skip
+
+
+def test_word_for_word_right_answers_score_1_in_any_script_and_the_rule_is_said() -> None:
+    target, output = zip(*WRITTEN, strict=True)
+    table = {"id": range(len(WRITTEN)), "target": [[one] for one in target], "output": target}
+    for rows in (slice(0, 3), slice(3, 5), slice(0, 5)):
+        found = evaluate_predictions({name: list(column)[rows] for name, column in table.items()}, "free-text").metrics
+        names = {"exact_match", "token_f1", "bleu", "rouge_1", "rouge_l"} & set(found)
+        assert {found[name]["value"] for name in names} == {1.0} and (
+            "bleu" in names or (rows.start == 3 and rows.stop == 5)
+        )
+    run = evaluate_predictions(table | {"output": output}, "free-text")
+    assert run.metrics["exact_match"]["value"] == pytest.approx(3 / 8)
+    said = run.scores["rules"]
+    assert any(one.startswith("what counts in an answer") for one in said)
+    assert any("are a word each in 4 of 8 of the rows" in one for one in said)
+    assert any("1 rows accept nothing but punctuation" in one for one in said)
+    notes = headline_notes(run)
+    assert any(one.startswith("what counts in an answer") for one in notes) and any(
+        "scripts without blanks" in one for one in notes
+    )
 
 
 def test_a_parsed_answer_wins_over_the_output_and_a_judge_is_the_headline() -> None:

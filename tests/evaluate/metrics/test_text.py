@@ -27,15 +27,12 @@ ACCEPTED = [
 ]
 
 
-def test_exact_match_and_token_f1_equal_the_squad_script() -> None:
+def test_squads_exact_match_and_f1_equal_its_script() -> None:
     for one, answers in zip(TEXTS, ACCEPTED, strict=True):
-        assert text.exact_match(one, answers) == max(squad_metrics.compute_exact(a, one) for a in answers)
-        assert text.token_f1(one, answers) == pytest.approx(max(squad_metrics.compute_f1(a, one) for a in answers))
-    assert text.token_f1("the", ["a"]) == squad_metrics.compute_f1("a", "the") == 1  # nothing left of either
-
-
-def test_normalisation_drops_case_punctuation_articles_and_spaces() -> None:
-    assert text.normalise("  The  Patient's   theatre, an A.") == "patients theatre"
+        assert text.exact_match_squad(one, answers) == max(squad_metrics.compute_exact(a, one) for a in answers)
+        f1 = max(squad_metrics.compute_f1(a, one) for a in answers)
+        assert text.token_f1_squad(one, answers) == pytest.approx(f1)
+    assert text.token_f1_squad("the", ["a"]) == squad_metrics.compute_f1("a", "the") == 1  # nothing left of either
 
 
 @pytest.mark.parametrize(
@@ -48,6 +45,34 @@ def test_bleu_of_a_resample_equals_sacrebleus_corpus_score(counts: list[int]) ->
     theirs = BLEU().corpus_score([TEXTS[i] for i in rows], references).score / 100
     ours = text.bleu(np.array([counts]) @ text.bleu_counts(TEXTS, ACCEPTED))
     assert ours == [pytest.approx(theirs, abs=1e-12)]
+
+
+CHINESE = [
+    ("患者应当每天服用阿司匹林。", ["患者应当每天服用阿司匹林，并复查血小板"]),
+    ("急性阑尾炎（需要手术）", ["急性阑尾炎", "阑尾炎，需要手术"]),
+    ("剂量为 1.5 mg，每日2次", ["剂量为1.5mg，每日两次"]),
+    ("体温37.5℃——发热“可疑”…", ["体温37.5℃，发热"]),
+]
+
+
+def test_bleu_of_chinese_is_sacrebleus_zh_and_of_thai_its_characters() -> None:
+    texts, accepted = zip(*CHINESE, strict=True)
+    references = [[row[k] if k < len(row) else None for row in accepted] for k in range(2)]
+    theirs = BLEU(tokenize="zh").corpus_score(texts, references).score / 100
+    assert text.bleu(text.bleu_counts(texts, accepted).sum(0)) == pytest.approx(theirs, abs=1e-12) and 0.3 < theirs < 1
+    thai, other = "ผู้ป่วยปวดหัวมาก", "ผู้ป่วยปวดท้องมาก"
+    letters = BLEU(tokenize="char").corpus_score([thai], [[other]]).score / 100
+    assert text.bleu(text.bleu_counts([thai], [[other]]).sum(0)) == pytest.approx(letters, abs=1e-12)
+
+
+def test_rouge_of_other_scripts_is_rouge_scores_on_words_it_can_read() -> None:
+    """Each word, or each letter of Chinese, stands for an ASCII word."""
+    cyrillic = ("артериальная гипертензия тяжёлая", "тяжёлая гипертензия"), ("a b c", "c b")
+    chinese = ("急性阑尾炎", "阑尾炎，慢性"), ("a b c d e", "c d e f b")
+    for (written, answer), (ours, theirs) in (cyrillic, chinese):
+        expected = text.rouge([ours], [[theirs]])
+        assert text.rouge([written], [[answer]]) == {name: pytest.approx(value) for name, value in expected.items()}
+        assert 0 < expected["rouge_l"][0] < 1
 
 
 def test_rouge_takes_the_best_of_the_accepted_answers() -> None:

@@ -12,7 +12,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from healthfm import RunError, evaluate_predictions
 from healthfm.evaluate import scoring
-from healthfm.evaluate.statistics import calibration
+from healthfm.evaluate.statistics import bootstrap, calibration
 
 
 def test_reliability_bins_hold_equally_many_samples_in_rising_order_of_confidence() -> None:
@@ -120,3 +120,18 @@ def test_a_temperature_is_not_applied_to_the_samples_or_patients_it_was_fitted_o
     patients = [f"p{i}" for i in range(20)]
     with pytest.raises(RunError, match="20 values of patient are in both tables"):
         calibration.rescale(table(20, 1.0, 1, patient=patients), table(20, 1.0, 0, patient=patients))
+
+
+def test_the_error_of_a_calibrated_model_may_be_0_and_that_of_another_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten bins of thirty rows: resampled errors of the calibrated one lie above 0 all of them."""
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 500)
+    above = {0.0: 0, 0.3: 0}
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        confidence = rng.uniform(0.5, 0.95, 300)
+        for off in above:
+            statistic = calibration.ece(confidence, rng.random(300) < confidence - off)
+            one = bootstrap.intervals([statistic], 300, seed)["ece"]
+            assert 0 <= one.low <= statistic.value <= one.high <= 1 and "distance" in one.method
+            above[off] += one.low > 0
+    assert above[0.0] <= 4 and above[0.3] == 20

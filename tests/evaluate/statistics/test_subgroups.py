@@ -10,6 +10,7 @@ import pytest
 from healthfm import evaluate_predictions
 from healthfm.evaluate.statistics import of_counts, of_mean
 from healthfm.evaluate.statistics.subgroups import fairness, gap
+from healthfm.evaluate.statistics.widest import rate
 
 PARITY, ODDS = 0.3, 0.35  # fairlearn 0.15, for the rows of its test
 
@@ -87,10 +88,55 @@ def test_fairness_gaps_equal_fairlearns() -> None:
     groups = ["a"] * 30 + ["b"] * 40 + ["c"] * 20
     truth = rng.random(90) < 0.5
     chosen = rng.random(90) < np.where(truth, 0.7, 0.3) + np.repeat([0, 0.1, -0.1], [30, 40, 20])
-    found = fairness(truth, chosen, [*groups], [None] * 90, 0)
+    found = fairness(truth, chosen, [*groups], [None] * 90)
     assert found["demographic_parity"]["value"] == pytest.approx(PARITY)
     assert found["equalised_odds"]["value"] == pytest.approx(ODDS)
     assert found["demographic_parity"]["low"] < PARITY < found["demographic_parity"]["high"]
-    small = fairness(truth[:80], chosen[:80], groups[:80], [None] * 80, 0)
+    small = fairness(truth[:80], chosen[:80], groups[:80], [None] * 80)
     assert small["groups"] == ["a", "b"]
-    assert fairness(truth[:30], chosen[:30], groups[:30], [None] * 30, 0)["demographic_parity"] is None
+    assert fairness(truth[:30], chosen[:30], groups[:30], [None] * 30)["demographic_parity"] is None
+
+
+def made(seed: int, effect: float, rows: int = 4) -> dict[str, Any]:
+    """Fairness of two groups of 30 patients, whose sensitivity differs by ``effect`` and nothing else does."""
+    rng = np.random.default_rng(seed)
+    who = np.repeat(np.arange(60), rows)
+    truth = (rng.random(60) < 0.5)[who]
+    first = who < 30
+    chosen = rng.random(len(who)) < np.where(truth, 0.9 - effect * first, 0.1)
+    return fairness(
+        truth, chosen, ["a" if one else "b" for one in first], [None] * len(who) if rows == 1 else who.tolist()
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_where_groups_do_not_differ_the_gap_is_not_said_to_be_above_0(rows: int) -> None:
+    """A bootstrap's intervals left 0 out of most such sets, and of two in thirty even their own estimate."""
+    above = 0
+    for seed in range(60):
+        for name in ("equalised_odds", "demographic_parity"):
+            one = made(seed, 0.0, rows)[name]
+            assert 0 <= one["low"] <= one["value"] <= one["high"] <= 1
+            above += one["low"] > 0
+    assert above <= 12  # 5 % of 120 are 6
+
+
+def test_a_large_gap_between_groups_is_found_and_its_size_is_in_the_interval() -> None:
+    found = [made(seed, 0.5)["equalised_odds"] for seed in range(20)]
+    assert all(0.05 < one["low"] < one["high"] < 0.95 for one in found)
+    assert sum(one["low"] < 0.5 < one["high"] for one in found) >= 18
+    assert all("whole patients (60) bear out" in one["method"] for one in found)
+
+
+def test_two_groups_without_patients_have_newcombes_interval_of_their_difference() -> None:
+    """56/70 against 48/80 again, as the share chosen of two groups."""
+    chosen = np.repeat([True, False, True, False], [56, 14, 48, 32])
+    found = fairness(np.arange(150) % 2 == 0, chosen, ["a"] * 70 + ["b"] * 80, [None] * 150)["demographic_parity"]
+    assert (round(found["low"], 4), found["value"], round(found["high"], 4)) == (0.0524, pytest.approx(0.2), 0.3339)
+
+
+def test_rows_of_a_patient_that_are_all_alike_count_once() -> None:
+    hits = np.repeat(np.random.default_rng(0).random(80) < 0.6, 5)
+    repeated, alone = rate(hits, np.arange(400) // 5), rate(hits[::5])
+    assert repeated is not None and alone is not None
+    assert repeated.size == pytest.approx(alone.size, rel=0.03) and repeated.value == alone.value

@@ -34,7 +34,10 @@ from healthfm.records import MultipleChoice
 LOWEST = 0.2  # of a text's tokens: the share whose mean is its score
 ORDERS = 24  # of a question's options, at most: all of four
 ROWS = 64  # of logits worked on at a time
-LAST = re.compile(r"\b(all|none|both|neither|any) of (the|these)\b|^(all|none|both|neither)\b", re.IGNORECASE)
+LAST = re.compile(
+    r"\b(all|none|both|neither|any) of (the|these)\b|^(all|none|both|neither)\b|以上(?=[都皆均全选各所の])|上述|上記",
+    re.IGNORECASE,
+)
 MIN_K_CAUTION = (
     "A likelihood is no memory: texts that are common, old, formulaic or near to what the model read score high unread, and a model can "
     "have read a text once and show nothing. Without reference texts of the same kind, date and length the score says nothing at all."
@@ -261,8 +264,11 @@ def _has_a_reason(options: list[str]) -> bool:
 
 
 def _number(text: str) -> float | None:
-    found = re.search(r"-?\d+(?:[.,]\d+)?", text)
-    return float(found[0].replace(",", ".")) if found else None
+    found = re.search(r"[-−]?(?:([1-9]\d{0,2}(?:,\d{3})+)(?![\d,])|\d+(?:[.,]\d+)?)", text)
+    if found is None:
+        return None
+    plain = found[0].replace("−", "-")
+    return float(plain.replace(",", "") if found[1] else plain.replace(",", "."))
 
 
 # In words -------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from healthfm.evaluate.scripts import spaceless
+
 Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
@@ -25,19 +27,17 @@ _OF_BYTES, _OF_WORDS = 0x9E3779B97F4A7C15, 0xD1342543DE82EF95  # odd, so that th
 
 
 class _Folds(dict[int, str]):
-    """What each character becomes, worked out when it is first met."""
+    """What each character becomes, worked out when it is first met; a letter of a script without blanks is a word."""
 
     def __missing__(self, code: int) -> str:
         plain = unicodedata.normalize("NFKD", chr(code)).casefold()
         kept = [c for c in plain if unicodedata.category(c) not in ("Mn", "Me", "Cf")]
-        folded = "".join(f" {c} " if _is_a_word(c) else c if c.isalnum() else " " for c in kept)
+        folded = "".join(
+            f" {c} " if c.isalnum() and spaceless(c) else c if c.isalnum() or unicodedata.category(c) == "Mc" else " "
+            for c in kept
+        )
         self[code] = folded
         return folded
-
-
-def _is_a_word(char: str) -> bool:
-    """Whether a character counts as a word of its own: Chinese and Japanese put no spaces between words."""
-    return "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff" or "\U00020000" <= char <= "\U0003ffff"
 
 
 _FOLDS = _Folds()

@@ -14,6 +14,7 @@ from healthfm.evaluate.kinds.kind import Read
 from healthfm.evaluate.metrics import classification
 from healthfm.evaluate.metrics.arrays import lanes
 from healthfm.evaluate.metrics.discrimination import Auroc, AveragePrecision, macro
+from healthfm.evaluate.metrics.options import by_length
 from healthfm.evaluate.statistics.statistic import (
     Bools,
     Cells,
@@ -67,6 +68,10 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     _refuse_no_class(targets, predictions, known)
     seen = {one for one in (*targets, *predictions) if one is not None} | _offered(table, task)
     space = list(known) if known else sorted(seen)
+    if task == "binary" and len(space) > 2:
+        raise RunError(
+            f"a binary task has two classes, these are {len(space)}: {', '.join(space[: kind.NAMED])}; use multi-class"
+        )
     for what, names in (("target", targets), ("prediction", predictions)):
         kind.refuse(
             f"have a {what} outside the classes {', '.join(space)}",
@@ -79,6 +84,14 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     facts: dict[str, Any] = {
         "classes": space, "confusion": counts.tolist(), "unanswered": int((guess < 0).sum()), "majority": majority(truth, space),
     }  # fmt: skip
+    if (normalised := by_length(table)) is not None:
+        hits = [one == target for one, target in zip(normalised, targets, strict=True)]
+        found.insert(
+            1,
+            of_mean(
+                "acc_norm", hits, "by log-likelihood divided by the option's characters, as lm-evaluation-harness does"
+            ),
+        )
     if facts["unanswered"]:
         rules.append("a row without an answer counts as wrong, as a class of its own in kappa and MCC")
     rules += _absent(counts, space)

@@ -78,14 +78,21 @@ def label(value: Any) -> str | None:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)  # a gap makes 1 to 1.0
 
 
-def lists(table: pa.Table, ids: Sequence[str], name: str, missing: bool = False) -> list[list[str] | None]:
-    """Return a column of lists as lists of text. Raises ``RunError`` where one is missing, or holds nothing or one thing twice."""
+def lists(
+    table: pa.Table, ids: Sequence[str], name: str, missing: bool = False, once: bool = False
+) -> list[list[str] | None]:  # fmt: skip
+    """Return a column of lists as lists of text; ``once``: of equal entries one is kept.
+
+    Raises ``RunError`` where one is missing, or holds nothing or, unless ``once``, one thing twice.
+    """
     if not is_list(table[name].type) and not pa.types.is_null(table[name].type):
         raise RunError(f"the column {name} needs a list in each row")
     found = [None if row is None else [label(one) for one in row] for row in table[name].to_pylist()]
     if not missing:
         refuse(f"have no {name}", [i for i, row in zip(ids, found, strict=True) if row is None])
     refuse(f"have a missing value in {name}", [i for i, row in zip(ids, found, strict=True) if row and None in row])
+    if once:
+        found = [None if row is None else list(dict.fromkeys(row)) for row in found]
     refuse(
         f"have a value twice in {name}",
         [i for i, row in zip(ids, found, strict=True) if row and len(set(row)) < len(row)],

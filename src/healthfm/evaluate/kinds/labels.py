@@ -65,6 +65,8 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     names = set(table.column_names) & {"target", "prediction", "options", "uncertain"}
     seen = {name: [set(row or ()) for row in table[name].to_pylist()] for name in sorted(names)}
     space = list(classes) if classes else sorted({one for rows in seen.values() for row in rows for one in row})
+    if not space:
+        raise RunError("no row names a class, in target or in prediction: say which classes there are (classes)")
     for name, rows in seen.items():
         kind.refuse(
             f"have a class in {name} that is not one of {', '.join(space)}",

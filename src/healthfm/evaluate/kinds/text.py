@@ -11,11 +11,22 @@ import pyarrow as pa
 from healthfm.errors import RunError
 from healthfm.evaluate.kinds import kind
 from healthfm.evaluate.kinds.kind import Read
-from healthfm.evaluate.metrics import text
+from healthfm.evaluate.metrics import text, wording
 from healthfm.evaluate.metrics.arrays import Floats, ratio
+from healthfm.evaluate.scripts import spaceless
 from healthfm.evaluate.statistics.statistic import Counts, Statistic, Values, of_counts, of_mean
 
 OVERLAP = "exact match, token F1, BLEU and ROUGE measure shared words; none of them measures clinical correctness"
+WORDING = (
+    "what counts in an answer: exact match and token F1 compare clinical tokens: signs, decimal points, per cent, comparisons, ranges and the "
+    "letter a count (1.5 is not 15, A+ is not A-, hepatitis A is not hepatitis); case, punctuation of any script, width, 'the' and 'an' do not"
+)
+SQUAD = "exact-match-squad and token-f1-squad follow SQuAD's script, blind to signs, decimal points and 'a': for comparison with published numbers only"
+LETTERS = (
+    "letters of scripts without blanks (Chinese, Japanese, Thai, Lao, Burmese, Khmer) are a word each in {} of the rows; BLEU takes sacrebleu's zh "
+    "tokens there, 13a elsewhere; SQuAD's rule knows blanks alone and says nothing of these rows"
+)
+SHORT = "BLEU counts runs of four words and no accepted answer has four: it is not given"
 
 
 def check(table: pa.Table) -> pa.Table:
@@ -25,14 +36,14 @@ def check(table: pa.Table) -> pa.Table:
     if not written:
         raise RunError(f"the table lacks a column output or prediction (it has {', '.join(table.column_names)})")
     ids = kind.check_ids(table)
-    targets = kind.lists(table, ids, "target")
+    targets = kind.lists(table, ids, "target", once=True)
     kind.refuse("have no accepted answer", [i for i, one in zip(ids, targets, strict=True) if not one])
     columns = [kind.texts(table, name) for name in written]
     table = kind.put(kind.put(table, "id", ids, pa.string()), "target", targets, pa.list_(pa.string()))
     table = kind.put(
         table,
         "prediction",
-        [next((v for v in row if v is not None), None) for row in zip(*columns, strict=True)],
+        [next((v for v in row if v is not None and v.strip()), None) for row in zip(*columns, strict=True)],
         pa.string(),
     )
     if "judge" in table.column_names:
@@ -51,19 +62,26 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     answered = np.array([one is not None for one in given])
     texts = [one or "" for one in given]
     pairs = list(zip(texts, accepted, strict=True))
-    found = [
-        of_mean("exact_match", answered * [text.exact_match(*pair) for pair in pairs]),
-        of_mean("token_f1", answered * [text.token_f1(*pair) for pair in pairs]),
-    ]
-    rules = [OVERLAP]
+    metrics = (text.exact_match, text.token_f1, text.exact_match_squad, text.token_f1_squad)
+    found = [of_mean(one.__name__, answered * [one(*pair) for pair in pairs]) for one in metrics]
+    rules = [WORDING, SQUAD, OVERLAP]
+    without = sum(any(map(spaceless, (written, *answers))) for written, answers in pairs)
+    if without:
+        rules.append(LETTERS.format(f"{without} of {len(pairs)}" if without < len(pairs) else "all"))
+    bare = sum(not any(map(wording.clinical, answers)) for answers in accepted)
+    if bare:
+        rules.append(f"{bare} rows accept nothing but punctuation or articles: no answer matches them")
     missing = int((~answered).sum())
     if missing:
         rules.append("a missing answer scores 0")
     try:
         sums = text.bleu_counts(texts, accepted)
-        found.append(
-            of_counts("bleu", len(texts), lambda counts: text.bleu(np.asarray(counts @ sums.astype(np.float64))))
-        )
+        if any(len(one.split()) >= text.ORDER for answers in accepted for one in text.bleu_words(answers)):
+            found.append(
+                of_counts("bleu", len(texts), lambda counts: text.bleu(np.asarray(counts @ sums.astype(np.float64))))
+            )
+        else:
+            rules.append(SHORT)
         found += [of_mean(name, answered * values) for name, values in text.rouge(texts, accepted).items()]
     except ImportError:
         rules.append("BLEU and ROUGE need sacrebleu and rouge-score: pip install 'healthfm[text]'")

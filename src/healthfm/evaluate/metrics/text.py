@@ -2,59 +2,87 @@
 
 from __future__ import annotations
 
-import re
-import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from healthfm.evaluate.metrics import wording
 from healthfm.evaluate.metrics.arrays import Array, Floats
+from healthfm.evaluate.scripts import spaced, spaceless
 
 ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
 ORDER = 4  # BLEU's longest n-gram
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+Tokens = Callable[[str], Sequence[str]]
 
 
-def normalise(text: str) -> str:
-    """Return lower-case text without punctuation, English articles and double spaces (SQuAD's evaluation script)."""
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text.lower().translate(_PUNCTUATION)).split())
+def exact_match(text: str, accepted: Sequence[str], tokens: Tokens = wording.clinical) -> float:
+    """Return 1 where the text has the tokens of an accepted one in their order, else 0; a text without any matches none."""
+    written = list(tokens(text))
+    return float(bool(written) and any(written == list(tokens(one)) for one in accepted))
 
 
-def exact_match(text: str, accepted: Sequence[str]) -> float:
-    """Return 1 where the text is one of the accepted ones once both are normalised, else 0."""
-    return float(normalise(text) in {normalise(one) for one in accepted})
+def token_f1(text: str, accepted: Sequence[str], tokens: Tokens = wording.clinical) -> float:
+    """Return the best F1 of shared tokens over the accepted texts; 0 where either has none."""
+    return max(_f1(tokens(text), tokens(one)) for one in accepted)
 
 
-def token_f1(text: str, accepted: Sequence[str]) -> float:
-    """Return the best F1 of shared normalised words over the accepted texts (SQuAD); two empty texts agree."""
-    return max(_f1(normalise(text).split(), normalise(one).split()) for one in accepted)
-
-
-def _f1(guess: list[str], answer: list[str]) -> float:
-    if not guess or not answer:
-        return float(guess == answer)
+def _f1(guess: Sequence[str], answer: Sequence[str]) -> float:
     shared = sum((Counter(guess) & Counter(answer)).values())
-    return 2 * shared / (len(guess) + len(answer))
+    return 2 * shared / (len(guess) + len(answer)) if shared else 0.0
+
+
+def exact_match_squad(text: str, accepted: Sequence[str]) -> float:
+    """Return SQuAD's exact match, for comparison with published numbers: 1.5 and 15 are equal to it, and so are "+" and "-"."""
+    return float(any(wording.squad(text) == wording.squad(one) for one in accepted))
+
+
+def token_f1_squad(text: str, accepted: Sequence[str]) -> float:
+    """Return SQuAD's F1, for comparison with published numbers; two texts of which nothing is left agree."""
+    pairs = [(wording.squad(text), wording.squad(one)) for one in accepted]
+    return max(_f1(*pair) if all(pair) else float(pair[0] == pair[1]) for pair in pairs)
+
+
+class _Plain:
+    """What rouge-score calls a tokenizer."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return wording.plain(text)
 
 
 def rouge(texts: Sequence[str], accepted: Sequence[Sequence[str]]) -> dict[str, Floats]:
-    """Return the ROUGE F-measures of each text [n], the best of its accepted ones (Google's rouge-score, no stemming)."""
+    """Return the ROUGE F-measures of each text [n], the best of its accepted ones (Google's rouge-score, no stemming).
+
+    Words are ``wording.plain``'s: those of rouge-score where the text is ASCII.
+    """
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(list(ROUGE))
+    scorer = RougeScorer(list(ROUGE), tokenizer=_Plain())
     found = [scorer.score_multi(list(answers), text) for text, answers in zip(texts, accepted, strict=True)]
     return {ours: np.array([one[name].fmeasure for one in found]) for name, ours in ROUGE.items()}
+
+
+def bleu_words(texts: Sequence[str]) -> list[str]:
+    """Return a row's texts as BLEU's tokens, with blanks between: sacrebleu's ``13a``; with its ``zh``, and a blank around each
+    letter of a script without blanks, where one of them has such letters.
+    """
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+    from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
+
+    letters = any(map(spaceless, texts))
+    cut = TokenizerZh() if letters else Tokenizer13a()  # type: ignore[no-untyped-call]
+    return [cut(spaced(one) if letters else one.rstrip()) for one in texts]
 
 
 def bleu_counts(texts: Sequence[str], accepted: Sequence[Sequence[str]]) -> Array:
     """Return what BLEU sums over a corpus, by text [n, 10]: matches and totals of 1- to 4-grams, lengths of text and reference."""
     from sacrebleu.metrics.bleu import BLEU
 
-    scorer = BLEU(effective_order=True)
+    scorer = BLEU(effective_order=True, tokenize="none", force=True)
     rows = []
     for text, answers in zip(texts, accepted, strict=True):
-        one = scorer.sentence_score(text, list(answers))
+        written, *known = bleu_words((text, *answers))
+        one = scorer.sentence_score(written, known)
         rows.append([*one.counts, *one.totals, one.sys_len, one.ref_len])
     return np.array(rows, np.int64)
 

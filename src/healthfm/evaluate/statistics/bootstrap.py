@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,32 @@ def bca(
         low, high = _bca(known, point, jackknife[kept], weight[kept], z)
     if high - low <= NOISE:
         return Interval(NONE, NONE, degenerate(known, method) + note)
-    return Interval(low, high, f"{method}, seed {seed}{note}")
+    (low, high), wider = holding(low, high, point)
+    return Interval(low, high, f"{method}, seed {seed}{wider}{note}")
+
+
+def holding(low: float, high: float, point: float) -> tuple[tuple[float, float], str]:
+    """Return an interval that holds its estimate, and what to say where it had to be widened: resamples may all lie on one side."""
+    wider = "" if low - NOISE <= point <= high + NOISE else ", widened to hold the value"
+    return (min(low, point), max(high, point)), wider
+
+
+def around(distances: Values, point: float, seed: int, patients: int | None = None) -> Interval:
+    """Return the interval of the length of a vector from the ``distances`` of its resamples from it.
+
+    The lengths of two vectors differ by at most their distance, so this holds the truth at least as often as it says, at a true
+    length of 0 too, where resampled lengths all lie above it.
+    """
+    known, note = _known(distances)
+    who = "" if patients is None else "patient-clustered "
+    if patients is not None and patients < FEW_CLUSTERS:
+        note += f"; only {patients} patients, too few to trust"
+    method = f"{who}bootstrap of the distance, {RESAMPLES:,} resamples"
+    reach = float(np.quantile(known, LEVEL)) if len(known) else 0.0
+    if reach <= NOISE:
+        return Interval(NONE, NONE, degenerate(known, method) + note)
+    reach *= 1.0 if patients is None else _expanded(patients) / NORMAL
+    return Interval(max(0.0, point - reach), min(1.0, point + reach), f"{method}, seed {seed}{note}")
 
 
 def _known(resampled: Values) -> tuple[Values, str]:
@@ -156,23 +182,25 @@ def intervals(statistics: Sequence[Statistic], n: int, seed: int, patients: Ints
     ``patients`` [n], numbers from 0: whole patients are drawn. Without, rows are; metrics of cells are then resampled by
     cell, which costs nothing per row.
     """
+    measured = [replace(s, at=s.distance) if s.distance else s for s in statistics]
+
+    def interval(s: Statistic, values: Values, without: Values | None, clusters: int | None = None) -> Interval:
+        if s.distance:
+            return around(values, s.value, seed, clusters)
+        return bca(values, s.value, without, None, seed, clusters)
+
     if patients is not None:
         clusters = int(patients.max()) + 1
-        drawn = _resampled(lambda counts: values_of(statistics, spread(counts, patients)), clusters, seed)
-        return {
-            s.name: bca(values, s.value, without, None, seed, clusters)
-            for s, values, without in zip(statistics, *drawn, strict=True)
-        }
+        drawn = _resampled(lambda counts: values_of(measured, spread(counts, patients)), clusters, seed)
+        return {s.name: interval(s, *one, clusters) for s, one in zip(measured, zip(*drawn, strict=True), strict=True)}
     found: dict[str, Interval] = {}
     for cells, group in _by_cells(statistics):
         formulas = [s.cells.formula for s in group if s.cells]
         found |= dict(zip([s.name for s in group], bootstrap_cells(cells.counts, formulas, seed), strict=True))
-    rest = [s for s in statistics if s.cells is None]
+    rest = [s for s in measured if s.cells is None]
     if rest:
         drawn = _resampled(lambda counts: values_of(rest, counts), n, seed)
-        found |= {
-            s.name: bca(values, s.value, without, None, seed) for s, values, without in zip(rest, *drawn, strict=True)
-        }
+        found |= {s.name: interval(s, *one) for s, one in zip(rest, zip(*drawn, strict=True), strict=True)}
     return found
 
 

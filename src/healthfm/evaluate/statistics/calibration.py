@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import optimize, sparse
 
 from healthfm.errors import RunError
 from healthfm.evaluate.statistics.intervals import clopper_pearson
-from healthfm.evaluate.statistics.statistic import Counts, Statistic, Values, of_counts
+from healthfm.evaluate.statistics.statistic import Counts, Statistic, of_counts
 
 Array = npt.NDArray[Any]
 ECE_RULE = "bins stay as they are in every resample; in small samples the error of a well calibrated model looks larger than it is"
@@ -48,11 +49,20 @@ def ece(confidence: Array, correct: Array) -> Statistic:
     columns = np.concatenate(parts)
     gaps = sparse.csr_array(((confidence - correct)[columns], (rows, columns)), (len(parts), len(confidence)))
 
-    def at(counts: Counts) -> Values:
-        drawn = counts.T
-        return np.asarray(np.abs(gaps @ drawn.astype(np.float64)).sum(axis=0) / drawn.sum(axis=0, dtype=np.int64))
+    whole = np.asarray(gaps @ np.ones(len(confidence))) / len(confidence)
 
-    return of_counts("ece", len(confidence), at, ECE_RULE, lower_is_better=True)
+    def by_bin(counts: Counts) -> Array:
+        drawn = counts.T
+        return np.asarray((gaps @ drawn.astype(np.float64)) / drawn.sum(axis=0, dtype=np.int64))
+
+    found = of_counts(
+        "ece", len(confidence), lambda counts: np.abs(by_bin(counts)).sum(axis=0), ECE_RULE, lower_is_better=True
+    )
+    least = min(map(len, parts))
+    short = np.sqrt(
+        least / max(least - 1, 1)
+    )  # a bootstrap's variance in a bin of m rows is (m - 1) / m of what it should be
+    return replace(found, distance=lambda counts: short * np.abs(by_bin(counts) - whole[:, None]).sum(axis=0))
 
 
 def fit_temperature(validation: pa.Table) -> float:

@@ -56,11 +56,15 @@ def degenerate(resampled: Floats, method: str) -> str:
 
 def wilson(hits: int, n: int) -> Interval:
     """Return the Wilson score interval of a proportion (Wilson 1927)."""
-    z = stats.norm.ppf(0.5 + LEVEL / 2)
-    p = hits / n
+    low, high = wilson_ends(hits / n, n, float(stats.norm.ppf(0.5 + LEVEL / 2)))
+    return Interval(low, high, "Wilson score")
+
+
+def wilson_ends(p: float, n: float, z: float) -> tuple[float, float]:
+    """Return the ends of Wilson's score interval of a share of ``n`` trials, ``z`` standard errors to either side; they hold the share."""
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Interval(max(0.0, float(centre - half)), min(1.0, float(centre + half)), "Wilson score")
+    half = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
+    return max(0.0, min(centre - half, p)), min(1.0, max(centre + half, p))  # rounding may take them past it
 
 
 def clopper_pearson(hits: int, n: int) -> Interval:

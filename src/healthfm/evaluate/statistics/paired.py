@@ -183,6 +183,9 @@ def _resampled(
     method = f"paired percentile bootstrap, {RESAMPLES:,} resamples"
     if high - low <= NOISE:
         low, high, method = NONE, NONE, degenerate(drawn, method)
+    else:
+        (low, high), wider = bootstrap.holding(float(low), float(high), value)
+        method += wider
     if a.scale_free:
         beyond, draws, test = (
             2 * min(np.sum(drawn <= 0), np.sum(drawn >= 0)),

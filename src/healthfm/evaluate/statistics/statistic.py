@@ -46,7 +46,8 @@ class Statistic:
     ``value``: at one of each. The optional fields open closed forms: ``hits``, right or wrong by row, where the metric is
     their mean (over the rows ``among``, all when None): binomial intervals, McNemar; ``scores`` (truth, score), where it is
     an AUROC: DeLong; ``cells``, where it depends on counts of few cells alone. ``scale_free``: it does not change when all scores
-    are scaled, so scores of two runs stand on no common scale and rows cannot be swapped between them. ``rule`` says which of
+    are scaled, so scores of two runs stand on no common scale and rows cannot be swapped between them. ``distance``: where the metric is the
+    length of a vector (a sum of absolute gaps) and 0 its least value, how far the vector of a resample lies from that of the rows. ``rule`` says which of
     the field's rules applied (absent classes, ties, unanswered rows). ``draws``: the same metric of each draw of examples that a model
     was fitted on, where this is their mean (``draws.mean``).
     """
@@ -62,6 +63,7 @@ class Statistic:
     lower_is_better: bool = False
     scale_free: bool = False
     draws: tuple[Statistic, ...] = ()
+    distance: Callable[[Counts], Values] | None = None
 
 
 def of_counts(

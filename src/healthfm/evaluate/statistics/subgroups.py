@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from healthfm.evaluate.metrics.arrays import ratio
-from healthfm.evaluate.statistics import bootstrap, draws
+from healthfm.evaluate.statistics import bootstrap, draws, widest
 from healthfm.evaluate.statistics.estimate import number_patients
 from healthfm.evaluate.statistics.intervals import Interval, wilson
 from healthfm.evaluate.statistics.statistic import Bools, Counts, Statistic, Values, of_counts
@@ -49,34 +48,30 @@ def _newcombe(one: Bools, rest: Bools) -> tuple[float, Interval] | None:
     return p - q, Interval(float(low), float(high), "Newcombe, of two Wilson scores")
 
 
-def fairness(
-    truth: Bools, chosen: Bools, groups: Sequence[str | None], patients: Sequence[Any], seed: int
-) -> dict[str, Any]:  # fmt: skip
+def fairness(truth: Bools, chosen: Bools, groups: Sequence[str | None], patients: Sequence[Any]) -> dict[str, Any]:
     """Return how far groups differ at most: in the share chosen (demographic parity), and in sensitivity or false-positive
     rate (equalised odds, the larger of the two), as Hardt et al. (2016) and Fairlearn count them.
 
     Groups under ``SMALL_GROUP`` rows are left out; None where fewer than two remain or none has the rows for it.
     """
     names = [one for one in sorted({g for g in groups if g is not None}) if groups.count(one) >= SMALL_GROUP]
-    masks = np.array([[g == name for g in groups] for name in names])
     found: dict[str, Any] = {"groups": names, "demographic_parity": None, "equalised_odds": None}
     if len(names) < 2:
         return found
+    clusters = number_patients(patients)
+    masks = [np.array([g == name for g in groups]) for name in names]
 
-    def widest(counts: Counts, rows: Bools) -> Values:
-        drawn = counts.T.astype(np.float64)
-        n, hits = (masks & rows) @ drawn, (masks & rows & chosen) @ drawn
-        rates = ratio(hits, n)
-        return np.asarray(rates.max(axis=0) - rates.min(axis=0))  # NaN where a group has no such row
+    def rates(rows: Bools) -> list[widest.Rate | None]:
+        inside = [rows & one for one in masks]
+        return [widest.rate(chosen[one], None if clusters is None else clusters[one]) for one in inside]
 
-    everyone = np.ones(len(truth), bool)
-    gaps = [
-        of_counts("demographic_parity", len(truth), lambda c: widest(c, everyone)),
-        of_counts("equalised_odds", len(truth), lambda c: np.maximum(widest(c, truth), widest(c, ~truth))),
-    ]
-    gaps = [one for one in gaps if not np.isnan(one.value)]
-    intervals = bootstrap.intervals(gaps, len(truth), seed, number_patients(patients))
-    return found | {s.name: {"value": s.value, **intervals[s.name].asdict()} for s in gaps}
+    asked = {"demographic_parity": [np.ones(len(truth), bool)], "equalised_odds": [truth, ~truth]}
+    for name, parts in asked.items():
+        criteria = [[one for one in rates(rows) if one is not None] for rows in parts]
+        if all(len(one) == len(names) for one in criteria):
+            value, interval = widest.widest(criteria, None if clusters is None else int(clusters.max()) + 1)
+            found[name] = {"value": value, **interval.asdict()}
+    return found
 
 
 def row(

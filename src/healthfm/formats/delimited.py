@@ -1,0 +1,226 @@
+"""CSV and TSV as rows by column name, in the dialects that people's programs write.
+
+A file is read in the one way it can mean, or refused with its line: a quote never swallows records in silence. In CSV a cell
+may be quoted (a quote inside is doubled, lines may break inside); in TSV a line is a record, and quotes are text unless they
+enclose a whole cell.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from healthfm.errors import BadValue, DatasetError
+from healthfm.formats.source import DAMAGE, Row, Source
+
+NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
+NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of other bytes
+ENCLOSED = re.compile(r'"((?:[^"]|"")*)"', re.DOTALL)
+csv.field_size_limit(2**31 - 1)  # a clinical note may be longer than the csv module's 128 KiB
+
+
+def rows(source: Source, delimiter: str) -> Iterator[Row]:
+    """Yield the rows of a file whose name promises this delimiter, numbered by the line in which they end."""
+    try:
+        with source.open() as raw:
+            utf16 = raw.read(2) in MARKS
+        with source.text("utf-16" if utf16 else "utf-8", errors="strict" if utf16 else "surrogateescape") as handle:
+            yield from _rows(_Lines(handle), source, delimiter)
+    except UnicodeDecodeError:
+        raise DatasetError(f"{source}: not whole UTF-16; save it as UTF-8") from None
+    except DAMAGE as error:
+        raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
+
+
+class _Lines:
+    """The lines of a file, counted; ``held`` are those taken since it was last cleared, which can be put back."""
+
+    def __init__(self, handle: IO[str]) -> None:
+        self.handle, self.number = handle, 0
+        self.held: list[str] = []
+        self._back: list[str] = []
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._back.pop() if self._back else next(self.handle)
+        self.number += 1
+        self.held.append(line)
+        return line
+
+    def put_back(self, count: int) -> None:
+        """Take the last ``count`` lines as not read."""
+        for _ in range(count):
+            self._back.append(self.held.pop())
+            self.number -= 1
+
+
+def _rows(lines: _Lines, source: Source, promised: str) -> Iterator[Row]:
+    header, delimiter = _header(lines, source, promised)
+    unnamed = [place for place, name in enumerate(header) if not name]
+    if unnamed == [0]:  # the row numbers that pandas writes
+        unnamed = []
+    named = [place for place in range(len(header)) if place not in unnamed]
+    while True:
+        lines.held.clear()
+        start = lines.number + 1
+        try:
+            cells = _record(lines, delimiter, len(header))
+            if _blank(cells):
+                continue
+            _refuse_other_bytes(lines.held)
+            if len(cells) != len(header):
+                raise BadValue(f"{len(cells)} cells, the header has {len(header)}")
+            if any(cells[place].strip() for place in unnamed):
+                raise BadValue("a value in a column that the header does not name")
+        except StopIteration:
+            return
+        except BadValue as error:
+            where = f"line {start}" if lines.number <= start else f"lines {start} to {lines.number}"
+            source.problems.add(DatasetError(f"{source}, {where}: {error}"))
+            continue
+        yield Row({header[place]: cells[place] for place in named}, source, lines.number)
+
+
+def _blank(cells: Sequence[str]) -> bool:
+    """Whether a line holds nothing: empty, blanks, or the delimiters that spreadsheets leave below a table."""
+    return not any(cell.strip() for cell in cells)
+
+
+# The header -----------------------------------------------------------------------------------------------------------
+
+
+def _header(lines: _Lines, source: Source, promised: str) -> tuple[list[str], str]:
+    """Return the column names, without blanks around, and the delimiter that stands between them."""
+    head = next((line for line in lines if line.strip()), None)
+    if head is None:
+        raise DatasetError(f"{source}: the file is empty")
+    try:
+        _refuse_other_bytes([head])
+        told = re.fullmatch(r"sep=(.)\s*", head)  # a spreadsheet's note on what comes
+        delimiter = told.group(1) if told else _delimiter(head, promised)
+        if not told:
+            lines.put_back(1)
+        header = [name.strip().strip("\ufeff\u200b").strip() for name in _record(lines, delimiter, None)]
+        if header[0].startswith("#") and header[0] != "#":
+            raise BadValue("begins with #: take comments out of the file, and the # off the names of columns")
+    except (BadValue, StopIteration) as error:
+        raise DatasetError(f"{source}, line {max(lines.number, 1)}: {error or 'no names of columns'}") from None
+    each_once([name for name in header if name], source)
+    return header, delimiter
+
+
+def each_once(names: Sequence[str], source: Source) -> None:
+    """Raise ``DatasetError`` naming the columns that occur twice."""
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) != len(names) else []
+    if twice:
+        raise DatasetError(f"{source}: column names occur twice: {', '.join(twice)}")
+
+
+def _delimiter(head: str, promised: str) -> str:
+    """Return what divides the names of columns: what the file's name promises, or the one other mark that does."""
+    parts = {mark: len(next(csv.reader([head], delimiter=mark), [""])) for mark in NAMES}
+    if parts[promised] > 1:
+        rival = next((mark for mark in (";", "\t") if parts[mark] > parts[promised]), None) if promised == "," else None
+        if rival is not None:
+            raise BadValue(f"both {NAMES[promised]} and {NAMES[rival]} divide the names of columns; keep one of them")
+        return promised
+    others = [mark for mark, count in parts.items() if count > 1]
+    if len(others) > 1:
+        raise BadValue(
+            f"{' and '.join(NAMES[mark] for mark in others)} may divide the names of columns; keep one of them"
+        )
+    return others[0] if others else promised
+
+
+# Records --------------------------------------------------------------------------------------------------------------
+
+
+def _record(lines: _Lines, delimiter: str, columns: int | None) -> list[str]:
+    """Return the cells of the next record. Raises ``BadValue`` where its quotes do not add up."""
+    return _tabbed(lines, columns) if delimiter == "\t" else _quoted(lines, delimiter, columns)
+
+
+def _quoted(lines: _Lines, delimiter: str, columns: int | None) -> list[str]:
+    try:
+        cells = next(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        ended = "end of data" in str(error)
+        raise BadValue(
+            f"not valid CSV ({'a quote opens a cell and is never closed' if ended else f'{error}; a quote inside a quoted cell is doubled'})"
+        ) from None
+    if (
+        columns is not None
+        and columns > 1
+        and len(lines.held) > 1
+        and _swallowed(cells, lines.held, delimiter, columns)
+    ):
+        raise BadValue(
+            "a quote opens a cell that runs on, and the lines in it look like records of their own; double a quote that is text, "
+            "or keep the cell on one line"
+        )
+    if any(cell[:1].isspace() and len(cell.strip()) > 1 and ENCLOSED.fullmatch(cell.strip()) for cell in cells):
+        raise BadValue("a blank stands before a quoted cell; take it out")
+    return cells
+
+
+def _swallowed(cells: Sequence[str], held: Sequence[str], delimiter: str, columns: int) -> bool:
+    """Whether the lines within a quoted cell look like records: as many cells, without the blanks of prose, or numbered on."""
+    first, *inside = (line.rstrip("\r\n").split(delimiter) for line in held)
+    whole = all(len(parts) == columns and not any(part[:1].isspace() for part in parts[1:]) for parts in inside)
+    number = cells[0].strip()
+    onward = number.isdecimal() and all(
+        len(parts) >= columns and parts[0].strip() == str(int(number) + place) for place, parts in enumerate(inside, 1)
+    )
+    return len(first) >= columns and (whole or onward)
+
+
+def _tabbed(lines: _Lines, columns: int | None) -> list[str]:
+    """Return the cells of a line; of several where a quoted cell breaks, and none of them is a record by itself."""
+    line = next(lines)
+    cells = line.rstrip("\r\n").split("\t")
+    opens = any(cell.startswith('"') and not ENCLOSED.fullmatch(cell) for cell in cells)
+    if columns == 1 and len(cells) == 1 and opens:
+        raise BadValue("a quote opens a cell and does not close on its line: is it text, or does the cell go on?")
+    if opens:
+        joined = _joined(line, lines, columns)
+        if joined is not None:
+            return joined
+    return [_bare(cell) for cell in cells]
+
+
+def _joined(line: str, lines: _Lines, columns: int | None) -> list[str] | None:
+    """Return the cells of a record with a tab or a line's end in a quoted cell; None where it is none, and the lines are put back."""
+
+    def more() -> Iterator[str]:
+        yield line
+        for one in lines:
+            if one.count("\t") + 1 == columns:  # a record by itself
+                return
+            yield one
+
+    try:
+        found = next(csv.reader(more(), delimiter="\t", strict=True))
+    except csv.Error:
+        found = []
+    if found and columns in (None, len(found)):
+        return found
+    lines.put_back(len(lines.held) - 1)
+    return None
+
+
+def _bare(cell: str) -> str:
+    found = ENCLOSED.fullmatch(cell)
+    return found.group(1).replace('""', '"') if found else cell
+
+
+def _refuse_other_bytes(held: Sequence[str]) -> None:
+    for line in held:
+        if NOT_UTF8.search(line):
+            raise BadValue("not UTF-8; save it as UTF-8")
+        if "\0" in line:
+            raise BadValue("holds a NUL character: UTF-16 without its mark, or a damaged file")

@@ -1,0 +1,108 @@
+"""The dialects of CSV and TSV: read in the one way they can mean, or refused with their line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from healthfm.errors import DatasetError
+from healthfm.formats import table
+from healthfm.formats.source import Problems, Source
+
+
+def read(folder: Path, name: str, content: str | bytes) -> tuple[list[dict[str, str]], list[str]]:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    problems = Problems("collect")
+    rows = [dict(row) for row in table.rows(Source(path, problems=problems))]
+    return rows, [str(one).rpartition(f"{name}, ")[2].partition(":")[0] for one in problems.found]
+
+
+def test_a_quote_in_tsv_swallows_no_line(tmp_path: Path) -> None:
+    rows, problems = read(tmp_path, "a.tsv", 'id\tnote\tflu\n1\t"Cough\tyes\n2\tand fever"\tno\n3\t6" scar\tno\n')
+    assert [row["note"] for row in rows] == ['"Cough', 'and fever"', '6" scar']
+    assert [row["flu"] for row in rows] == ["yes", "no", "no"] and problems == []
+
+
+def test_a_quoted_cell_of_tsv_may_hold_tabs_quotes_and_line_ends(tmp_path: Path) -> None:
+    rows, problems = read(tmp_path, "a.tsv", 'id\tnote\n1\t"a\tb"\n2\t"say ""hm"""\n3\t"one\ntwo"\n4\tplain\n')
+    assert [row["note"] for row in rows] == ["a\tb", 'say "hm"', "one\ntwo", "plain"] and problems == []
+
+
+def test_an_open_quote_in_tsv_of_one_column_is_refused_with_its_line(tmp_path: Path) -> None:
+    assert read(tmp_path, "a.tsv", 'note\nx\n"open\n')[1] == ["line 3"]
+
+
+@pytest.mark.parametrize("second", ["2,and fever", "2,and fever, and chills"], ids=["as many cells", "numbered on"])
+def test_lines_that_look_like_records_inside_a_quote_of_csv_are_refused(tmp_path: Path, second: str) -> None:
+    rows, problems = read(tmp_path, "a.csv", f'id,note,flu\n1,"Cough,yes\n{second}",no\n3,well,no\n')
+    assert [row["id"] for row in rows] == ["3"] and problems == ["lines 2 to 3"]
+
+
+def test_prose_over_several_lines_in_a_quoted_cell_stays_one_cell(tmp_path: Path) -> None:
+    note = "Cough, fever,\nno rash, no pain\n2 tablets, twice"
+    rows, problems = read(tmp_path, "a.csv", f'id,note,flu\n1,"{note}",no\n2,"{note}",yes\n')
+    assert [row["note"] for row in rows] == [note, note] and problems == []
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        ('a,b\n1,"Jane\n2,3\n', ["lines 2 to 3"]),
+        ('a,b\n1,"a \\"b\\" c"\n2,3\n', ["line 2"]),
+        ('a,b\n1, "x y"\n2,3\n', ["line 2"]),
+        ("a,b\n1,2,\n2,3\n", ["line 2"]),
+        ("a,b,\n1,2,\n2,3,lost\n", ["line 3"]),
+        ("a,b\n1,x\0\n2,3\n", ["line 2"]),
+        ("a,b\n1,caf\xe9\n2,3\n".encode("latin-1"), ["line 2"]),
+    ],
+    ids=["never closed", "backslash", "blank before", "trailing comma", "unnamed column", "NUL", "latin-1"],
+)
+def test_what_cannot_be_told_is_refused_with_its_line(tmp_path: Path, content: str | bytes, lines: list[str]) -> None:
+    assert read(tmp_path, "a.csv", content)[1] == lines
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "id;note\n1;a, b\n2;c\n"),
+        ("a.csv", "sep=;\nid;note\n1;a, b\n2;c\n"),
+        ("a.csv", "id\tnote\n1\ta, b\n2\tc\n"),
+        ("a.tsv", 'id,note\n1,"a, b"\n2,c\n'),
+        ("a.csv", '\ufeffid,note\r1,"a, b"\r2,c\r'),
+        ("a.csv", '\n id , note \r\n1,"a, b"\r\n,\r\n\r\n2,c\r\n'),
+        ("a.csv", 'id,note\n1,"a, b"\n2,c\n'.encode("utf-16")),
+        ("a.csv", 'id,note,,\n1,"a, b",,\n2,c,,\n'),
+    ],
+    ids=["semicolons", "sep=", "tabs", "commas", "CR and mark", "blanks", "UTF-16", "empty columns"],
+)
+def test_dialects_that_can_mean_one_thing_only_are_understood(tmp_path: Path, name: str, content: str | bytes) -> None:
+    assert read(tmp_path, name, content) == ([{"id": "1", "note": "a, b"}, {"id": "2", "note": "c"}], [])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("# made by hand\nid,note\n1,a\n", "line 1: begins with #"),
+        ("id;a;b,c\n1;2;3,4\n", "line 1: both commas and semicolons"),
+        ("id,note\n".encode("utf-16-le"), "line 1: holds a NUL"),
+        ("id,note, note\n", "column names occur twice: note"),
+    ],
+)
+def test_a_header_that_cannot_be_told_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        read(tmp_path, "a.csv", content)
+
+
+def test_row_numbers_that_pandas_writes_are_kept_without_a_name(tmp_path: Path) -> None:
+    assert read(tmp_path, "a.csv", ",note\n0,a\n")[0] == [{"": "0", "note": "a"}]
+
+
+def test_names_of_json_columns_have_no_blanks_around(tmp_path: Path) -> None:
+    assert read(tmp_path, "a.jsonl", '{"id": 0, " note ": "a"}\n')[0] == [{"id": 0, "note": "a"}]
+
+
+def test_a_key_that_a_json_line_has_twice_is_a_problem_of_that_line(tmp_path: Path) -> None:
+    rows, problems = read(tmp_path, "a.jsonl", '{"id": 1, "x": 1, "x": 2}\n{"id": 2, "x": 3}\n')
+    assert rows == [{"id": 2, "x": 3}] and problems == ["line 1"]
