@@ -25,6 +25,7 @@ from healthfm.errors import CapabilityError
 from healthfm.evaluate.findings import headline_notes
 from healthfm.models.vision import VisionModel
 from tests.embed.conftest import SMALL, small
+from tests.formats.test_damaged_slide import Place
 from tests.real_files import ELSEWHERE
 
 TILES = ELSEWHERE / "tcga_luadlusc_patches/assets/data/tcga_luadlusc.zip"
@@ -416,3 +417,17 @@ def test_real_tiles_are_bags_by_a_manifest(tower: VisionModel, tmp_path: Path) -
     assert run.facts["fitted"]["pictures"] == len(files) == 190
     assert {one.partition("-")[0] for one in run.predictions["id"].to_pylist()} == {"507", "515"}
     assert pq.read_table(tmp_path / "run/attention/part-00000.parquet").num_rows == 60
+
+
+def test_a_damaged_tile_is_left_out_of_its_bag_and_told(tower: VisionModel, few: Path, tmp_path: Path) -> None:
+    data = tmp_path / "slides"
+    shutil.copytree(few, data)
+    name = next(path for path in sorted(data.rglob("*.svs")) if "test" in path.parts)
+    place = Place(name, 0, 0)
+    with name.open("r+b") as handle:
+        place.state(handle, offset=3 * place.size + 10**6)
+    run = evaluate(tower, data, task="mil", output=tmp_path / "run", device="cpu")
+    whose = name.relative_to(data).as_posix()
+    notes = [note for note in headline_notes(run) if note.startswith("damaged tiles")]
+    assert notes == [f"damaged tiles, left out of their slides: {whose} (16)"]
+    assert len(run.predictions) == 4

@@ -16,7 +16,7 @@ from healthfm.datasets import contents, media
 from healthfm.datasets.dataset import Dataset
 from healthfm.datasets.own_card import Manifest, own_card
 from healthfm.errors import BadValue, DatasetError
-from healthfm.formats import image
+from healthfm.formats import image, slide_files
 from healthfm.formats.npz import Arrays
 from healthfm.formats.source import Problems, Row, Source
 from healthfm.formats.walk import Passed, by_name, told, walk
@@ -114,7 +114,7 @@ def _entries(folder: Path) -> list[Path]:
     """Return what a folder holds, without hidden files and without what belongs to a header or slide beside it."""
     found = sorted(p for p in folder.iterdir() if by_name(p.name) is None and not contents.beside_header(p))
     names = {p.name.lower() for p in found}
-    return [p for p in found if not (p.is_dir() and f"{p.name}.mrxs".lower() in names)]
+    return slide_files.standing([p for p in found if not (p.is_dir() and f"{p.name}.mrxs".lower() in names)])
 
 
 def _left(folder: Path, known: Sequence[Path]) -> Iterator[Passed]:

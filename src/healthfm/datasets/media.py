@@ -11,7 +11,18 @@ import numpy.typing as npt
 
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import DatasetError
-from healthfm.formats import dicom, dicom_picture, image, nifti, pixel_shape, slide, video, volume
+from healthfm.formats import (
+    dicom,
+    dicom_index,
+    dicom_picture,
+    image,
+    nifti,
+    pixel_shape,
+    slide,
+    slide_files,
+    video,
+    volume,
+)
 from healthfm.formats.source import Source
 from healthfm.formats.walk import by_name
 from healthfm.records import Image, Record, Slide, Video, Visual, Volume
@@ -25,30 +36,40 @@ def kind_of(path: Path) -> str | None:
     """Return the record a file becomes (a folder: of DICOM slices, or of one DICOM-WSI), or None for neither.
 
     Volumes, slides and films go by their names, in any case; DICOM and pictures by their content, whatever they are called, and by
-    their names, so that a damaged one fails instead of being passed over. A DICOM file is an Image, a folder of them a Volume;
-    ``.tif`` is an Image unless a manifest calls it a slide.
+    their names, so that a damaged one fails instead of being passed over. A DICOM file is an Image, one of a whole-slide image a
+    Slide, a folder of them a Volume; ``.tif`` is an Image unless it is tiles of a pyramid or at a microscope's resolution
+    (``slide_files.is_slide_tiff``).
     """
     if path.is_dir():
-        first = next(
-            (f for f in sorted(path.iterdir()) if f.is_file() and by_name(f.name) is None and dicom.is_dicom(f)), None
-        )
-        return None if first is None else "Slide" if _is_wsi(first) else "Volume"
+        return _kind_of_folder(path)
     name = path.name.lower()
     for kind, suffixes in (("Volume", volume.SUFFIXES), ("Slide", slide.SLIDE_ONLY), ("Video", video.SUFFIXES)):
         if name.endswith(suffixes):
             return kind
     if name.endswith(nifti.PAIRED):
         return "Volume" if nifti.is_header(path) else None
+    if name.endswith(slide_files.TIFF) and slide_files.is_slide_tiff(path):
+        return "Slide"
+    if slide_files.instance(path) is not None:
+        return "Slide"
     return "Image" if name.endswith(image.SUFFIXES) or dicom.is_dicom(path) or image.holds_picture(path) else None
 
 
-def _is_wsi(path: Path) -> bool:
-    from healthfm.formats import dicom_index
-
-    try:
-        return dicom_index.read(path).get("SOPClassUID") == dicom_index.WHOLE_SLIDE
-    except DatasetError:
-        return False
+def _kind_of_folder(path: Path) -> str | None:
+    """Tell by the first DICOM file that holds a picture: others (reports, annotations) may lie beside it."""
+    kind = None
+    for file in sorted(path.iterdir()):
+        if file.is_file() and by_name(file.name) is None and dicom.is_dicom(file):
+            kind = "Volume"
+            try:
+                row = dicom_index.read(file)
+            except DatasetError:
+                break
+            if row.get("SOPClassUID") == dicom_index.WHOLE_SLIDE:
+                return "Slide"
+            if row.get("Rows"):
+                break
+    return kind
 
 
 def fields_of(kind: str, source: Source, mpp: float | None = None) -> dict[str, Any]:
@@ -68,6 +89,11 @@ def fields_of(kind: str, source: Source, mpp: float | None = None) -> dict[str, 
 def picture(source: Source) -> npt.NDArray[Any]:
     """Decode a still image of any format; a DICOM as a viewer shows it (``formats.dicom_picture``)."""
     if _is_dicom(source):
+        if slide_files.instance(source.path) is not None:
+            slide_files.entry(source.path)
+            raise DatasetError(
+                f"{source}: a slide (a DICOM whole-slide image), not one picture; name it as a slide in a manifest"
+            )
         shown = dicom_picture.picture(source)
         if shown.ndim > (3 if shown.shape[-1] == 3 else 2):
             raise DatasetError(f"{source}: {len(shown)} frames, not one picture; name it as a volume in a manifest")

@@ -55,10 +55,10 @@ class Embedder:
         known = sources if sources is not None else [""] * len(items)
         return list(self.stream(Unit(item, item.content, source=one) for item, one in zip(items, known, strict=True)))
 
-    def stream(self, units: Iterable[Unit]) -> Iterator[Unit]:
+    def stream(self, units: Iterable[Unit], *, tiles_may_fail: bool = False) -> Iterator[Unit]:
         """Yield units with their vectors, in order. Few are in flight, and what was computed is kept as it goes.
 
-        Raises ``RunError`` naming the item of the first unit that has no vector.
+        Raises ``RunError`` naming the item of the first unit that has no vector; ``tiles_may_fail``: a tile of a slide comes with its problem.
         """
         units = iter(units)
         if self._network is None:
@@ -80,6 +80,9 @@ class Embedder:
             with network.around():
                 made = ordered(compute, batches(prepared, network.batch), network.threads, 2 * network.threads)
                 for unit in map(finite, itertools.chain.from_iterable(made)):
+                    if unit.problem is not None and tiles_may_fail and unit.place is not None:
+                        yield unit
+                        continue
                     if unit.problem is not None:
                         raise RunError(f"record {unit.item.id}: {unit.problem}")
                     if not unit.shared and not unit.lone:
@@ -141,7 +144,10 @@ def instances(record: Visual, model: VisionModel) -> Iterator[Iterator[Unit]]:
     tiles = open_tiles(item, model, None)
     places = [(int(x), int(y)) for x, y in tiles.places]
     try:
-        yield (Unit(item, functools.partial(tiles.load, i), i, len(places), one) for i, one in enumerate(places))
+        yield (
+            Unit(item, functools.partial(tiles.load, i), i, len(places), one, notice=tiles.notice)
+            for i, one in enumerate(places)
+        )
     finally:
         tiles.close()
 

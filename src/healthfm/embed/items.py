@@ -15,9 +15,9 @@ from healthfm.datasets import contents, media
 from healthfm.datasets.dataset import Dataset, open_dataset
 from healthfm.embed import identity
 from healthfm.errors import DatasetError
-from healthfm.formats import dicom, image, slide, table
+from healthfm.formats import dicom, image, slide, slide_files, table
 from healthfm.formats.source import Source
-from healthfm.formats.walk import Entry, Passed, by_name, told, walk
+from healthfm.formats.walk import BELONGS, Entry, Passed, by_name, told, walk
 from healthfm.records import QA, Document, MultipleChoice, Record, digest
 
 TEXTS = (".txt",)
@@ -115,9 +115,17 @@ def _of_word(
 
 def _of_entries(entries: Iterable[Entry], texts: bool, items: Items, below: Path | None) -> Iterator[Item]:
     """Yield what can be embedded of files, named as they are or by their path ``below`` a folder; note the others."""
+    taken: set[Path] = set()
+    entries = list(entries)
+    stands = slide_files.stands([one.path for one in entries if one.reason is None and one.problem is None])
     for path, reason, problem in entries:
+        place = stands.get(path)
+        if place is not None and place not in taken:
+            taken.add(place)
+            yield of_file(place, (place if below in (None, place) else place.relative_to(below)).as_posix())
+            continue
         name = (path if below is None else path.relative_to(below)).as_posix()
-        reason = reason or (None if problem else contents.unfit(path, texts))
+        reason = reason or (BELONGS if place is not None else None if problem else contents.unfit(path, texts))
         if problem is not None:
             items.problems.append((name, problem))
         elif reason is not None:
@@ -133,7 +141,10 @@ def _is_table(path: Path) -> bool:
 def of_file(path: Path, name: str) -> Item:
     """Return the item of a file: its path, or the record it becomes where it is no plain picture or text."""
     stamp = identity.stamp(path)
-    plain = path.suffix.lower() in TEXTS or (path.suffix.lower() in image.SUFFIXES and not dicom.holds_dicom(path))
+    tiff = path.suffix.lower() in slide_files.TIFF and slide_files.is_slide_tiff(path)
+    plain = path.suffix.lower() in TEXTS or (
+        path.suffix.lower() in image.SUFFIXES and not tiff and not dicom.holds_dicom(path)
+    )
     kind = None if plain else media.kind_of(path)
     if kind is None:
         return Item(name, path, stamp)

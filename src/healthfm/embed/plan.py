@@ -95,7 +95,15 @@ class Plan:
         def units() -> Iterator[Unit]:
             for start in range(0, count, self.size):
                 some = [
-                    Unit(item, functools.partial(bag.load, i), i, count, tuple(bag.places[i].tolist()), first + start)
+                    Unit(
+                        item,
+                        functools.partial(bag.load, i),
+                        i,
+                        count,
+                        tuple(bag.places[i].tolist()),
+                        first + start,
+                        notice=bag.notice,
+                    )
                     for i in range(start, min(start + self.size, count))
                 ]
                 yield from self._of_part(some, first + start, todo)
@@ -170,7 +178,8 @@ def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
     """Return a part: its units, or the part as it was with the units that were tried again in their places.
 
     The table's metadata holds, where there are any, the ids of blank volumes ("blank") and of texts that were cut ("cut"), by id the ratio
-    of pixels that were made square ("square"), and the ids of which something was said, by what it was ("notices").
+    of pixels that were made square ("square"), the ids of which something was said, by what it was ("notices"), and what is said of a
+    slide ("slides").
     """
     columns = {
         "id": [u.item.id for u in units], "number": [u.number for u in units], "of": [u.of for u in units],
@@ -188,6 +197,9 @@ def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:
     }  # fmt: skip
     before = squared_of(kept) if kept is not None else {}
     noted["notices"] = said
+    noted["slides"] = {
+        **(slides_of(kept) if kept is not None else {}), **{u.item.id: u.notice for u in units if u.notice},
+    }  # fmt: skip
     noted["square"] = {**before, **{u.item.id: u.ratio for u in units if not is_square(u.ratio)}}
     metadata = {name: json.dumps(value) for name, value in noted.items() if value}
     table = pa.table(columns, schema=SCHEMA.with_metadata(metadata) if metadata else SCHEMA)
@@ -211,6 +223,11 @@ def matrix(table: pa.Table) -> Float32:
 def ids_of(part: pa.Table, what: str) -> list[str]:
     """Return the ids of a part's items that are "blank" (volumes all black or all white) or were "cut" (texts)."""
     return list(json.loads((part.schema.metadata or {}).get(what.encode(), b"[]")))
+
+
+def slides_of(part: pa.Table) -> dict[str, str]:
+    """Return what is to be said of the slides of a part, by id."""
+    return dict(json.loads((part.schema.metadata or {}).get(b"slides", b"{}")))
 
 
 def squared_of(part: pa.Table) -> dict[str, float]:

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from healthfm.embed import exchange, first
 from healthfm.embed import network as networks
-from healthfm.embed.items import Items, of_contents
+from healthfm.embed.items import Item, Items, of_contents
 from healthfm.embed.network import Network
 from healthfm.embed.plan import (
     ROOM,
@@ -34,10 +34,11 @@ from healthfm.embed.plan import (
     matrix,
     merged,
     notices_of,
+    slides_of,
     squared_of,
 )
 from healthfm.embed.shared import Shared
-from healthfm.embed.units import Preparer, Unit
+from healthfm.embed.units import Preparer, Unit, is_slide
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
@@ -100,6 +101,7 @@ def embed(
         )
     if coords is not None and mpp is not None:
         raise RunError("the coordinates say how large their tiles are: mpp is for tiles of our own")
+    whole = _whole(gathered.found, model, mpp)
     slides = exchange.slides_among(gathered.found, model) if coords is not None or features is not None else []
     asked = {
         "model": model.name, "items": items_digest(gathered.found), "precision": precision, "mpp": mpp,
@@ -139,7 +141,7 @@ def embed(
         if made:
             threads = {**dict.fromkeys(INPUT, readers(network)), "model": network.threads}
             manifest["stages"] = {"start_seconds": start, **clock.report(threads)}
-        vectors, failed, noted, squared, said = _held(folder)
+        vectors, failed, noted, squared, said, of_slides = _held(folder)
         failures = [*({"id": i, "number": None, "problem": p} for i, p in gathered.problems), *failed]
         folder.write("failures.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failures))
         passed = [{"file": file, "reason": reason} for file, reason in gathered.passed]
@@ -153,7 +155,12 @@ def embed(
             "finished": True,
             "failures": len(failures),
             "vectors": vectors,
-            "notices": [*_notices(noted, squared), *(notices.counted(*one) for one in said.items())],
+            "notices": [
+                *_notices(noted, squared),
+                *whole,
+                *of_slides,
+                *(notices.counted(*one) for one in said.items()),
+            ],
         }
         folder.write_json("manifest.json", manifest)
         if features is not None:
@@ -188,6 +195,24 @@ def _same_coords(output: Path, before: Mapping[str, str], now: Mapping[str, str]
             f"{f' and {len(changed) - 1} more' if changed[1:] else ''}; choose another folder with --output"
         )
     return {**before, **now}
+
+
+def _whole(items: Sequence[Item], model: Model, mpp: float | None) -> list[str]:
+    """Return what to say of items that ``mpp`` does nothing to. Raises ``RunError`` where it does nothing at all."""
+    if mpp is None:
+        return []
+    if not 0 < mpp < float("inf"):
+        raise RunError(f"mpp is {mpp:g}; it is the micrometres that a pixel of a tile spans, 0.5 for example")
+    others = [item.id for item in items if not (isinstance(model, VisionModel) and is_slide(item.content))]
+    if items and len(others) == len(items):
+        raise RunError(
+            "mpp is for the tiles of slides, and no item is one. A .tif is a slide where it is stored as several tiles and says a "
+            "microscope's resolution, or has smaller copies of itself; any other stands in a table's column 'slide', its own resolution in the column 'mpp'"
+        )
+    some = ", ".join(others[:3]) + (", ..." if others[3:] else "")
+    return (
+        [f"mpp is for slides: {len(others)} of the items are none and were embedded whole ({some})"] if others else []
+    )
 
 
 def _notices(noted: Mapping[str, Sequence[str]], squared: Mapping[str, float]) -> list[str]:
@@ -343,14 +368,15 @@ def finite(unit: Unit) -> Unit:
 
 def _held(
     folder: RunFolder,
-) -> tuple[int, list[dict[str, Any]], dict[str, list[str]], dict[str, float], dict[str, list[str]]]:
+) -> tuple[int, list[dict[str, Any]], dict[str, list[str]], dict[str, float], dict[str, list[str]], list[str]]:
     """Return how many vectors a folder holds, its failures, the ids of what ``NOTICES`` speak of, the ratios of pixels that were made
-    square, and what was said of which items.
+    square, what was said of which items, and of slides.
     """
     vectors, failures = 0, []
     noted: dict[str, list[str]] = {name: [] for name in NOTICES}
     squared: dict[str, float] = {}
     said: dict[str, list[str]] = {}
+    slides: dict[str, str] = {}
     for part in sorted(folder.published(ROOM)):
         table = folder.part(part, ROOM, ["id", "number", "problem"])
         failed = table.filter(pa.compute.is_valid(table["problem"]))
@@ -359,6 +385,7 @@ def _held(
         for name, ids in noted.items():
             ids += ids_of(table, name)
         squared |= squared_of(table)
+        slides |= slides_of(table)
         for notice, ids in notices_of(table).items():
             said.setdefault(notice, []).extend(ids)
-    return vectors, failures, noted, squared, said
+    return vectors, failures, noted, squared, said, [f"{name}: {text}" for name, text in slides.items()]

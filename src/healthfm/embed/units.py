@@ -53,8 +53,9 @@ class Unit:
     ``inputs`` are the network's, once prepared: a picture, a volume's several, or token ids; ``digest`` is theirs, ``seen`` that of an
     ``Image``'s pixels as decoded. ``vector`` is the result, or ``problem`` says in one line why there is none; ``shared``: it was known
     before; ``blank``: a volume that is all black or all white; ``ratio``: a pixel's height over its width, before its pictures were made
-    square; ``notices``: what was said while it was decoded (``formats.notices``); ``cut``: a text longer than the network takes; ``lone``:
-    what the caller's own object makes of it is kept for nobody else. ``close`` is called when the item's last unit is done.
+    square; ``notices``: what was said while it was decoded (``formats.notices``); ``notice``: what the run says of its slide; ``cut``: a
+    text longer than the network takes; ``lone``: what the caller's own object makes of it is kept for nobody else. ``close`` is called
+    when the item's last unit is done.
     """
 
     item: Item
@@ -72,6 +73,7 @@ class Unit:
     problem: str | None = None
     shared: bool = False
     blank: bool = False
+    notice: str = ""
     ratio: float = 1.0
     notices: tuple[str, ...] = ()
     cut: bool = False
@@ -85,6 +87,7 @@ class Bag(NamedTuple):
     places: npt.NDArray[np.int64]
     load: Callable[[int], Any]
     close: Callable[[], None]
+    notice: str = ""
 
 
 def open_tiles(item: Item, model: Model, mpp: float | None, coords: Path | None = None) -> Bag:
@@ -103,7 +106,7 @@ def open_tiles(item: Item, model: Model, mpp: float | None, coords: Path | None 
     except BaseException:
         opened.close()
         raise
-    return Bag(found.coords, lambda i: read_tile(opened, found, i), opened.close)
+    return Bag(found.coords, lambda i: read_tile(opened, found, i), opened.close, found.notice)
 
 
 def open_slide(item: Item) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ NOUNS: Mapping[type[Visual], str] = {Slide: "slide", Volume: "volume", Video: "f
 SCHEMA = pa.schema([
     ("bag", pa.int32()), ("id", pa.string()), ("record", pa.string()), ("number", pa.int32()), ("x", pa.int64()), ("y", pa.int64()),
     ("digest", pa.string()), ("embedding", pa.list_(pa.float32())), ("problem", pa.string()), ("input", pa.string()), ("blank", pa.bool_()),
-    ("ratio", pa.float64()), ("notices", pa.list_(pa.string())),
+    ("ratio", pa.float64()), ("notices", pa.list_(pa.string())), ("notice", pa.string()),
 ])  # fmt: skip
 SHOWN = ["id", "number", "record", "x", "y"]  # what the room of attention has of these
 
@@ -93,7 +94,15 @@ def prepare(ask: Ask) -> Job:
     def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
         chances, beside["attention"], how = _predicted(table, fit, test, classes, ask.seed)
         found = [None if row is None else classes[int(row.argmax())] for row in chances]
-        empty = table.filter(table["problem"].is_valid()).select(["id", "problem"]).to_pylist()
+        empty = (
+            table.filter(pc.and_(table["problem"].is_valid(), table["number"].is_null()))
+            .select(["id", "problem"])
+            .to_pylist()
+        )
+        damaged = table.filter(pc.and_(table["problem"].is_valid(), table["number"].is_valid()))["id"].to_pylist()
+        of_slides = dict(
+            zip(*(table.filter(table["notice"].is_valid())[one].to_pylist() for one in ("id", "notice")), strict=True)
+        )
         blank = table.filter(pc.fill_null(table["blank"], False))["record"].unique().to_pylist()
         prior = np.array([sum(bag.label == one for bag in fit) for one in classes]) / len(fit)
         return pa.table({
@@ -101,7 +110,8 @@ def prepare(ask: Ask) -> Job:
             **chance_columns(classes, np.stack([prior if row is None else row for row in chances])),
             "prediction": pa.array(found, pa.string()), **columns,
         }), {
-            **how, "pictures": len(table) - len(empty), "empty": empty, "blank": sorted(blank), "squared": squared_among(table["record"].to_pylist(), table),
+            **how, "pictures": len(table) - len(empty) - len(damaged), "empty": empty, "damaged": dict(Counter(damaged)), "slides": of_slides,
+            "blank": sorted(blank), "squared": squared_among(table["record"].to_pylist(), table),
             "said": said_among(table["record"].to_pylist(), table), "arithmetic": kept.get("arithmetic", {}),
         }  # fmt: skip
 
@@ -209,17 +219,19 @@ def _embedded(embedder: Embedder, bags: Sequence[Bag], rows: range) -> pa.Table:
                     for unit in found:
                         yield replace(unit, part=number, source=source if isinstance(record, Image) else "")
 
-        for unit in embedder.stream(units()):
+        for unit in embedder.stream(units(), tiles_may_fail=True):
             made[unit.part].append(unit)
     found: list[dict[str, Any]] = []
     for number, some in made.items():
         name = bags[number].record.id
+        if some and all(unit.problem is not None for unit in some):
+            problems[number], some = f"all of its {len(some)} tiles are damaged: {some[0].problem}", []
         for i, unit in enumerate(some):
             x, y = unit.place or (None, None)
             found.append(
-                {"bag": number, "id": name, "record": unit.item.id, "number": i, "x": x, "y": y, "digest": unit.digest, "embedding": unit.vector,
+                {"bag": number, "id": name, "record": unit.item.id, "number": i, "x": x, "y": y, "digest": unit.digest, "embedding": unit.vector, "problem": unit.problem,
                  "input": unit.seen or None, "blank": unit.blank, "ratio": None if is_square(unit.ratio) else unit.ratio,
-                 "notices": list(unit.notices)}
+                 "notices": list(unit.notices), "notice": unit.notice if not i and unit.notice else None}
             )  # fmt: skip
         if not some:
             found.append({"bag": number, "id": name, "problem": problems[number]})

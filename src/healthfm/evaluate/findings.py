@@ -135,6 +135,16 @@ def headline_notes(run: Run) -> list[str]:
         notes.append(
             f"all black or all white as shown (see the window): {', '.join(blank[:5])}{', ...' if len(blank) > 5 else ''} ({len(blank)} in all)"
         )
+    if damaged := fitted.get("damaged"):
+        some = ", ".join(f"{name} ({count})" for name, count in list(damaged.items())[:5]) + (
+            ", ..." if len(damaged) > 5 else ""
+        )
+        notes.append(f"damaged tiles, left out of their slides: {some}")
+    if slides := fitted.get("slides"):
+        notes.append(
+            "; ".join(f"{name}: {text}" for name, text in list(slides.items())[:5])
+            + ("; ..." if len(slides) > 5 else "")
+        )
     if squared := fitted.get("squared"):
         notes.append(pixel_shape.told(squared))
     notes += [said_notices.counted(notice, ids) for notice, ids in fitted.get("said", {}).items()]

@@ -103,6 +103,9 @@ def with_pixels(source: Source) -> Header:
     """Read a whole file. Raises ``DatasetError``: no pixels, pixels cut short, a header that lacks or claims too much."""
     data = header(source, stop_before_pixels=False)
     with reading(source):
+        kinds = [str(one) for one in data.get("ImageType") or ()]
+        if "LABEL" in kinds or ("OVERVIEW" in kinds and data.get("Modality") == "SM"):
+            raise BadValue("the label or overview image of a slide; it can hold a name and is never read")
         if not any(name in data for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
             raise BadValue(f"a DICOM without pixels ({_kind(data)}); only images can be decoded")
         needed = ["Rows", "Columns", "PhotometricInterpretation"]

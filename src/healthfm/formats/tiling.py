@@ -6,7 +6,7 @@ at least as fine, and made smaller where that level is finer; pixels that the sc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats.slide import SlideFile
-from healthfm.formats.tissue import FindTissue, otsu
+from healthfm.formats.tissue import FindTissue, Mask, Thumbnail, rest, stained
 
 SAME_SCALE = 0.02  # scanners are calibrated to a few hundredths: closer than this, stored pixels are taken as they are
 STRIP = 4096  # tiles follow each other in strips of this width, so that a small cache holds what neighbours share
+FEW = 0.5  # of what is not background; where tiles cover less, the run says so
 MASK_MPP = 8.0  # micrometres a pixel of the tissue mask spans, at most
 Pixels = npt.NDArray[np.uint8]
 
@@ -27,13 +28,15 @@ class Tiles:
     """Squares of one slide: ``coords`` int64 [n, 2], the x and y of their upper left corners in level-0 pixels.
 
     ``size`` is the side of the delivered tile in pixels, ``span`` what it covers in level-0 pixels, ``overlap`` how many of its
-    pixels neighbours share. Order is kept: features computed from the tiles stand in the same rows.
+    pixels neighbours share. Order is kept: features computed from the tiles stand in the same rows. ``notice`` says so where they
+    cover little of what is on the slide.
     """
 
     coords: npt.NDArray[np.int64]
     size: int
     span: float
     overlap: int = 0
+    notice: str = ""
 
     def __post_init__(self) -> None:
         if self.coords.ndim != 2 or self.coords.shape[1] != 2:
@@ -46,17 +49,19 @@ class Tiles:
 
 
 def plan(
-    slide: SlideFile, mpp: float, size: int, *, overlap: int = 0, tissue: FindTissue | None = otsu, min_tissue: float = 0.25,
+    slide: SlideFile, mpp: float, size: int, *, overlap: int = 0, tissue: FindTissue | None = stained, min_tissue: float = 0.25,
     upsample: bool = False,
 ) -> Tiles:  # fmt: skip
     """Return the tiles of a slide at ``mpp`` micrometres per pixel, ``size`` pixels a side.
 
     Neighbours share ``overlap`` pixels. ``tissue`` maps a thumbnail to a mask (None: every tile); a tile is kept when at least
-    ``min_tissue`` of it lies in the mask. Tiles lie wholly inside the slide. Raises ``DatasetError``: no resolution, no tissue,
+    ``min_tissue`` of it lies in the mask, or cannot be read on the thumbnail: reading the tile tells what is wrong. Tiles lie wholly inside the slide. Raises ``DatasetError``: no resolution, no tissue,
     a slide smaller than a tile, or one coarser than ``mpp`` (unless ``upsample``).
     """
     if not 0 <= overlap < size:
         raise BadValue(f"an overlap of {overlap} pixels does not fit tiles of {size}")
+    if not 0 < mpp < float("inf"):
+        raise BadValue(f"tiles at {mpp:g} micrometres per pixel cannot be")
     scale = scale_of(slide, mpp)
     if scale < 1 and not upsample:
         raise DatasetError(
@@ -71,12 +76,20 @@ def plan(
         raise DatasetError(f"{slide.path}: {width} x {height} pixels, smaller than one tile of {span:.0f}")
     y, x = np.meshgrid(rows, columns, indexing="ij")
     coords = np.stack([x.ravel(), y.ravel()], axis=1)
+    notice = ""
     if tissue is not None:
-        coords = coords[_share(slide, tissue, coords, span) >= max(min_tissue, 1e-9)]
+        picture, unknown = slide.overview(max(1.0, min(MASK_MPP / slide.mpp, span / 8)))
+        mask = np.asarray(tissue(picture))
+        if mask.shape != picture.shape[:2]:
+            raise BadValue(f"the tissue mask has the shape {mask.shape}, its thumbnail {picture.shape[:2]}")
+        boxes = _boxes(slide, coords, span, mask.shape)
+        chosen = _share(mask.astype(bool) | unknown, boxes) >= max(min_tissue, 1e-9)
+        coords, notice = coords[chosen], _notice(picture, [side[chosen] for side in boxes])
         if not len(coords):
-            raise DatasetError(f"{slide.path}: no tissue found (no tile holds {min_tissue:.0%} of it)")
+            why = f"; {notice}" if notice else ""
+            raise DatasetError(f"{slide.path}: no tissue found (no tile holds {min_tissue:.0%} of it{why})")
     order = np.lexsort((coords[:, 0], coords[:, 1], coords[:, 0] // round(STRIP * max(scale, 1.0))))
-    return Tiles(np.ascontiguousarray(coords[order]), size, span, overlap)
+    return Tiles(np.ascontiguousarray(coords[order]), size, span, overlap, notice)
 
 
 def scale_of(slide: SlideFile, mpp: float) -> float:
@@ -91,19 +104,37 @@ def _starts(length: int, span: float, step: float) -> npt.NDArray[np.int64]:
     return np.asarray(starts[starts + np.ceil(span - 1e-9) <= length])
 
 
-def _share(slide: SlideFile, tissue: FindTissue, coords: npt.NDArray[np.int64], span: float) -> npt.NDArray[np.float64]:
+Boxes = Sequence[npt.NDArray[np.int64]]
+
+
+def _boxes(slide: SlideFile, coords: npt.NDArray[np.int64], span: float, shape: tuple[int, ...]) -> Boxes:
+    """Return left, top, right and bottom of each tile on a thumbnail of this shape."""
+    ratio = np.array([shape[1] / slide.size[0], shape[0] / slide.size[1]])
+    first = np.minimum((coords * ratio).astype(np.int64), np.array(shape[::-1]) - 1)
+    last = np.clip(np.rint((coords + span) * ratio).astype(np.int64), first + 1, shape[::-1])
+    return [*first.T, *last.T]
+
+
+def _share(mask: Mask, boxes: Boxes) -> npt.NDArray[np.float64]:
     """Return what share of each tile lies in the mask, by sums over rectangles."""
-    thumbnail = slide.thumbnail(max(1.0, min(MASK_MPP / slide.mpp, span / 8)))
-    mask = np.asarray(tissue(thumbnail))
-    if mask.shape != thumbnail.shape[:2]:
-        raise BadValue(f"the tissue mask has the shape {mask.shape}, its thumbnail {thumbnail.shape[:2]}")
-    sums = np.pad(np.cumsum(np.cumsum(mask.astype(bool), axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
-    ratio = np.array([mask.shape[1] / slide.size[0], mask.shape[0] / slide.size[1]])
-    first = np.minimum((coords * ratio).astype(np.int64), np.array(mask.shape[::-1]) - 1)
-    last = np.clip(np.rint((coords + span) * ratio).astype(np.int64), first + 1, mask.shape[::-1])
-    (left, top), (right, bottom) = first.T, last.T
+    left, top, right, bottom = boxes
+    sums = np.pad(np.cumsum(np.cumsum(mask, axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
     inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
     return np.asarray(inside / ((right - left) * (bottom - top)))
+
+
+def _notice(picture: Thumbnail, boxes: Boxes) -> str:
+    """Return what to say where tiles cover little of what is not background; else nothing."""
+    covered = np.zeros(picture.shape[:2], np.bool_)
+    for left, top, right, bottom in zip(*boxes, strict=True):
+        covered[top:bottom, left:right] = True
+    found = rest(picture, covered)
+    if found.tissue >= FEW:
+        return ""
+    return (
+        f"tiles cover {found.tissue:.0%} of what is not background: {found.dark:.0%} is like ink, black or grey, {found.other:.0%} "
+        "lies where no tile is kept"
+    )
 
 
 def level_of(slide: SlideFile, tiles: Tiles) -> tuple[int, int]:

@@ -10,11 +10,9 @@ from typing import Any
 
 from healthfm.datasets import media
 from healthfm.errors import DatasetError, RunError
-from healthfm.formats import dicom, image, slide
+from healthfm.formats import dicom, image
 from healthfm.formats.source import Source
 from healthfm.records import Image, Record, Slide, Video, Visual, Volume
-
-TILED_TIFF = (".tif", ".tiff")
 
 
 def opened(item: Any) -> Any:
@@ -52,22 +50,7 @@ def _of_path(path: Path) -> Path | Visual:
 
 
 def is_slide(content: Any) -> bool:
-    """Say whether an item is a slide: a record of one, a file called so, or a TIFF that OpenSlide takes and that has levels."""
+    """Say whether an item is a slide: a record of one, or a file that is one (``media.kind_of``)."""
     if not isinstance(content, Path):
         return isinstance(content, Slide)
-    name = content.name.lower()
-    return name.endswith(slide.SLIDE_ONLY) or (name.endswith(TILED_TIFF) and _has_levels(content))
-
-
-def _has_levels(path: Path) -> bool:
-    try:
-        import openslide
-    except ImportError:
-        return False
-    try:
-        if openslide.OpenSlide.detect_format(path) is None:
-            return False
-        with openslide.OpenSlide(path) as opened:
-            return bool(opened.level_count > 1 or opened.dimensions[0] * opened.dimensions[1] > image.MAX_PIXELS)
-    except (openslide.OpenSlideError, OSError):
-        return False
+    return media.kind_of(content) == "Slide"
