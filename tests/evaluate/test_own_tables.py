@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from healthfm import RunError, evaluate, load_model
+from healthfm import RunError, evaluate, load_model, open_dataset
 from healthfm.errors import DatasetError
 from healthfm.models.model import Model
 
@@ -168,3 +168,14 @@ def test_pictures_without_a_label_are_no_class_of_a_bag(asked: Asked, tmp_path: 
         "to fit on: 1 records have no label and are left out: 3",
         "1 records have no label and are left out: 25",
     } <= set(job.facts["notices"])
+
+
+@pytest.mark.parametrize("name", ["site", "diagnosis"])
+def test_subgroups_are_found_by_the_name_that_a_column_is_mapped_to(tmp_path: Path, name: str) -> None:
+    rows = [f"{i},Is it {i}?,yes,no,{'AB'[i % 2]},{'ns'[i % 3 == 0]},{'xy'[i % 2]}" for i in range(12)]
+    (tmp_path / "q.csv").write_text("\n".join(["id,question,A,B,answer,hospital,dx", *rows]) + "\n")
+    columns = {"site": "hospital", "labels": {"diagnosis": "dx"}}
+    model = load_model(lambda p, o: [np.zeros(len(one)) for one in o], verb="score", card={"slug": "m", "name": "M"})
+    run = evaluate(model, open_dataset(tmp_path / "q.csv", columns=columns), subgroups=[name], output=tmp_path / "run")
+    groups = sorted(one["group"] for one in run.scores["subgroups"][name])
+    assert groups == (["n", "s"] if name == "site" else ["x", "y"])
