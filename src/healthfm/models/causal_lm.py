@@ -15,8 +15,8 @@ import transformers
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError, CheckpointError
-from healthfm.models import checkpoint, framing, generation, gguf_llama, likelihood, lora, remap, stated
-from healthfm.models.checkpoint import Checkpoint
+from healthfm.models import checkpoint, framing, generation, gguf_llama, likelihood, lora, recognise, remap, stated
+from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.model import Float32, Float64
 from healthfm.models.opening import open_weights, place, provenance
 from healthfm.models.sequence_classifier import SequenceClassifier
@@ -80,9 +80,10 @@ def load(
 ) -> CausalLM | SequenceClassifier:  # fmt: skip
     """Load a causal language model from its card (see ``healthfm.load_model``); a classifier where an adapter brings its head."""
     merge = bool(config.pop("merge_adapter", True))
-    architecture = architecture_of(card, variant)
     found, adapters = _open(card, variant, weights)
     tensors = gguf_llama.to_published(found.gguf) if found.gguf is not None else found.tensors
+    said = recognise.check(card, variant, tensors, config) if tensors else []
+    architecture = architecture_of(card, variant)
     shown = remap.sizes(tensors)
     vocabulary = {"vocab_size": shown["vocab_size"]} if "vocab_size" in shown else {}
     numbers = {**shown, **numbers_of(card, variant), **vocabulary, **_stated(found, architecture), **config}
@@ -106,11 +107,20 @@ def load(
     kind = SequenceClassifier if classes else CausalLM
     model = kind(card, variant, network, tokenizer)
     files = tuple(adapter.path for adapter in adapters)
-    model.provenance = provenance(replace(found, files=found.files + files), network)
+    model.provenance = {**provenance(replace(found, files=found.files + files), network), "notices": said}
     if tokenizer is not None and isinstance(model, CausalLM):
-        model.provenance["notices"] = framing.notices(tokenizer.convert_ids_to_tokens(list(model.frame.end)))
+        said += framing.notices(tokenizer.convert_ids_to_tokens(list(model.frame.end)))
     model.take_generation(_generation(found, adapters))
     return model
+
+
+def match(card: ModelCard, variant: str | None, tensors: Tensors, config: Mapping[str, Any]) -> recognise.Match:
+    """Return how far published tensors go with a variant (see ``recognise``)."""
+    try:
+        architecture = architecture_of(card, variant)
+    except CapabilityError:
+        return recognise.Match.OTHER
+    return remap.match(tensors, {**numbers_of(card, variant), **config}, architecture)
 
 
 def _open(

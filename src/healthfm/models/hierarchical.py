@@ -15,9 +15,10 @@ from torch import nn
 
 from healthfm.cards.schema import ModelCard, Run
 from healthfm.errors import CheckpointError, RunError
-from healthfm.models import checkpoint, vision, vit
+from healthfm.models import checkpoint, recognise, vision, vit, vit_keys
 from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.opening import open_weights
+from healthfm.models.recognise import Match
 from healthfm.models.vision import Tower, VisionModel, Weights
 from healthfm.models.weights import locate
 
@@ -128,7 +129,7 @@ def joined(stages: Mapping[str, Any], run: Run) -> Tensors:
 
 def open_stages(card: ModelCard, variant: str | None, weights: Weights) -> Checkpoint:
     """Return both stages' checkpoints: from a folder with both published files, or the caller's mapping."""
-    if isinstance(weights, Mapping) or weights == "random":
+    if isinstance(weights, Mapping) or weights == "random" or (isinstance(weights, Path) and weights.expanduser().is_file()):
         return open_weights(card, variant, weights)
     folder = Path(weights).expanduser() if weights is not None else locate(card, variant)
     parts = {}
@@ -143,6 +144,18 @@ def open_stages(card: ModelCard, variant: str | None, weights: Weights) -> Check
     return Checkpoint(stages, parts["tiles"].config, folder=folder, files=tuple(files))  # type: ignore[arg-type]
 
 
+def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> Match:
+    """Return how far both stages' published tensors go with a variant (see ``recognise``)."""
+    run = settings(card, variant, config)
+    n = vision.numbers(Numbers, run.config)
+    found = []
+    for stage, own in (("tiles", n.tiles), ("region", n.region)):
+        if not isinstance(tensors.get(stage), Mapping):
+            return Match.OTHER
+        found.append(vit_keys.match(vision.state(tensors[stage], run), vision.numbers(vit.Numbers, own), None))
+    return min(found)
+
+
 def build(run: Run) -> Regions:
     """Build the network. ``with torch.device("meta")`` around it costs no memory."""
     return Regions(vision.numbers(Numbers, run.config))
@@ -154,8 +167,9 @@ def load(
     """Load both stages of HIPT; see ``healthfm.load_model``. ``config``: ``{"tiles": {...}, "region": {...}}``, merged with the card's."""
     found = open_stages(card, variant, weights)
     run = settings(card, variant, {**vision.model_args(Numbers, found.config), **config})
+    said = recognise.check(card, variant, found.tensors, config) if found.tensors else []
     return vision.filled(
-        card, variant, run, found, weights == "random", device, dtype, build, lambda tensors, _: joined(tensors, run)
+        card, variant, run, found, weights == "random", device, dtype, build, lambda tensors, _: joined(tensors, run), said
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import transformers
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError, CheckpointError, RunError
-from healthfm.models import bert_files, checkpoint
+from healthfm.models import bert_files, checkpoint, recognise
 from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.model import Float32
 from healthfm.models.opening import open_weights, place, provenance
@@ -199,6 +199,7 @@ def _assemble(
     card: ModelCard, variant: str | None, found: Checkpoint, vocabulary: Mapping[str, int] | None,
     config: dict[str, Any], device: str, dtype: str,
 ) -> MaskedLM:  # fmt: skip
+    said = recognise.check(card, variant, found.tensors, config) if found.tensors else []
     rules, numbers = settings(card, variant, published_config(found.config, "bert"), config)
     flags = bert_files.flags(found.folder)
     tokenizer = _tokenizer(card, vocabulary, rules, numbers["vocab_size"], flags) if vocabulary is not None else None
@@ -210,7 +211,7 @@ def _assemble(
         network.init_weights()
     place(network, card, device, dtype)
     model = MaskedLM(card, variant, network, tokenizer, rules)
-    model.provenance = provenance(found, network)
+    model.provenance = {**provenance(found, network), "notices": said}
     return model
 
 
@@ -226,6 +227,22 @@ def settings(
     if rules.pooling not in ("cls", "pooler", "mean"):
         raise CheckpointError(f"{card.slug}: pooling is '{rules.pooling}'; use cls, pooler or mean")
     return rules, every
+
+
+def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> recognise.Match:
+    """Return how far published tensors go with a variant (see ``recognise``). A vocabulary of another size is another model's."""
+    _, numbers = settings(card, variant, {}, config)
+    words = recognise.shape(tensors, "embeddings.word_embeddings.weight")
+    inner, places = recognise.shape(tensors, "intermediate.dense.weight"), recognise.shape(tensors, "position_embeddings.weight")
+    shown = {
+        "layers": recognise.numbered(tensors, r"(?:^|\.)encoder\.layer\.(\d+)\.attention\.self\."),
+        "hidden_size": words[-1] if words else None, "vocab_size": words[0] if words else None,
+        "intermediate_size": inner[0] if inner else None, "max_position_embeddings": places[0] if places else None,
+    }  # fmt: skip
+    own = {**numbers, "layers": numbers.get("num_hidden_layers")}
+    if not words or not shown["layers"] or not any("token_type_embeddings" in key for key in tensors):
+        return recognise.Match.OTHER
+    return recognise.compared(shown, {name: own.get(name) for name in shown}, ())
 
 
 def build(numbers: Mapping[str, Any]) -> transformers.BertForPreTraining:

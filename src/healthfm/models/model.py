@@ -201,6 +201,8 @@ def load_model(
     ``endpoint``: an OpenAI-compatible server that holds the weights, ``http(s)://HOST[:PORT][#MODEL]``; ``weights`` may then
     be the folder with the row's tokenizer files. Nothing is sent before a verb is called but a few fixed words.
     ``device``: "auto", "cpu", "cuda"; ``dtype``: "auto" (float32 on CPU, the card's on GPU), "float32", "bfloat16", "float16".
+    Where no variant is named and the tensors are those of another than the default, that one is loaded and a notice says so; a
+    variant that is named is refused with the name of the one it is.
     Raises ``CardError``, ``CheckpointError``, ``CapabilityError`` (the row has no runner yet), ``MissingExtra``.
     """
     if not isinstance(model, str):
@@ -224,7 +226,25 @@ def load_model(
         )
     if isinstance(weights, Path) and not weights.expanduser().exists():
         raise CheckpointError(f"no weights at {weights}")
-    family = importlib.import_module(f"healthfm.models.{found.runner(variant).family}")
-    loaded = family.load(found, variant or found.default_variant, weights, dict(config or {}), device, dtype)
+    from healthfm.models.recognise import OtherVariant
+
+    try:
+        return _load(found, variant or found.default_variant, weights, config, device, dtype)
+    except OtherVariant as other:  # a name that was spelled out is not replaced
+        if variant is not None or len(other.variants) != 1:
+            raise
+        loaded = _load(found, other.variants[0], weights, config, device, dtype)
+        said = f"the weights are those of {loaded.name}, not of {found.slug}:{found.default_variant}, which is meant where no variant is named: loaded as {loaded.name}"
+        loaded.provenance["notices"] = [said, *loaded.provenance.get("notices", [])]
+        return loaded
+
+
+def _load(
+    card: ModelCard, variant: str | None, weights: Path | str | Mapping[str, torch.Tensor] | None,
+    config: Mapping[str, Any] | None, device: str, dtype: str,
+) -> Model:  # fmt: skip
+    family = importlib.import_module(f"healthfm.models.{card.runner(variant).family}")
+    loaded = family.load(card, variant, weights, dict(config or {}), device, dtype)
     assert isinstance(loaded, Model)
+    loaded.provenance["variant"] = loaded.variant
     return loaded

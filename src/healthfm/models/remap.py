@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from healthfm.errors import CheckpointError
+from healthfm.models import recognise
 from healthfm.models.stated import refuse_strange
 
 Tensors = Mapping[str, torch.Tensor]
@@ -105,6 +106,40 @@ def sizes(tensors: Tensors) -> dict[str, int]:
     }
     found = {name: next((key for key in tensors if key.endswith(ends)), None) for name, ends in rows.items()}
     return {name: tensors[key].shape[0] for name, key in found.items() if key is not None}
+
+
+KINDS = (  # how the names of tensors tell a network's kind of layers; the first that is there decides
+    ("bloom", "word_embeddings_layernorm.weight"), ("gpt2", "wpe.weight"), ("phi", "mlp.fc1.weight"), ("biogpt", "self_attn.out_proj.weight"),
+    ("glm", "mlp.dense_h_to_4h.weight"), ("glm", "mlp.gate_up_proj.weight"), ("gated", "mlp.gate_proj.weight"),
+    ("gated", "mlp.w2.weight"), ("gated", "feed_forward.w1.weight"),
+)  # fmt: skip
+GATED = ("llama", "mistral", "qwen2")  # the architectures of kind "gated"
+WORDS = ("embed_tokens.weight", "word_embeddings.weight", "wte.weight", "tok_embeddings.weight")
+INNER = ("layers.0.mlp.up_proj.weight", "layers.0.mlp.gate_proj.weight", "layers.0.feed_forward.w1.weight", "h.0.mlp.w1.weight", "layers.0.fc1.weight")
+OUR_WORDS = {  # transformers' several names of one number
+    "hidden_size": ("hidden_size", "n_embed", "n_embd"), "layers": ("num_hidden_layers", "n_layer", "num_layers"),
+    "intermediate_size": ("intermediate_size",), "vocab_size": ("vocab_size",),
+}  # fmt: skip
+
+
+def match(tensors: Tensors, numbers: Config, architecture: str) -> recognise.Match:
+    """Return how far published tensors go with a variant's numbers. A vocabulary may have grown, as training adds tokens."""
+    kind = next((name for name, end in KINDS if any(key.endswith(end) for key in tensors)), None)
+    words, inner = recognise.shape(tensors, *WORDS), recognise.shape(tensors, *INNER)
+    keys = recognise.shape(tensors, "layers.0.self_attn.k_proj.weight", "layers.0.attention.wk.weight")
+    if kind is None or not words:
+        return recognise.Match.OTHER
+    shown = {
+        "kind": kind, "hidden_size": words[1], "vocab_size": words[0], "intermediate_size": inner[0] if inner else None,
+        "layers": recognise.numbered(tensors, r"(?:^|\.)(?:layers|h)\.(\d+)\."), "keys": keys[0] if keys else None,
+    }  # fmt: skip
+    own = {name: next((numbers[word] for word in ours if word in numbers), None) for name, ours in OUR_WORDS.items()}
+    heads, pairs = numbers.get("num_attention_heads"), numbers.get("num_key_value_heads")
+    width = numbers.get("head_dim") or (own["hidden_size"] // heads if own["hidden_size"] and heads else None)
+    own["keys"] = pairs * width if keys and pairs and width else None
+    own["intermediate_size"] = own["intermediate_size"] if inner else None
+    own["kind"] = "gated" if architecture in GATED else architecture
+    return recognise.compared(shown, own, ("kind",), ("vocab_size",))
 
 
 def plain(tensors: Tensors, config: Config) -> Tensors:

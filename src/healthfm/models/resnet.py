@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from healthfm.cards.schema import ModelCard, Run
 from healthfm.errors import CheckpointError
-from healthfm.models import vision
+from healthfm.models import recognise, vision
 from healthfm.models.checkpoint import Tensors
 from healthfm.models.vision import Tower, VisionModel, Weights
 
@@ -194,6 +194,25 @@ def torchvision(tensors: Tensors, network: Tower) -> Tensors:
 
 
 DIALECTS: vision.Dialects = {"tensorflow": tensorflow, "torchvision": torchvision}
+
+
+UNITS = re.compile(r"(?:^|[./])(?:block(\d+)[./]unit|layer(\d+)\.)(\d+)[./]")
+ROOTS = ("root_block/standardized_conv2d/kernel", "root_block/standardized_conv2d/kernel:0", "root.conv.weight", "conv1.weight")
+
+
+def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> recognise.Match:
+    """Return how far published tensors go with a variant (see ``recognise``)."""
+    run = vision.settings(card, variant, {}, config)
+    n, bare = vision.numbers(Numbers, run.config), vision.state(tensors, run)
+    found = {(one[1] or one[2], one[3]) for key in bare if (one := UNITS.search(key))}
+    roots = [tuple(value.shape) for key, value in bare.items() if key.endswith(ROOTS) and 7 in value.shape]
+    shown = {
+        "depths": tuple(sum(stage == one for stage, _ in found) for one in sorted({stage for stage, _ in found})),
+        "width": (roots[0][3] if roots[0][0] == 7 else roots[0][0]) if roots else None,  # TensorFlow: [7, 7, 3, width]
+        "version": 1 if any("bn1." in key for key in bare) else 2,
+    }  # fmt: skip
+    own = {"depths": n.depths[: n.stages], "width": n.base * n.width, "version": n.version}
+    return recognise.compared(shown, own, ("depths", "version"))
 
 
 def build(run: Run) -> Tower:

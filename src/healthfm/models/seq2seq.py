@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CheckpointError, RunError
-from healthfm.models import checkpoint, generation, stated
+from healthfm.models import checkpoint, generation, recognise, stated
 from healthfm.models.model import Float32, Float64
 from healthfm.models.opening import open_weights, place, provenance
 from healthfm.models.text import TextModel, build_network, published_config, read_tokenizer
@@ -108,6 +108,7 @@ def load(
     found = open_weights(card, variant, weights)
     if found.gguf is not None:
         raise CheckpointError(f"{card.slug}: an encoder-decoder model is not read from GGUF")
+    said = recognise.check(card, variant, found.tensors, config) if found.tensors else []
     network = build(card, variant, {**published_config(found.config, "t5"), **config})
     if weights == "random":
         torch.manual_seed(0)
@@ -118,9 +119,29 @@ def load(
     network.tie_weights()
     place(network, card, device, dtype)
     model = Seq2SeqLM(card, variant, network, read_tokenizer(found.folder))
-    model.provenance = provenance(found, network)
+    model.provenance = {**provenance(found, network), "notices": said}
     model.take_generation(stated.generation(found.config, stated.generation_file(found.folder)))
     return model
+
+
+def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> recognise.Match:
+    """Return how far published tensors go with a variant (see ``recognise``)."""
+    numbers = numbers_of(card, variant, config)
+    words, inner = recognise.shape(tensors, "shared.weight"), recognise.shape(tensors, "wi.weight", "wi_0.weight")
+    if not words or not inner:
+        return recognise.Match.OTHER
+    shown = {
+        "d_model": words[1], "vocab_size": words[0], "d_ff": inner[0],
+        "num_layers": recognise.numbered(tensors, r"(?:^|\.)encoder\.block\.(\d+)\."),
+    }  # fmt: skip
+    return recognise.compared(shown, {name: numbers.get(name) for name in shown}, (), ("vocab_size",))
+
+
+def numbers_of(card: ModelCard, variant: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the architecture numbers: the card's, its variant's, ``overrides``."""
+    assert card.run is not None
+    special = card.variants[variant].config if variant in card.variants else {}
+    return {**card.run.config, **special, **overrides}
 
 
 def build(card: ModelCard, variant: str | None, overrides: Mapping[str, Any]) -> transformers.PreTrainedModel:
@@ -131,7 +152,6 @@ def build(card: ModelCard, variant: str | None, overrides: Mapping[str, Any]) ->
             f"{card.slug}: architecture '{card.run.architecture}' is not one of {', '.join(ARCHITECTURES)}"
         )
     config_name, class_name = ARCHITECTURES[card.run.architecture]
-    special = card.variants[variant].config if variant in card.variants else {}
-    numbers = {**card.run.config, **special, **overrides}
+    numbers = numbers_of(card, variant, overrides)
     numbers["max_position_embeddings"] = numbers.pop("n_positions", numbers.get("max_position_embeddings"))
     return build_network(config_name, class_name, numbers)

@@ -7,6 +7,7 @@ lzl199704/VIS-MAE ``swin_class.py``.
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from healthfm.cards.schema import ModelCard, Run
-from healthfm.models import vision
+from healthfm.models import recognise, vision
 from healthfm.models.checkpoint import Tensors
 from healthfm.models.vision import Tower, VisionModel, Weights
 from healthfm.models.vit import Mlp
@@ -231,6 +232,21 @@ def timm_new(tensors: Tensors, network: Tower) -> Tensors:
 
 
 DIALECTS: vision.Dialects = {"timm-old": timm_old, "timm-new": timm_new}
+
+
+def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> recognise.Match:
+    """Return how far published tensors go with a variant (see ``recognise``)."""
+    run = vision.settings(card, variant, {}, config)
+    n, bare = vision.numbers(Numbers, run.config), vision.state(tensors, run)
+    stages = [re.match(r"layers\.(\d+)\.blocks\.(\d+)\.", key) for key in bare]
+    found = {(int(one[1]), int(one[2])) for one in stages if one}
+    width, table = recognise.shape(bare, "patch_embed.norm.weight"), recognise.shape(bare, "relative_position_bias_table")
+    shown = {
+        "embed_dim": width[0] if width else None, "depths": tuple(sum(s == i for s, _ in found) for i in sorted({s for s, _ in found})),
+        "stem": "conv" if "patch_embed.proj.0.weight" in bare else "patch", "window": math.isqrt(table[0]) // 2 + 1 if table else None,
+    }  # fmt: skip
+    own = {"embed_dim": n.embed_dim, "depths": n.depths, "stem": n.stem, "window": n.window_size}
+    return recognise.compared(shown, own, ("depths", "stem"))
 
 
 def build(run: Run) -> Tower:

@@ -17,7 +17,7 @@ import torch
 
 from healthfm.cards.schema import ModelCard, Run, Transform
 from healthfm.errors import CapabilityError, CheckpointError, DatasetError, RunError
-from healthfm.models import checkpoint, pixels, transform, vision_keys
+from healthfm.models import checkpoint, pixels, recognise, transform, vision_keys
 from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.model import Float32, Model
 from healthfm.models.opening import open_weights, place, provenance
@@ -228,16 +228,18 @@ def load_tower(
 ) -> VisionModel:  # fmt: skip
     """Load a row whose network is one tower in one checkpoint. ``stated``: the numbers that a ``config.json`` beside it gives."""
     found = open_weights(card, variant, weights)
-    run = settings(card, variant, stated(found.config), config)
+    beside = stated(found.config)
+    said = recognise.check(card, variant, found.tensors, config, beside) if found.tensors else []
+    run = settings(card, variant, beside, config)
     names = functools.partial(published, run=run, dialects=dialects)
-    return filled(card, variant, run, found, weights == "random", device, dtype, build, names)
+    return filled(card, variant, run, found, weights == "random", device, dtype, build, names, said)
 
 
 def filled(
     card: ModelCard, variant: str | None, run: Run, found: Checkpoint, random: bool, device: str, dtype: str,
-    build: Callable[[Run], Tower], own_names: Callable[[Mapping[str, Any], Any], Tensors],
+    build: Callable[[Run], Tower], own_names: Callable[[Mapping[str, Any], Any], Tensors], said: Sequence[str] = (),
 ) -> VisionModel:  # fmt: skip
-    """Build the network, fill it strictly (``random``: by torch's own rule, seed 0), place it; return its model."""
+    """Build the network, fill it strictly (``random``: by torch's own rule, seed 0), place it; return its model with ``said``, its notices."""
     if random:
         network = seeded(lambda: build(run))
     else:
@@ -251,7 +253,7 @@ def filled(
         raise CheckpointError(f"{card.slug}: pooling is '{run.pooling}'; use {', '.join(network.poolings)}")
     place(network, card, device, dtype)
     model = VisionModel(card, variant, network, run.transform)
-    model.provenance = provenance(found, network)
+    model.provenance = {**provenance(found, network), "notices": list(said)}
     return model
 
 

@@ -19,6 +19,7 @@ from torch.nn import functional
 from healthfm.cards.schema import ModelCard, Run
 from healthfm.errors import CheckpointError
 from healthfm.models import vision, vit_keys
+from healthfm.models.recognise import Match
 from healthfm.models.vision import Tower, VisionModel, Weights, learned
 
 Turn = tuple[torch.Tensor, torch.Tensor] | None
@@ -228,6 +229,12 @@ class ViT(Tower):
 
 
 DIALECTS: vision.Dialects = vit_keys.DIALECTS
+
+
+def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> Match:
+    """Return how far published tensors go with a variant (see ``recognise``)."""
+    run = vision.settings(card, variant, {}, config)
+    return vit_keys.match(vision.state(tensors, run), vision.numbers(Numbers, run.config), run.dialect)
 
 
 def build(run: Run) -> ViT:

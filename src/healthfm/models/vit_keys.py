@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from healthfm.models import vision, vision_keys
+from healthfm.models import recognise, vision, vision_keys
 from healthfm.models.checkpoint import Tensors
 
 
@@ -103,6 +103,43 @@ def mae(tensors: Tensors, network: Any) -> Tensors:
         kept.pop("norm.bias", None)
         kept |= {"fc_norm.weight": torch.ones_like(scale), "fc_norm.bias": torch.zeros_like(scale)}
     return kept if network.n.num_classes else {k: v for k, v in kept.items() if not k.startswith("head.")}
+
+
+# Sizes ------------------------------------------------------------------------------------------------------------------
+
+NAMES = {"transformers": "transformers", "dinov3": "dinov3"}  # dialects whose names of layers are not timm's
+LAYERS = r"(?:^|\.)(?:blocks\.(?:\d+\.)?|layer\.)(\d+)\."
+HIDDEN = ("mlp.fc1.weight", "mlp.w12.weight", "mlp.weights_in.weight", "mlp.up_proj.weight")
+LAYOUT = ("names", "features", "registers", "layer_scale")
+
+
+def sizes(tensors: Tensors) -> dict[str, Any]:
+    """Return the numbers that published tensors show, whichever dialect their names are of."""
+    token, registers = recognise.shape(tensors, "cls_token"), recognise.shape(tensors, "reg_token", "register_tokens")
+    patch = recognise.shape(tensors, "patch_embed.proj.weight", "patch_embeddings.projection.weight", "patch_embeddings.weight")
+    features, hidden = recognise.shape(tensors, "phi.0.weight"), recognise.shape(tensors, *HIDDEN)
+    table = recognise.shape(tensors, "pos_embed", "position_embeddings")
+    halves = 2 if any(".gate_proj." in key for key in tensors) else 1  # DINOv3's gate stands apart
+    return {
+        "names": "dinov3" if any(".o_proj." in k for k in tensors) else "transformers" if any("encoder.layer." in k for k in tensors) else "timm",
+        "embed_dim": token[-1] if token else None, "depth": recognise.numbered(tensors, LAYERS),
+        "patch_size": patch[-1] if patch else None, "features": features[1] if features else 0,
+        "registers": registers[1] if registers else 0, "hidden": hidden[0] * halves if hidden else None,
+        "layer_scale": any(".ls1." in key or "layer_scale1" in key for key in tensors),
+        "positions": table[1] if table else 0,
+    }  # fmt: skip
+
+
+def match(tensors: Tensors, n: Any, dialect: str | None) -> recognise.Match:
+    """Return how far the sizes of published tensors go with a transformer's numbers (``vit.Numbers``)."""
+    grid, kept = (n.img_size // n.patch_size) ** 2, dialect in ("dinov2", "transformers")  # keep the class token's position
+    own = {
+        "names": NAMES.get(dialect or "", "timm"), "embed_dim": n.embed_dim, "depth": n.depth, "registers": n.reg_tokens,
+        "patch_size": n.patch_size if n.features is None else None, "features": n.features or 0, "layer_scale": n.layer_scale,
+        "hidden": int(n.embed_dim * n.mlp_ratio + 1e-6),
+        "positions": 0 if n.positions == "rotary" else grid + (kept if n.no_embed_class else n.class_token + (0 if kept else n.reg_tokens)),
+    }  # fmt: skip
+    return recognise.compared(sizes(tensors), own, LAYOUT, ("positions",))
 
 
 DIALECTS: dict[str, Callable[[Tensors, Any], Tensors]] = {
