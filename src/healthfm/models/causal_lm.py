@@ -15,7 +15,18 @@ import transformers
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError, CheckpointError
-from healthfm.models import checkpoint, framing, generation, gguf_llama, likelihood, lora, recognise, remap, stated
+from healthfm.models import (
+    checkpoint,
+    framing,
+    generation,
+    gguf_llama,
+    heads,
+    likelihood,
+    lora,
+    recognise,
+    remap,
+    stated,
+)
 from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.model import Float32, Float64
 from healthfm.models.opening import open_weights, place, provenance
@@ -78,7 +89,8 @@ def load(
     card: ModelCard, variant: str | None, weights: Path | str | Mapping[str, torch.Tensor] | None,
     config: dict[str, Any], device: str, dtype: str,
 ) -> CausalLM | SequenceClassifier:  # fmt: skip
-    """Load a causal language model from its card (see ``healthfm.load_model``); a classifier where an adapter brings its head."""
+    """Load a causal language model from its card (see ``healthfm.load_model``); a classifier where
+    the checkpoint or an adapter brings its head."""
     merge = bool(config.pop("merge_adapter", True))
     found, adapters = _open(card, variant, weights)
     tensors = gguf_llama.to_published(found.gguf) if found.gguf is not None else found.tensors
@@ -87,14 +99,15 @@ def load(
     shown = remap.sizes(tensors)
     vocabulary = {"vocab_size": shown["vocab_size"]} if "vocab_size" in shown else {}
     numbers = {**shown, **numbers_of(card, variant), **vocabulary, **_stated(found, architecture), **config}
-    classes = lora.classes(adapters)
+    own = recognise.shape(tensors, "score.weight") if not adapters else ()
+    classes = own[0] if own else lora.classes(adapters)
     network = build(card, variant, numbers, classes)
     if weights == "random":
         torch.manual_seed(0)
         network.init_weights()
     else:
         assert card.run is not None
-        ignored = card.run.ignore_keys + (HEADS if classes else ())
+        ignored = card.run.ignore_keys + ((HEADS[0],) if own else HEADS if classes else ())
         checkpoint.load_strict(network, remap.to_transformers(tensors, numbers), ignored)
     network.tie_weights()
     if found.gguf is not None:
@@ -110,6 +123,8 @@ def load(
     model.provenance = {**provenance(replace(found, files=found.files + files), network), "notices": said}
     if tokenizer is not None and isinstance(model, CausalLM):
         said += framing.notices(tokenizer.convert_ids_to_tokens(list(model.frame.end)))
+    if isinstance(model, SequenceClassifier) and own:
+        model.classes, model.several = heads.names(found.config, own[0]), heads.several(found.config)
     model.take_generation(_generation(found, adapters))
     return model
 

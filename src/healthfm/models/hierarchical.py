@@ -129,7 +129,11 @@ def joined(stages: Mapping[str, Any], run: Run) -> Tensors:
 
 def open_stages(card: ModelCard, variant: str | None, weights: Weights) -> Checkpoint:
     """Return both stages' checkpoints: from a folder with both published files, or the caller's mapping."""
-    if isinstance(weights, Mapping) or weights == "random" or (isinstance(weights, Path) and weights.expanduser().is_file()):
+    if (
+        isinstance(weights, Mapping)
+        or weights == "random"
+        or (isinstance(weights, Path) and weights.expanduser().is_file())
+    ):
         return open_weights(card, variant, weights)
     folder = Path(weights).expanduser() if weights is not None else locate(card, variant)
     parts = {}

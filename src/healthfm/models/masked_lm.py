@@ -17,7 +17,7 @@ import transformers
 
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError, CheckpointError, RunError
-from healthfm.models import bert_files, checkpoint, recognise
+from healthfm.models import bert_files, checkpoint, heads, recognise
 from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.model import Float32
 from healthfm.models.opening import open_weights, place, provenance
@@ -48,9 +48,14 @@ class Rules:
 
 
 class MaskedLM(TextModel):
-    """A BERT encoder with its tokenizer. ``provenance["truncated"]`` counts the texts cut to ``max_length`` so far."""
+    """A BERT encoder with its tokenizer. ``provenance["truncated"]`` counts the texts cut to ``max_length`` so far.
+
+    With a trained head it classifies too; ``classes``: the head's names, where the files give them.
+    """
 
     capabilities = frozenset({"preprocess", "forward", "embed", "embed_tokens", "fill"})
+    classes: tuple[str, ...] = ()
+    several = False
 
     def __init__(
         self,
@@ -65,6 +70,8 @@ class MaskedLM(TextModel):
         self.max_length = min(rules.max_length or self.max_length, self.max_length)
         if not self.has_head:
             self.capabilities = self.capabilities - {"fill"}
+        if hasattr(network, "classifier"):
+            self.capabilities = self.capabilities | {"classify"}
 
     @property
     def has_head(self) -> bool:
@@ -89,13 +96,17 @@ class MaskedLM(TextModel):
 
     @torch.inference_mode()
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Float32]:
-        """Return ``last_hidden_state`` [n, length, d] and, where the checkpoint has them, ``pooler_output`` and ``logits``."""
+        """Return ``last_hidden_state`` [n, length, d] and, where the checkpoint has them, ``pooler_output``, ``logits`` (of tokens)
+        and ``class_logits`` [n, classes].
+        """
         out = self._encoder(batch)
         found = {"last_hidden_state": out.last_hidden_state}
         if out.pooler_output is not None:
             found["pooler_output"] = out.pooler_output
         if self.has_head:
             found["logits"] = self.network.cls.predictions(out.last_hidden_state)
+        if "classify" in self.capabilities:
+            found["class_logits"] = self.network.classifier(out.pooler_output)
         return {name: value.float().cpu().numpy() for name, value in found.items()}
 
     def embed(self, items: Sequence[str], output: str = "pooled", batch_size: int | str = "auto") -> Any:
@@ -111,6 +122,15 @@ class MaskedLM(TextModel):
             raise RunError(f"{longest} tokens; {self.name} has {self.network.config.max_position_embeddings} positions")
         pooled: Float32 = self._run(token_ids, "pooled", "auto")
         return pooled
+
+    def classify(
+        self, items: Sequence[str], classes: Sequence[str], templates: Any = None, logits: bool = False
+    ) -> Float32:
+        """Return a probability or logit of each class for each text, float32 [n, classes] (see ``heads.answers``)."""
+        if "classify" not in self.capabilities:
+            raise self._cannot("classify")
+        values = self._run([self.encode(item) for item in items], "classes", "auto")
+        return heads.answers(self.name, values, classes, self.classes, self.several, templates, logits)
 
     @torch.inference_mode()
     def fill(self, texts: Sequence[str], top_k: int = 5) -> list[list[tuple[str, float]]]:
@@ -145,12 +165,16 @@ class MaskedLM(TextModel):
         for batch in batches([len(row) for row in rows], batch_size):
             inputs = self.pad([rows[i] for i in batch])
             out = self._encoder(inputs)
-            values = self._pool(out, inputs["attention_mask"]) if output == "pooled" else out.last_hidden_state
+            if output == "classes":
+                values = self.network.classifier(out.pooler_output)
+            else:
+                values = self._pool(out, inputs["attention_mask"]) if output == "pooled" else out.last_hidden_state
             for i, value in zip(batch, values.float().cpu().numpy(), strict=True):
-                found[i] = value if output == "pooled" else value[: len(rows[i])]
+                found[i] = value[: len(rows[i])] if output == "tokens" else value
         if output == "tokens":
             return found
-        return np.stack(found) if found else np.zeros((0, self.network.config.hidden_size), np.float32)
+        width = self.network.classifier.out_features if output == "classes" else self.network.config.hidden_size
+        return np.stack(found) if found else np.zeros((0, width), np.float32)
 
     def _pool(self, out: Any, mask: torch.Tensor) -> torch.Tensor:
         pooling = self.rules.pooling
@@ -205,12 +229,15 @@ def _assemble(
     tokenizer = _tokenizer(card, vocabulary, rules, numbers["vocab_size"], flags) if vocabulary is not None else None
     network = build(numbers)
     if found.tensors:
-        fit(network, found.tensors, card)
+        said += fit(network, found.tensors, card)
     else:
         torch.manual_seed(0)
         network.init_weights()
     place(network, card, device, dtype)
     model = MaskedLM(card, variant, network, tokenizer, rules)
+    if "classify" in model.capabilities:
+        model.classes = heads.names(found.config, network.classifier.out_features)  # type: ignore[union-attr]
+        model.several = heads.several(found.config)
     model.provenance = {**provenance(found, network), "notices": said}
     return model
 
@@ -229,11 +256,16 @@ def settings(
     return rules, every
 
 
-def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> recognise.Match:
+def match(
+    card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]
+) -> recognise.Match:
     """Return how far published tensors go with a variant (see ``recognise``). A vocabulary of another size is another model's."""
     _, numbers = settings(card, variant, {}, config)
     words = recognise.shape(tensors, "embeddings.word_embeddings.weight")
-    inner, places = recognise.shape(tensors, "intermediate.dense.weight"), recognise.shape(tensors, "position_embeddings.weight")
+    inner, places = (
+        recognise.shape(tensors, "intermediate.dense.weight"),
+        recognise.shape(tensors, "position_embeddings.weight"),
+    )
     shown = {
         "layers": recognise.numbered(tensors, r"(?:^|\.)encoder\.layer\.(\d+)\.attention\.self\."),
         "hidden_size": words[-1] if words else None, "vocab_size": words[0] if words else None,
@@ -253,8 +285,11 @@ def build(numbers: Mapping[str, Any]) -> transformers.BertForPreTraining:
     return network
 
 
-def fit(network: transformers.BertForPreTraining, tensors: Tensors, card: ModelCard) -> None:
-    """Load published tensors strictly; a part of ``PARTS`` of which the file has nothing is taken off the network."""
+def fit(network: transformers.BertForPreTraining, tensors: Tensors, card: ModelCard) -> list[str]:
+    """Load published tensors strictly; a part of ``PARTS`` of which the file has nothing is taken off the network.
+
+    A classifier's head on the pooler is put on; return what must be said of a head that is left off.
+    """
     assert card.run is not None
     given = bert_files.modern_names(tensors)
     for part in PARTS:
@@ -263,7 +298,25 @@ def fit(network: transformers.BertForPreTraining, tensors: Tensors, card: ModelC
             setattr(network.get_submodule(parent), name, None)
     if network.cls.predictions is not None:
         _untie_what_differs(network, given)
+    said = _take_head(network, given)
     checkpoint.load_strict(network, given, card.run.ignore_keys)
+    return said
+
+
+def _take_head(network: transformers.BertForPreTraining, given: dict[str, torch.Tensor]) -> list[str]:
+    """Put a sequence classifier's head on the network; drop one over tokens from ``given`` and say so."""
+    for name in ("classifier", "qa_outputs"):
+        weight = given.get(f"{name}.weight")
+        if weight is None:
+            continue
+        if name == "classifier" and network.bert.pooler is not None:
+            classes, width = weight.shape
+            network.classifier = torch.nn.Linear(width, classes, bias="classifier.bias" in given)
+            continue
+        for key in (f"{name}.weight", f"{name}.bias"):
+            given.pop(key, None)
+        return [f"a head over tokens of {len(weight)} classes ({name}.weight) was left off: no verb here reads it"]
+    return []
 
 
 def _untie_what_differs(network: transformers.BertForPreTraining, given: dict[str, torch.Tensor]) -> None:

@@ -33,7 +33,11 @@ class OtherVariant(CheckpointError):
     def __init__(self, card: ModelCard, asked: str | None, variants: tuple[str, ...]) -> None:
         self.variants = variants
         names = [f"{card.slug}:{name}" for name in variants]
-        ask = "ask for it by that name" if len(names) == 1 else "their tensors look alike: ask for the right one by its name"
+        ask = (
+            "ask for it by that name"
+            if len(names) == 1
+            else "their tensors look alike: ask for the right one by its name"
+        )
         super().__init__(f"these are the tensors of {listed(names)}, not of {named(card, asked)}; {ask}")
 
 
@@ -69,7 +73,9 @@ def check(
     return [f"the weights have sizes of no published variant of {card.slug}"]
 
 
-def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> Match:
+def match(
+    card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any] | None = None
+) -> Match:
     """Return how far tensors go with a variant, as its family tells; ``config``: numbers in place of the card's."""
     family = importlib.import_module(f"healthfm.models.{card.runner(variant).family}")
     try:
@@ -106,7 +112,9 @@ def listed(names: list[str]) -> str:
 # What tensors show ------------------------------------------------------------------------------------------------------
 
 
-def compared(shown: Mapping[str, Any], own: Mapping[str, Any], layout: Iterable[str], loose: Iterable[str] = ()) -> Match:
+def compared(
+    shown: Mapping[str, Any], own: Mapping[str, Any], layout: Iterable[str], loose: Iterable[str] = ()
+) -> Match:
     """Return how far sizes that tensors show go with a variant's ``own``, of which those that are None are not stated.
 
     ``layout``: the names among them that tell the kind of layers; ``loose``: those that training on may change (an added row).

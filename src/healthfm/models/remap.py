@@ -115,7 +115,13 @@ KINDS = (  # how the names of tensors tell a network's kind of layers; the first
 )  # fmt: skip
 GATED = ("llama", "mistral", "qwen2")  # the architectures of kind "gated"
 WORDS = ("embed_tokens.weight", "word_embeddings.weight", "wte.weight", "tok_embeddings.weight")
-INNER = ("layers.0.mlp.up_proj.weight", "layers.0.mlp.gate_proj.weight", "layers.0.feed_forward.w1.weight", "h.0.mlp.w1.weight", "layers.0.fc1.weight")
+INNER = (
+    "layers.0.mlp.up_proj.weight",
+    "layers.0.mlp.gate_proj.weight",
+    "layers.0.feed_forward.w1.weight",
+    "h.0.mlp.w1.weight",
+    "layers.0.fc1.weight",
+)
 OUR_WORDS = {  # transformers' several names of one number
     "hidden_size": ("hidden_size", "n_embed", "n_embd"), "layers": ("num_hidden_layers", "n_layer", "num_layers"),
     "intermediate_size": ("intermediate_size",), "vocab_size": ("vocab_size",),

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from healthfm.cards.schema import ModelCard, Run
 from healthfm.errors import CheckpointError
-from healthfm.models import recognise, vision
+from healthfm.models import heads, recognise, vision
 from healthfm.models.checkpoint import Tensors
 from healthfm.models.vision import Tower, VisionModel, Weights
 
@@ -41,6 +41,7 @@ class Numbers:
     base: int = 64
     eps: float = 1e-10
     minus_one_to_one: bool = False
+    num_classes: int = 0
 
 
 class StdConv2d(nn.Conv2d):
@@ -93,7 +94,10 @@ class BiT(Tower):
                 given = made
             blocks[f"block{stage + 1}"] = nn.Sequential(units)
         self.body = nn.Sequential(blocks)
+        self.num_classes, self.head_width = n.num_classes, given
         self.head = nn.Sequential(OrderedDict(gn=nn.GroupNorm(GROUPS, given)))
+        if n.num_classes:
+            self.head.add_module("conv", nn.Conv2d(given, n.num_classes, 1))
         for module in self.modules():
             if isinstance(module, StdConv2d):
                 module.eps = n.eps
@@ -104,8 +108,11 @@ class BiT(Tower):
         x = functional.max_pool2d(functional.pad(x, (1, 1, 1, 1)), 3, 2)  # zeros, not minus infinity, around the map
         for block in self.body[: None if layer is None else layer % len(self.body) + 1]:
             x = block(x)
-        x = x if layer is not None else functional.relu(self.head(x))
+        x = x if layer is not None else functional.relu(self.head.gn(x))
         return x.flatten(2).transpose(1, 2)
+
+    def logits(self, pooled: torch.Tensor) -> torch.Tensor:
+        return self.head.conv(pooled[..., None, None]).flatten(1)
 
 
 class Bottleneck(nn.Module):
@@ -140,6 +147,9 @@ class ResNet(Tower):
                 units.append(Bottleneck(given, inner, 2 if stage and not unit else 1))
                 given = 4 * inner
             self.add_module(f"layer{stage + 1}", nn.Sequential(*units))
+        self.num_classes, self.head_width = n.num_classes, given
+        if n.num_classes:
+            self.fc = nn.Linear(given, n.num_classes)
 
     def tokens(self, pixels: torch.Tensor, layer: int | None = None) -> torch.Tensor:
         """Return the last map's places; or those that leave stage ``layer``."""
@@ -147,6 +157,9 @@ class ResNet(Tower):
         for stage in range(self.n.stages if layer is None else layer % self.n.stages + 1):
             x = getattr(self, f"layer{stage + 1}")(x)
         return x.flatten(2).transpose(1, 2)
+
+    def logits(self, pooled: torch.Tensor) -> torch.Tensor:
+        return self.fc(pooled)
 
 
 # Published keys ---------------------------------------------------------------------------------------------------------
@@ -160,13 +173,19 @@ WORDS = {"gamma": "weight", "beta": "bias"}
 
 
 def tensorflow(tensors: Tensors, network: Tower) -> Tensors:
-    """BiT's npz and TensorFlow variables: kernels are [height, width, in, out]; the classifier's head is left out.
+    """BiT's npz and TensorFlow variables: kernels are [height, width, in, out].
 
     Raises ``CheckpointError``: names that do not end as BiT's do.
     """
     found: dict[str, torch.Tensor] = {}
     for name, value in tensors.items():
-        if re.search(r"(^|/)head/|global_step|[Mm]omentum|save_counter", name):
+        if re.search(r"global_step|[Mm]omentum|save_counter", name):
+            continue
+        if part := heads.NAME.fullmatch(name):
+            kernel = part[4] == "kernel"
+            found["head.conv.weight" if kernel else "head.conv.bias"] = (
+                value.reshape(value.shape[-2:]).T[..., None, None].contiguous() if kernel else value
+            )
             continue
         key = _tensorflow_key(name)
         if key is None:
@@ -189,18 +208,25 @@ def _tensorflow_key(name: str) -> str | None:
 
 
 def torchvision(tensors: Tensors, network: Tower) -> Tensors:
-    """torchvision's and timm's names: this module's, beside a classifier."""
-    return {key: value for key, value in tensors.items() if not key.startswith("fc.")}
+    """torchvision's and timm's names: this module's."""
+    return tensors
 
 
 DIALECTS: vision.Dialects = {"tensorflow": tensorflow, "torchvision": torchvision}
 
 
 UNITS = re.compile(r"(?:^|[./])(?:block(\d+)[./]unit|layer(\d+)\.)(\d+)[./]")
-ROOTS = ("root_block/standardized_conv2d/kernel", "root_block/standardized_conv2d/kernel:0", "root.conv.weight", "conv1.weight")
+ROOTS = (
+    "root_block/standardized_conv2d/kernel",
+    "root_block/standardized_conv2d/kernel:0",
+    "root.conv.weight",
+    "conv1.weight",
+)
 
 
-def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> recognise.Match:
+def match(
+    card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]
+) -> recognise.Match:
     """Return how far published tensors go with a variant (see ``recognise``)."""
     run = vision.settings(card, variant, {}, config)
     n, bare = vision.numbers(Numbers, run.config), vision.state(tensors, run)

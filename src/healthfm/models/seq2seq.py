@@ -108,6 +108,8 @@ def load(
     found = open_weights(card, variant, weights)
     if found.gguf is not None:
         raise CheckpointError(f"{card.slug}: an encoder-decoder model is not read from GGUF")
+    if head := next((key for key in found.tensors if "classification_head." in key), None):
+        raise CheckpointError(f"{card.slug}: {head} is a classifier's head on T5, which healthfm does not run")
     said = recognise.check(card, variant, found.tensors, config) if found.tensors else []
     network = build(card, variant, {**published_config(found.config, "t5"), **config})
     if weights == "random":
@@ -124,7 +126,9 @@ def load(
     return model
 
 
-def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> recognise.Match:
+def match(
+    card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]
+) -> recognise.Match:
     """Return how far published tensors go with a variant (see ``recognise``)."""
     numbers = numbers_of(card, variant, config)
     words, inner = recognise.shape(tensors, "shared.weight"), recognise.shape(tensors, "wi.weight", "wi_0.weight")

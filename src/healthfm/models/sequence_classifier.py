@@ -1,4 +1,4 @@
-"""A causal network with a classification head on its last token, as LoRA adapters of peft's task SEQ_CLS bring one."""
+"""A causal network with a classification head on its last token, its own or that of a LoRA adapter of peft's task SEQ_CLS."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from healthfm.errors import RunError
+from healthfm.models import heads
 from healthfm.models.model import Float32
 from healthfm.models.text import TextModel
 
 
 class SequenceClassifier(TextModel):
-    """Classifies texts. The classes are the head's rows, in its order."""
+    """Classifies texts. The classes are the head's rows, in its order; ``classes``: their names, where the files give them."""
 
     capabilities = frozenset({"preprocess", "forward", "classify"})
+    classes: tuple[str, ...] = ()
+    several = False
 
     @torch.inference_mode()
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Float32]:
@@ -29,12 +31,8 @@ class SequenceClassifier(TextModel):
     def classify(
         self, items: Sequence[Any], classes: Sequence[str], templates: Any = None, logits: bool = False
     ) -> Float32:
-        """Return a probability (softmax) or logit of each class for each text, float32 [n, classes]."""
-        if templates is not None:
-            raise RunError(f"{self.name} has a trained head: it takes no templates")
-        if len(classes) != self.network.config.num_labels:
-            raise RunError(
-                f"{self.name} has a head of {self.network.config.num_labels} classes; {len(classes)} were named"
-            )
-        values = np.concatenate([self.forward(self.preprocess([item]))["logits"] for item in items])
-        return values if logits else np.asarray(torch.from_numpy(values).softmax(-1).numpy(), np.float32)
+        """Return a probability or logit of each class for each text, float32 [n, classes] (see ``heads.answers``)."""
+        values = np.zeros((0, self.network.config.num_labels), np.float32)
+        if items:
+            values = np.concatenate([self.forward(self.preprocess([item]))["logits"] for item in items])
+        return heads.answers(self.name, values, classes, self.classes, self.several, templates, logits)

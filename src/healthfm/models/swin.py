@@ -190,6 +190,7 @@ class Swin(Tower):
         self.layers = nn.ModuleList(Stage(i, n, i < last) for i in range(last + 1))
         width = n.embed_dim * 2**last
         self.norm = nn.LayerNorm(width, n.norm_eps)
+        self.head_width = width
         self.head = nn.Linear(width, n.num_classes) if n.num_classes else nn.Identity()
 
     def maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
@@ -234,13 +235,18 @@ def timm_new(tensors: Tensors, network: Tower) -> Tensors:
 DIALECTS: vision.Dialects = {"timm-old": timm_old, "timm-new": timm_new}
 
 
-def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> recognise.Match:
+def match(
+    card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]
+) -> recognise.Match:
     """Return how far published tensors go with a variant (see ``recognise``)."""
     run = vision.settings(card, variant, {}, config)
     n, bare = vision.numbers(Numbers, run.config), vision.state(tensors, run)
     stages = [re.match(r"layers\.(\d+)\.blocks\.(\d+)\.", key) for key in bare]
     found = {(int(one[1]), int(one[2])) for one in stages if one}
-    width, table = recognise.shape(bare, "patch_embed.norm.weight"), recognise.shape(bare, "relative_position_bias_table")
+    width, table = (
+        recognise.shape(bare, "patch_embed.norm.weight"),
+        recognise.shape(bare, "relative_position_bias_table"),
+    )
     shown = {
         "embed_dim": width[0] if width else None, "depths": tuple(sum(s == i for s, _ in found) for i in sorted({s for s, _ in found})),
         "stem": "conv" if "patch_embed.proj.0.weight" in bare else "patch", "window": math.isqrt(table[0]) // 2 + 1 if table else None,

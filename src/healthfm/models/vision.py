@@ -17,13 +17,14 @@ import torch
 
 from healthfm.cards.schema import ModelCard, Run, Transform
 from healthfm.errors import CapabilityError, CheckpointError, DatasetError, RunError
-from healthfm.models import checkpoint, pixels, recognise, transform, vision_keys
+from healthfm.models import checkpoint, heads, pixels, recognise, transform, vision_keys
 from healthfm.models.checkpoint import Checkpoint, Tensors
 from healthfm.models.model import Float32, Model
 from healthfm.models.opening import open_weights, place, provenance
 from healthfm.models.transform import Picture
 from healthfm.records import Record, Video, Volume
 
+TRAINED = ("model", "state_dict")  # under what training scripts save a network, whatever it was trained from
 PIXELS_PER_BATCH = 32 * 224 * 224
 Weights = Path | str | Mapping[str, torch.Tensor] | None
 Dialects = Mapping[str, Callable[[Tensors, Any], Tensors]]
@@ -33,11 +34,12 @@ Numbers = TypeVar("Numbers")
 class Tower(torch.nn.Module):
     """Pixels [n, 3, height, width] to tokens [n, t, d] and one vector a picture; the first ``prefix`` tokens are no patches.
 
-    ``num_classes``: those of a trained head, which most published towers lack.
+    ``num_classes``: those of a trained head, which most published towers lack; ``head_width``: how many numbers it takes.
     """
 
     prefix = 0
     num_classes = 0
+    head_width = 0
     pooling = "mean"
     poolings: tuple[str, ...] = ("mean",)
 
@@ -64,16 +66,21 @@ class Tower(torch.nn.Module):
 class VisionModel(Model):
     """A tower with its transform. Items are paths, arrays [height, width(, channels)], PIL images, or records of pixels.
 
-    Without a transform they are what the network takes: float32 arrays [channels, rows, columns].
+    Without a transform they are what the network takes: float32 arrays [channels, rows, columns]. With a trained head it classifies;
+    ``classes``: the head's names, where the files give them.
     """
 
     capabilities = frozenset({"preprocess", "forward", "embed"})
     network: Tower
+    classes: tuple[str, ...] = ()
+    several = False
 
     def __init__(self, card: ModelCard, variant: str | None, network: Tower, rule: Transform | None) -> None:
         super().__init__(card, variant)
         self.network = network
         self.transform = rule
+        if network.num_classes:
+            self.capabilities = self.capabilities | {"classify"}
 
     def show_between(self, black: float, white: float) -> None:
         """Show the slices of volumes with voxels from ``black`` to ``white`` (CT: Hounsfield units). Raises ``RunError``."""
@@ -129,6 +136,20 @@ class VisionModel(Model):
         if not groups:
             return np.zeros((0, 0), np.float32)
         return np.stack([group[0] if len(group) == 1 else np.mean(group, 0) for group in groups])
+
+    def classify(
+        self, items: Sequence[Any], classes: Sequence[str], templates: Any = None, logits: bool = False
+    ) -> Float32:
+        """Return a probability or logit of each class for each item, float32 [n, classes] (see ``heads.answers``).
+
+        An item that stands for several pictures has the mean of their logits.
+        """
+        if "classify" not in self.capabilities:
+            raise self._cannot("classify")
+        values = np.zeros((0, self.network.num_classes), np.float32)
+        if groups := self.each(items, "logits"):
+            values = np.stack([np.mean(group, 0) for group in groups])
+        return heads.answers(self.name, values, classes, self.classes, self.several, templates, logits)
 
     def each(self, items: Sequence[Any], output: str, batch_size: int | str = "auto") -> list[list[Float32]]:
         """Return an output of ``forward`` for each picture of each item: what every verb of pictures is made of."""
@@ -225,12 +246,26 @@ def batches(arrays: Iterator[Float32], batch_size: int | str) -> Iterator[list[F
 def load_tower(
     card: ModelCard, variant: str | None, weights: Weights, config: Mapping[str, Any], device: str, dtype: str,
     build: Callable[[Run], Tower], dialects: Dialects, stated: Callable[[Mapping[str, Any]], dict[str, Any]],
+    headed: Callable[[Tensors, Run], tuple[dict[str, Any], list[str]]] | None = None,
 ) -> VisionModel:  # fmt: skip
-    """Load a row whose network is one tower in one checkpoint. ``stated``: the numbers that a ``config.json`` beside it gives."""
+    """Load a row whose network is one tower in one checkpoint. ``stated``: the numbers that a ``config.json`` beside it gives.
+
+    ``headed``: what a head's checkpoint shows of the pooling before it, as words of ``config``, and what to say of it.
+    """
     found = open_weights(card, variant, weights)
     beside = stated(found.config)
     said = recognise.check(card, variant, found.tensors, config, beside) if found.tensors else []
     run = settings(card, variant, beside, config)
+    if found.tensors:
+        bare = state(found.tensors, run)
+        run, more = heads.chosen(run, bare, config.get("num_classes"))
+        said += more
+        if headed is not None and run.config.get("num_classes") and not {"pooling", "fc_norm"} & config.keys():
+            words, more = headed(bare, run)
+            run, said = (
+                settings(card, variant, beside, {**config, "num_classes": run.config["num_classes"], **words}),
+                said + more,
+            )
     names = functools.partial(published, run=run, dialects=dialects)
     return filled(card, variant, run, found, weights == "random", device, dtype, build, names, said)
 
@@ -246,6 +281,8 @@ def filled(
         with torch.device("meta"):
             network = build(run)
         tensors = own_names(found.tensors, network)
+        if network.num_classes:
+            heads.check_width(card.slug, tensors, network.head_width)
         network.to_empty(device="cpu")
         checkpoint.load_strict(network, tensors, run.ignore_keys)
     network.pooling = run.pooling or network.pooling
@@ -253,6 +290,7 @@ def filled(
         raise CheckpointError(f"{card.slug}: pooling is '{run.pooling}'; use {', '.join(network.poolings)}")
     place(network, card, device, dtype)
     model = VisionModel(card, variant, network, run.transform)
+    model.classes, model.several = heads.names(found.config, network.num_classes), heads.several(found.config)
     model.provenance = {**provenance(found, network), "notices": list(said)}
     return model
 
@@ -292,6 +330,7 @@ def model_args(kind: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
 def published(tensors: Mapping[str, Any], network: Tower, run: Run, dialects: Dialects) -> Tensors:
     """Return a checkpoint's tensors under the tower's names. Raises ``CheckpointError``: no such state or dialect."""
     bare = state(tensors, run)
+    bare = heads.whole(bare) if network.num_classes else heads.without(bare)
     if run.dialect is None:
         return bare
     if run.dialect not in dialects:
@@ -300,11 +339,14 @@ def published(tensors: Mapping[str, Any], network: Tower, run: Run, dialects: Di
 
 
 def state(tensors: Mapping[str, Any], run: Run) -> dict[str, torch.Tensor]:
-    """Return what stands under the card's ``state``, without ``strip``; a mapping of tensors alone is taken as the state itself."""
+    """Return what stands under the card's ``state`` (or where training scripts keep it), without ``strip``; a mapping of tensors
+    alone is taken as the state itself.
+    """
     if run.state is not None and any(not isinstance(value, torch.Tensor) for value in tensors.values()):
-        if not isinstance(tensors.get(run.state), Mapping):
+        place = next((key for key in (run.state, *TRAINED) if isinstance(tensors.get(key), Mapping)), None)
+        if place is None:
             raise CheckpointError(f"the weights should stand under '{run.state}'; found {', '.join(list(tensors)[:6])}")
-        tensors = tensors[run.state]
+        tensors = tensors[place]
     return {unprefixed(key, run.strip): value for key, value in tensors.items() if isinstance(value, torch.Tensor)}
 
 

@@ -144,10 +144,11 @@ class ViT(Tower):
     poolings = ("cls", "mean", "cls+mean", "fc_norm")
     pooling = "cls"
 
-    def __init__(self, n: Numbers) -> None:
+    def __init__(self, n: Numbers, pooling: str | None = None) -> None:
         super().__init__()
         self.n = n
         self.num_classes = n.num_classes
+        self.head_width = n.embed_dim * (2 if pooling == "cls+mean" else 1)
         dim, grid = n.embed_dim, n.img_size // n.patch_size
         self.prefix = n.class_token + n.reg_tokens
         if n.features is None:
@@ -167,7 +168,7 @@ class ViT(Tower):
         )
         self.norm = nn.Identity() if n.fc_norm else nn.LayerNorm(dim, n.norm_eps)
         self.fc_norm = nn.LayerNorm(dim, n.norm_eps) if n.fc_norm else nn.Identity()
-        self.head = nn.Linear(dim, n.num_classes) if n.num_classes else nn.Identity()
+        self.head = nn.Linear(self.head_width, n.num_classes) if n.num_classes else nn.Identity()
 
     def tokens(self, pixels: torch.Tensor, layer: int | None = None) -> torch.Tensor:
         grid = pixels if self.n.features is not None else self.patch_embed(pixels)
@@ -246,7 +247,7 @@ def build(run: Run) -> ViT:
         raise CheckpointError(
             f"pooling '{run.pooling}' does not go with fc_norm = {str(n.fc_norm).lower()}; set both in config"
         )
-    return ViT(n)
+    return ViT(n, run.pooling)
 
 
 def load(
@@ -254,5 +255,14 @@ def load(
 ) -> VisionModel:  # fmt: skip
     """Load a Vision Transformer row; see ``healthfm.load_model``."""
     return vision.load_tower(
-        card, variant, weights, config, device, dtype, build, DIALECTS, functools.partial(vit_keys.stated, Numbers)
+        card,
+        variant,
+        weights,
+        config,
+        device,
+        dtype,
+        build,
+        DIALECTS,
+        functools.partial(vit_keys.stated, Numbers),
+        vit_keys.headed,
     )

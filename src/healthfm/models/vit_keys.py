@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from healthfm.models import recognise, vision, vision_keys
+from healthfm.cards.schema import Run
+from healthfm.models import heads, recognise, vision, vision_keys
 from healthfm.models.checkpoint import Tensors
 
 
@@ -36,7 +37,8 @@ HUGGING_FACE = (
 
 
 def transformers(tensors: Tensors, network: Any) -> Tensors:
-    """Dinov2Model of transformers (with registers or without): queries, keys and values stand apart."""
+    """Dinov2Model of transformers (with registers or without), or Dinov2ForImageClassification: queries, keys and values stand apart."""
+    tensors = {key.removeprefix("dinov2.").replace("classifier.", "head."): value for key, value in tensors.items()}
     renamed: dict[str, torch.Tensor] = {}
     for key, value in tensors.items():
         if key == "embeddings.mask_token" or ".attention.attention." in key:
@@ -98,11 +100,28 @@ def mae(tensors: Tensors, network: Any) -> Tensors:
     ``fc_norm`` starts as it is in the owners' code, which trains it: weight 1, bias 0.
     """
     kept = {k: v for k, v in tensors.items() if not k.startswith(("decoder_", "mask_token"))}
-    if network.n.fc_norm and "fc_norm.weight" not in kept:
+    if network.n.fc_norm and "fc_norm.weight" not in kept:  # a head that was trained without is told by ``headed``
         scale = kept.pop("norm.weight", torch.ones(network.n.embed_dim))
         kept.pop("norm.bias", None)
         kept |= {"fc_norm.weight": torch.ones_like(scale), "fc_norm.bias": torch.zeros_like(scale)}
-    return kept if network.n.num_classes else {k: v for k, v in kept.items() if not k.startswith("head.")}
+    return kept
+
+
+def headed(tensors: Tensors, run: Run) -> tuple[dict[str, Any], list[str]]:
+    """Return what a head's checkpoint shows of the pooling before it, in words of ``config``, and what to say where it is not the card's.
+
+    ``fc_norm``: the norm of the patches' mean; else the last norm, and the class token where the card has another rule; a head of
+    twice the width takes the class token and the patches' mean.
+    """
+    own, head = bool(run.config.get("fc_norm")), heads.find(tensors)
+    words: dict[str, Any] = {}
+    if "fc_norm.weight" in tensors:
+        words = {} if own else {"fc_norm": True, "twice": False, "pooling": "fc_norm"}
+    elif own:
+        words = {"fc_norm": False, "twice": False, "pooling": "cls"}
+    elif head is not None and head.width == 2 * run.config["embed_dim"] and run.pooling != "cls+mean":
+        words = {"pooling": "cls+mean"}
+    return words, [f"vectors are pooled as the head takes them: {words['pooling']}, not {run.pooling}"] if words else []
 
 
 # Sizes ------------------------------------------------------------------------------------------------------------------
@@ -116,7 +135,9 @@ LAYOUT = ("names", "features", "registers", "layer_scale")
 def sizes(tensors: Tensors) -> dict[str, Any]:
     """Return the numbers that published tensors show, whichever dialect their names are of."""
     token, registers = recognise.shape(tensors, "cls_token"), recognise.shape(tensors, "reg_token", "register_tokens")
-    patch = recognise.shape(tensors, "patch_embed.proj.weight", "patch_embeddings.projection.weight", "patch_embeddings.weight")
+    patch = recognise.shape(
+        tensors, "patch_embed.proj.weight", "patch_embeddings.projection.weight", "patch_embeddings.weight"
+    )
     features, hidden = recognise.shape(tensors, "phi.0.weight"), recognise.shape(tensors, *HIDDEN)
     table = recognise.shape(tensors, "pos_embed", "position_embeddings")
     halves = 2 if any(".gate_proj." in key for key in tensors) else 1  # DINOv3's gate stands apart
@@ -132,7 +153,10 @@ def sizes(tensors: Tensors) -> dict[str, Any]:
 
 def match(tensors: Tensors, n: Any, dialect: str | None) -> recognise.Match:
     """Return how far the sizes of published tensors go with a transformer's numbers (``vit.Numbers``)."""
-    grid, kept = (n.img_size // n.patch_size) ** 2, dialect in ("dinov2", "transformers")  # keep the class token's position
+    grid, kept = (
+        (n.img_size // n.patch_size) ** 2,
+        dialect in ("dinov2", "transformers"),
+    )  # keep the class token's position
     own = {
         "names": NAMES.get(dialect or "", "timm"), "embed_dim": n.embed_dim, "depth": n.depth, "registers": n.reg_tokens,
         "patch_size": n.patch_size if n.features is None else None, "features": n.features or 0, "layer_scale": n.layer_scale,
