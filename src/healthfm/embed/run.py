@@ -161,6 +161,7 @@ def embed(
                 *of_slides,
                 *(notices.counted(*one) for one in said.items()),
             ],
+            "model_notices": list(model.provenance.get("notices", [])),
         }
         folder.write_json("manifest.json", manifest)
         if features is not None:

@@ -233,7 +233,10 @@ def load_model(
     except OtherVariant as other:  # a name that was spelled out is not replaced
         if variant is not None or len(other.variants) != 1:
             raise
-        loaded = _load(found, other.variants[0], weights, config, device, dtype)
+        try:
+            loaded = _load(found, other.variants[0], weights, config, device, dtype)
+        except CheckpointError as error:
+            raise CheckpointError(f"{other}: {error}") from None
         said = f"the weights are those of {loaded.name}, not of {found.slug}:{found.default_variant}, which is meant where no variant is named: loaded as {loaded.name}"
         loaded.provenance["notices"] = [said, *loaded.provenance.get("notices", [])]
         return loaded

@@ -54,7 +54,7 @@ def check(
     asked = match(card, variant, tensors)
     if asked is Match.EXACT:
         return []
-    if config and match(card, variant, tensors, config) is Match.EXACT:
+    if config and match(card, variant, tensors, config) > max(asked, Match.LAYOUT):
         return [f"the weights have the sizes that the caller's config gives, not those of {named(card, variant)}"]
     others = {name: match(card, name, tensors) for name in card.variants if name != variant}
     best = max(others.values(), default=Match.OTHER)
