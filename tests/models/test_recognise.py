@@ -13,6 +13,7 @@ import transformers
 
 from healthfm import CheckpointError, load_model
 from healthfm.cards import catalog
+from healthfm.evaluate.run import load_run
 from healthfm.models import recognise
 from healthfm.models.recognise import Match
 from tests.cli.command import run
@@ -88,7 +89,9 @@ def test_another_variants_or_rows_tensors_are_named(asked: str, given: str, says
         load_model(asked, tensors_of(given), device="cpu")
 
 
-@pytest.mark.parametrize("slug", ["uni", "virchow2", "kaiko", "dinov2", "ctranspath", "lunit-dino", "uni2-h", "prov-gigapath"])
+@pytest.mark.parametrize(
+    "slug", ["uni", "virchow2", "kaiko", "dinov2", "ctranspath", "lunit-dino", "uni2-h", "prov-gigapath"]
+)
 def test_every_variant_is_itself_alone(slug: str) -> None:
     for name, shapes in manifest(slug).items():
         card = catalog.card(slug, "model")
@@ -165,17 +168,32 @@ def test_a_default_gives_way_to_the_variant_that_the_tensors_are(row: Path, besi
     with torch.no_grad():
         theirs = reference(torch.tensor(IDS)).logits[0].numpy()
     np.testing.assert_allclose(model.logits(IDS)[0], theirs, atol=1e-5)
-    with pytest.raises(CheckpointError, match="the tensors of two-sizes:small, not of two-sizes:big; ask for it by that name"):
+    with pytest.raises(
+        CheckpointError, match="the tensors of two-sizes:small, not of two-sizes:big; ask for it by that name"
+    ):
         load_model("two-sizes:big", row, device="cpu")
     assert load_model("two-sizes:small", row, device="cpu").provenance["notices"] == []
 
 
 def test_a_run_says_which_variant_it_ran(row: Path, pubmedqa_root: Path, tmp_path: Path) -> None:
-    words = ["evaluate", "two-sizes", "pubmedqa", "--root", pubmedqa_root, "--weights", row, "--limit", "4", "--device", "cpu"]
+    words = [
+        "evaluate",
+        "two-sizes",
+        "pubmedqa",
+        "--root",
+        pubmedqa_root,
+        "--weights",
+        row,
+        "--limit",
+        "4",
+        "--device",
+        "cpu",
+    ]
     done = run(*words, "--output", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     stored = json.loads((tmp_path / "run" / "run.json").read_text())
     assert stored["environments"][0]["model"]["variant"] == "small"
+    assert load_run(tmp_path / "run").title.startswith("two-sizes:small on pubmedqa")
     for text in (done.stdout + done.stderr, (tmp_path / "run" / "report.html").read_text()):
         assert "loaded as two-sizes:small" in " ".join(text.split())
     done = run(*words[:1], "two-sizes:big", *words[2:], "--output", tmp_path / "other")

@@ -44,11 +44,13 @@ class Run:
 
     @property
     def model(self) -> str:
-        """The model as asked; behind a server, the names that the server has for what it holds stand beside it."""
+        """The model as asked, or the variant that its weights turned out to be; behind a server, the names that the server has for
+        what it holds stand beside it.
+        """
         names = served_names(self.facts)
-        return str(self.facts["request"]["model"]) + (
-            f" (server: {', '.join(dict.fromkeys(map(short, names)))})" if names else ""
-        )
+        ran = [one["model"] for one in self.facts.get("environments", []) if one.get("role") != "judge"]
+        own = next((one["loaded_as"] for one in ran if "loaded_as" in one), self.facts["request"]["model"])
+        return str(own) + (f" (server: {', '.join(dict.fromkeys(map(short, names)))})" if names else "")
 
     @property
     def metrics(self) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from healthfm.models.model import Float32
 NAME = re.compile(
     r"((?:head|head\.fc|head\.conv|fc|classifier)\.)(weight|bias)|((?:.*/)?head/(?:conv2d|dense)/)(kernel|bias)(:0)?"
 )
+PROBE = ("head.0.running_mean", "head.0.running_var", "head.1.weight", "head.1.bias")
 BACKBONES = (
     1000,
     1001,
@@ -65,6 +66,20 @@ def whole(tensors: Tensors) -> dict[str, torch.Tensor]:
         return dict(tensors)
     bias = re.sub(r"(weight|kernel)(:0)?$", r"bias\2", head.key)
     return {bias: torch.zeros(head.classes, device=tensors[head.key].device), **tensors}
+
+
+def folded(tensors: Tensors) -> dict[str, torch.Tensor]:
+    """Return published tensors in which a head behind a norm of the batch without factors (MAE's linear probe) is one layer.
+
+    Source: facebookresearch/mae ``main_linprobe.py``, whose norm adds 1e-6.
+    """
+    probe = {key: tensors.get(key) for key in PROBE}
+    if any(value is None for value in probe.values()) or "head.0.weight" in tensors:
+        return dict(tensors)
+    mean, variance, weight, bias = (value for value in probe.values() if value is not None)
+    scaled = weight / torch.sqrt(variance + 1e-6)
+    kept = {key: value for key, value in tensors.items() if not key.startswith(("head.0.", "head.1."))}
+    return {**kept, "head.weight": scaled, "head.bias": bias - scaled @ mean}
 
 
 def chosen(run: Run, tensors: Tensors, asked: int | None) -> tuple[Run, list[str]]:

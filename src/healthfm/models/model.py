@@ -238,6 +238,7 @@ def load_model(
         except CheckpointError as error:
             raise CheckpointError(f"{other}: {error}") from None
         said = f"the weights are those of {loaded.name}, not of {found.slug}:{found.default_variant}, which is meant where no variant is named: loaded as {loaded.name}"
+        loaded.provenance["loaded_as"] = loaded.name
         loaded.provenance["notices"] = [said, *loaded.provenance.get("notices", [])]
         return loaded
 

@@ -25,6 +25,7 @@ from healthfm.models.transform import Picture
 from healthfm.records import Record, Video, Volume
 
 TRAINED = ("model", "state_dict")  # under what training scripts save a network, whatever it was trained from
+SPREAD = "module."
 PIXELS_PER_BATCH = 32 * 224 * 224
 Weights = Path | str | Mapping[str, torch.Tensor] | None
 Dialects = Mapping[str, Callable[[Tensors, Any], Tensors]]
@@ -342,12 +343,15 @@ def state(tensors: Mapping[str, Any], run: Run) -> dict[str, torch.Tensor]:
     """Return what stands under the card's ``state`` (or where training scripts keep it), without ``strip``; a mapping of tensors
     alone is taken as the state itself.
     """
-    if run.state is not None and any(not isinstance(value, torch.Tensor) for value in tensors.values()):
-        place = next((key for key in (run.state, *TRAINED) if isinstance(tensors.get(key), Mapping)), None)
-        if place is None:
+    if any(not isinstance(value, torch.Tensor) for value in tensors.values()):
+        place = next((key for key in (run.state, *TRAINED) if isinstance(tensors.get(key or ""), Mapping)), None)
+        if place is None and run.state is not None:
             raise CheckpointError(f"the weights should stand under '{run.state}'; found {', '.join(list(tensors)[:6])}")
-        tensors = tensors[place]
-    return {unprefixed(key, run.strip): value for key, value in tensors.items() if isinstance(value, torch.Tensor)}
+        tensors = tensors if place is None else tensors[place]
+    spread = all(key.startswith(SPREAD) for key in tensors)  # as training on several devices leaves it
+    prefixes = (SPREAD, *run.strip) if spread else run.strip
+    plain = {unprefixed(key, prefixes): value for key, value in tensors.items() if isinstance(value, torch.Tensor)}
+    return heads.folded(plain)
 
 
 def unprefixed(key: str, prefixes: Sequence[str]) -> str:

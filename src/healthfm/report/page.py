@@ -82,7 +82,7 @@ def asked_for(run: Run) -> list[tuple[str, str]]:
     )
     fitted = facts.get("fitted") or {}
     rows = [
-        ("model", request["model"]), ("server's model", ", ".join(served_names(facts))), ("weights", model.get("weights") or request.get("weights")),
+        ("model", request["model"]), ("loaded as", model.get("loaded_as")), ("server's model", ", ".join(served_names(facts))), ("weights", model.get("weights") or request.get("weights")),
         ("number format", model.get("dtype")), ("data", request["dataset"]), ("split", request.get("split")),
         ("task", request["task"]), ("samples", _samples(run)),
         ("examples", shots), ("fitted on", _fitted(fitted)),
