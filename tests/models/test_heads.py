@@ -116,6 +116,21 @@ def test_a_towers_pooling_is_the_one_its_head_was_trained_on(norm: str) -> None:
     np.testing.assert_allclose(found["pooled"], vectors, atol=1e-5)
 
 
+@pytest.mark.parametrize(("pool", "fits"), [("token", "cls"), ("avg", "mean"), ("map", None)])
+def test_what_timm_states_of_the_pooling_before_a_head_is_followed(pool: str, fits: str | None, tmp_path: Path) -> None:
+    facts = expected("uni")
+    tensors = headed(recipe(facts["shapes"]), 32, key="classifier")
+    save_file(tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"global_pool": pool, "num_classes": 3}))
+    if fits is None:
+        with pytest.raises(CheckpointError, match="its global_pool is 'map'"):
+            loaded("uni", tmp_path, facts["config"])
+        return
+    found = loaded("uni", tmp_path, facts["config"]).forward({"pixels": pixels(64, 64)})
+    vectors = found["tokens"][:, 0] if fits == "cls" else found["tokens"][:, 1:].mean(1)
+    np.testing.assert_allclose(found["logits"], applied(tensors, vectors, "classifier"), atol=1e-5)
+
+
 def test_transformers_own_image_classifier_gives_its_scores(tmp_path: Path) -> None:
     """Dinov2ForImageClassification: class token and patches' mean go into the head; its names are the files'."""
     numbers = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 56, "patch_size": 14}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from healthfm.models import recognise
 from healthfm.models.recognise import Match
 from tests.cli.command import run
 from tests.models import published as pub
-from tests.models.towers import manifest, small
+from tests.models.towers import DATA, manifest, small
 
 IDS = [[5, 6, 7, 8, 9]]
 
@@ -97,6 +98,23 @@ def test_every_variant_is_itself_alone(slug: str) -> None:
         card = catalog.card(slug, "model")
         found = {v: recognise.match(card, v, meta(shapes)) for v in card.variants or (None,)}  # type: ignore[arg-type]
         assert [v for v, one in found.items() if one is Match.EXACT] == [None if name == "only" else name]
+
+
+def test_the_names_of_another_release_make_no_other_row() -> None:
+    """DINOv2 as transformers names it has RAD-DINO's sizes and names; it is still the variant of DINOv2."""
+    shapes = manifest("rad-dino")["only"]
+    with pytest.raises(CheckpointError, match="the tensors of dinov2:b14, not of dinov2:s14"):
+        load_model("dinov2:s14", meta(shapes), device="cpu")
+    assert recognise.check(catalog.card("dinov2", "model"), "b14", meta(shapes), {}) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["mmedlm-2:1-8b", "mmedlm-2:7b", "taiyi:taiyi-1", "taiyi:taiyi-2"])
+def test_owners_own_layouts_are_recognised(name: str) -> None:
+    file = f"causal_{name.partition(':')[2] if 'taiyi' in name else name.replace(':', '-')}.json.gz"
+    stored = json.loads(gzip.decompress((DATA / "manifests" / file).read_bytes()))
+    card = catalog.card(name, "model")
+    found = {v: recognise.match(card, v, meta(stored["keys"])) for v in card.variants}  # type: ignore[arg-type]
+    assert [v for v, one in found.items() if one is Match.EXACT] == [name.partition(":")[2]]
 
 
 # Where no variant is named ----------------------------------------------------------------------------------------------

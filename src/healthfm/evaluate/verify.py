@@ -62,6 +62,8 @@ def verify(
             f"{opened.name}: split '{split}' is absent in {opened.root}; present: {', '.join(opened.splits)}"
         )
     loaded = load_model(model, weights, device=device, dtype=dtype)
+    if "loaded_as" in loaded.provenance:
+        raise CheckpointError(f"{loaded.provenance['notices'][0]}; verify it by that name")
     digest, stated = check_digest(loaded)
     run = evaluate(
         loaded, opened, split=split, shots=recipe.shots, limit=limit, output=output, progress=progress, device=device, dtype=dtype

@@ -59,13 +59,15 @@ def without(tensors: Tensors) -> dict[str, torch.Tensor]:
     return {key: value for key, value in tensors.items() if head is None or NAME.fullmatch(key) is None}
 
 
-def whole(tensors: Tensors) -> dict[str, torch.Tensor]:
-    """Return published tensors whose head has a bias: of one that has none, zeros."""
+def whole(tensors: Tensors, name: str) -> dict[str, torch.Tensor]:
+    """Return published tensors whose head stands at ``name`` (TensorFlow's keeps its own names) and has a bias: if none, zeros."""
     head = find(tensors)
     if head is None:
         return dict(tensors)
     bias = re.sub(r"(weight|kernel)(:0)?$", r"bias\2", head.key)
-    return {bias: torch.zeros(head.classes, device=tensors[head.key].device), **tensors}
+    every = {bias: torch.zeros(head.classes, device=tensors[head.key].device), **tensors}
+    parts = {key: NAME.fullmatch(key) for key in every}
+    return {f"{name}.{one[2]}" if (one := parts[key]) and one[2] else key: value for key, value in every.items()}
 
 
 def folded(tensors: Tensors) -> dict[str, torch.Tensor]:

@@ -80,6 +80,8 @@ class PreActivation(nn.Module):
 class BiT(Tower):
     """Big Transfer's ResNet; tokens are the last map after its norm and ReLU, row by row."""
 
+    head_name = "head.conv"
+
     def __init__(self, n: Numbers) -> None:
         super().__init__()
         self.n = n
@@ -135,6 +137,8 @@ class Bottleneck(nn.Module):
 
 class ResNet(Tower):
     """The plain ResNet with bottlenecks under torchvision's names; tokens are the last map, row by row."""
+
+    head_name = "fc"
 
     def __init__(self, n: Numbers) -> None:
         super().__init__()

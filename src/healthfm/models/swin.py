@@ -223,12 +223,12 @@ def timm_old(tensors: Tensors, network: Tower) -> Tensors:
 
 
 def timm_new(tensors: Tensors, network: Tower) -> Tensors:
-    """timm since 0.8: a stage begins with the joining, its head is ``head.fc``."""
+    """timm since 0.8: a stage begins with the joining."""
     renamed = {}
     for key, value in timm_old(tensors, network).items():
         stage = re.match(r"layers\.(\d+)\.downsample\.", key)
         key = f"layers.{int(stage[1]) - 1}{key[stage.end() - len('.downsample.') :]}" if stage else key
-        renamed[key.replace("head.fc.", "head.")] = value
+        renamed[key] = value
     return renamed
 
 

@@ -35,12 +35,14 @@ Numbers = TypeVar("Numbers")
 class Tower(torch.nn.Module):
     """Pixels [n, 3, height, width] to tokens [n, t, d] and one vector a picture; the first ``prefix`` tokens are no patches.
 
-    ``num_classes``: those of a trained head, which most published towers lack; ``head_width``: how many numbers it takes.
+    ``num_classes``: those of a trained head, which most published towers lack; ``head_width``: how many numbers it takes, ``head_name``:
+    where it stands.
     """
 
     prefix = 0
     num_classes = 0
     head_width = 0
+    head_name = "head"
     pooling = "mean"
     poolings: tuple[str, ...] = ("mean",)
 
@@ -247,7 +249,7 @@ def batches(arrays: Iterator[Float32], batch_size: int | str) -> Iterator[list[F
 def load_tower(
     card: ModelCard, variant: str | None, weights: Weights, config: Mapping[str, Any], device: str, dtype: str,
     build: Callable[[Run], Tower], dialects: Dialects, stated: Callable[[Mapping[str, Any]], dict[str, Any]],
-    headed: Callable[[Tensors, Run], tuple[dict[str, Any], list[str]]] | None = None,
+    headed: Callable[[Tensors, Run, Mapping[str, Any]], tuple[dict[str, Any], list[str]]] | None = None,
 ) -> VisionModel:  # fmt: skip
     """Load a row whose network is one tower in one checkpoint. ``stated``: the numbers that a ``config.json`` beside it gives.
 
@@ -262,7 +264,7 @@ def load_tower(
         run, more = heads.chosen(run, bare, config.get("num_classes"))
         said += more
         if headed is not None and run.config.get("num_classes") and not {"pooling", "fc_norm"} & config.keys():
-            words, more = headed(bare, run)
+            words, more = headed(bare, run, found.config)
             run, said = (
                 settings(card, variant, beside, {**config, "num_classes": run.config["num_classes"], **words}),
                 said + more,
@@ -331,7 +333,7 @@ def model_args(kind: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
 def published(tensors: Mapping[str, Any], network: Tower, run: Run, dialects: Dialects) -> Tensors:
     """Return a checkpoint's tensors under the tower's names. Raises ``CheckpointError``: no such state or dialect."""
     bare = state(tensors, run)
-    bare = heads.whole(bare) if network.num_classes else heads.without(bare)
+    bare = heads.whole(bare, network.head_name) if network.num_classes else heads.without(bare)
     if run.dialect is None:
         return bare
     if run.dialect not in dialects:

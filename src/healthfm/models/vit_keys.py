@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from healthfm.cards.schema import Run
+from healthfm.errors import CheckpointError
 from healthfm.models import heads, recognise, vision, vision_keys
 from healthfm.models.checkpoint import Tensors
 
@@ -38,7 +39,7 @@ HUGGING_FACE = (
 
 def transformers(tensors: Tensors, network: Any) -> Tensors:
     """Dinov2Model of transformers (with registers or without), or Dinov2ForImageClassification: queries, keys and values stand apart."""
-    tensors = {key.removeprefix("dinov2.").replace("classifier.", "head."): value for key, value in tensors.items()}
+    tensors = {key.removeprefix("dinov2."): value for key, value in tensors.items()}
     renamed: dict[str, torch.Tensor] = {}
     for key, value in tensors.items():
         if key == "embeddings.mask_token" or ".attention.attention." in key:
@@ -107,18 +108,27 @@ def mae(tensors: Tensors, network: Any) -> Tensors:
     return kept
 
 
-def headed(tensors: Tensors, run: Run) -> tuple[dict[str, Any], list[str]]:
+POOLS = {"token": "cls", "avg": "mean"}  # timm's words
+
+
+def headed(tensors: Tensors, run: Run, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return what a head's checkpoint shows of the pooling before it, in words of ``config``, and what to say where it is not the card's.
 
-    ``fc_norm``: the norm of the patches' mean; else the last norm, and the class token where the card has another rule; a head of
-    twice the width takes the class token and the patches' mean.
+    ``fc_norm``: the norm of the patches' mean; else the last norm, and what the ``config.json`` calls ``global_pool``; else the class
+    token where the card has an ``fc_norm``, and where the head has twice the width the class token and the patches' mean.
+    Raises ``CheckpointError``: a ``global_pool`` that is not known.
     """
     own, head = bool(run.config.get("fc_norm")), heads.find(tensors)
+    stated = config.get("global_pool") or config.get("model_args", {}).get("global_pool")
+    if stated not in (None, *POOLS):
+        raise CheckpointError(f"config.json: its global_pool is '{stated}'; with a head, {', '.join(POOLS)} are read")
     words: dict[str, Any] = {}
     if "fc_norm.weight" in tensors:
         words = {} if own else {"fc_norm": True, "twice": False, "pooling": "fc_norm"}
     elif own:
-        words = {"fc_norm": False, "twice": False, "pooling": "cls"}
+        words = {"fc_norm": False, "twice": False, "pooling": POOLS.get(stated or "", "cls")}
+    elif stated is not None:
+        words = {} if POOLS[stated] == run.pooling else {"pooling": POOLS[stated]}
     elif head is not None and head.width == 2 * run.config["embed_dim"] and run.pooling != "cls+mean":
         words = {"pooling": "cls+mean"}
     return words, [f"vectors are pooled as the head takes them: {words['pooling']}, not {run.pooling}"] if words else []
@@ -163,7 +173,7 @@ def match(tensors: Tensors, n: Any, dialect: str | None) -> recognise.Match:
         "hidden": int(n.embed_dim * n.mlp_ratio + 1e-6),
         "positions": 0 if n.positions == "rotary" else grid + (kept if n.no_embed_class else n.class_token + (0 if kept else n.reg_tokens)),
     }  # fmt: skip
-    return recognise.compared(sizes(tensors), own, LAYOUT, ("positions",))
+    return recognise.compared(sizes(tensors), own, LAYOUT, ("positions", "names"))
 
 
 DIALECTS: dict[str, Callable[[Tensors, Any], Tensors]] = {
