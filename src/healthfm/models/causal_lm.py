@@ -122,7 +122,7 @@ def load(
     files = tuple(adapter.path for adapter in adapters)
     model.provenance = {**provenance(replace(found, files=found.files + files), network), "notices": said}
     if tokenizer is not None and isinstance(model, CausalLM):
-        said += framing.notices(tokenizer.convert_ids_to_tokens(list(model.frame.end)))
+        said[:0] = framing.notices(tokenizer.convert_ids_to_tokens(list(model.frame.end)))
     if isinstance(model, SequenceClassifier) and own:
         model.classes, model.several = heads.names(found.config, own[0]), heads.several(found.config)
     model.take_generation(_generation(found, adapters))

@@ -212,8 +212,8 @@ def _tensorflow_key(name: str) -> str | None:
 
 
 def torchvision(tensors: Tensors, network: Tower) -> Tensors:
-    """torchvision's and timm's names: this module's."""
-    return tensors
+    """torchvision's and timm's names: this module's, beside a classifier that the network has not."""
+    return tensors if network.num_classes else heads.without(tensors)
 
 
 DIALECTS: vision.Dialects = {"tensorflow": tensorflow, "torchvision": torchvision}
