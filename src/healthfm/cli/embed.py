@@ -120,7 +120,7 @@ def register(app: typer.Typer) -> None:
         except KeyboardInterrupt:
             print("healthfm: stopped; finished parts are kept, the same command goes on from there", file=sys.stderr)
             raise typer.Exit(130) from None
-        for notice in made.manifest["notices"]:
+        for notice in [*made.manifest["notices"], *made.manifest["model_notices"]]:
             print(f"notice: {notice}", file=sys.stderr)
         if json:
             passed = [{"file": file, "reason": reason} for file, reason in found.passed]
