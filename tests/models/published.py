@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 from collections import Counter
@@ -33,6 +34,7 @@ SENTENCEPIECE = {
 }  # fmt: skip
 
 
+@functools.cache
 def texts() -> list[str]:
     """The contexts, questions and long answers of PubMedQA's labelled part."""
     path = PROJECT / "examples" / "pubmedqa" / "data" / "ori_pqal.json"
@@ -124,8 +126,17 @@ def _ranks(path: Path, kind: tiktoken_bpe.Kind, size: int) -> int:
     return len(lines) + len(kind.special)
 
 
-def biogpt_files(folder: Path, merges: int = 300) -> int:
+def biogpt_files(folder: Path) -> int:
     """``vocab.json`` and ``merges.txt`` of fastBPE over Moses tokens."""
+    vocabulary, made = _fast_bpe(300)
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(dict.fromkeys(vocabulary))}))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b} 1\n" for a, b in made))
+    return len(set(vocabulary))
+
+
+@functools.cache
+def _fast_bpe(merges: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return a vocabulary and the merges that made it."""
     words = Counter(word for text in texts()[:300] for word in text.split())
     split = {word: [*word[:-1], word[-1] + "</w>"] for word in words}
     symbols = {symbol for parts in split.values() for symbol in parts}
@@ -144,10 +155,7 @@ def biogpt_files(folder: Path, merges: int = 300) -> int:
                 if (parts[i], parts[i + 1]) == best:
                     parts[i : i + 2] = ["".join(best)]
                 i += 1
-    vocabulary = ["<s>", "<pad>", "</s>", "<unk>", *sorted(symbols), *("".join(pair) for pair in made)]
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(dict.fromkeys(vocabulary))}))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b} 1\n" for a, b in made))
-    return len(set(vocabulary))
+    return ["<s>", "<pad>", "</s>", "<unk>", *sorted(symbols), *("".join(pair) for pair in made)], made
 
 
 # Networks ---------------------------------------------------------------------------------------------------------------

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+import transformers
 
-from tests.cli.command import run
-from tests.models.test_masked_lm import hub_folder, tar, tensorflow_folder, ticks
+from tests.models import road
+from tests.models.test_masked_lm import TENSORFLOW, close, expected, hub_folder, load, tar, tensorflow_folder, ticks
 
+KINDS = {"biolinkbert": "BertModel", "pubmedbert": "BertForMaskedLM", "clinicalbert": "BertForPreTraining"}
+POOLER = ("biolinkbert", "bluebert", "clinicalbert")  # their owners' code takes the pooler's output, the others' [CLS]
+IDS = ("input_ids", "attention_mask")
 ROWS = ("biolinkbert", "pubmedbert", "biobert", "bluebert", "clinicalbert", "scibert")
 
 
@@ -25,27 +32,50 @@ def published(slug: str, folder: Path) -> Path:
     if slug == "scibert":  # scibert_scivocab_uncased.tar, the Hugging Face one
         inside = hub_folder(folder / "scibert_scivocab_uncased", slug)
         return tar(folder / "scibert_scivocab_uncased.tar", inside, "w")
-    kinds = {"biolinkbert": "BertModel", "pubmedbert": "BertForMaskedLM", "clinicalbert": "BertForPreTraining"}
-    return hub_folder(folder / slug, slug, kinds[slug])
+    return hub_folder(folder / slug, slug, KINDS[slug])
 
 
-def evaluate(*arguments: str) -> dict[str, object]:
-    done = run("evaluate", *arguments, "--device", "cpu", "--json")
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+def reference(slug: str, folder: Path) -> Callable[[Sequence[str]], np.ndarray]:
+    """What pools texts as the row's published files make it: transformers' own class, or one held against the owners' graph."""
+    model = load(slug, published(slug, folder))
+    if slug in TENSORFLOW:
+        facts = expected(f"{slug}.tf1_bert")
+        assert close(
+            model.forward({k: torch.tensor(facts[k]) for k in IDS})["last_hidden_state"], facts["last_hidden_state"]
+        )
+        return model.embed
+    files = next(path.parent for path in folder.rglob("pytorch_model.bin"))
+    state = torch.load(files / "pytorch_model.bin", weights_only=True)
+    state = {k.removeprefix("bert."): v for k, v in state.items() if not k.startswith("cls.")}
+    config = transformers.BertConfig.from_pretrained(files)
+    network = transformers.BertModel(config, add_pooling_layer="pooler.dense.weight" in state).eval()
+    network.load_state_dict(state)
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        with torch.inference_mode():
+            found = [network(torch.tensor([model.encode(text)])) for text in texts]
+        return np.stack(
+            [(one.pooler_output if slug in POOLER else one.last_hidden_state[:, 0])[0].numpy() for one in found]
+        )
+
+    return embed
 
 
 @pytest.mark.parametrize("slug", ticks(ROWS, "road"))
 def test_a_linear_probe_on_pubmedqa_from_published_files_to_a_report(
-    slug: str, tmp_path: Path, pubmedqa_root: Path
+    slug: str, tmp_path: Path, few_pubmedqa: Path
 ) -> None:
-    found = evaluate(
-        slug, "pubmedqa", "--root", str(pubmedqa_root), "--task", "linear-probe", "--limit", "40",
-        "--weights", str(published(slug, tmp_path)), "--output", str(tmp_path / "run"),
-    )  # fmt: skip
-    stored = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert stored["request"]["weights"].startswith("sha256:")
-    assert stored["environments"][0]["model"]["digest"].startswith("sha256:")
-    report = (tmp_path / "run" / "report.html").read_text()
-    assert "pubmedqa" in report.lower() and slug in report
-    assert found["metrics"]
+    asked = (slug, "pubmedqa", "--root", few_pubmedqa, "--task", "linear-probe", "--weights")
+    rows = road.evaluated(tmp_path / "run", *asked, published(slug, tmp_path / "weights"))
+    owners = json.loads((few_pubmedqa / "data/ori_pqal.json").read_text())
+    test = [row["id"] for row in rows]
+    fit = [one for one in owners if one not in test]
+    assert [row["target"] for row in rows] == [owners[one]["final_decision"] for one in test]
+    embed = reference(slug, tmp_path / "reference")
+    vectors = [
+        embed(["\n".join([*owners[one]["CONTEXTS"], owners[one]["QUESTION"]]) for one in ids]) for ids in (fit, test)
+    ]
+    road.assert_probed(tmp_path / "run", rows, [owners[one]["final_decision"] for one in fit], *vectors)
+    others = road.disturb(hub_folder(tmp_path / "other", slug, KINDS.get(slug, "BertForPreTraining")))
+    again = road.evaluated(tmp_path / "again", *asked, others)
+    road.assert_moved(road.scores(rows), road.scores(again))

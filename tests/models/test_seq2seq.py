@@ -6,16 +6,18 @@ The weights are random and the network is small (2 + 2 layers of 32): Clinical-T
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import save_file
 
 from healthfm import CheckpointError, RunError, load_model
 from healthfm.models.seq2seq import Seq2SeqLM
-from tests.cli.command import run
+from tests.models import road
 from tests.references.prompt_cases import pubmedqa
 from tests.references.small_tokenizer import t5_like
 
@@ -146,21 +148,21 @@ def test_every_variant_has_its_size(variant: str) -> None:
 
 
 @pytest.mark.evidence("clinical-t5", "road")
-def test_clinical_t5_goes_the_whole_road(folder: Path, tmp_path: Path, pubmedqa_root: Path) -> None:
-    """Reduced: 2 + 2 layers of 32, a Unigram vocabulary of 400."""
-    words = [
-        "evaluate",
-        "clinical-t5",
-        "pubmedqa@reasoning-free",
-        "--root",
-        str(pubmedqa_root),
-        "--limit",
-        "4",
-        "--json",
-    ]
-    words += ["--weights", str(folder), "--output", str(tmp_path / "run"), "--device", "cpu"]
-    done = run(*words)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["n"] == 4
-    assert Path(found["report"]).is_file()
+def test_clinical_t5_goes_the_whole_road(folder: Path, model: Seq2SeqLM, tmp_path: Path, few_pubmedqa: Path) -> None:
+    """Reduced: 2 + 2 layers of 32, a Unigram vocabulary of 400. The stored numbers are those of transformers' own loading."""
+    asked = ("clinical-t5", "pubmedqa@reasoning-free", "--root", few_pubmedqa, "--weights")
+    rows = road.evaluated(tmp_path / "run", *asked, folder)
+    reference = transformers.T5ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    assert model.tokenizer is not None
+
+    def logits(context: list[int], option: list[int]) -> torch.Tensor:
+        with torch.inference_mode():
+            return reference(torch.tensor([context]), decoder_input_ids=torch.tensor([[0, *option[:-1]]])).logits[0]
+
+    def encode(text: str) -> list[int]:
+        return list(model.tokenizer.encode(text, add_special_tokens=text.startswith("Abstract")))  # type: ignore[union-attr]
+
+    road.assert_scored(rows, few_pubmedqa, encode, logits, lambda row: row["LONG_ANSWER"], together=False)
+    others = road.disturb(Path(shutil.copytree(folder, tmp_path / "other")))
+    again = road.evaluated(tmp_path / "again", *asked, others)
+    road.assert_moved(road.scores(rows), road.scores(again))
