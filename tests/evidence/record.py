@@ -230,13 +230,15 @@ def page(claims: Sequence[Claim]) -> str:
         mine = [row for row in rows if row["kind"] == kind]
         levels = [row["evidence"] for row in mine]
         summary = ", ".join(f"{levels.count(level)} {level}" for level in sorted(set(levels)))
+        more = " keys and sizes from |" if kind == "model" else ""
         out.append(
-            f"\n## {kind.capitalize()}s: {summary}\n\n| {kind} | group | evidence | ticks |\n|---|---|---|---|\n"
+            f"\n## {kind.capitalize()}s: {summary}\n\n| {kind} | group | evidence | ticks |{more}\n|---|---|---|---|{'---|' if more else ''}\n"
         )
-        out += [
-            f"| {r['name']} (`{r['slug']}`) | {r['group']} | {r['evidence']} | {', '.join(r['ticks'])} |\n"
-            for r in mine
-        ]
+        for r in mine:
+            beside = f" {r['keys_from'] or ''} |" if more else ""
+            out.append(
+                f"| {r['name']} (`{r['slug']}`) | {r['group']} | {r['evidence']} | {', '.join(r['ticks'])} |{beside}\n"
+            )
     return "".join(out)
 
 

@@ -49,6 +49,7 @@ FULL: dict[str, tuple[Any, ...]] = {  # name: network, tokenizer, file format, s
     "chemdfm:v1-5-8b": (pub.GROUPED, pub.byte_level_json, "safetensors", 4),
     "omnina": (pub.LLAMA, pub.byte_level_json, "bin", 1),
 }
+OWN_LAYOUTS = (pub.INTERNLM2, pub.QWEN, pub.CHATGLM)  # their owners' key names, which no class of transformers has
 ADAPTERS: dict[str, tuple[Any, ...]] = {  # name: base network, base tokenizer, name of the base, adapted matrices
     "bentsao": (pub.LLAMA, pub.sentencepiece_model, "decapoda-research/llama-7b-hf", ["q_proj", "v_proj"]),
     "bentsao:alpaca-med": (pub.LLAMA, pub.padded_model, "chinese-alpaca-7b", ["q_proj", "v_proj"]),
@@ -75,7 +76,7 @@ def reference(name: str, weights: Path) -> torch.nn.Module | None:
     if name in ADAPTERS:
         base = transformers.AutoModelForCausalLM.from_pretrained(weights / "base", dtype=torch.float32)
         return peft.PeftModel.from_pretrained(base, weights).eval()
-    if FULL[name][0] in (pub.INTERNLM2, pub.QWEN, pub.CHATGLM):
+    if FULL[name][0] in OWN_LAYOUTS:
         return None
     return transformers.AutoModelForCausalLM.from_pretrained(weights, dtype=torch.float32).eval()
 

@@ -18,6 +18,7 @@ TICKS = {
     "model": ("keys", "network", "input", "output", "road"),
     "dataset": ("files", "sample", "layout", "reader", "importer"),
 }
+NATIVE = "transformers' class, without the owner's list of keys"
 WHOLE = ("reproduced", "architecture", "closed")  # claims about a model as a whole, beside the five ticks
 Claim = dict[str, Any]
 
@@ -44,7 +45,8 @@ def claims() -> tuple[Claim, ...]:
 def level(kind: str, ticks: set[str], entry: dict[str, Any]) -> str:
     """Return the evidence level that a row's ticks add up to.
 
-    A row whose network is transformers' own class is exact by the other three ticks: keys and network are not ours.
+    A ``native`` row, whose network is transformers' own class under its own key names, is exact by the other three ticks: keys and
+    network are not ours. The card's schema says which rows can be; ``tests/models/test_native.py`` holds every one to it.
     """
     if kind == "model":
         if "reproduced" in ticks:
@@ -63,9 +65,16 @@ def level(kind: str, ticks: set[str], entry: dict[str, Any]) -> str:
     return "importer" if "importer" in ticks else "none"
 
 
+def keys_from(kind: str, entry: dict[str, Any]) -> str | None:
+    """Return whose key names and sizes a model's evidence holds; None where they are its owners', or where it is about none."""
+    if kind != "model":
+        return None
+    return entry.get("keys_from") or (NATIVE if entry.get("run", {}).get("native") else None)
+
+
 def rows(made: tuple[Claim, ...] | None = None, listed: bool = True) -> list[dict[str, Any]]:
-    """Return the listed rows (else every card's), models first: slug, kind, name, group, ticks, evidence (the level), and where each
-    tick was proved.
+    """Return the listed rows (else every card's), models first: slug, kind, name, group, ticks, evidence (the level), where each
+    tick was proved, and (models) whose key names and sizes were held where not the owners'.
     """
     ticks: dict[tuple[str, str], dict[str, str]] = {}
     for claim in claims() if made is None else made:
@@ -80,6 +89,6 @@ def rows(made: tuple[Claim, ...] | None = None, listed: bool = True) -> list[dic
         order = [t for t in (*TICKS[kind], *WHOLE) if t in own]
         found.append({
             "kind": kind, "slug": slug, "name": entry["name"], "group": entry["group"], "evidence": level(kind, set(own), entry),
-            "ticks": order, "where": own,
+            "ticks": order, "where": own, "keys_from": keys_from(kind, entry) if own else None,
         })  # fmt: skip
     return found

@@ -21,6 +21,7 @@ Modality = Literal[
     "text", "image", "volume", "slide", "video", "signal", "sequence", "structure", "molecule",
     "region", "variant", "cells", "profile", "timeline", "trial", "study", "table", "graph",
 ]  # fmt: skip
+NATIVE_FAMILIES = ("causal_lm", "seq2seq")
 
 
 class Facts(BaseModel):
@@ -206,8 +207,8 @@ class Transform(Facts):
 class Run(Facts):
     """How a model runs: ``family`` names the module in ``healthfm.models``, ``config`` holds its architecture numbers.
 
-    ``native``: the network is transformers' own class and the published key names are its own. ``dialect``: whose key names the
-    checkpoint has. ``state``: the key under which its tensors stand; ``strip``: what comes off the front of key names, in
+    ``native``: the network is transformers' own class and the published key names are its own, in a family that builds such and reads
+    them as they are (``NATIVE_FAMILIES``). ``dialect``: whose key names the checkpoint has. ``state``: the key under which its tensors stand; ``strip``: what comes off the front of key names, in
     this order. ``transform`` and ``pooling``: how pictures go in, and how one vector comes out.
     """
 
@@ -222,6 +223,15 @@ class Run(Facts):
     transform: Transform | None = None
     pooling: Text | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    @model_validator(mode="after")
+    def _native_is_plain(self) -> Run:
+        if self.native and (self.family not in NATIVE_FAMILIES or self.dialect or self.state or self.strip):
+            raise ValueError(
+                f"native is for transformers' own classes under their own key names: families {', '.join(NATIVE_FAMILIES)}, without "
+                "dialect, state or strip"
+            )
+        return self
 
 
 class Decoding(Facts):
@@ -290,12 +300,13 @@ class Recipe(Facts):
 
 
 class ModelCard(Card):
-    """A healthcare foundation model."""
+    """A healthcare foundation model. ``keys_from``: whose key names and sizes the evidence holds, where they are not its owners' own."""
 
     kind: Literal["model"] = "model"
     group: Literal["language", "vision", "vision-language", "protein-molecule", "genome", "eeg", "general"]
     access: Literal["open", "gated", "credentialed", "drive", "closed", "unreleased"]
     architecture: Text
+    keys_from: Text | None = None
     base: tuple[Text, ...] = ()
     base_models: tuple[Slug, ...] = ()
     parameters: int | None = None

@@ -59,7 +59,8 @@ def _common(card: ModelCard | DatasetCard) -> list[tuple[str, Any]]:
 
 def _model(card: ModelCard) -> list[tuple[str, Any]]:
     return [
-        ("network", card.architecture), ("built on", ", ".join((*card.base, *card.base_models))),
+        ("network", card.architecture), ("keys and sizes from", card.keys_from),
+        ("built on", ", ".join((*card.base, *card.base_models))),
         ("parameters", f"{card.parameters:,}" if card.parameters else None),
         ("weights", [f"{w.variant + ': ' if w.variant else ''}{w.hub or w.source}, {w.format}, {w.access}{_mark(w)}" for w in card.weights]),
         ("trained on", [
