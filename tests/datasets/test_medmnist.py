@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from healthfm.errors import DatasetError
 from healthfm.records import Image, Volume
 
 CARD = catalog.card("medmnist-v2", "dataset")
+INFO = json.loads((Path(__file__).parents[1] / "data/expected/medmnist_info.json").read_text(encoding="utf-8"))["sets"]
 COUNTS = {"train": 5, "val": 3, "test": 4}
 
 
@@ -32,10 +34,10 @@ def miniature(root: Path, variant: str, columns: int = 1, colour: bool = False) 
 @pytest.mark.evidence("medmnist-v2", "layout")
 @pytest.mark.parametrize("variant", list(CARD.variants))
 def test_every_set_is_read_with_its_own_classes(tmp_path: Path, variant: str) -> None:
-    assert isinstance(CARD, DatasetCard)
-    space = next(one for one in CARD.labels if one.name == variant)
-    several = space.kind == "multi-label"
-    arrays = miniature(tmp_path, variant, len(space.classes) if several else 1, variant == "pathmnist")
+    """The classes and their numbers are those of the owners' ``info.py``."""
+    owners = INFO[variant]["label"]
+    several = "multi-label" in INFO[variant]["task"]
+    arrays = miniature(tmp_path, variant, len(owners) if several else 1, variant == "pathmnist")
     opened = open_dataset(f"medmnist-v2:{variant}", tmp_path)
     assert [one.name for one in opened.card.labels] == [variant]
     for theirs, ours in (("train", "train"), ("val", "validation"), ("test", "test")):
@@ -44,8 +46,24 @@ def test_every_set_is_read_with_its_own_classes(tmp_path: Path, variant: str) ->
         for record, picture, row in zip(records, arrays[f"{theirs}_images"], arrays[f"{theirs}_labels"], strict=True):
             assert isinstance(record, Volume if variant.endswith("3d") else Image)
             np.testing.assert_array_equal(record.load(), picture)
-            marked = frozenset(space.classes[i] for i in np.flatnonzero(row))
-            assert record.labels == {variant: marked if several else space.classes[row[0]]}
+            marked = frozenset(owners[str(i)] for i in np.flatnonzero(row))
+            assert record.labels == {variant: marked if several else owners[str(row[0])]}
+
+
+@pytest.mark.evidence("medmnist-v2", "layout")
+def test_every_class_has_the_owners_number_and_name() -> None:
+    assert isinstance(CARD, DatasetCard)
+    kinds = {
+        "multi-label, binary-class": "multi-label",
+        "binary-class": "binary",
+        "multi-class": "multi-class",
+        "ordinal-regression": "ordinal",
+    }
+    found = {
+        space.name: (space.kind, {space.codes.get(name, str(i)): name for i, name in enumerate(space.classes)})
+        for space in CARD.labels
+    }
+    assert found == {name: (kinds[one["task"]], one["label"]) for name, one in INFO.items()}
 
 
 def test_a_label_that_is_no_class_is_listed(tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ def part_bytes(path: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted((path / "predictions").glob("part-*"))}
 
 
+def part_files(path: Path) -> dict[str, tuple[int, int]]:
+    """Which file a part is, and when it was written: a part that is made anew is another, however equal."""
+    stats = {p.name: p.stat() for p in (path / "predictions").glob("part-*")}
+    return {name: (one.st_ino, one.st_mtime_ns) for name, one in stats.items()}
+
+
 def test_a_real_model_on_real_questions(smollm2: CausalLM, pubmedqa_root: Path, tmp_path: Path) -> None:
     run = evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=10, subgroups=["year"], output=tmp_path / "run")
     assert run.path == tmp_path / "run"
@@ -150,7 +156,7 @@ def test_a_run_stopped_in_the_middle_goes_on(
     process.send_signal(sign)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == code
-    kept = part_bytes(tmp_path / "run")
+    kept, written = part_bytes(tmp_path / "run"), part_files(tmp_path / "run")
     assert kept
     if sign == signal.SIGINT:
         assert "stopped; finished parts are kept" in errors
@@ -161,6 +167,7 @@ def test_a_run_stopped_in_the_middle_goes_on(
     assert "accuracy" in out
     after = part_bytes(tmp_path / "run")
     assert all(after[name] == content for name, content in kept.items())
+    assert written.items() <= part_files(tmp_path / "run").items()  # the same files, not written anew
     assert load_run(tmp_path / "run").predictions.num_rows == 24
 
 
@@ -170,9 +177,16 @@ def test_an_uninterrupted_run_has_the_same_bytes_as_a_resumed_one(
     evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=16, output=tmp_path / "run")
     before = part_bytes(tmp_path / "run")
     assert len(before) >= 2
-    (tmp_path / "run/predictions" / list(before)[1]).unlink()
-    evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=16, output=tmp_path / "run")
+    lost = tmp_path / "run/predictions" / list(before)[1]
+    rows = pq.read_table(lost).num_rows
+    lost.unlink()
+    asked: list[str] = []
+    score = smollm2.score
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(smollm2, "score", lambda prompts, options: asked.extend(prompts) or score(prompts, options))
+        evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=16, output=tmp_path / "run")
     assert part_bytes(tmp_path / "run") == before
+    assert len(asked) == rows < 16  # what is there is not asked again
 
 
 def test_a_limit_is_a_seeded_sample_not_the_head(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:

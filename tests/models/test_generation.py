@@ -156,11 +156,18 @@ def test_a_stop_string_that_is_a_special_token_ends_a_text(smollm2: CausalLM) ->
 # The owners' rules for where an answer ends, on the same words ------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Rest, and drink water.\n\nPatient: and then?", " Rest. \n\nPatient: one\n\nPatient: two", "Ask the patient: rest.",
+        "Patients: many. Patient:none", "\n Rest.\n\n", "Patient: ",
+    ],
+)  # fmt: skip
 @pytest.mark.evidence("chatdoctor", "output")
-def test_chatdoctors_answer_ends_before_the_patient(smollm2: CausalLM) -> None:
-    """As chat.py keeps it: cut at "Patient: ", the line breaks before it left standing (see ``SAID`` in its prompts)."""
+def test_chatdoctors_answer_ends_before_the_patient(smollm2: CausalLM, said: str) -> None:
+    """As chat.py keeps it: ``response.split("Patient: ")[0]``; its ``response.strip()`` keeps nothing."""
     stop = card("chatdoctor").prompts["chat"].stop  # type: ignore[union-attr]
-    assert say(smollm2, "Rest, and drink water.\n\nPatient: and then?", stop) == ["Rest, and drink water.\n\n"]
+    assert say(smollm2, said, stop) == [said.split("Patient: ")[0]]
 
 
 # Drawing ----------------------------------------------------------------------------------------------------------------

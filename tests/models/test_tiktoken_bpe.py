@@ -55,8 +55,12 @@ def oracle(ranks: Path):  # type: ignore[no-untyped-def]
     """tiktoken itself, on the same file."""
     lines = [line.split() for line in ranks.read_bytes().splitlines()]
     mergeable = {base64.b64decode(token): int(rank) for token, rank in lines}
-    special = {token: len(mergeable) + i for i, token in enumerate(tiktoken_bpe.QWEN.special)}
-    return tiktoken.Encoding("Qwen", pat_str=tiktoken_bpe.QWEN.cut, mergeable_ranks=mergeable, special_tokens=special)
+    pattern = (  # as tokenization_qwen.py states it
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    names = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *(f"<|extra_{i}|>" for i in range(205))]
+    special = {token: len(mergeable) + i for i, token in enumerate(names)}
+    return tiktoken.Encoding("Qwen", pat_str=pattern, mergeable_ranks=mergeable, special_tokens=special)
 
 
 def test_ids_equal_tiktokens(ranks: Path, oracle) -> None:  # type: ignore[no-untyped-def]
@@ -77,6 +81,7 @@ def test_special_tokens_stand_behind_the_ranks(ranks: Path, oracle) -> None:  # 
     assert len(ours) == oracle.n_vocab
     assert ours.eos_token_id == oracle.eot_token
     assert ours.convert_tokens_to_ids("<|im_end|>") == oracle.eot_token + 2
+    assert ours.convert_tokens_to_ids("<|extra_204|>") == oracle.n_vocab - 1
 
 
 @pytest.mark.parametrize("spoil", ["cut", "norm"])
@@ -137,7 +142,11 @@ def glm4(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_glm4s_ids_equal_tiktokens_behind_its_opening(glm4: Path) -> None:
     lines = [line.split() for line in (glm4 / "tokenizer.model").read_bytes().splitlines()]
     mergeable = {base64.b64decode(token): int(rank) for token, rank in lines}
-    special = {token: len(mergeable) + i for i, token in enumerate(tiktoken_bpe.GLM4.special)}
+    names = [  # as tokenizer_config.json lists them
+        "<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>",
+        "<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>",
+    ]  # fmt: skip
+    special = {token: len(mergeable) + i for i, token in enumerate(names)}
     pattern = (  # as tokenization_chatglm.py states it
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     )

@@ -220,11 +220,23 @@ def test_hipt_tiles_alone_are_stage_one() -> None:
 def test_hipts_slide_stage_scores_as_the_owners_class_does() -> None:
     facts = expected("hipt-slide")
     slide = hierarchical.Slide(card("hipt").runner("hipt-4k").config["region"], num_classes=3)
-    checkpoint.load_strict(slide, recipe(facts["shapes"]))
+    weights = recipe(facts["shapes"])
+    checkpoint.load_strict(slide, weights)
+    bags: list[torch.Tensor] = []
+    slide.global_attn_pool.register_forward_hook(lambda _, given, __: bags.append(given[0]))
     with torch.no_grad():
         found = slide.eval()(torch.from_numpy(recipe_array("hipt slide", (4, 256, 384))))
     assert distance(found["logits"].numpy(), facts["logits"]) <= LIMIT
-    assert float(found["attention"].sum()) == pytest.approx(1) and found["pooled"].shape == (192,)
+
+    def linear(name: str, x: torch.Tensor) -> torch.Tensor:
+        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    gate = "global_attn_pool.attention_"  # the published tensors, by the formula of Ilse and others 2018
+    raw = linear(f"{gate}c", linear(f"{gate}a.0", bags[0]).tanh() * linear(f"{gate}b.0", bags[0]).sigmoid())[:, 0]
+    assert raw.std() > 0.01
+    torch.testing.assert_close(found["attention"], raw.exp() / raw.exp().sum(), rtol=1e-4, atol=1e-6)
+    pooled = linear("global_rho.0", (found["attention"][:, None] * bags[0]).sum(0)).relu()
+    torch.testing.assert_close(found["pooled"], pooled, rtol=1e-4, atol=1e-5)
 
 
 def test_hipt_needs_both_published_files(tmp_path: Path) -> None:
