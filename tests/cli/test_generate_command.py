@@ -189,7 +189,7 @@ def test_an_answer_that_is_stopped_stays_as_far_as_it_came(
     first = "".join(made[:2])
     assert capsys.readouterr().out == f"{MODEL}: {first}\n{MODEL}: {''.join(made[2:])}\n"
     assert [(turn.role, turn.content) for turn in heard[1]] == [
-        ("user", ["Tell me a long story about the sea."]), ("assistant", [first]), ("user", ["Go on."]),
+        ("user", "Tell me a long story about the sea."), ("assistant", first), ("user", "Go on."),
     ]  # fmt: skip
 
 
