@@ -233,8 +233,12 @@ def test_hipts_slide_stage_scores_as_the_owners_class_does() -> None:
 
     gate = "global_attn_pool.attention_"  # the published tensors, by the formula of Ilse and others 2018
     raw = linear(f"{gate}c", linear(f"{gate}a.0", bags[0]).tanh() * linear(f"{gate}b.0", bags[0]).sigmoid())[:, 0]
-    assert raw.std() > 0.01
-    torch.testing.assert_close(found["attention"], raw.exp() / raw.exp().sum(), rtol=1e-4, atol=1e-6)
+    shares = raw.exp() / raw.exp().sum()
+    error, apart = (
+        found["attention"] - shares,
+        shares - shares.mean(),
+    )  # the shares are nearly equal: how they differ counts
+    assert float(error.norm()) <= 0.01 * float(apart.norm()) > 0
     pooled = linear("global_rho.0", (found["attention"][:, None] * bags[0]).sum(0)).relu()
     torch.testing.assert_close(found["pooled"], pooled, rtol=1e-4, atol=1e-5)
 
