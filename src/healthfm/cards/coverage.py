@@ -15,10 +15,10 @@ from healthfm.cards import catalog
 
 RECORD = Path(__file__).parent / "evidence"
 TICKS = {
-    "model": ("keys", "network", "input", "output", "road"),
+    "model": ("keys", "numbers", "network", "input", "output", "road"),
     "dataset": ("files", "sample", "layout", "reader", "importer"),
 }
-WHOLE = ("reproduced", "architecture", "closed")  # claims about a model as a whole, beside the five ticks
+WHOLE = ("reproduced", "architecture", "closed")  # claims about a model as a whole, beside the ticks
 Claim = dict[str, Any]
 
 
@@ -44,7 +44,7 @@ def claims() -> tuple[Claim, ...]:
 def level(kind: str, ticks: set[str], entry: dict[str, Any]) -> str:
     """Return the evidence level that a row's ticks add up to.
 
-    A row whose network is transformers' own class is exact by the other three ticks: keys and network are not ours.
+    A row whose network is transformers' own class is exact by the other ticks: keys and network are not ours.
     """
     if kind == "model":
         if "reproduced" in ticks:
