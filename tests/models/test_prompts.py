@@ -135,7 +135,7 @@ def prompt_of(slug: str, name: str) -> Prompt:
 def reading(tokenizer: Any, slug: str = "pulse") -> TextModel:
     """A model as far as prompts need one: a card and a tokenizer."""
     model = TextModel.__new__(TextModel)
-    model.card, model.variant, model.tokenizer = model_card(slug), None, tokenizer
+    model.card, model.variant, model.tokenizer, model.stated_generation = model_card(slug), None, tokenizer, {}
     return model
 
 
