@@ -7,7 +7,7 @@ import pytest
 from healthfm.cards.coverage import TICKS, WHOLE, kind_of, level, rows
 
 CITED = {"layout_source": ["the owner's documentation"]}
-FIVE = {"keys", "network", "input", "output", "road"}
+EVERY = {"keys", "numbers", "network", "input", "output", "road"}
 MODEL_LEVELS = {"reproduced", "exact", "partial", "architecture", "closed", "none"}
 DATASET_LEVELS = {"real", "real-sample", "layout", "assumed", "importer", "none"}
 
@@ -15,18 +15,18 @@ DATASET_LEVELS = {"real", "real-sample", "layout", "assumed", "importer", "none"
 @pytest.mark.parametrize(
     ("ticks", "expected"),
     [
-        (set(), "none"), ({"keys"}, "partial"), ({"road"}, "partial"), (FIVE, "exact"),
+        (set(), "none"), ({"keys"}, "partial"), ({"road"}, "partial"), (EVERY, "exact"),
         ({"architecture"}, "architecture"), ({"closed"}, "closed"), ({"reproduced"}, "reproduced"),
-        (FIVE | {"reproduced"}, "reproduced"), ({"architecture", "network"}, "architecture"),
+        (EVERY | {"reproduced"}, "reproduced"), ({"architecture", "network"}, "architecture"),
     ],
 )  # fmt: skip
 def test_level_of_a_model(ticks: set[str], expected: str) -> None:
     assert level("model", ticks, {}) == expected
 
 
-@pytest.mark.parametrize("missing", sorted(FIVE))
-def test_four_of_five_ticks_are_not_exact(missing: str) -> None:
-    assert level("model", FIVE - {missing}, {}) == "partial"
+@pytest.mark.parametrize("missing", sorted(EVERY))
+def test_all_ticks_but_one_are_not_exact(missing: str) -> None:
+    assert level("model", EVERY - {missing}, {}) == "partial"
 
 
 @pytest.mark.parametrize(

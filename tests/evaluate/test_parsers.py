@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from healthfm import RunError
+from healthfm import RunError, card
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard, Prompt
 from healthfm.evaluate import parsers
@@ -20,26 +20,32 @@ READ = json.loads((Path(__file__).parent.parent / "data/expected/prompts.json").
 LETTERS = ("A", "B", "C", "D", "E")
 DECISIONS = ("yes", "no", "maybe")
 OWNERS = {
-    "option-is-correct": ("pmc-llama", "option-is-correct", LETTERS), "mmedbench": ("mmedlm-2", "mmedbench", LETTERS),
-    "biogpt": ("biogpt", "biogpt", DECISIONS), "meditron": ("meditron", "meditron", LETTERS),
-    "meditron yes-no": ("meditron", "meditron", DECISIONS),
-    "opening-letter-sentence": ("medalpaca", "opening-letter-sentence", LETTERS),
+    "option-is-correct": ("pmc-llama", ("training", "readme", "question"), LETTERS), "mmedbench": ("mmedlm-2", ("mmedbench",), LETTERS),
+    "biogpt": ("biogpt", ("pubmedqa",), DECISIONS), "meditron": ("meditron", ("medqa", "medqa-fine-tuned"), LETTERS),
+    "meditron yes-no": ("meditron", ("pubmedqa",), DECISIONS), "opening-letter-sentence": ("medalpaca", ("usmle",), LETTERS),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("case", "rule", "keys"),
+    ("case", "slug", "which", "keys"),
     [
-        pytest.param(case, rule, keys, marks=pytest.mark.evidence(slug, "output"), id=case)
-        for case, (slug, rule, keys) in OWNERS.items()
+        pytest.param(case, slug, which, keys, marks=pytest.mark.evidence(slug, "output"), id=case)
+        for case, (slug, which, keys) in OWNERS.items()
     ],
 )
-def test_a_rule_reads_what_the_owners_code_reads(case: str, rule: str, keys: tuple[str, ...]) -> None:
+def test_a_cards_prompt_reads_what_the_owners_code_reads(
+    case: str, slug: str, which: tuple[str, ...], keys: tuple[str, ...]
+) -> None:
     names = {key.lower(): key for key in keys}
-    for text, theirs in zip(ANSWERS[case], READ[case], strict=True):
-        expected = None if theirs is None else "|".join(names[one.lower()] for one in theirs.split(","))
-        assert parsers.PARSERS[rule](text, keys) == expected, text
-    assert None in READ[case] and len(set(READ[case])) > 2
+    expected = [None if one is None else "|".join(names[key.lower()] for key in one.split(",")) for one in READ[case]]
+    for prompt in (card(slug).prompts[one] for one in which):  # type: ignore[union-attr]
+        assert [parsers.parse(prompt, text, keys) for text in ANSWERS[case]] == expected
+        for other in set(parsers.PARSERS) - {
+            prompt.parser
+        }:  # negative control: by any other rule, something reads otherwise
+            changed = prompt.model_copy(update={"parser": other})
+            assert [parsers.parse(changed, text, keys) for text in ANSWERS[case]] != expected
+    assert None in expected and len(set(expected)) > 2
 
 
 def test_a_response_without_its_end_token_reads_the_same() -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,8 @@ import pytest
 import torch
 import transformers
 
-from healthfm import load_model
+from healthfm import card, load_model
+from healthfm.cards import catalog
 from healthfm.cards.schema import Prompt
 from healthfm.evaluate import parsers
 from healthfm.models import generation, prompts
@@ -114,6 +116,48 @@ def test_another_rule_keeps_another_answer(name: str, wrong: Slots) -> None:
     assert [answer(prompt.model_copy(update=wrong), slug, tokenizer, one) for one in said] != theirs
 
 
+WRITTEN = {
+    "chatdoctor": ("chatdoctor", ("chat",)), "medalpaca": ("medalpaca", ("medalpaca",)), "medalpaca usmle": ("medalpaca", ("usmle",)),
+    "mmedlm-2": ("mmedlm-2", ("alpaca", "mmedbench", "mmedbench-rationale")),
+}  # fmt: skip
+
+
+def written(name: str, **wrong: Any) -> tuple[list[list[str]], list[str]]:
+    """What we keep by each prompt of a row of the texts it may say, and what its owners keep.
+
+    MMedLM's script also drops line breaks, which its reader of answers does here, and leaves the end token.
+    """
+    slug, which = WRITTEN[name]
+    tokenizer, found = tokenizers()["bloom"], []
+    for prompt in (prompt_of(slug, one).model_copy(update=wrong) for one in which):
+        every: Slots = {"question": medqa()[0].question, "options": medqa()[0].options}
+        slots = {slot: value for slot, value in every.items() if slot in prompts.slots(prompt)}
+        texts = [answer(prompt, slug, tokenizer, bare(tokenizer, text), **slots) for text in SAID[name]]
+        found.append([text.replace("\n", "") if slug == "mmedlm-2" else text for text in texts])
+    theirs = [one.removesuffix("</s>").rstrip() if slug == "mmedlm-2" else one for one in THEIRS[name]]
+    return found, theirs
+
+
+@pytest.mark.parametrize("name", marked(tuple(WRITTEN)))
+def test_an_answer_is_what_the_owners_script_writes_down(name: str) -> None:
+    ours, theirs = written(name)
+    assert all(one == theirs for one in ours)
+    assert len(set(theirs)) > 3
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("chatdoctor", {"trim": True}), ("chatdoctor", {"stop": ()}), ("chatdoctor", {"stop": ("Patient:",)}),
+        ("medalpaca", {"after": None}), ("medalpaca", {"after": "### Response:\n"}), ("medalpaca", {"trim": False}),
+        ("medalpaca usmle", {"after": "\n\n### Response:\n"}), ("mmedlm-2", {"stop": ()}), ("mmedlm-2", {"trim": False}),
+    ],
+)  # fmt: skip
+def test_another_rule_writes_another_answer_down(name: str, wrong: Slots) -> None:
+    ours, theirs = written(name, **wrong)
+    assert all(one != theirs for one in ours)
+
+
 # How the owners decode ----------------------------------------------------------------------------------------------------
 
 FIELDS = {
@@ -133,6 +177,8 @@ DRAWS = ("temperature", "top_k", "top_p")
         ("biomedgpt", ("conversation",), {}),
         ("me-llama", ("medqa", "pubmedqa"), {}),
         ("biomistral", ("bioinstructqa",), {}),
+        ("chatdoctor", ("chat",), {}),
+        ("medalpaca", ("medalpaca",), {}),
     ],
 )
 def test_a_card_decodes_by_the_owners_numbers(name: str, which: Sequence[str], more: dict[str, Any]) -> None:
@@ -167,31 +213,68 @@ def test_omnina_says_what_its_owners_training_teaches() -> None:
         assert answer(raw, "omnina", tokenizer, taught, **slots) == f"{response} "
 
 
-# How they read the answers ------------------------------------------------------------------------------------------------
+# Every prompt, whole ------------------------------------------------------------------------------------------------------
+
+TABLES = Path(__file__).parent.parent / "data" / "prompts"
+SPEAKING = sorted(
+    slug for (kind, slug), entry in catalog.entries().items()
+    if kind == "model" and entry.get("prompts") and entry.get("run", {}).get("family") in ("causal_lm", "seq2seq")
+)  # fmt: skip
+TEXT = {"template", "note", "source", "checked"}  # of a prompt: what test_prompts holds, and words
+
+
+def ruled(prompt: Prompt) -> Slots:
+    """All that a prompt says beside its template: how it is cut into tokens, decoded, ended, trimmed and read."""
+    said = prompt.model_dump(exclude_defaults=True, exclude=TEXT)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
+
+
+@pytest.mark.parametrize("slug", [pytest.param(slug, marks=pytest.mark.evidence(slug, "output")) for slug in SPEAKING])
+def test_every_prompt_is_its_owners_whole(slug: str) -> None:
+    """``tests/data/prompts/SLUG.toml`` was copied from the owners' code: no prompt, and no rule of one, more, less or other."""
+    table = tomllib.loads((TABLES / f"{slug}.toml").read_text(encoding="utf-8"))
+    sources = [one.pop("read") for one in table.values()]
+    assert {name: ruled(prompt) for name, prompt in card(slug).prompts.items()} == table  # type: ignore[union-attr]
+    assert all("github.com/" in one for one in sources)
+    assert {path.stem for path in TABLES.glob("*.toml")} == set(SPEAKING)
 
 
 @pytest.mark.parametrize(
-    ("said", "rule", "wrong", "keys"),
+    ("slug", "name", "wrong"),
     [
-        pytest.param("me-llama", "first-option-within", "first-option-within-lower", LETTERS, marks=pytest.mark.evidence("me-llama", "output")),
-        pytest.param(
-            "me-llama lower", "first-option-within-lower", "first-option-within", ("yes", "no", "maybe"),
-            marks=pytest.mark.evidence("me-llama", "output"),
-        ),
-        pytest.param(
-            "clinical-t5", "whole", "first-option-within", ("entailment", "contradiction", "neutral"),
-            marks=pytest.mark.evidence("clinical-t5", "output"),
-        ),
+        ("pmc-llama", "training", {"parser": "mmedbench"}), ("pmc-llama", "training", {"decode": {"max_new_tokens": 400}}),
+        ("chatdoctor", "chat", {"decode": {"temperature": 0.7}}), ("chatdoctor", "chat", {"decode": {"repetition_penalty": 1.0}}),
+        ("bentsao", "literature", {"decode": {"beams": 1}}), ("meditron", "chat", {"stop": ["###"]}),
+        ("clinical-t5", "mednli", {"parser": "first-option-within"}), ("meditron", "medqa", {"decode": {"temperature": 0.8}}),
     ],
 )  # fmt: skip
-def test_a_rule_reads_what_the_owners_code_reads(said: str, rule: str, wrong: str, keys: tuple[str, ...]) -> None:
-    assert [parsers.PARSERS[rule](text, keys) for text in SAID[said]] == THEIRS[said]
-    assert [parsers.PARSERS[wrong](text, keys) for text in SAID[said]] != THEIRS[said]
+def test_a_wrong_rule_of_a_prompt_shows(slug: str, name: str, wrong: Slots) -> None:
+    prompt = prompt_of(slug, name)
+    facts = prompt.model_dump()
+    changed = Prompt.model_validate({**facts, **wrong, "decode": {**facts["decode"], **wrong.get("decode", {})}})
+    assert ruled(changed) != ruled(prompt)
 
 
-def test_me_llamas_cards_name_their_rules() -> None:
-    assert prompt_of("me-llama", "medqa").parser == "first-option-within"
-    assert prompt_of("me-llama", "pubmedqa").parser == "first-option-within-lower"
+# How they read the answers ------------------------------------------------------------------------------------------------
+
+
+READERS = {
+    "me-llama": ("me-llama", "medqa", LETTERS, "first-option-within-lower"),
+    "me-llama lower": ("me-llama", "pubmedqa", ("yes", "no", "maybe"), "first-option-within"),
+    "clinical-t5": ("clinical-t5", "mednli", ("entailment", "contradiction", "neutral"), "first-option-within"),
+}
+
+
+@pytest.mark.parametrize("said", marked(tuple(READERS)))
+def test_a_cards_prompt_reads_what_the_owners_code_reads(said: str) -> None:
+    slug, which, keys, wrong = READERS[said]
+    prompt = prompt_of(slug, which)
+    assert [parsers.parse(prompt, text, keys) for text in SAID[said]] == THEIRS[said]
+    other = prompt.model_copy(update={"parser": wrong})
+    assert [parsers.parse(other, text, keys) for text in SAID[said]] != THEIRS[said]
+
+
+def test_me_llama_stops_nowhere() -> None:
     assert THEIRS["me-llama words"]["until"] is None and not prompt_of("me-llama", "medqa").stop
 
 

@@ -18,6 +18,8 @@ from healthfm.models.causal_lm import CausalLM
 from healthfm.models.text import TextModel
 from healthfm.models.weights import locate
 from healthfm.records import Message
+from tests.models.published import EXPECTED
+from tests.references.answer_cases import SAID
 
 PLAIN = ["The capital of France is", "Aspirin is used to treat", "Question: Is smoking harmful?\nAnswer:"]
 TALKS = [
@@ -164,10 +166,11 @@ def test_a_stop_string_that_is_a_special_token_ends_a_text(smollm2: CausalLM) ->
     ],
 )  # fmt: skip
 @pytest.mark.evidence("chatdoctor", "output")
-def test_chatdoctors_answer_ends_before_the_patient(smollm2: CausalLM, said: str) -> None:
-    """As chat.py keeps it: ``response.split("Patient: ")[0]``; its ``response.strip()`` keeps nothing."""
+def test_chatdoctors_answer_ends_before_the_patient(smollm2: CausalLM) -> None:
+    """What chat.py itself keeps of these texts: cut at "Patient: ", the line breaks before it left standing."""
+    theirs = json.loads((EXPECTED / "answers.json").read_text(encoding="utf-8"))["chatdoctor"]
     stop = card("chatdoctor").prompts["chat"].stop  # type: ignore[union-attr]
-    assert say(smollm2, said, stop) == [said.split("Patient: ")[0]]
+    assert [say(smollm2, text, stop)[0] for text in SAID["chatdoctor"]] == theirs
 
 
 # Drawing ----------------------------------------------------------------------------------------------------------------

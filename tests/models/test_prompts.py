@@ -26,6 +26,7 @@ from tests.references.prompt_cases import (
     instructed,
     medqa,
     pubmedqa,
+    question_ending,
     small_tokenizers,
     taiyi_tokenizer,
     turns,
@@ -66,7 +67,7 @@ def instructions() -> list[Slots]:
 
 
 def readme_sample() -> list[Slots]:
-    """PMC-LLaMA's own sample question, the sentence joints as its README has them."""
+    """PMC-LLaMA's own sample question, the sentence joints as its README has them; then others in its place."""
     question = (
         "A 23-year-old pregnant woman at 22 weeks gestation presents with burning upon urination. She states it started 1 day ago "
         "and has been worsening despite drinking more water and taking cranberry extract. She otherwise feels well and is followed "
@@ -75,7 +76,12 @@ def readme_sample() -> list[Slots]:
         "costovertebral angle tenderness and a gravid uterus. Which of the following is the best treatment for this patient?"
     )
     options = {"A": "Ampicillin", "B": "Ceftriaxone", "C": "Doxycycline", "D": "Nitrofurantoin"}
-    return [{"question": question, "options": options}]
+    return [{"question": question, "options": options}, *exams()[:19]]
+
+
+def endings() -> list[Slots]:
+    """Exams whose questions end in a mark of theirs, a full stop, or nothing."""
+    return [{**one, "question": question_ending(one["question"], i)} for i, one in enumerate(exams())]
 
 
 def lettered() -> list[Slots]:
@@ -99,7 +105,7 @@ CASES: dict[tuple[str, str], Callable[[], list[Slots]]] = {
     ("chatdoctor", "chat"): lambda: talks(said=SAID + "\n\n"), ("chatdoctor", "training"): instructions,
     ("meditron", "fine-tuned"): plain, ("meditron", "medical"): plain, ("meditron", "orca"): plain,
     ("meditron", "chat"): lambda: talks(more={"system": "{system}"}),
-    ("meditron", "medqa"): exams, ("meditron", "medqa-fine-tuned"): exams, ("meditron", "pubmedqa"): papers,
+    ("meditron", "medqa"): endings, ("meditron", "medqa-fine-tuned"): endings, ("meditron", "pubmedqa"): papers,
     ("chemdfm", "dialogue"): talks,
     ("biogpt", "pubmedqa"): lambda: papers() + [
         {**one, "answer": q.meta["long_answer"]} for one, q in zip(papers(), pubmedqa(), strict=True)
@@ -129,7 +135,7 @@ def prompt_of(slug: str, name: str) -> Prompt:
 def reading(tokenizer: Any, slug: str = "pulse") -> TextModel:
     """A model as far as prompts need one: a card and a tokenizer."""
     model = TextModel.__new__(TextModel)
-    model.card, model.variant, model.tokenizer = model_card(slug), None, tokenizer
+    model.card, model.variant, model.tokenizer, model.stated_generation = model_card(slug), None, tokenizer, {}
     return model
 
 
@@ -141,7 +147,7 @@ def test_a_prompt_is_the_owners(slug: str, name: str) -> None:
     expected = EXPECTED["prompts"][slug][name]
     made = [prompts.render(prompt_of(slug, name), **slots) for slots in CASES[slug, name]()]
     assert [digest(str(one)) for one in made] == expected
-    assert len(expected) >= 20 or name == "question"
+    assert len(expected) >= 20
 
 
 @pytest.mark.parametrize("kind", ["sentencepiece-like", "byte-level"])

@@ -32,6 +32,9 @@ HARD = [
     "",
 ]
 SPECIAL = ["<|endoftext|>Question<|endoftext|>", "<|im_start|>user\nhello<|im_end|>\n", "a<|extra_204|> b<|extra_205|>"]
+# Of the owners' own tokenizer, huggingface.co/Qwen/Qwen-7B tokenization_qwen.py: PAT_STR (one digit at a time) and its special tokens
+QWENS_CUT = r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+QWENS_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *(f"<|extra_{i}|>" for i in range(205))]
 EXPECTED = pub.EXPECTED / "causal_qwen_tokens.json"
 
 
@@ -55,17 +58,13 @@ def oracle(ranks: Path):  # type: ignore[no-untyped-def]
     """tiktoken itself, on the same file."""
     lines = [line.split() for line in ranks.read_bytes().splitlines()]
     mergeable = {base64.b64decode(token): int(rank) for token, rank in lines}
-    pattern = (  # as tokenization_qwen.py states it
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
-    names = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *(f"<|extra_{i}|>" for i in range(205))]
-    special = {token: len(mergeable) + i for i, token in enumerate(names)}
-    return tiktoken.Encoding("Qwen", pat_str=pattern, mergeable_ranks=mergeable, special_tokens=special)
+    special = {token: len(mergeable) + i for i, token in enumerate(QWENS_SPECIAL)}
+    return tiktoken.Encoding("Qwen", pat_str=QWENS_CUT, mergeable_ranks=mergeable, special_tokens=special)
 
 
 def test_ids_equal_tiktokens(ranks: Path, oracle) -> None:  # type: ignore[no-untyped-def]
     ours = tiktoken_bpe.load(ranks)
-    for one in sample() + SPECIAL:
+    for one in sample() + SPECIAL + ["<|extra_0|><|extra_204|>", "10 mg, 100 mg, 1000000 IU"]:
         composed = unicodedata.normalize("NFC", one)  # as tokenization_qwen.py does before it asks tiktoken
         assert ours.encode(one) == oracle.encode(composed, allowed_special="all")
 

@@ -28,6 +28,20 @@ SAID = {
         "C", " (B) Ceftriaxone", "Answer: D", "The answer is E.", "b", "None of these", "", "\nDoxycycline", "yes",
     ],
     "me-llama lower": ["Yes", "no.", "Maybe", "maybe not", "I know that it is yes", "unclear", "", "It cannot be said"],
+    "chatdoctor": [
+        "Rest, and drink water.", " Rest.\n\nPatient: and then?", "Rest.\n\nPatient:and then?", "A Patient: B Patient: C", "", "ends \n",
+    ],
+    "medalpaca": [
+        "Rest, and drink water.", " Rest. \n", "Rest.\n\n### Response:\nDrink.", "Rest.\n### Response:\nDrink.", "",
+        "One.\n\n### Response:\nTwo.\n\n### Response:\nThree. ",
+    ],
+    "medalpaca usmle": [
+        " A: Ampicillin", "\nB. Ceftriaxone\n", "C it is\n\n### Response:\nThe Answer to the question is: D it is",
+        "A it is\n\n### Response:\nB it is", "",
+    ],
+    "mmedlm-2": [
+        "###Answer: OPTION B IS CORRECT.", "\n\n###Answer: OPTION C\n IS CORRECT. ", "OPTION B### Response: OPTION C", "B ### Response:", "",
+    ],
     "clinical-t5": ["entailment", "neutral", "contradiction", "entailment.", "Entailment", "entailment neutral", "", "ent"],
 }  # fmt: skip
 TOKENS = ("A", "▁A", "B", "▁D", ")", "a", "C", "▁C", "▁", "(", "E", "F", "▁no")  # what BioMistral may say first

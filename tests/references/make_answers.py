@@ -13,6 +13,7 @@ import ast
 import builtins
 import contextlib
 import importlib
+import io
 import json
 import sys
 import tempfile
@@ -29,10 +30,10 @@ import transformers
 from tests.models import published as pub
 from tests.references.answer_cases import SAID, TOKENS, tokenizers
 from tests.references.make_prompts import SOURCES as PROMPT_SOURCES
-from tests.references.make_prompts import load, quiet, replies, standing_in
+from tests.references.make_prompts import Recorder, load, quiet, replies, standing_in
 from tests.references.prompt_cases import SEQUENCES, medqa, small_tokenizers
 
-ROWS = ("bentsao", "pulse", "taiyi", "chemdfm", "biomedgpt", "omnina", "me-llama", "biomistral", "clinical-t5")
+ROWS = ("bentsao", "pulse", "taiyi", "chemdfm", "biomedgpt", "omnina", "me-llama", "biomistral", "clinical-t5", "chatdoctor", "medalpaca", "mmedlm-2")  # fmt: skip
 SOURCES = {
     **{row: PROMPT_SOURCES[row] for row in ROWS},
     "me-llama generation": "github.com/BIDS-Xu-Lab/medical-evaluation@47c8446714db5d8577e386160bcaf9678a9bccc5",
@@ -198,6 +199,64 @@ def biomedgpt(root: Path) -> dict[str, Any]:
     return {"biomedgpt": kept, "biomedgpt words": network.words}
 
 
+def chatdoctor(root: Path) -> dict[str, Any]:
+    kept = []
+    for text in SAID["chatdoctor"]:
+        tokenizer, library = Recorder(text), mock.MagicMock()
+        library.LLaMATokenizer.from_pretrained.return_value = tokenizer
+        network = library.LLaMAForCausalLM.from_pretrained.return_value.cuda.return_value
+        with (
+            standing_in("torch", "accelerate", transformers=library),
+            mock.patch.object(builtins, "input", replies([medqa()[0].question])),
+        ):
+            printed = _until_no_more_is_asked(root / "ChatDoctor/chat.py")
+        kept.append(printed.split("\n\nChatDoctor: ")[1].removesuffix("\n\n"))
+        words = network.generate.call_args.kwargs
+    return {"chatdoctor": kept, "chatdoctor words": {k: v for k, v in words.items() if isinstance(v, PLAIN)}}
+
+
+def _until_no_more_is_asked(script: Path) -> str:
+    """Run a conversation's script to the question that nobody answers; return what it printed."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(EOFError):
+        load(script)
+    return out.getvalue()
+
+
+def medalpaca(root: Path) -> dict[str, Any]:
+    package = ModuleType("medalpaca")
+    package.__path__ = [str(root / "medAlpaca/medalpaca")]
+    with standing_in(medalpaca=package), mock.patch.object(torch.cuda, "is_available", lambda: True):
+        own = importlib.import_module("medalpaca.inferer")
+    found: dict[str, Any] = {}
+    for name, asked in (("medalpaca", {}), ("medalpaca usmle", {"output": "The Answer to the question is:"})):
+        found[name] = []
+        for text in SAID[name]:
+            model = own.Inferer.__new__(own.Inferer)
+            model.data_handler = own.DataHandler(
+                Recorder(text), str(root / "medAlpaca/medalpaca/prompt_templates/medalpaca.json")
+            )
+            model.model = mock.MagicMock()
+            with mock.patch.object(torch.Tensor, "to", lambda self, *_: self):
+                found[name].append(model(input=medqa()[0].question, **asked))
+            stated = model.model.generate.call_args.kwargs
+    return {**found, "medalpaca words": {k: v for k, v in stated.items() if k == "max_new_tokens"}}
+
+
+def mmedlm_2(root: Path) -> dict[str, Any]:
+    with standing_in():
+        own = load(root / "MMedLM/inference/inference.py")
+    kept = []
+    for text in SAID["mmedlm-2"]:
+        own.inference_on_one = lambda asked, *_, said=text: f"<s> {asked[0]}{said}</s>"
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            Path("data").mkdir()
+            row = {"question": "Why?", "options": {"A": "a", "B": "b"}, "answer_idx": "A", "rationale": "so"}
+            Path("data/English.jsonl").write_text(json.dumps(row))
+            quiet(own.inference, "data/English.jsonl", None, None, folder, False)
+            kept.append(Path("English.jsonl_res.txt").read_text().split("[SPLIT]")[0])
+    return {"mmedlm-2": kept}
+
+
 def omnina(root: Path) -> dict[str, Any]:
     """Nothing is published that generates; kept is what training teaches the network to say: ids, and the response they mean."""
     own = load(root / "OmniNA/finetune.py")
@@ -297,7 +356,8 @@ def clinical_t5(root: Path) -> dict[str, Any]:
 
 BUILD: dict[str, Callable[[Path], dict[str, Any]]] = {
     "bentsao": bentsao, "pulse": pulse, "taiyi": taiyi, "chemdfm": chemdfm, "biomedgpt": biomedgpt, "omnina": omnina,
-    "me-llama": me_llama, "biomistral": biomistral, "clinical-t5": clinical_t5,
+    "me-llama": me_llama, "biomistral": biomistral, "clinical-t5": clinical_t5, "chatdoctor": chatdoctor, "medalpaca": medalpaca,
+    "mmedlm-2": mmedlm_2,
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -40,6 +40,7 @@ from tests.references.prompt_cases import (
     instructed,
     medqa,
     pubmedqa,
+    question_ending,
     small_tokenizers,
     taiyi_tokenizer,
     turns,
@@ -179,12 +180,25 @@ def pmc_llama(root: Path) -> dict[str, list[str]]:
     readme: dict[str, Any] = {}
     exec(block.group(), readme)
     asked = [{"instruction": ASK, "input": q.question} for q in medqa()]
-    sample = own.prepare_data([{**readme["example"], "sample_id": 0}], None, None)[0]["pmc_input"]
+    example = readme["example"]
+    questions = [example["input"], *(_in_place(example["input"], q.question, q.options) for q in medqa()[:19])]
+    samples, _ = quiet(
+        own.prepare_data, [{**example, "input": one, "sample_id": i} for i, one in enumerate(questions)], None, None
+    )
     return {
         "training": [row["pmc_input"] for row in data],
         "readme": [readme["prompt_input"].format_map(one) for one in asked],
-        "question": [sample],
+        "question": [row["pmc_input"] for row in samples],
     }
+
+
+def _in_place(sample: str, question: str, options: Mapping[str, str]) -> str:
+    """Return the README's sample with another question and options where its own stand: each lettered as there, one blank between."""
+    head, between = sample.split("###Question: ")[0] + "###Question: ", "###Options: "
+    own = re.findall(r"([A-D])(\. )(.*?)(?: (?=[B-D]\. )|$)", sample.split(between)[1])
+    dots = {mark for _, mark, _ in own}
+    assert dots == {". "} and " ".join(f"{key}{mark}{text}" for key, mark, text in own) == sample.split(between)[1]
+    return head + question + between + " ".join(f"{key}. {text}" for key, text in options.items())
 
 
 def medalpaca(root: Path) -> dict[str, list[str]]:
@@ -343,7 +357,10 @@ def meditron(root: Path) -> dict[str, list[str]]:
         return [own.format_prompt(one, SimpleNamespace(shots=0, checkpoint_name=checkpoint)) for one in prompts]
 
     plain = [q.question for q in medqa()]
-    exams = [{"question": q.question, "options": dict(q.options), "answer": q.options[q.answer]} for q in medqa()]
+    exams = [
+        {"question": question_ending(q.question, i), "options": dict(q.options), "answer": q.options[q.answer]}
+        for i, q in enumerate(medqa())
+    ]
     papers = [
         {"QUESTION": q.question, "CONTEXTS": q.context.split("\n"), "final_decision": q.answer, "LONG_ANSWER": ""}
         for q in pubmedqa()

@@ -33,8 +33,8 @@ ANSWERS = {
         "learned1 learned2 the answer to the question given the context is maybe.", "yes.",
         "in conclusion, the answer to the question given the context is no.", "the answer to the question is yes.",
     ],
-    "meditron": ["A", " b. Because", "The answer is C", "(D)", "ECG", "?", "", "F", "A\n\nQuestion: next", "x\n## B\nmore"],
-    "meditron yes-no": ["Yes", "no.", "yesno", "noyes", "maybe", "Yes, it is", "yesyes", ""],
+    "meditron": ["A", " b. Because", "The answer is C", "(D)", "ECG", "?", "", "F", "A\n\nQuestion: next", "x\n## B\nmore", "C\n## D\nmore\n## E\nend"],
+    "meditron yes-no": ["Yes", "no.", "yesno", "noyes", "maybe", "Yes, it is", "yesyes", "", "no\n## Yes.\nmore\n## no"],
     "opening-letter-sentence": [
         "A: Ampicillin", "B. Ceftriaxone is right", "C because", "(D) something", "D", "because of A", "", "**E: five**", "Ask a doctor",
     ],
@@ -56,6 +56,11 @@ def medqa() -> list[MultipleChoice]:
 def pubmedqa() -> list[MultipleChoice]:
     """The first 20 test questions of PubMedQA's labelled part."""
     return list(open_dataset("pubmedqa", PROJECT / "examples/pubmedqa", "test"))[:20]  # type: ignore[arg-type]
+
+
+def question_ending(question: str, i: int) -> str:
+    """A question with its own end, a full stop, or none, in turn: owners add a mark where there is none."""
+    return question if i % 3 == 0 else question.rstrip('?"') + ("." if i % 3 == 1 else "")
 
 
 def turns() -> list[list[MultipleChoice]]:

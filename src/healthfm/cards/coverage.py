@@ -46,13 +46,14 @@ def level(kind: str, ticks: set[str], entry: dict[str, Any]) -> str:
     """Return the evidence level that a row's ticks add up to.
 
     A ``native`` row, whose network is transformers' own class under its own key names, is exact by the other three ticks: keys and
-    network are not ours. The card's schema says which rows can be; ``tests/models/test_native.py`` holds every one to it.
+    network are not ours. The card's schema says which rows can be; ``tests/models/test_native.py`` holds every one to it. A row some of
+    whose numbers were not read at its owner's is not exact (``unread``).
     """
     if kind == "model":
         if "reproduced" in ticks:
             return "reproduced"
         native = bool(entry.get("run", {}).get("native"))
-        if ticks >= set(TICKS["model"]) - ({"keys", "network"} if native else set()):
+        if ticks >= set(TICKS["model"]) - ({"keys", "network"} if native else set()) and not unread(entry):
             return "exact"
         whole = next((word for word in ("architecture", "closed") if word in ticks), None)
         return whole or ("partial" if ticks else "none")
@@ -63,6 +64,11 @@ def level(kind: str, ticks: set[str], entry: dict[str, Any]) -> str:
     if "layout" in ticks:
         return "layout" if entry.get("layout_source") else "assumed"
     return "importer" if "importer" in ticks else "none"
+
+
+def unread(entry: dict[str, Any]) -> bool:
+    """Say whether a card says that numbers in its ``[run]`` were not read at their owner's; ``tests/models/test_numbers.py`` makes it."""
+    return any("numbers" in line and "[run" in line for line in entry.get("unverified", ()))
 
 
 def keys_from(kind: str, entry: dict[str, Any]) -> str | None:

@@ -266,7 +266,7 @@ class Prompt(Facts):
     template: Template
     tokens: Literal["as tokenizer", "bare", "parts"] = "as tokenizer"
     stop: tuple[str, ...] = ()
-    after: Text | None = None
+    after: Template | None = None
     trim: bool = False
     default: bool = False
     parser: Text | None = None

@@ -1,0 +1,219 @@
+"""Numbers that leave every shape the same: what a card runs with, held against what its owner published.
+
+``tests/data/numbers/SLUG.toml`` lists, for each part of a row's numbers, where it was read ("read") or why it could not be
+("unverified"). A row claims the tick ``numbers`` when everything was read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from healthfm import card
+from healthfm.cards import catalog
+from healthfm.cards.schema import ModelCard, Run, Transform
+from healthfm.models import causal_lm, hierarchical, masked_lm, resnet, seq2seq, swin, vision, vit
+
+TABLES = Path(__file__).parent.parent / "data" / "numbers"
+PARTS = ("config", "transform")
+NOT_NUMBERS = {"source", "checked"}  # of a transform: where it was read
+Numbers = dict[str, Any]
+
+
+def runnable() -> list[str]:
+    return sorted(slug for (kind, slug), entry in catalog.entries().items() if kind == "model" and "run" in entry)
+
+
+@functools.cache
+def table(slug: str) -> list[dict[str, Any]]:
+    """The recorded numbers of a row, group by group; each says ``read`` or ``unverified``."""
+    return list(tomllib.loads((TABLES / f"{slug}.toml").read_text(encoding="utf-8"))["group"])
+
+
+def read(slug: str) -> bool:
+    """Whether every number of a row was read at its owner's."""
+    return (TABLES / f"{slug}.toml").is_file() and all("read" in group for group in table(slug))
+
+
+def variants(found: ModelCard) -> list[str | None]:
+    """Those that run; [None] where a card has none."""
+    assert found.run is not None
+    causal = found.run.family == "causal_lm"
+    kinds = {name: one.architecture or found.run.architecture for name, one in found.variants.items()}
+    return [name for name, kind in kinds.items() if not causal or kind in causal_lm.ARCHITECTURES] or [None]
+
+
+def recorded(slug: str, variant: str | None) -> Numbers:
+    """A variant's numbers as the table has them, named ``part.name``. No number may stand in it twice."""
+    found: Numbers = {}
+    for group in table(slug):
+        if variant in group.get("variants", [variant]):
+            new = {name: value for part in PARTS for name, value in _named(part, group.get(part, {})).items()}
+            new |= {"pooling": group["pooling"]} if "pooling" in group else {}
+            assert not new.keys() & found.keys(), f"{slug}: twice: {sorted(new.keys() & found.keys())}"
+            found |= new
+    return found
+
+
+def used(found: ModelCard, variant: str | None, asked: Numbers) -> Numbers:
+    """What the code runs a variant with: every number of a family of ours, defaults too; of a transformers network, what the card
+    says and what is ``asked``.
+    """
+    run = found.runner(variant)
+    if run.family in OURS:
+        return {**_named("config", OURS[run.family](run.config)), **_pixels(run), "pooling": run.pooling}
+    names, stated, network = THEIRS[run.family](found, variant)
+    names |= {name.partition(".")[2] for name in asked if name.startswith("config.")}
+    return _named("config", {name: stated[name] if name in stated else _of(network, name) for name in names})
+
+
+def _tower(kind: Any, config: Numbers) -> Numbers:
+    return dataclasses.asdict(vision.numbers(kind, config))
+
+
+def _stages(config: Numbers) -> Numbers:
+    whole = _tower(hierarchical.Numbers, config)
+    return {**whole, **{stage: _tower(vit.Numbers, config[stage]) for stage in ("tiles", "region")}}
+
+
+def _causal(found: ModelCard, variant: str | None) -> tuple[set[str], Numbers, Any]:
+    numbers = causal_lm.numbers_of(found, variant)
+    kind = causal_lm.ARCHITECTURES[causal_lm.architecture_of(found, variant)][0]
+    return set(numbers), {}, getattr(transformers, kind)(**numbers)
+
+
+def _masked(found: ModelCard, variant: str | None) -> tuple[set[str], Numbers, Any]:
+    rules, numbers = masked_lm.settings(found, variant, {}, {})
+    own = dataclasses.asdict(rules)
+    return {*numbers, *own}, own, transformers.BertConfig(**numbers)
+
+
+def _encoder_decoder(found: ModelCard, variant: str | None) -> tuple[set[str], Numbers, Any]:
+    with torch.device("meta"):
+        network = seq2seq.build(found, variant, {"num_layers": 1, "num_decoder_layers": 1}).config
+    numbers = found.runner(variant).config
+    depth = {name: numbers[name] for name in ("num_layers", "num_decoder_layers")}
+    return set(numbers), {**depth, "n_positions": network.max_position_embeddings}, network
+
+
+OURS = {
+    "vit": functools.partial(_tower, vit.Numbers), "swin": functools.partial(_tower, swin.Numbers),
+    "resnet": functools.partial(_tower, resnet.Numbers), "hierarchical": _stages,
+}  # fmt: skip
+THEIRS = {"causal_lm": _causal, "masked_lm": _masked, "seq2seq": _encoder_decoder}
+
+
+def _of(network: Any, name: str) -> Any:
+    """A number of transformers' configuration, rotary ones from where its networks take them."""
+    rotary = getattr(network, "rope_parameters", None) or {}
+    return rotary[name] if name in rotary else getattr(network, name)
+
+
+def _pixels(run: Run) -> Numbers:
+    """The steps of a transform: what differs from none, and how it is resized if it is."""
+    if run.transform is None:
+        return {}
+    default = Transform().model_dump()
+    steps = {name: value for name, value in run.transform.model_dump().items() if value != default[name]}
+    resized = {"interpolation": run.transform.interpolation} if run.transform.resize else {}
+    return _named("transform", {name: value for name, value in (steps | resized).items() if name not in NOT_NUMBERS})
+
+
+def _named(part: str, values: Numbers) -> Numbers:
+    """Values named ``part.name`` as a table can say them: a nested one has a name a level, an absent one none."""
+    found: Numbers = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= _named(f"{part}.{name}", value)
+        elif value is not None:
+            found[f"{part}.{name}"] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+# The tests --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "slug",
+    [pytest.param(slug, marks=[pytest.mark.evidence(slug, "numbers")] if read(slug) else []) for slug in runnable()],
+)
+def test_every_number_of_a_card_is_the_owners(slug: str) -> None:
+    """No number of the card, its variants, its transform and pooling is other than published, or stands in no source."""
+    found = card(slug)
+    assert isinstance(found, ModelCard)
+    assert variants(found)
+    for variant in variants(found):
+        published = recorded(slug, variant)
+        assert used(found, variant, published) == published, variant
+
+
+@pytest.mark.parametrize("slug", runnable())
+def test_every_number_says_where_it_was_read_or_why_not(slug: str) -> None:
+    known = set(card(slug).variants)  # type: ignore[union-attr]
+    for group in table(slug):
+        assert set(group) <= {"read", "unverified", "variants", "pooling", *PARTS}
+        assert len({"read", "unverified"} & set(group)) == 1 and len(group.get("read", group.get("unverified"))) > 15
+        assert set(group.get("variants", [])) <= known and group.get("variants") != []
+        assert set(group) & {"pooling", *PARTS}
+    assert read(slug) or any("numbers" in line for line in card(slug).unverified)  # the card says so too
+    assert {path.stem for path in TABLES.glob("*.toml")} == set(runnable())
+
+
+PLANTED: list[tuple[str, str | None, Numbers]] = [
+    ("uni", None, {"num_heads": 8}), ("uni", None, {"norm_eps": 1e-5}), ("uni", None, {"positions": "dino"}),
+    ("virchow", None, {"num_heads": 10}), ("virchow", None, {"mlp_ratio": 5.33334}), ("biobert", "base-v1-1", {"num_attention_heads": 16}),
+    ("biobert", "large-v1-1", {"layer_norm_eps": 1e-5}), ("biobert", "base-v1-2", {"pooling": "mean"}),
+    ("pmc-llama", "13b", {"num_attention_heads": 20}), ("pmc-llama", "7b", {"rms_norm_eps": 1e-5}),
+    ("pmc-llama", "13b", {"rope_theta": 1e6}), ("pmc-llama", "13b", {"attention_bias": True}),
+    ("clinical-t5", "base", {"feed_forward_proj": "gated-gelu"}), ("clinical-t5", "large", {"relative_attention_max_distance": 64}),
+    ("clinical-t5", "base", {"layer_norm_epsilon": 1e-5}), ("taiyi", "taiyi-2", {"rms_norm_eps": 1e-5}),
+    ("taiyi", "taiyi-2", {"partial_rotary_factor": 1.0}), ("remedis", "cxr-50x1-remedis-m", {"eps": 1e-8}),
+    ("remedis", "cxr-152x2-remedis-m", {"minus_one_to_one": False}), ("retfound", "dinov2-meh", {"positions": "dino"}),
+    ("hipt", "vit-256", {"positions": "timm"}), ("ctranspath", None, {"norm_eps": 1e-6}), ("biogpt", "large", {"scale_embedding": False}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("slug", "variant", "wrong"), PLANTED)
+def test_a_wrong_number_shows(slug: str, variant: str | None, wrong: Numbers) -> None:
+    """Negative controls: each leaves every shape as it was."""
+    found = card(slug)
+    assert isinstance(found, ModelCard)
+    published = recorded(slug, variant)
+    assert used(_with(found, variant, {"config": wrong}), variant, published) != published
+
+
+@pytest.mark.parametrize(
+    ("slug", "variant", "wrong"),
+    [
+        ("retfound", "dinov2-meh", {"pooling": "mean"}), ("virchow", None, {"pooling": "cls"}),
+        ("ctranspath", None, {"transform": {"micrometres_per_pixel": [0.5]}}), ("uni", None, {"transform": {"interpolation": "bicubic"}}),
+        ("hipt", "vit-256", {"transform": {"std": [0.229, 0.224, 0.225]}}), ("retfound", "mae-meh", {"transform": {"crop": 256}}),
+        ("remedis", "path-50x1-remedis-m", {"transform": {"resize": [448, 448]}}), ("uni", None, {"transform": {"grey": True}}),
+    ],
+)  # fmt: skip
+def test_a_wrong_step_shows(slug: str, variant: str | None, wrong: Numbers) -> None:
+    found = card(slug)
+    assert isinstance(found, ModelCard)
+    published = recorded(slug, variant)
+    run = found.runner(variant).model_dump()
+    steps = {"transform": {**run["transform"], **wrong["transform"]}} if "transform" in wrong else wrong
+    assert used(_with(found, variant, steps), variant, published) != published
+
+
+def _with(found: ModelCard, variant: str | None, changes: Numbers) -> ModelCard:
+    """A card with other numbers in [run], or in a variant's own."""
+    facts = found.model_dump()
+    if variant is None:
+        config = {**facts["run"]["config"], **changes.get("config", {})}
+        return ModelCard.model_validate({**facts, "run": {**facts["run"], **changes, "config": config}})
+    own = facts["variants"][variant]
+    own["config"] = {**own["config"], **changes.get("config", {})}
+    own["run"] = {**own["run"], **{name: value for name, value in changes.items() if name != "config"}}
+    return ModelCard.model_validate(facts)
