@@ -386,3 +386,17 @@ def test_the_parts_are_plain_parquet(tower: VisionModel, photos: Photos, tmp_pat
     table = pq.read_table(tmp_path / "out" / "embeddings" / "part-00000.parquet")
     assert table.column_names == ["id", "number", "of", "x", "y", "digest", "embedding", "problem"]
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_whose_request_had_a_word_that_this_one_has_not_is_another_request(
+    tower: VisionModel, photos: Photos, tmp_path: Path
+) -> None:  # fmt: skip
+    """What another version asked and this one does not know, and what it did not ask."""
+    folder = gather([photos(3)], False)
+    embed(tower, folder, tmp_path / "out", engine="torch")
+    whole = json.loads((tmp_path / "out/manifest.json").read_text())
+    for key, before in (("stain", "normalised"), ("units_per_part", None), ("precision", "bfloat16")):
+        asked = {name: one for name, one in {**whole["asked"], key: before}.items() if one is not None or name != key}
+        (tmp_path / "out/manifest.json").write_text(json.dumps({**whole, "asked": asked}))
+        with pytest.raises(RunError, match=rf"holds embeddings of another request \({key} differ"):
+            embed(tower, folder, tmp_path / "out", engine="torch")

@@ -92,3 +92,35 @@ def test_what_fails_costs_a_stage_its_time_and_counts_as_nothing_and_the_work_ma
         done.units = 91
     decode = clock.report({})["stages"]["decode"]
     assert decode["units"] == 91 and decode["seconds"] >= 0.01
+
+
+@pytest.mark.parametrize("how", ["an error", "the sink stops"])
+def test_what_was_handed_in_and_not_begun_is_never_begun(how: str) -> None:
+    """One thread, held at its second item while the window fills: what waits behind it is cancelled, not worked off at the end."""
+    begun, full = [], threading.Event()
+
+    def items() -> Iterator[int]:
+        for i in range(10):
+            if i == 7:
+                full.set()
+            yield i
+
+    def work(i: int) -> int:
+        begun.append(i)
+        if i == 1:
+            assert full.wait(5)
+            time.sleep(0.02)
+            if how == "an error":
+                raise ValueError("one")
+        if i > 1:
+            time.sleep(0.02)
+        return i
+
+    found = ordered(work, items(), threads=1, ahead=8)
+    if how == "an error":
+        with pytest.raises(ValueError, match="one"):
+            list(found)
+    else:
+        assert next(found) == 0
+        found.close()  # type: ignore[attr-defined]
+    assert set(begun) <= {0, 1, 2, 3}

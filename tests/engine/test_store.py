@@ -211,3 +211,53 @@ def test_a_run_folder_is_private_to_its_user(tmp_path: Path) -> None:
         folder.publish(0, rows("a"))
     assert (tmp_path / "run").stat().st_mode & 0o077 == 0
     assert (tmp_path / "run" / "predictions").stat().st_mode & 0o077 == 0
+
+
+def test_everything_is_on_the_disk_before_it_is_published(tmp_path: Path) -> None:
+    """Python's own audit of ``open`` and ``os.rename``, and the kernel's file numbers: each draft is synced, whole, and then put in place."""
+    code = """
+import os, sys, pyarrow
+from pathlib import Path
+from healthfm.engine.store import RunFolder
+
+synced, published = {}, []
+fsync = os.fsync
+
+def noted(number):
+    fsync(number)
+    synced[os.readlink(f"/proc/self/fd/{number}")] = os.fstat(number).st_size
+
+def audit(event, arguments):
+    if event == "os.rename":
+        draft, place = map(str, arguments[:2])
+        published.append(place)
+        print(os.path.basename(place), synced.pop(draft, None) == os.path.getsize(draft))
+
+os.fsync = noted
+sys.addaudithook(audit)
+with RunFolder(Path(sys.argv[1])) as folder:
+    folder.write_json("run.json", {"asked": "this"})
+    folder.publish(0, pyarrow.table({"x": list(range(1000))}))
+    folder.publish(7, pyarrow.table({"x": [1]}), "embeddings")
+    folder.write("report.html", "<html>")
+"""
+    out, errors = python(code, tmp_path / "run").communicate()
+    assert errors == ""
+    names = ["run.json", "part-00000.parquet", "part-00007.parquet", "report.html"]
+    assert out.splitlines() == [f"{name} True" for name in names]
+
+
+def test_a_part_is_never_written_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that stops half way leaves the part before it as it was, and no draft."""
+    with RunFolder(tmp_path) as folder:
+        folder.publish(0, rows("a"))
+
+        def half(table: pa.Table, where: Path) -> None:
+            Path(where).write_bytes(b"PAR1 half")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(pq, "write_table", half)
+        with pytest.raises(RunError, match="No space left on device"):
+            folder.publish(0, rows("b"))
+    assert folder.predictions()["id"].to_pylist() == ["a"]
+    assert not list((tmp_path / "predictions").glob(".*"))

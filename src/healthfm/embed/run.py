@@ -178,7 +178,8 @@ def _begin(folder: RunFolder, asked: Mapping[str, Any], count: int) -> dict[str,
             raise RunError(f"{folder.path}: holds embeddings but no manifest.json; choose another folder with --output")
         stored = {"format": FORMAT, "asked": dict(asked), "count": count, "finished": False}
         folder.write_json("manifest.json", stored)
-    differing = [name for name, value in asked.items() if stored["asked"].get(name) != value]
+    before = stored["asked"]
+    differing = [name for name in {**asked, **before} if asked.get(name) != before.get(name)]
     if differing:
         raise RunError(
             f"{folder.path}: holds embeddings of another request ({', '.join(differing)} differ; items also when a file was "

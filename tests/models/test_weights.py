@@ -1,0 +1,45 @@
+"""Fingerprints of weight files: whatever differs in them shows, as far as the whole of them is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from healthfm.models import weights
+from healthfm.models.weights import fingerprint
+
+END = 64 << 20
+
+
+def written(path: Path, data: bytes) -> tuple[Path, ...]:
+    path.write_bytes(data)
+    return (path,)
+
+
+def test_a_file_is_known_by_all_of_its_bytes(tmp_path: Path) -> None:
+    found = {fingerprint(written(tmp_path / "a.bin", data)) for data in (b"abc", b"abd", b"bbc", b"abcd", b"")}
+    assert len(found) == 5 and all(one.startswith("sha256:") for one in found)
+
+
+def test_a_folder_is_known_by_every_file_and_their_order(tmp_path: Path) -> None:
+    one, two, other = (written(tmp_path / name, name.encode()) for name in ("1.bin", "2.bin", "3.bin"))
+    assert len({fingerprint(files) for files in (one + two, two + one, one + other, other + two, one)}) == 5
+
+
+def test_a_large_file_is_known_by_its_size_its_beginning_and_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two and more times 64 MiB of nothing, as a file with holes: a byte at either end shows, or one more; one in the middle cannot."""
+    monkeypatch.setattr(weights, "FULL_HASH", 1 << 20)
+
+    def made(size: int, at: int | None = None) -> str:
+        with (tmp_path / "large.bin").open("wb") as handle:
+            handle.truncate(size)
+            if at is not None:
+                handle.seek(at)
+                handle.write(b"x")
+        return fingerprint((tmp_path / "large.bin",))
+
+    size = 2 * END + (8 << 20)
+    found = {made(size), made(size, 0), made(size, END - 1), made(size, size - 1), made(size, size - END), made(size + 1)}
+    assert len(found) == 6 and all(one.startswith("sampled:") for one in found)
+    assert made(size, size // 2) == made(size)

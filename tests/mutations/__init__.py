@@ -1,0 +1,1 @@
+"""Small wrong changes, each of which a test must notice."""
