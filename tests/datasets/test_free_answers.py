@@ -44,7 +44,7 @@ def test_medquad_is_read_whatever_its_ids_repeat(tmp_path: Path) -> None:
     assert isinstance(first, QA)
     assert (first.question, first.answers, first.site) == ("What is it?", ("This & that",), "1_CancerGov_QA")
     assert first.labels == {"qtype": "information"}
-    assert first.meta["focus"] == "A1C" and first.meta["qid"] == "0000013_2-1"
+    assert first.meta == {"focus": "A1C", "url": "https://x.gov/1", "qid": "0000013_2-1"}
     assert records[2].answers == ()  # type: ignore[attr-defined]
 
 

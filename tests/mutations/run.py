@@ -130,7 +130,7 @@ def _become(root: Path, tests: Sequence[str], log: Path) -> None:
         sys.path[:] = [str(root / "src"), str(root), *(p for p in sys.path if p not in here)]
         for name in [name for name in sys.modules if name == "tests" or name.startswith("tests.")]:
             del sys.modules[name]
-        code = int(import_module("pytest").main(["-q", "-x", "-p", "no:cacheprovider", *tests]))
+        code = int(import_module("pytest").main(["-q", "-x", "-p", "no:cacheprovider", "--disable-warnings", *tests]))
     finally:
         sys.stdout.flush()
         os._exit(code)
@@ -154,7 +154,7 @@ def choose(every: Sequence[Change], only: str, count: int | None, seed: int) -> 
     return found if count is None else random.Random(seed).sample(found, min(count, len(found)))
 
 
-def tail(log: Path, lines: int = 15) -> str:
+def tail(log: Path, lines: int = 40) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 

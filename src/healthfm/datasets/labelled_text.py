@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -16,6 +17,8 @@ HALLMARKS = (
     "enabling replicative immortality", "evading growth suppressors", "genomic instability and mutation",
     "inducing angiogenesis", "resisting cell death", "sustaining proliferative signaling", "tumor promoting inflammation",
 )  # fmt: skip
+
+AND = re.compile(r"\bAND")  # between two labels, the next one often without a blank; within a word it is none
 
 
 @dataset("hoc", record=Document)
@@ -51,7 +54,7 @@ def _hoc_corpus(files: Files, split: str) -> Iterator[Document]:
             if len(found) != len(sentences):
                 raise BadValue(f"{len(sentences)} sentences, {len(found)} labels")
             for number, (text, marked) in enumerate(zip(sentences, found, strict=True), 1):
-                parts = [part.strip() for part in marked.split("AND")]
+                parts = [part.strip() for part in AND.split(marked)]
                 names = [part.partition("--")[0].strip().lower() for part in parts if part not in ("", "NULL")]
                 yield Document(
                     id=f"{pmid}-{number}", split=split, patient=pmid, text=text, labels={"hallmarks": _hallmarks(names)},

@@ -17,6 +17,7 @@ READ_WITH = (
     "*config*.json", "params.json", "*token*.json", "vocab*", "merges.txt", "*.model", "*.tiktoken", "*.vocab", "*.jinja",
 )  # fmt: skip
 FULL_HASH = 4 << 30  # files up to this size are hashed whole
+ENDS = 64 << 20  # bytes read at either end of a larger one
 
 
 def locate(card: ModelCard, variant: str | None) -> Path:
@@ -97,8 +98,8 @@ def fingerprint(files: tuple[Path, ...]) -> str:
                 hashes.append(hashlib.file_digest(handle, "sha256").hexdigest())
             else:
                 sampled = True
-                part = hashlib.sha256(str(size).encode() + handle.read(64 << 20))
-                handle.seek(-(64 << 20), 2)
+                part = hashlib.sha256(str(size).encode() + handle.read(ENDS))
+                handle.seek(-ENDS, 2)
                 part.update(handle.read())
                 hashes.append(part.hexdigest())
     whole = hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()

@@ -152,6 +152,53 @@ def test_of_a_text_of_ten_words_one_may_be_changed_and_not_two() -> None:
     assert not found(text, "do fibrates lower the chance of stroke after bypass surgery")
 
 
+def numbered(first: str, count: int) -> list[str]:
+    return [f"{first}{i}" for i in range(count)]
+
+
+@pytest.mark.parametrize(("words", "there", "expected"), [(40, 29, True), (40, 27, False), (20, 14, True), (20, 13, False)])
+def test_a_near_copy_covers_seven_tenths_of_a_texts_weight(words: int, there: int, expected: bool) -> None:
+    """Alone in its benchmark, a text's words weigh the same: 29 of 40 are 0.725, 27 are 0.675 (and more than ``WORDS``)."""
+    text = numbered("w", words)
+    copy = " ".join(text[:there] + numbered("other", 12))
+    assert [m.how for m in found(" ".join(text), copy)] == ["near"] * expected
+
+
+@pytest.mark.parametrize(("there", "expected"), [(26, True), (25, False), (22, False)])
+def test_a_near_copy_covers_sixty_five_hundredths_of_a_texts_words_however_rare_they_are(
+    there: int, expected: bool
+) -> None:
+    """40 words, of which the copy has the rare ones: 0.9 of the weight; 26 of 40 words are enough, 25 (0.625) are not."""
+    rare, common = numbered("rare", there), numbered("common", 40 - there)
+    others = tuple(" ".join([*common, *numbered(f"own{i}x", there)]) for i in range(200))
+    copy = " ".join([*numbered("before", 9), *rare, *numbered("behind", 9)])
+    index = Index([part(" ".join(rare + common)), *(part(one) for one in others)])
+    _, share = index._share(index.parts[0], [one.encode() for one in copy.split()])
+    assert share > 0.8
+    assert [m.how for m in index.search([("d", 0, copy)]) if m.part == 0] == ["near"] * expected
+
+
+def test_how_much_may_be_changed_depends_on_how_many_words_there_are() -> None:
+    """Under 3 none is looked for, under 6 all must be there, under 11 one may be changed, then three tenths."""
+    assert not found("uno dos", "uno dos") and found("uno dos tres", "uno dos tres")
+    assert not found("a1 a2 a3 a4 a5", "a1 a2 a3 a4 x") and found("a1 a2 a3 a4 a5 a6", "a1 a2 a3 a4 a5 x")
+    ten, eleven = numbered("w", 10), numbered("w", 11)
+    assert not found(" ".join(ten), " ".join([*ten[:8], "x", "y"]))
+    assert found(" ".join(ten), " ".join([*ten[:9], "x"]))
+    assert found(" ".join(eleven), " ".join([*eleven[:9], "x", "y"]))
+
+
+def test_a_long_text_is_compared_by_runs_of_three_words() -> None:
+    """In pairs, 24 words stand there; in runs of three, none does. Of 23 words pairs are enough."""
+    for length, expected in ((23, True), (24, False)):
+        text = numbered("w", length)
+        pairs = [text[i : i + 2] for i in range(0, length, 2)]
+        index = Index([part(" ".join(text))])
+        window = [word.encode() for pair in pairs for word in (*pair, "between")]
+        covered, _ = index._share(index.parts[0], window)
+        assert (covered > 0.9) == expected
+
+
 def test_what_many_texts_share_counts_little() -> None:
     """A question that differs from its like in its rare words alone is not found in a text about another."""
     others = tuple(f"what are the treatments for disease number {i} in children and in adults" for i in range(40))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from healthfm.evaluate import metrics
-from healthfm.evaluate.statistics import Cells, Interval, bootstrap, of_cells, wilson
+from healthfm.evaluate.statistics import Cells, Interval, bootstrap, of_cells, of_counts, wilson
 
 Formula = Callable[[np.ndarray], np.ndarray]
 
@@ -194,3 +194,40 @@ def test_patients_without_variation_are_noted() -> None:
     found = cluster_bootstrap(np.tile(np.array([[2, 0, 0], [0, 1, 0]]), (60, 1, 1)), metrics.accuracy, 0)
     assert np.isnan([found.low, found.high]).all()
     assert "degenerate" in found.method
+
+
+# 0.975 quantiles of Student's t as tables print them, for one degree of freedom less than there are patients
+TABLE = {2: 12.706, 3: 4.303, 5: 2.776, 11: 2.228, 31: 2.042, 121: 1.980}
+
+
+@pytest.mark.parametrize("n", TABLE)
+def test_the_quantile_for_few_patients_is_students_and_makes_up_for_the_bootstraps_variance(n: int) -> None:
+    """Hesterberg 2015, section 5: sqrt(n / (n - 1)) times the quantile of n - 1 degrees of freedom."""
+    assert bootstrap._expanded(n) == pytest.approx((n / (n - 1)) ** 0.5 * TABLE[n], rel=5e-4)
+
+
+def evenly(n: int) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """A symmetric sample, its patients (one row each), and the classical interval of its mean by Student's t."""
+    values = stats.norm.ppf((np.arange(n) + 0.5) / n)
+    ends = stats.t.interval(0.95, n - 1, values.mean(), stats.sem(values))
+    return values, np.arange(n), (float(ends[0]), float(ends[1]))
+
+
+def test_the_interval_of_few_patients_is_the_classical_one_of_their_mean() -> None:
+    """12 patients: Student's is 12 % wider than the normal one, the bootstrap's variance makes 4 %: each would show."""
+    values, patients, ends = evenly(12)
+    mean = of_counts("mean", 12, lambda counts: counts @ values / counts.sum(axis=1))
+    found = bootstrap.intervals([mean], 12, 0, patients)["mean"]
+    rows = bootstrap.intervals([mean], 12, 0)["mean"]
+    assert (found.low, found.high) == pytest.approx(ends, abs=0.015 * (ends[1] - ends[0]))
+    assert rows.high - rows.low < 0.9 * (ends[1] - ends[0])
+
+
+def test_the_length_of_a_vector_of_few_patients_reaches_further_too() -> None:
+    """Distances whose 95 % quantile is 0.1: of 5 patients sqrt(5 / 4) times 2.776 / 1.960 times as far."""
+    distances = np.linspace(0, 0.1 / 0.95, 2_001)
+    many, few = bootstrap.around(distances, 0.5, 0), bootstrap.around(distances, 0.5, 0, 5)
+    assert (many.low, many.high) == pytest.approx((0.4, 0.6), abs=1e-6)
+    reach = 0.1 * (5 / 4) ** 0.5 * 2.776 / 1.960
+    assert (few.low, few.high) == pytest.approx((0.5 - reach, 0.5 + reach), abs=1e-4)
+    assert "only 5 patients, too few to trust" in few.method and "patients" not in many.method

@@ -234,3 +234,37 @@ def test_the_detectable_difference_is_found_in_four_of_five_simulated_comparison
         np.mean([paired.mcnemar(a, b) < 0.05 for a, b, _ in rng.multinomial(n, [0.1, 0.1, 0.8], size=2_000).tolist()])
         < 0.05
     )
+
+
+@pytest.mark.usefixtures("fewer")
+def test_no_p_value_is_zero_the_outcome_that_was_seen_is_one_of_the_draws() -> None:
+    """Phipson and Smyth 2010: (1 + beyond) / (1 + draws). Here no draw of 2,000 comes near: 1 / 2,001, by row, by cell and by patient."""
+    x, y = np.full(60, 1.0), np.linspace(0, 0.1, 60)
+    rows = difference(of_mean("x", x), of_mean("y", y), lambda: of_mean("xy", np.append(x, y)), 60)
+    patients = difference(
+        of_mean("x", x), of_mean("y", y), lambda: of_mean("xy", np.append(x, y)), 60, np.arange(60)
+    )
+    truth = np.tile(np.arange(3), 40)
+    right, wrong = truth, (truth + 1) % 3
+    cells = difference(f1(truth, right), f1(truth, wrong), lambda: f1(np.tile(truth, 2), np.append(right, wrong)), 120)
+    assert [one.p for one in (rows, patients, cells)] == pytest.approx([1 / 2_001] * 3, rel=1e-12)
+    free = [of_counts("m", 60, lambda counts, v=v: counts @ v / 60, scale_free=True) for v in (x, y)]
+    assert difference(*free, unwanted, 60).p == pytest.approx(1 / 2_001, rel=1e-12)
+
+
+@pytest.mark.usefixtures("fewer")
+def test_a_permutation_counts_both_sides_and_what_equals_the_difference() -> None:
+    """Four rows that all differ by one: of the 16 ways to swap them two are as far apart as what was seen, 1 / 8 in all."""
+    x, y = np.ones(4), np.zeros(4)
+    for sign in (1, -1):
+        found = difference(of_mean("x", sign * x), of_mean("y", sign * y), lambda sign=sign: of_mean("xy", sign * np.append(x, y)), 4)  # fmt: skip
+        assert found.p == pytest.approx(1 / 8, abs=0.03)
+
+
+@pytest.mark.usefixtures("fewer")
+def test_the_bootstraps_p_value_is_of_two_sides() -> None:
+    """A mean difference two standard errors from 0: 4.6 % by the normal curve, half of that on one side."""
+    apart = stats.norm.ppf((np.arange(100) + 0.5) / 100)
+    apart += 2 * apart.std() / 10 - apart.mean()
+    a, b = (of_counts("m", 100, lambda counts, v=v: counts @ v / 100, scale_free=True) for v in (apart, np.zeros(100)))
+    assert difference(a, b, unwanted, 100).p == pytest.approx(2 * stats.norm.sf(2), abs=0.018)
