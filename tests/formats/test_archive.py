@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import random
 import tarfile
@@ -59,6 +60,93 @@ def test_links_in_a_tar_are_no_members(tmp_path: Path) -> None:
             link.type, link.linkname = kind, "/etc/passwd"
             tar.addfile(link)
     assert list(archive.members(tmp_path / "a.tar")) == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_a_link_or_device_is_not_opened_whatever_it_points_to(tmp_path: Path, kind: bytes) -> None:
+    """A link to a member beside it, or out of the archive; "inside.txt" itself is read."""
+    for target in ("inside.txt", "/etc/passwd", "../../etc/passwd"):
+        with tarfile.open(tmp_path / "a.tar", "w") as tar:
+            inside = tarfile.TarInfo("inside.txt")
+            inside.size = 4
+            tar.addfile(inside, io.BytesIO(b"fine"))
+            link = tarfile.TarInfo("link.txt")
+            link.type, link.linkname = kind, target
+            tar.addfile(link)
+        assert list(archive.members(tmp_path / "a.tar")) == ["inside.txt"]
+        with pytest.raises(DatasetError, match=r"has no member link\.txt"):
+            archive.open_member(tmp_path / "a.tar", "link.txt")
+        assert archive.open_member(tmp_path / "a.tar", "inside.txt").read() == b"fine"
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tgz"])
+def test_unpacking_gives_the_files_and_nothing_else(tmp_path: Path, name: str) -> None:
+    archive.unpack(make(tmp_path / name, CONTENT), tmp_path / "out")
+    there = {str(p.relative_to(tmp_path / "out")): p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert there == CONTENT
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+@pytest.mark.parametrize("member", ["../evil.txt", "data/../../evil.txt", "ABSOLUTE/evil.txt", "..\\evil.txt", "data\\..\\..\\evil.txt"])
+def test_unpacking_writes_nothing_outside_its_folder(tmp_path: Path, name: str, member: str) -> None:
+    """Before it and behind it, what is sound is unpacked or not; the file outside, which is there already, stays as it was."""
+    outside = tmp_path / "evil.txt"
+    outside.write_text("mine")
+    path = make(tmp_path / name, {"ok.txt": b"", member.replace("ABSOLUTE", str(tmp_path)): b"x"})
+    with pytest.raises(DatasetError, match="a member's path leaves the archive; refused"):
+        archive.unpack(path, tmp_path / "deep" / "out")
+    assert outside.read_text() == "mine"
+    assert {p.name for p in tmp_path.rglob("*") if p.is_file()} <= {"evil.txt", name, "ok.txt"}
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_unpacking_leaves_links_out_so_that_nothing_is_written_or_read_through_one(tmp_path: Path, kind: bytes) -> None:
+    """The old attack: a link "data" to a folder outside, then a file "data/a.txt"; and a link to a file that is there."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/secret.txt").write_text("secret")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, target in (("data", "../outside"), ("copy.txt", "ok.txt"), ("secret.txt", "../outside/secret.txt")):
+            if name == "copy.txt":
+                entry = tarfile.TarInfo("ok.txt")
+                entry.size = 2
+                tar.addfile(entry, io.BytesIO(b"ok"))
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            tar.addfile(link)
+        entry = tarfile.TarInfo("data/a.txt")
+        entry.size = 1
+        tar.addfile(entry, io.BytesIO(b"x"))
+    archive.unpack(tmp_path / "a.tar", tmp_path / "out")
+    there = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if not p.is_dir() or p.is_symlink()}
+    assert there == {"ok.txt", "data/a.txt"} and not any(p.is_symlink() for p in (tmp_path / "out").rglob("*"))
+    assert [p.name for p in (tmp_path / "outside").iterdir()] == ["secret.txt"]
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+@pytest.mark.parametrize("pieces", [1, 8])
+def test_unpacking_stops_before_the_disk_is_full(
+    tmp_path: Path, name: str, pieces: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8 MiB of zeros in an archive of some KiB, in one member or in eight that are harmless each."""
+    monkeypatch.setattr(archive, "SMALL", 1 << 20)
+    monkeypatch.setattr(archive, "MAX_RATIO", 50)
+    path = make(tmp_path / name, {f"{i}.txt": bytes((8 << 20) // pieces) for i in range(pieces)})
+    with pytest.raises(DatasetError, match="unpacks to over 50 times its size; refused"):
+        archive.unpack(path, tmp_path / "out")
+    assert sum(p.stat().st_size for p in (tmp_path / "out").rglob("*.txt")) <= 2 << 20
+    monkeypatch.setattr(archive, "SMALL", 8 << 20)
+    archive.unpack(path, tmp_path / "whole")
+    assert sum(p.stat().st_size for p in (tmp_path / "whole").rglob("*.txt")) == 8 << 20
+
+
+def test_a_gzipped_file_that_explodes_is_stopped_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "zeros.gz").write_bytes(gzip.compress(bytes(8 << 20)))
+    monkeypatch.setattr(archive, "MAX_RATIO", 100)
+    assert len(archive.gunzipped(tmp_path / "zeros.gz").read()) == 8 << 20  # small enough for any ratio
+    monkeypatch.setattr(archive, "SMALL", 1 << 20)
+    with archive.gunzipped(tmp_path / "zeros.gz") as handle, pytest.raises(DatasetError, match="over 100 times its size"):
+        while handle.read(1 << 16):
+            assert handle.tell() <= 2 << 20
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
