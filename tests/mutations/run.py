@@ -93,7 +93,7 @@ def changed(root: Path, change: Change) -> Iterator[None]:
         put(path, whole)
 
 
-def outcome(root: Path, tests: Sequence[str], log: Path, longest: float = LONGEST) -> int | None:
+def outcome(root: Path, tests: Sequence[str], log: Path, longest: float) -> int | None:
     """Run tests in the copy, in a process of their own; return pytest's exit code, or None where they took too long (seconds)."""
     child = os.fork()
     if child == 0:
@@ -161,7 +161,7 @@ def tail(log: Path, lines: int = 40) -> str:
 def try_change(root: Path, change: Change, log: Path) -> bool:
     """Whether the change's tests notice it. Raises ``Wrong`` where they could not run."""
     with changed(root, change):
-        code = outcome(root, change.tests, log)
+        code = outcome(root, change.tests, log, LONGEST)
     if code not in (None, 0, FAILED):
         raise Wrong(f"{change.name}: its tests could not run (pytest's exit code {code})\n{tail(log)}")
     return code != 0

@@ -1,0 +1,87 @@
+"""The runner of small wrong changes, on a project of one function: what it finds, refuses, and leaves as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.mutations import run as runner
+from tests.mutations.run import Change, Wrong, changes, choose, run
+
+LARGER = "def larger(a, b):\n    return a if a > b else b\n"
+CHECK = "from made_for_this import larger\n\ndef test_larger():\n    assert larger(1, 2) == 2 == larger(2, 1)\n"
+TURNED = Change("turned", "src/made_for_this.py", "a > b", "a < b", ("checks/test_larger.py",))
+EQUAL = replace(TURNED, name="equal ones", new="a >= b")
+HANGS = replace(TURNED, name="hangs", old="return", new="while True: pass\n    return")
+BROKEN = replace(TURNED, name="no Python", new="a >")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "src/made_for_this.py").write_text(LARGER)
+    (tmp_path / "checks/test_larger.py").write_text(CHECK)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    return tmp_path
+
+
+def test_what_is_noticed_and_what_survives(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "LONGEST", 2)
+    reasoned = replace(EQUAL, name="equal again", survives="of equal numbers either is the larger")
+    assert run([TURNED, EQUAL, HANGS, reasoned], project) == [EQUAL]
+    told = [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert told == ["noticed", "SURVIVES", "noticed", "survives"]
+    assert (project / "src/made_for_this.py").read_text() == LARGER
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (replace(TURNED, old="a"), "its old text stands 4 times"),
+        (replace(TURNED, old="c"), "its old text stands 0 times"),
+        (replace(TURNED, new="a > b"), "changes nothing"),
+        (replace(TURNED, survives="said so"), "said to survive, and was noticed"),
+        (replace(TURNED, tests=("checks/test_gone.py",)), "before any change, the tests fail"),
+        (BROKEN, "its tests could not run"),
+    ],
+)
+def test_data_that_is_not_in_order_is_refused(project: Path, change: Change, message: str) -> None:
+    with pytest.raises(Wrong, match=message):
+        run([change], project)
+    assert (project / "src/made_for_this.py").read_text() == LARGER
+
+
+def test_tests_that_fail_before_any_change_notice_nothing(project: Path) -> None:
+    (project / "checks/test_larger.py").write_text(CHECK.replace("== 2", "== 3"))
+    with pytest.raises(Wrong, match=r"before any change, the tests fail \(pytest's exit code 1\)"):
+        run([TURNED], project)
+
+
+def test_the_data_is_read_field_by_field(tmp_path: Path) -> None:
+    fields = 'name = "one"\nfile = "a.py"\nold = "1"\nnew = "2"\ntests = ["t"]\n'
+    (tmp_path / "a.toml").write_text(f"[[change]]\n{fields}")
+    assert changes(tmp_path) == [Change("one", "a.py", "1", "2", ("t",))]
+    for wrong in (fields, fields.replace("one", "two") + 'why = "?"\n', 'name = "two"\n', fields.replace("one", "two").replace('["t"]', "[]")):
+        (tmp_path / "b.toml").write_text(f"[[change]]\n{wrong}")
+        with pytest.raises(Wrong, match=r"^b\.toml: "):
+            changes(tmp_path)
+
+
+def test_a_draw_is_the_same_for_a_seed() -> None:
+    every = [replace(TURNED, name=str(i)) for i in range(40)]
+    drawn = choose(every, "", 20, 1)
+    assert len(drawn) == 20 and drawn == choose(every, "", 20, 1) != choose(every, "", 20, 2)
+    assert [one.name for one in choose(every, "made_for", None, 0)] == [str(i) for i in range(40)]
+    with pytest.raises(Wrong, match="holds 'nowhere'"):
+        choose(every, "nowhere", None, 0)
+
+
+def test_every_change_of_this_folder_is_named_once_and_names_tests_that_are_there() -> None:
+    """That its old text is there too is held where the changes are made: another's mend need not wait for this data."""
+    for one in changes():
+        assert (runner.PROJECT / one.file).is_file() and all((runner.PROJECT / test.partition("::")[0]).is_file() for test in one.tests), one.name  # fmt: skip
