@@ -57,14 +57,19 @@ def test_the_corpus_gives_each_sentence_its_abstract_and_its_place_in_the_taxono
     assert one.labels == three.labels == {"hallmarks": frozenset()}
 
 
-def test_and_inside_a_name_does_not_part_it_and_the_next_name_may_stand_behind_it_without_a_blank(tmp_path: Path) -> None:
+def test_and_inside_a_name_does_not_part_it_and_the_next_name_may_stand_behind_it_without_a_blank(
+    tmp_path: Path,
+) -> None:
     """Three hallmarks have "and" in their names; a capital one within a word is no separator either."""
     marks = [
         "Activating invasion and metastasis--Invasion ANDGenomic instability and mutation",
         "Genomic instability and mutation--DNA damage, STRAND breaks AND Inducing angiogenesis--Deregulating angiogenesis",
         "NULL ",
     ]
-    for folder, text in (("text", "One .\nTwo .\nThree .\n"), ("labels", "".join(f"< {one}" for one in marks).replace("< ", "<", 1))):
+    for folder, text in (
+        ("text", "One .\nTwo .\nThree .\n"),
+        ("labels", "".join(f"< {one}" for one in marks).replace("< ", "<", 1)),
+    ):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "9.txt").write_text(text)
     one, two, none = open_dataset("hoc:corpus", tmp_path, "all")

@@ -15,8 +15,15 @@ from healthfm.errors import DatasetError
 from healthfm.records import Image, Volume
 
 CARD = catalog.card("medmnist-v2", "dataset")
-OWNERS = json.loads((Path(__file__).parents[1] / "data/medmnist_info.json").read_text())["sets"]  # medmnist/info.py, as it says
-KINDS = {"multi-class": "multi-class", "binary-class": "binary", "multi-label, binary-class": "multi-label", "ordinal-regression": "ordinal"}
+OWNERS = json.loads((Path(__file__).parents[1] / "data/medmnist_info.json").read_text())[
+    "sets"
+]  # medmnist/info.py, as it says
+KINDS = {
+    "multi-class": "multi-class",
+    "binary-class": "binary",
+    "multi-label, binary-class": "multi-label",
+    "ordinal-regression": "ordinal",
+}
 COUNTS = {"train": 5, "val": 3, "test": 4}
 
 
@@ -58,7 +65,10 @@ def test_the_card_says_of_every_set_what_the_owners_file_says(variant: str) -> N
     owners = OWNERS[variant]
     assert list(space.classes) == owners["labels"] and space.kind == KINDS[owners["task"]]
     assert space.codes == {label: str(number) for number, label in enumerate(owners["labels"])}
-    counts = {split: CARD.counts[variant][ours] for split, ours in (("train", "train"), ("val", "validation"), ("test", "test"))}
+    counts = {
+        split: CARD.counts[variant][ours]
+        for split, ours in (("train", "train"), ("val", "validation"), ("test", "test"))
+    }
     assert counts == owners["samples"] and CARD.variants[variant].records == sum(counts.values())
 
 

@@ -71,7 +71,9 @@ def test_requests_are_compared_by_the_keys_of_both(questions: Path, tmp_path: Pa
     ]  # fmt: skip
     for key, before in others:
         facts = json.loads(whole)
-        facts["request"] = {name: one for name, one in {**facts["request"], key: before}.items() if (name, one) != (key, None)}
+        facts["request"] = {
+            name: one for name, one in {**facts["request"], key: before}.items() if (name, one) != (key, None)
+        }
         (tmp_path / "run/run.json").write_text(json.dumps(facts))
         with pytest.raises(RunError, match=rf"holds a run of another request \({key} differ\)"):
             evaluate(model, questions, output=tmp_path / "run")

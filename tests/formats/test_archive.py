@@ -87,7 +87,9 @@ def test_unpacking_gives_the_files_and_nothing_else(tmp_path: Path, name: str) -
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
-@pytest.mark.parametrize("member", ["../evil.txt", "data/../../evil.txt", "ABSOLUTE/evil.txt", "..\\evil.txt", "data\\..\\..\\evil.txt"])
+@pytest.mark.parametrize(
+    "member", ["../evil.txt", "data/../../evil.txt", "ABSOLUTE/evil.txt", "..\\evil.txt", "data\\..\\..\\evil.txt"]
+)
 def test_unpacking_writes_nothing_outside_its_folder(tmp_path: Path, name: str, member: str) -> None:
     """Before it and behind it, what is sound is unpacked or not; the file outside, which is there already, stays as it was."""
     outside = tmp_path / "evil.txt"
@@ -117,7 +119,9 @@ def test_unpacking_leaves_links_out_so_that_nothing_is_written_or_read_through_o
         entry.size = 1
         tar.addfile(entry, io.BytesIO(b"x"))
     archive.unpack(tmp_path / "a.tar", tmp_path / "out")
-    there = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if not p.is_dir() or p.is_symlink()}
+    there = {
+        str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if not p.is_dir() or p.is_symlink()
+    }
     assert there == {"ok.txt", "data/a.txt"} and not any(p.is_symlink() for p in (tmp_path / "out").rglob("*"))
     assert [p.name for p in (tmp_path / "outside").iterdir()] == ["secret.txt"]
 
@@ -139,12 +143,17 @@ def test_unpacking_stops_before_the_disk_is_full(
     assert sum(p.stat().st_size for p in (tmp_path / "whole").rglob("*.txt")) == 8 << 20
 
 
-def test_a_gzipped_file_that_explodes_is_stopped_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gzipped_file_that_explodes_is_stopped_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "zeros.gz").write_bytes(gzip.compress(bytes(8 << 20)))
     monkeypatch.setattr(archive, "MAX_RATIO", 100)
     assert len(archive.gunzipped(tmp_path / "zeros.gz").read()) == 8 << 20  # small enough for any ratio
     monkeypatch.setattr(archive, "SMALL", 1 << 20)
-    with archive.gunzipped(tmp_path / "zeros.gz") as handle, pytest.raises(DatasetError, match="over 100 times its size"):
+    with (
+        archive.gunzipped(tmp_path / "zeros.gz") as handle,
+        pytest.raises(DatasetError, match="over 100 times its size"),
+    ):
         while handle.read(1 << 16):
             assert handle.tell() <= 2 << 20
 

@@ -82,9 +82,7 @@ def test_a_place_attends_to_its_own_window_alone_however_alike_those_beyond_its_
         np.testing.assert_allclose(ours, attended(attention, picture, shift), rtol=2e-4, atol=2e-3)
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "shift"), [(7, 7, 0), (7, 14, 0), (5, 14, 0), (14, 14, 3), (9, 15, 3)]
-)
+@pytest.mark.parametrize(("height", "width", "shift"), [(7, 7, 0), (7, 14, 0), (5, 14, 0), (14, 14, 3), (9, 15, 3)])
 def test_windows_shift_by_half_of_their_side_but_where_one_covers_the_maps_shorter_side(
     height: int, width: int, shift: int
 ) -> None:
@@ -93,9 +91,7 @@ def test_windows_shift_by_half_of_their_side_but_where_one_covers_the_maps_short
     for odd in (True, False):
         block = filled(swin.Block(8, 2, n, odd=odd), 0.4)
         maps = drawn(1, height, width, 8)
-        half = maps + torch.from_numpy(
-            attended(block.attn, numbers(block.norm1(maps))[0], shift if odd else 0)
-        ).float()
+        half = maps + torch.from_numpy(attended(block.attn, numbers(block.norm1(maps))[0], shift if odd else 0)).float()
         np.testing.assert_allclose(numbers(block(maps)), numbers(half + block.mlp(block.norm2(half))), atol=2e-4)
 
 
@@ -201,7 +197,9 @@ def test_positions_are_stretched_to_a_grid_of_as_many_places_and_another_shape(r
         network.pos_embed[:, 1:] = torch.cat((down, across, torch.zeros(16, 6)), 1)
         found = network.positions(2, 8)[0, 1:].reshape(2, 8, 8)
     rows, columns = found[:, :, 0], found[:, :, 1]
-    assert torch.allclose(rows, rows[:, :1].expand(2, 8), atol=1e-5) and torch.allclose(columns, columns[:1].expand(2, 8), atol=1e-5)
+    assert torch.allclose(rows, rows[:, :1].expand(2, 8), atol=1e-5) and torch.allclose(
+        columns, columns[:1].expand(2, 8), atol=1e-5
+    )
     assert rows[1, 0] > rows[0, 0] + 1 and bool((columns[0, 1:] > columns[0, :-1]).all())
     if rule != "dino":
         square = network.pos_embed[:, 1:].reshape(1, 4, 4, 8).permute(0, 3, 1, 2)

@@ -44,6 +44,13 @@ def test_a_large_file_is_known_by_its_size_its_beginning_and_its_end(
         return fingerprint((tmp_path / "large.bin",))
 
     size = 5 * END // 2
-    found = {made(size), made(size, 0), made(size, END - 1), made(size, size - 1), made(size, size - END), made(size + 1)}
+    found = {
+        made(size),
+        made(size, 0),
+        made(size, END - 1),
+        made(size, size - 1),
+        made(size, size - END),
+        made(size + 1),
+    }
     assert len(found) == 6 and all(one.startswith("sampled:") for one in found)
     assert made(size, size // 2) == made(size)

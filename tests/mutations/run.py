@@ -27,11 +27,34 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent.parent
-COPIED = ("src", "tests", "docs", "examples", "pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "constraints.txt")
-SLOW = ("pytest", "numpy", "scipy.stats", "pyarrow.parquet", "sklearn.linear_model", "hypothesis", "pydantic", "torch", "transformers")
+COPIED = (
+    "src",
+    "tests",
+    "docs",
+    "examples",
+    "pyproject.toml",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Makefile",
+    "constraints.txt",
+)
+SLOW = (
+    "pytest",
+    "numpy",
+    "scipy.stats",
+    "pyarrow.parquet",
+    "sklearn.linear_model",
+    "hypothesis",
+    "pydantic",
+    "torch",
+    "transformers",
+)
 LONGEST = 180  # seconds that a change's tests may take; it then counts as noticed: something hangs
 FAILED = 1  # pytest's exit code
-_CLOCK = itertools.count(1_000_000_000)  # times of changed files: each differs, so that no compiled one is taken for another
+_CLOCK = itertools.count(
+    1_000_000_000
+)  # times of changed files: each differs, so that no compiled one is taken for another
 
 
 class Wrong(Exception):
@@ -56,7 +79,12 @@ class Change:
             raise Wrong(f"{self.name}: its old text stands {found} times in {self.file}, not once")
         if self.old == self.new:
             raise Wrong(f"{self.name}: changes nothing")
-        return text.replace(self.old, self.new)
+        changed = text.replace(self.old, self.new)
+        try:
+            compile(changed, self.file, "exec") if self.file.endswith(".py") else tomllib.loads(changed)
+        except (SyntaxError, ValueError) as error:
+            raise Wrong(f"{self.name}: {self.file} can then not be read at all ({error})") from None
+        return changed
 
 
 def changes(folder: Path = HERE) -> list[Change]:
@@ -176,17 +204,25 @@ def run(every: Sequence[Change], root: Path) -> list[Change]:
     if code != 0:
         raise Wrong(f"before any change, the tests fail (pytest's exit code {code})\n{tail(log)}")
     print(f"unchanged: {len(tests)} files or tests pass, {time.monotonic() - began:.0f} s", flush=True)
-    lost = []
+    lost: list[Change] = []
+    wrong: list[str] = []
     for number, one in enumerate(every, 1):
         began = time.monotonic()
-        noticed = try_change(root, one, log)
+        try:
+            noticed = try_change(root, one, log)
+        except Wrong as error:
+            print(f"{number:>4}/{len(every)} WRONG    {one.name}", flush=True)
+            wrong.append(str(error))
+            continue
         word = "noticed" if noticed else "SURVIVES" if one.survives is None else "survives"
         why = f" ({one.survives})" if not noticed and one.survives else ""
         print(f"{number:>4}/{len(every)} {word:<8} {time.monotonic() - began:5.1f} s  {one.name}{why}", flush=True)
         if noticed and one.survives:
-            raise Wrong(f"{one.name}: said to survive, and was noticed: take its reason out")
+            wrong.append(f"{one.name}: said to survive, and was noticed: take its reason out")
         if not noticed and one.survives is None:
             lost.append(one)
+    if wrong:
+        raise Wrong("\n".join([*wrong, *(f"{one.name}: survives" for one in lost)]))
     return lost
 
 
@@ -216,7 +252,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     reasons = sum(one.survives is not None for one in chosen)
-    print(f"{len(chosen)} changes: {len(chosen) - len(lost) - reasons} noticed, {reasons} survive for a reason, {len(lost)} survive")
+    print(
+        f"{len(chosen)} changes: {len(chosen) - len(lost) - reasons} noticed, {reasons} survive for a reason, {len(lost)} survive"
+    )
     return int(bool(lost))
 
 

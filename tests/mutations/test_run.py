@@ -16,6 +16,7 @@ TURNED = Change("turned", "src/made_for_this.py", "a > b", "a < b", ("checks/tes
 EQUAL = replace(TURNED, name="equal ones", new="a >= b")
 HANGS = replace(TURNED, name="hangs", old="return", new="while True: pass\n    return")
 BROKEN = replace(TURNED, name="no Python", new="a >")
+NAMED = replace(TURNED, name="no import", old="def larger", new="def other")
 
 
 @pytest.fixture
@@ -47,7 +48,8 @@ def test_what_is_noticed_and_what_survives(
         (replace(TURNED, new="a > b"), "changes nothing"),
         (replace(TURNED, survives="said so"), "said to survive, and was noticed"),
         (replace(TURNED, tests=("checks/test_gone.py",)), "before any change, the tests fail"),
-        (BROKEN, "its tests could not run"),
+        (BROKEN, "can then not be read at all"),
+        (NAMED, "its tests could not run"),
     ],
 )
 def test_data_that_is_not_in_order_is_refused(project: Path, change: Change, message: str) -> None:
@@ -66,7 +68,12 @@ def test_the_data_is_read_field_by_field(tmp_path: Path) -> None:
     fields = 'name = "one"\nfile = "a.py"\nold = "1"\nnew = "2"\ntests = ["t"]\n'
     (tmp_path / "a.toml").write_text(f"[[change]]\n{fields}")
     assert changes(tmp_path) == [Change("one", "a.py", "1", "2", ("t",))]
-    for wrong in (fields, fields.replace("one", "two") + 'why = "?"\n', 'name = "two"\n', fields.replace("one", "two").replace('["t"]', "[]")):
+    for wrong in (
+        fields,
+        fields.replace("one", "two") + 'why = "?"\n',
+        'name = "two"\n',
+        fields.replace("one", "two").replace('["t"]', "[]"),
+    ):
         (tmp_path / "b.toml").write_text(f"[[change]]\n{wrong}")
         with pytest.raises(Wrong, match=r"^b\.toml: "):
             changes(tmp_path)

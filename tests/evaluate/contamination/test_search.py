@@ -156,7 +156,9 @@ def numbered(first: str, count: int) -> list[str]:
     return [f"{first}{i}" for i in range(count)]
 
 
-@pytest.mark.parametrize(("words", "there", "expected"), [(40, 29, True), (40, 27, False), (20, 14, True), (20, 13, False)])
+@pytest.mark.parametrize(
+    ("words", "there", "expected"), [(40, 29, True), (40, 27, False), (20, 14, True), (20, 13, False)]
+)
 def test_a_near_copy_covers_seven_tenths_of_a_texts_weight(words: int, there: int, expected: bool) -> None:
     """Alone in its benchmark, a text's words weigh the same: 29 of 40 are 0.725, 27 are 0.675 (and more than ``WORDS``)."""
     text = numbered("w", words)

@@ -241,9 +241,7 @@ def test_no_p_value_is_zero_the_outcome_that_was_seen_is_one_of_the_draws() -> N
     """Phipson and Smyth 2010: (1 + beyond) / (1 + draws). Here no draw of 2,000 comes near: 1 / 2,001, by row, by cell and by patient."""
     x, y = np.full(60, 1.0), np.linspace(0, 0.1, 60)
     rows = difference(of_mean("x", x), of_mean("y", y), lambda: of_mean("xy", np.append(x, y)), 60)
-    patients = difference(
-        of_mean("x", x), of_mean("y", y), lambda: of_mean("xy", np.append(x, y)), 60, np.arange(60)
-    )
+    patients = difference(of_mean("x", x), of_mean("y", y), lambda: of_mean("xy", np.append(x, y)), 60, np.arange(60))
     truth = np.tile(np.arange(3), 40)
     right, wrong = truth, (truth + 1) % 3
     cells = difference(f1(truth, right), f1(truth, wrong), lambda: f1(np.tile(truth, 2), np.append(right, wrong)), 120)
