@@ -24,11 +24,12 @@ def write_hoc(root: Path, name: str, text: str) -> Path:
 
 @pytest.mark.evidence("hoc", "layout")
 def test_a_sentence_has_none_one_or_several_hallmarks_and_empty_lines_are_no_rows(tmp_path: Path) -> None:
-    lines = ['"Quoted words stand , as they are .\tempty', "", "p53 .\tresisting cell death|inducing angiogenesis", ""]
+    lines = ['"Quoted words stand , as they are .\tempty', "", "p53\t.\tresisting cell death|inducing angiogenesis", ""]
     write_hoc(tmp_path, "test.tsv", "\n".join(lines))
     none, two = open_dataset("hoc", tmp_path, "test")
     assert (none.id, none.text) == ("test-1", '"Quoted words stand , as they are .')  # type: ignore[attr-defined]
     assert none.labels == {"hallmarks": frozenset()}
+    assert two.text == "p53\t."  # type: ignore[attr-defined]  # the last tab divides
     assert (two.id, two.labels) == (
         "test-3",
         {"hallmarks": frozenset({"inducing angiogenesis", "resisting cell death"})},

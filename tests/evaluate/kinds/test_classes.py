@@ -170,3 +170,11 @@ def test_an_unanswered_grade_counts_as_the_farthest_and_the_result_says_so() -> 
     assert run.metrics["quadratic_kappa"]["value"] == pytest.approx(expected)
     assert "farthest" in run.metrics["quadratic_kappa"]["rule"]
     assert any("quadratic_kappa" in rule for rule in run.scores["rules"])
+
+
+def test_questions_that_are_all_answered_by_a_letter_that_no_target_is_are_wrong_and_no_mistake_of_the_table() -> None:
+    """Of few questions that is likely; a column of scores in the place of letters is still refused."""
+    two = {"id": ["1", "2"], "target": ["A", "A"]}
+    assert evaluate_predictions({**two, "prediction": ["B", None]}, "multiple-choice").metrics["accuracy"]["value"] == 0
+    with pytest.raises(RunError, match="none of the predictions is one of the classes"):
+        evaluate_predictions({**two, "prediction": ["0.31", "0.5"]}, "multiple-choice")

@@ -64,8 +64,11 @@ def check(table: pa.Table) -> pa.Table:
 def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: str, ordered: bool = False) -> Read:
     """Return the metrics of one class a row. ``ordered``: the classes are a scale."""
     targets, predictions = table["target"].to_pylist(), table["prediction"].to_pylist()
-    known = classes or CLASSES.get(task)
-    _refuse_no_class(targets, predictions, known)
+    known, letters = classes or CLASSES.get(task), task.startswith(kind.MULTIPLE_CHOICE)
+    if not letters or all(_share(one) and "." in one for one in predictions if one is not None):
+        _refuse_no_class(
+            targets, predictions, known
+        )  # a few questions may all be answered by letters that no target is
     seen = {one for one in (*targets, *predictions) if one is not None} | _offered(table, task)
     space = list(known) if known else sorted(seen)
     if task == "binary" and len(space) > 2:
@@ -78,7 +81,6 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
             [i for i, one in zip(table["id"].to_pylist(), names, strict=True) if one is not None and one not in space],
         )
     truth, guess = kind.indices(targets, space), kind.indices(predictions, space)
-    letters = task.startswith(kind.MULTIPLE_CHOICE)
     counts = classification.confusion(truth, guess, len(space))
     found, rules = _answered(truth, guess, len(space), letters, ordered), [LETTERS] if letters else []
     facts: dict[str, Any] = {
