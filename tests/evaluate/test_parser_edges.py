@@ -32,6 +32,7 @@ def asked(rule: str) -> Prompt:
         ("biogpt", f"we have that {LEAD} maybe", WORDS, "maybe"),
         ("biogpt", f"in conclusion, {LEAD} no.", WORDS, "no"),
         ("opening-letter-sentence", "b: something", LETTERS, None),
+        ("opening-letter-sentence", "b: something", ("a", "b"), None),
         ("opening-letter-sentence", "B", LETTERS, None),
         ("opening-letter-sentence", "**B: something**", LETTERS, "B"),
         ("option-is-correct", "option b is correct. OPTION C IS CORRECT", LETTERS, "B"),

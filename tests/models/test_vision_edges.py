@@ -135,11 +135,40 @@ def test_a_regions_odd_rest_is_cut_as_torchvisions_centre_crop_does_and_tiles_st
             assert torch.allclose(grid[picture, :, row, column], alone[0], atol=1e-5), (picture, row, column)
 
 
-# Vision Transformers ----------------------------------------------------------------------------------------------------
-
-
 def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * weight + bias
+
+
+def encoded(x: Array, layer: torch.nn.TransformerEncoderLayer, heads: int) -> Array:
+    """Vaswani et al. 2017, section 3: rows of [m, d] attend to each other; each half is added to its input, then normed."""
+    packed = x @ numbers(layer.self_attn.in_proj_weight).T + numbers(layer.self_attn.in_proj_bias)
+    q, k, v = np.moveaxis(packed.reshape(len(x), 3, heads, -1), 1, 0)
+    weights = softmax(np.einsum("ihd,jhd->ijh", q, k) / np.sqrt(q.shape[-1]), axis=1)
+    mixed = linear(np.einsum("ijh,jhd->ihd", weights, v).reshape(len(x), -1), layer.self_attn.out_proj)
+    x = layer_norm(x + mixed, numbers(layer.norm1.weight), numbers(layer.norm1.bias), 1e-5)
+    more = linear(np.maximum(linear(x, layer.linear1), 0), layer.linear2)
+    return layer_norm(x + more, numbers(layer.norm2.weight), numbers(layer.norm2.bias), 1e-5)
+
+
+def test_the_regions_of_a_slide_attend_to_each_other_and_are_weighed_together() -> None:
+    """HIPT's third stage from the regions' vectors on, of loud weights: two layers over five regions, the gate, the classes."""
+    slide = hierarchical.Slide({"embed_dim": 12, "depth": 1, "num_heads": 3, "img_size": 32, "features": 8}, 3, dim=12)
+    filled(slide, 0.8)
+    tiles = drawn(5, 4, 8)
+    with torch.no_grad():
+        found = slide(tiles)
+        local = slide.local_vit(tiles.unflatten(1, (2, 2)).permute(0, 3, 1, 2))[1]
+    x = np.maximum(linear(numbers(local), slide.global_phi[0]), 0)
+    for layer in slide.global_transformer.layers:
+        x = encoded(x, layer, 3)
+    a, b = (linear(x, gate[0]) for gate in (slide.global_attn_pool.attention_a, slide.global_attn_pool.attention_b))
+    attention = softmax(linear(np.tanh(a) * expit(b), slide.global_attn_pool.attention_c)[:, 0])
+    pooled = np.maximum(linear(attention @ x, slide.global_rho[0]), 0)
+    np.testing.assert_allclose(numbers(found["attention"]), attention, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(numbers(found["logits"]), linear(pooled, slide.classifier), rtol=1e-3, atol=1e-4)
+
+
+# Vision Transformers ----------------------------------------------------------------------------------------------------
 
 
 def retfound(shapes: dict[str, torch.Tensor], **more: Any) -> Any:

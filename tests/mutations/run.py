@@ -32,6 +32,7 @@ COPIED = (
     "tests",
     "docs",
     "examples",
+    "benchmarks",
     "pyproject.toml",
     "README.md",
     "CHANGELOG.md",

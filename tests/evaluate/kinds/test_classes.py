@@ -178,3 +178,26 @@ def test_questions_that_are_all_answered_by_a_letter_that_no_target_is_are_wrong
     assert evaluate_predictions({**two, "prediction": ["B", None]}, "multiple-choice").metrics["accuracy"]["value"] == 0
     with pytest.raises(RunError, match="none of the predictions is one of the classes"):
         evaluate_predictions({**two, "prediction": ["0.31", "0.5"]}, "multiple-choice")
+
+
+def test_of_equal_probabilities_the_first_option_is_the_answer_for_every_metric() -> None:
+    """Predictions, and the right or wrong that calibration and selection look at."""
+    table = {"id": ["1", "2"], "target": ["a", "a"], "options": [["a", "b"]] * 2, "probabilities": [[0.5, 0.5]] * 2}
+    scores = evaluate_predictions(table, "multi-class").scores
+    assert scores["metrics"]["accuracy"]["value"] == 1 and scores["selective"]["aurc"] == 0
+    turned = evaluate_predictions({**table, "target": ["b", "b"]}, "multi-class").scores
+    assert turned["metrics"]["accuracy"]["value"] == 0 and turned["selective"]["aurc"] == 1
+
+
+def test_a_binary_task_has_two_classes_and_no_more() -> None:
+    table = {"id": ["1", "2", "3"], "target": ["a", "b", "c"], "prediction": ["a", "b", "c"]}
+    with pytest.raises(RunError, match="a binary task has two classes, these are 3: a, b, c; use multi-class"):
+        evaluate_predictions(table, "binary")
+
+
+def test_letters_of_options_are_no_classes_to_rank_or_weigh() -> None:
+    """With probabilities of the same letters in every row: right or wrong, and how sure; nothing by letter."""
+    found = evaluate_predictions(stated(40, 4), "multiple-choice")
+    assert set(found.metrics) == {"accuracy", "macro_f1", "log_loss", "brier"}
+    assert found.scores["per_class"] == {} and found.scores["curves"] == {"roc": [], "pr": []}
+    assert any("no AUROC" in rule for rule in found.scores["rules"])

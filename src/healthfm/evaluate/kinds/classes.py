@@ -66,9 +66,8 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     targets, predictions = table["target"].to_pylist(), table["prediction"].to_pylist()
     known, letters = classes or CLASSES.get(task), task.startswith(kind.MULTIPLE_CHOICE)
     if not letters or all(_share(one) and "." in one for one in predictions if one is not None):
-        _refuse_no_class(
-            targets, predictions, known
-        )  # a few questions may all be answered by letters that no target is
+        # a few questions may all be answered by letters that no target is
+        _refuse_no_class(targets, predictions, {*(known or ()), *_offered(table, task)})
     seen = {one for one in (*targets, *predictions) if one is not None} | _offered(table, task)
     space = list(known) if known else sorted(seen)
     if task == "binary" and len(space) > 2:
@@ -190,11 +189,9 @@ def _answered(truth: Ints, guess: Ints, size: int, letters: bool, ordered: bool)
     return found
 
 
-def _refuse_no_class(
-    targets: Sequence[str | None], predictions: Sequence[str | None], known: Sequence[str] | None
-) -> None:
+def _refuse_no_class(targets: Sequence[str | None], predictions: Sequence[str | None], known: set[str]) -> None:
     """Raise ``RunError`` where predictions are there and none is a class: a column of scores, say, or of other names."""
-    space, given = set(known or ()) | set(targets), {one for one in predictions if one is not None}
+    space, given = known | set(targets), {one for one in predictions if one is not None}
     if not given or given & space:
         return
     named = sorted(str(one) for one in space)
