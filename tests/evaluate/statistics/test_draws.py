@@ -66,10 +66,9 @@ def test_patients_are_drawn_whole() -> None:
 
 def test_no_p_value_of_draws_is_zero() -> None:
     """Of 2,000 resamples none comes near 0: 1 / 2,001, as of a permutation."""
-    from healthfm.evaluate.statistics import draws, of_mean
-    from healthfm.evaluate.statistics.paired import difference
-
-    high, low = (draws.mean([of_mean("m", np.linspace(start, start + 0.1, 40)) for _ in range(3)]) for start in (0.9, 0))
+    high, low = (
+        draws.mean([of_mean("m", np.linspace(start, start + 0.1, 40)) for _ in range(3)]) for start in (0.9, 0)
+    )
     for same in (True, False):
         found = difference(high, low, lambda: high, 40, same_draws=same)
         assert found.p == pytest.approx(1 / (1 + draws.PAIRED_RESAMPLES), rel=1e-12) == pytest.approx(1 / 2_001)
