@@ -214,3 +214,17 @@ def test_the_section_of_a_report_is_there_when_nothing_was_asked_and_gathers_wha
     assert any(line.startswith("behaviour: the model's likelihoods were not probed") for line in kept["says"])
     with pytest.raises(RunError, match="no folder"):
         store(scored(), finding)
+
+
+def test_what_stands_in_a_corpus_that_may_not_be_shown_is_not_shown_though_the_dataset_may_be(
+    pubmedqa_root: Path, tmp_path: Path
+) -> None:
+    opened = open_dataset("pubmedqa", pubmedqa_root, "test")
+    question = next(iter(opened)).question.replace(",", " ")  # type: ignore[attr-defined]
+    (tmp_path / "own.csv").write_text(f"id,text\n1,Patient Roe asked: {question}\n")
+    own = open_dataset(tmp_path / "own.csv")
+    assert opened.card.shareable_inputs and not own.card.shareable_inputs
+    [place] = hfm.contamination(opened, own).found[0]["places"]
+    assert (
+        "snippet" not in place and "snippet" in hfm.contamination(opened, own, show_inputs=True).found[0]["places"][0]
+    )
