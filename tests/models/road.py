@@ -47,7 +47,7 @@ def evaluated(output: Path, *words: object) -> list[Row]:
     Each prediction is the likeliest option of its row, each answer the owners', and the accuracy is what the rows say.
     """
     done = run("evaluate", *words, "--output", output, "--device", "cpu", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, (done.returncode, done.stderr, done.stdout)
     rows: list[Row] = [row for part in parts(output / "predictions") for row in part]
     for row in rows:
         values = np.asarray(row.get("log_likelihoods") or row["probabilities"])
