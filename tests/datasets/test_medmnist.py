@@ -57,6 +57,7 @@ def test_every_set_is_read_with_its_own_classes(tmp_path: Path, variant: str) ->
             assert record.labels == {variant: marked if several else labels[row[0]]}
 
 
+@pytest.mark.evidence("medmnist-v2", "layout")
 @pytest.mark.parametrize("variant", list(OWNERS))
 def test_the_card_says_of_every_set_what_the_owners_file_says(variant: str) -> None:
     """Labels in the order of the numbers that stand for them (in breastmnist 0 is malignant), the task, and how many there are."""
