@@ -36,7 +36,7 @@ def test_tsv_csv_gzipped_csv_json_lines_and_parquet_give_the_same_rows(tmp_path:
     sources = [
         write(tmp_path, "a.tsv", "a\tb\n1\tx,y\n2\tz\n"),
         write(tmp_path, "a.csv", '\ufeffa,b\r\n1,"x,y"\r\n2,z\r\n'),
-        write(tmp_path, "a.csv.gz", gzip.compress(b'a,b\n1,"x,y"\n\n2,z\n')),
+        write(tmp_path, "a.csv.gz", gzip.compress(b'a,b\n1,"x,y"\n\n2,z\n', mtime=0)),
         write(tmp_path, "a.jsonl", '{"a": "1", "b": "x,y"}\n{"a": "2", "b": "z"}\n'),
         Source(tmp_path / "a.parquet"),
     ]
@@ -82,7 +82,7 @@ def test_a_cell_as_long_as_a_discharge_letter_is_read(tmp_path: Path) -> None:
     [
         ("a.csv", b"", "the file is empty"),
         ("a.csv", b"a,b\n1,caf\xe9\n", "not UTF-8; save it as UTF-8"),
-        ("a.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 999)[:-12], "damaged or cut short"),
+        ("a.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 999, mtime=0)[:-12], "damaged or cut short"),
         ("a.xlsx", b"PK", "not a table healthfm reads"),
     ],
 )

@@ -158,13 +158,6 @@ def test_a_stop_string_that_is_a_special_token_ends_a_text(smollm2: CausalLM) ->
 # The owners' rules for where an answer ends, on the same words ------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        "Rest, and drink water.\n\nPatient: and then?", " Rest. \n\nPatient: one\n\nPatient: two", "Ask the patient: rest.",
-        "Patients: many. Patient:none", "\n Rest.\n\n", "Patient: ",
-    ],
-)  # fmt: skip
 @pytest.mark.evidence("chatdoctor", "output")
 def test_chatdoctors_answer_ends_before_the_patient(smollm2: CausalLM) -> None:
     """What chat.py itself keeps of these texts: cut at "Patient: ", the line breaks before it left standing."""
