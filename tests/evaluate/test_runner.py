@@ -21,6 +21,7 @@ import pytest
 from healthfm import CapabilityError, RunError, card, compare, evaluate, load_model, load_run, open_dataset
 from healthfm.evaluate.job import Ask
 from healthfm.evaluate.runner import prepare
+from healthfm.models import likelihood
 from healthfm.models.causal_lm import CausalLM
 from healthfm.models.model import Model
 
@@ -181,9 +182,13 @@ def test_an_uninterrupted_run_has_the_same_bytes_as_a_resumed_one(
     rows = pq.read_table(lost).num_rows
     lost.unlink()
     asked: list[str] = []
-    score = smollm2.score
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(smollm2, "score", lambda prompts, options: asked.extend(prompts) or score(prompts, options))
+    score = likelihood.score
+    with (
+        pytest.MonkeyPatch.context() as patch
+    ):  # of the module: a function put on the model itself makes it another model
+        patch.setattr(
+            likelihood, "score", lambda model, prompts, options: asked.extend(prompts) or score(model, prompts, options)
+        )
         evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=16, output=tmp_path / "run")
     assert part_bytes(tmp_path / "run") == before
     assert len(asked) == rows < 16  # what is there is not asked again
@@ -370,7 +375,7 @@ def test_run_folders_are_private(guesser: Model, pubmedqa_root: Path, tmp_path: 
 def test_predictions_are_plain_parquet(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:
     evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=3, output=tmp_path / "run")
     names = pq.read_table(tmp_path / "run/predictions/part-00000.parquet").column_names
-    wanted = "id input target patient site options log_likelihoods probabilities output prediction"
+    wanted = "id input target patient site options log_likelihoods option_lengths probabilities output prediction"
     assert names == wanted.split()
 
 

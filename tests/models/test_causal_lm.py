@@ -201,7 +201,8 @@ def test_a_score_is_the_sum_over_the_logits(smollm2: CausalLM) -> None:
     context, whole = smollm2.encode(prompt), smollm2.encode(prompt + option)
     logits = torch.from_numpy(smollm2.logits([whole])[0]).double().log_softmax(-1)
     expected = sum(float(logits[i - 1, whole[i]]) for i in range(len(context), len(whole)))
-    assert smollm2.score([prompt], [[option]])[0][0] == pytest.approx(expected, abs=1e-4)
+    # float32 of two kinds of products (``fast_linear``): 1.1e-4 apart on one thread, where float64 lies between them
+    assert smollm2.score([prompt], [[option]])[0][0] == pytest.approx(expected, abs=2e-4)
 
 
 def test_white_space_at_the_prompts_end_moves_to_the_option(smollm2: CausalLM) -> None:

@@ -65,7 +65,7 @@ def bert(name: str) -> dict[str, torch.Tensor]:
     [
         ("pulse:20b", "pulse:7b", r"the tensors of pulse:7b, not of pulse:20b; ask for it by that name"),
         ("pulse:7b", "pulse:20b", r"the tensors of pulse:20b, not of pulse:7b"),
-        ("pmc-llama:7b", "pmc-llama:13b", r"the tensors of pmc-llama:13b or pmc-llama:medllama-13b, not of pmc-llama:7b"),
+        ("pmc-llama:7b", "pmc-llama:13b", r"the tensors of pmc-llama:13b, not of pmc-llama:7b"),
         ("remedis", "remedis:50x1", r"remedis:cxr-50x1-remedis-m, .*path-50x1-remedis-s, not of remedis:cxr-152x2-remedis-m"),
         ("remedis:path-50x1-remedis-s", "remedis:152x2", r"tensors of remedis:cxr-152x2-remedis-m, .*ask for the right one"),
         ("kaiko:b8", "kaiko:l14", r"tensors of kaiko:l14, not of kaiko:b8"),

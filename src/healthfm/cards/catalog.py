@@ -121,6 +121,12 @@ def validate(entry: Entry) -> ModelCard | DatasetCard:
         raise CardError(f"{entry.get('path', entry.get('slug'))}: {problems}") from None
 
 
+def is_shipped(slug: str) -> bool:
+    """Say whether a model's card is one of the package's, not one of ``HEALTHFM_CARDS`` or of none."""
+    entry = entries().get(("model", slug))
+    return entry is not None and Path(entry["path"]).is_relative_to(SHIPPED)
+
+
 def split_name(name: str) -> tuple[str, str | None, str | None]:
     """Split ``slug[:variant][@protocol]`` into its three parts."""
     head, _, protocol = name.partition("@")
