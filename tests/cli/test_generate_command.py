@@ -139,14 +139,23 @@ def test_a_chat_keeps_its_turns_until_it_is_cleared(
 
 
 class Terminal:
-    """A chat in a real terminal."""
+    """A program in a real terminal; nothing of it is left when the block ends."""
 
     def __init__(self, *words: str) -> None:
         self.child, self.screen = pty.fork()
         if self.child == 0:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
-            os.execv(HEALTHFM, [HEALTHFM, "generate", *words])
-        self.seen, self.read = "", 0
+            os.execv(words[0], words)
+        self.seen, self.read, self.code = "", 0, -1
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.code < 0:
+            os.kill(self.child, signal.SIGKILL)
+            os.waitpid(self.child, 0)
+        os.close(self.screen)
 
     def wait(self, text: str) -> str:
         """Wait until the screen shows a text behind what was waited for before; return what stands between."""
@@ -163,7 +172,11 @@ class Terminal:
         os.write(self.screen, text.encode())
 
     def end(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
+        """Wait until the program is gone; return its exit code."""
+        with contextlib.suppress(OSError):  # the screen closes when the program is gone
+            self.wait("never shown")
+        self.code = os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
+        return self.code
 
 
 def test_an_answer_that_is_stopped_stays_as_far_as_it_came(
@@ -195,32 +208,53 @@ def test_an_answer_that_is_stopped_stays_as_far_as_it_came(
 
 def test_a_chat_in_a_terminal_streams_and_edits() -> None:
     """One chat, as somebody types it: a slip, an unknown command, a line from the history, the end."""
-    chat = Terminal(MODEL, "--max-new-tokens", "6")
-    chat.wait("you: ")
-    assert "loading" in chat.seen and "research use only" in chat.seen
-    chat.type("/halp\n")
-    chat.wait("no command /halp; /clear forgets")
-    chat.wait("you: ")
-    chat.type("Say helloo\x7f to Ada.\n")
-    chat.wait(f"{MODEL}: ")
-    assert chat.wait("you: ").strip()
-    chat.type("\x1b[A\n")
-    chat.wait("Say hello to Ada.")
-    chat.wait(f"{MODEL}: ")
-    chat.wait("you: ")
-    chat.type("\x04")
-    with contextlib.suppress(OSError):  # the screen closes when the command is gone
-        chat.wait("never shown")
-    assert chat.end() == 0 and "Traceback" not in chat.seen
+    with Terminal(HEALTHFM, "generate", MODEL, "--max-new-tokens", "6") as chat:
+        chat.wait("you: ")
+        assert "loading" in chat.seen and "research use only" in chat.seen
+        chat.type("/halp\n")
+        chat.wait("no command /halp; /clear forgets")
+        chat.wait("you: ")
+        chat.type("Say helloo\x7f to Ada.\n")
+        chat.wait(f"{MODEL}: ")
+        assert chat.wait("you: ").strip()
+        chat.type("\x1b[A\n")
+        chat.wait("Say hello to Ada.")
+        chat.wait(f"{MODEL}: ")
+        chat.wait("you: ")
+        chat.type("\x04")
+        assert chat.end() == 0 and "Traceback" not in chat.seen
 
 
 def test_a_chat_ends_on_ctrl_c_without_a_traceback() -> None:
-    chat = Terminal(MODEL)
-    chat.wait("you: ")
-    chat.type("\x03")
-    with contextlib.suppress(OSError):
-        chat.wait("never shown")
-    assert chat.end() == 130 and "Traceback" not in chat.seen
+    with Terminal(HEALTHFM, "generate", MODEL) as chat:
+        chat.wait("you: ")
+        chat.type("\x03")
+        assert chat.end() == 130 and "Traceback" not in chat.seen
+
+
+MISSED = """
+import signal, threading, time
+from healthfm.cli import generate
+
+def press():
+    time.sleep(1)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    print("pressed", flush=True)
+
+threading.Thread(target=press, daemon=True).start()
+try:
+    generate._ask("you: ")
+except KeyboardInterrupt:
+    print("heard", flush=True)
+"""
+
+
+def test_a_ctrl_c_that_the_wait_for_a_key_missed_is_heard() -> None:
+    """The signal goes to another thread: it is noted, and the wait for a key is not interrupted by it."""
+    with Terminal(sys.executable, "-c", MISSED) as program:
+        program.wait("pressed")
+        program.wait("heard")
+        assert program.end() == 0
 
 
 def test_a_prompt_keeps_the_marks_within_it(tmp_path: Path) -> None:

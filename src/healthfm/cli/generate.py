@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json as json_module
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -127,7 +128,7 @@ def _chat(model: Model, system: str | None, how: dict[str, Any]) -> None:
     turns = list(first)
     while True:
         try:
-            said = input("you: ").strip()
+            said = _ask("you: ").strip()
         except EOFError:
             print()
             return
@@ -148,6 +149,23 @@ def _chat(model: Model, system: str | None, how: dict[str, Any]) -> None:
                 print(f"\nhealthfm: {error}", file=sys.stderr)
                 continue
             turns += [Message("user", said), Message("assistant", "".join(answer))]
+
+
+def _ask(prompt: str) -> str:
+    """Return the line that is typed behind a prompt; Ctrl-C always ends the wait with ``KeyboardInterrupt``.
+
+    A signal that comes between the prompt's print and the wait for a key is only noted: the wait itself would
+    go on until the next key. A clock that interrupts the wait four times a second lets Python see what it noted.
+    """
+    if not hasattr(signal, "setitimer"):  # Windows
+        return input(prompt)
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.25, 0.25)
+    try:
+        return input(prompt)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _lines(file: Path) -> list[Any]:
