@@ -22,11 +22,11 @@ import ahocorasick
 from lm_eval.decontamination.janitor import Janitor
 from memory import peak_mib
 
-from healthfm.datasets.dataset import open_dataset
-from healthfm.evaluate.contamination.corpus import text_of
-from healthfm.evaluate.contamination.items import Part, parts
-from healthfm.evaluate.contamination.search import Index
-from healthfm.evaluate.contamination.words import fold
+from healthfm.curate.corpus import text_of
+from healthfm.curate.search import Index
+from healthfm.curate.texts import Part, parts
+from healthfm.curate.words import fold
+from healthfm.datasets.open import open_dataset
 
 PROJECT = Path(__file__).parent.parent
 PLANTED = 300

@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from healthfm.evaluate.metrics import classification
-from healthfm.evaluate.metrics.arrays import lanes
-from healthfm.evaluate.metrics.discrimination import Auroc, macro
-from healthfm.evaluate.statistics import (
+from healthfm.score.metrics import classification
+from healthfm.score.metrics.arrays import lanes
+from healthfm.score.metrics.discrimination import Auroc, macro
+from healthfm.score.statistics import (
     Cells,
     Interval,
     bootstrap,
@@ -37,8 +37,8 @@ from healthfm.evaluate.statistics import (
     of_mean,
     wilson,
 )
-from healthfm.evaluate.statistics.calibration import ece
-from healthfm.evaluate.statistics.subgroups import fairness
+from healthfm.score.statistics.calibration import ece
+from healthfm.score.statistics.subgroups import fairness
 
 CHUNK = 250
 # Joint probabilities of target and prediction, three classes of which one is rare, and no answer in the last column.

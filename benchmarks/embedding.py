@@ -33,13 +33,12 @@ from memory import peak_mib
 
 import healthfm as hfm
 from healthfm.adapt.probe import nearest_neighbours
-from healthfm.embed import network as networks
-from healthfm.embed import run
+from healthfm.embed import engines, run
 from healthfm.embed.items import Item, Items
 from healthfm.embed.units import Preparer, Unit
 from healthfm.engine.pipeline import Clock, ordered
-from healthfm.models import openvino
-from healthfm.models.vision import VisionModel
+from healthfm.models.arithmetic import openvino
+from healthfm.models.vision.vision_model import VisionModel
 
 MODELS = {
     "S": ("vit_small_patch16_224", {"embed_dim": 384, "depth": 12, "num_heads": 6, "layer_scale": False}),
@@ -110,7 +109,7 @@ def plain_loop(model: VisionModel) -> Callable[[Sequence[np.ndarray], int], tupl
     return loop
 
 
-def way(network: networks.Network) -> Way:
+def way(network: engines.Network) -> Way:
     """Return how the engine computes: one picture at a time, several side by side."""
 
     def compute(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -168,11 +167,11 @@ def compare(size: str, paths: list[Path], labels: list[str], timm: str | None) -
     with tempfile.TemporaryDirectory() as room:
         loop = Timm(timm, MODELS[size][0], model, Path(room)) if timm else plain_loop(model)
         batch = min(BATCHES, key=lambda b: loop(calibration, b)[0])
-        ways = {"torch, oneDNN linear": way(networks.by_torch(model))}
+        ways = {"torch, oneDNN linear": way(engines.by_torch(model))}
         if openvino.version() is not None:
-            ways["openvino float32"] = way(networks.choose(model, "float32"))
-            ways["openvino bfloat16"] = way(networks.choose(model, "bfloat16"))
-            ways["openvino int8"] = way(networks.quantised(model, calibration))
+            ways["openvino float32"] = way(engines.choose(model, "float32"))
+            ways["openvino bfloat16"] = way(engines.choose(model, "bfloat16"))
+            ways["openvino int8"] = way(engines.quantised(model, calibration))
         for one in ways.values():
             one(calibration[:2])  # compiling is part of loading
         seconds, vectors = dict.fromkeys(["loop", *ways], 0.0), {name: [] for name in ["loop", *ways]}
@@ -195,7 +194,7 @@ def compare(size: str, paths: list[Path], labels: list[str], timm: str | None) -
         "ways": {
             name: {
                 "ratio": round(seconds["loop"] / seconds[name], 2), "target": TARGETS.get(name),
-                **networks.measure(every["loop"], every[name]),
+                **engines.measure(every["loop"], every[name]),
                 "same_neighbour_labels": neighbours_agree(every["loop"], every[name], labels),
             }
             for name in ways
@@ -207,7 +206,7 @@ def from_folder(size: str, paths: list[Path], output: Path) -> dict[str, object]
     """Return how the whole road from JPEGs to vectors compares with its stages one by one."""
     model = small(size)
     items = [Item(f"{i:06}", path) for i, path in enumerate(paths)]
-    network = networks.choose(model)
+    network = engines.choose(model)
     prepare = Preparer(model, Clock())
     units = [Unit(item, item.content) for item in items]
     way(network)(prepare(units[0]).inputs)

@@ -28,7 +28,8 @@ from memory import peak_mib
 from pydicom.data import get_testdata_file
 from scipy.ndimage import gaussian_filter
 
-from healthfm.formats import dicom_index, nifti
+from healthfm.formats import nifti
+from healthfm.formats.dicom import index as dicom_index
 from healthfm.formats.source import Source
 
 TARGETS = {"nii.gz": 4, "dicom index": 8}

@@ -23,10 +23,10 @@ import numpy as np
 from memory import peak_mib
 from sklearn.metrics import roc_auc_score
 
-from healthfm.evaluate.metrics.arrays import lanes
-from healthfm.evaluate.metrics.discrimination import Auroc, macro
-from healthfm.evaluate.statistics import over_draws
-from healthfm.evaluate.statistics.bootstrap import draws
+from healthfm.score.metrics.arrays import lanes
+from healthfm.score.metrics.discrimination import Auroc, macro
+from healthfm.score.statistics import over_draws
+from healthfm.score.statistics.bootstrap import draws
 
 LABELS = 14
 TARGET = 300

@@ -26,8 +26,8 @@ import torch
 from memory import peak_mib
 
 import healthfm as hfm
-from healthfm.evaluate.tasks import Item, make_items
-from healthfm.models import likelihood
+from healthfm.evaluate.protocols import Item, make_items
+from healthfm.models.language import likelihood
 
 CHUNK = 25
 BATCHES = (1, 4, 16)
@@ -89,7 +89,7 @@ def unique_tokens(model: hfm.Model, items: Sequence[Item]) -> int:
 def gemm_rate(fast: bool) -> float:
     """Return the measured float32 rate, FLOP/s, of the shapes that dominate."""
     x, layer = torch.randn(1024, 576), torch.nn.Linear(576, 1536, bias=False)
-    from healthfm.models.onednn import packed_linear
+    from healthfm.models.arithmetic.onednn import packed_linear
 
     best = 0.0
     with torch.inference_mode(), packed_linear(layer) if fast else nullcontext():

@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from memory import peak_mib
 from synthetic_slide import make
 
-from healthfm.formats.slide import SlideFile
-from healthfm.formats.tiling import Tiles, plan, read_tiles
+from healthfm.formats.slide.pyramid import SlideFile
+from healthfm.formats.slide.tiling import Tiles, plan, read_tiles
 
 TARGETS = {256: 4.5, 224: 3.5}
 ROUNDS = 6
@@ -81,8 +81,8 @@ def different(path: Path, coords: np.ndarray, size: int) -> int:
 def peak(path: Path, size: int) -> int:
     """Return the peak memory, MiB, of a process that plans and reads every tile of a slide."""
     code = (
-        "import sys;from pathlib import Path;from healthfm.formats.slide import SlideFile;"
-        "from healthfm.formats.tiling import plan,read_tiles;s=SlideFile(Path(sys.argv[1]));"
+        "import sys;from pathlib import Path;from healthfm.formats.slide.pyramid import SlideFile;"
+        "from healthfm.formats.slide.tiling import plan,read_tiles;s=SlideFile(Path(sys.argv[1]));"
         f"t=plan(s,0.5,{size});[0 for _ in read_tiles(s,t)];"
         "sys.path.insert(0,sys.argv[2]);from memory import peak_mib;print(peak_mib())"
     )

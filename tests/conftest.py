@@ -11,7 +11,7 @@ from hypothesis import settings
 from tests.real_files import ELSEWHERE
 
 if TYPE_CHECKING:
-    from healthfm.models.causal_lm import CausalLM
+    from healthfm.models.language.causal_lm import CausalLM
 
 pytest_plugins = ["tests.evidence.plugin"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from healthfm.errors import BadValue
-from healthfm.records import KINDS, MISSING, UNCERTAIN, Document, Image, MultipleChoice, Video, Volume, digest
+from healthfm.records import KINDS, MISSING, UNCERTAIN, Document, Image, MultipleChoice, Video, Volume
 
 OPTIONS = {"A": "aspirin", "B": "beta blocker"}
 
@@ -81,12 +81,12 @@ def test_every_kind_is_found_by_its_own_name() -> None:
 
 
 def test_the_digest_follows_content_and_not_labels_or_meta() -> None:
-    plain = digest(question())
-    assert digest(question(id="2", split="test", meta={"x": 1}, answer="B")) == plain
-    assert digest(question(options=dict(reversed(OPTIONS.items())))) == plain
+    plain = question().digest()
+    assert question(id="2", split="test", meta={"x": 1}, answer="B").digest() == plain
+    assert question(options=dict(reversed(OPTIONS.items()))).digest() == plain
     changed = [question(question="Who?"), question(context="x"), question(options={**OPTIONS, "B": "b"})]
-    assert len({plain, *map(digest, changed)}) == 4
-    assert digest(Document(id="1", text="a")) != digest(Document(id="1", text="b"))
+    assert len({plain, *(one.digest() for one in changed)}) == 4
+    assert Document(id="1", text="a").digest() != Document(id="1", text="b").digest()
 
 
 def test_a_volume_reads_its_place_without_its_voxels_and_its_voxels_only_when_asked() -> None:

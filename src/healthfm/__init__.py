@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from healthfm.cards.catalog import card, find
     from healthfm.cards.lineage import Overlap, lineage
     from healthfm.cards.schema import DatasetCard, ModelCard
-    from healthfm.datasets.dataset import Dataset, open_dataset
+    from healthfm.datasets.dataset import Dataset
+    from healthfm.datasets.open import open_dataset
     from healthfm.errors import (
         CapabilityError,
         CardError,
@@ -22,21 +23,22 @@ if TYPE_CHECKING:
         MissingExtra,
         RunError,
     )
-    from healthfm.evaluate.compare import Comparison, compare
     from healthfm.evaluate.contamination import contamination
-    from healthfm.evaluate.run import Run, evaluate_predictions, load_run
     from healthfm.evaluate.runner import evaluate
-    from healthfm.models.model import Model, load_model
+    from healthfm.models.load import load_model
+    from healthfm.models.model import Model
+    from healthfm.report.run import Run, evaluate_predictions, load_run
+    from healthfm.score.compare import Comparison, compare
 
 __version__ = "0.1.0"
 
 _HOME = {
     "find": "cards.catalog", "card": "cards.catalog", "lineage": "cards.lineage", "Overlap": "cards.lineage",
     "ModelCard": "cards.schema", "DatasetCard": "cards.schema",
-    "open_dataset": "datasets.dataset", "Dataset": "datasets.dataset",
-    "load_model": "models.model", "Model": "models.model",
-    "evaluate": "evaluate.runner", "evaluate_predictions": "evaluate.run", "load_run": "evaluate.run", "Run": "evaluate.run",
-    "compare": "evaluate.compare", "Comparison": "evaluate.compare", "contamination": "evaluate.contamination",
+    "open_dataset": "datasets.open", "Dataset": "datasets.dataset",
+    "load_model": "models.load", "Model": "models.model",
+    "evaluate": "evaluate.runner", "evaluate_predictions": "report.run", "load_run": "report.run", "Run": "report.run",
+    "compare": "score.compare", "Comparison": "score.compare", "contamination": "evaluate.contamination",
     "HealthfmError": "errors", "CardError": "errors", "DatasetError": "errors", "CheckpointError": "errors",
     "CapabilityError": "errors", "RunError": "errors", "MissingExtra": "errors",
 }  # fmt: skip

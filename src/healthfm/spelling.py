@@ -1,12 +1,14 @@
-"""One class, one name: which spellings mean the same class."""
+"""How names are spelled: which spellings mean the same class, and how a server's name is shown."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 
 SHOWN = 5  # how many classes an error names
+LONGEST = 100  # characters shown of a server's name
 DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\ufeff"))
 NUMBER = re.compile(r"([+-]?)0*(\d+)(?:\.(\d*))?")
@@ -48,3 +50,9 @@ def clash(counts: Mapping[str, int], what: str = "rows") -> str | None:
 def _told(names: list[str], counts: Mapping[str, int], what: str) -> str:
     alike = len({unicodedata.normalize("NFC", one) for one in names}) < len(names)  # letters that look the same
     return " and ".join(f"{ascii(one) if alike else repr(one)} ({counts[one]} {what})" for one in names)
+
+
+def short(name: str) -> str:
+    """Return a served name as it is shown: of a path on the server's disk the last part."""
+    last = PurePosixPath(name.replace("\\", "/")).name if name.startswith("/") or "\\" in name else name
+    return "".join(one if one.isprintable() else "?" for one in last[:LONGEST])

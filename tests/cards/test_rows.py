@@ -13,7 +13,7 @@ import pytest
 import healthfm.datasets
 from healthfm.cards import catalog
 from healthfm.cards.schema import DatasetCard, ModelCard
-from healthfm.datasets.dataset import READERS, reader_of
+from healthfm.datasets.reader import READERS, reader_of
 
 ROWS = Path(__file__).parent.parent / "data" / "rows.tsv"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from healthfm.evaluate.run import evaluate_predictions
+from healthfm.report.run import evaluate_predictions
 from tests.cli.command import run
 from tests.cli.test_evaluate_command import assert_one_clear_line
 

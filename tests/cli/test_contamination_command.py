@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from healthfm.evaluate.contamination import section
-from healthfm.evaluate.run import evaluate_predictions, load_run
+from healthfm.report.contamination import section
+from healthfm.report.run import evaluate_predictions, load_run
 from tests.cli.command import run
 from tests.cli.test_evaluate_command import assert_one_clear_line
 

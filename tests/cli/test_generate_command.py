@@ -20,9 +20,9 @@ import pytest
 
 from healthfm import cli
 from healthfm.cli import generate
-from healthfm.models import model
-from healthfm.models.causal_lm import CausalLM
-from healthfm.models.model import Model, load_model
+from healthfm.models.language.causal_lm import CausalLM
+from healthfm.models.load import load_model
+from healthfm.models.model import Model
 from healthfm.records import Message
 
 HEALTHFM = str(Path(sys.executable).with_name("healthfm"))
@@ -38,7 +38,7 @@ def run(smollm2: CausalLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         return smollm2 if name == MODEL else load_model(name, *args, **words)
 
     def call(*words: object, stdin: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(model, "load_model", load)
+        monkeypatch.setattr("healthfm.models.load.load_model", load)
         monkeypatch.setattr(sys, "argv", ["healthfm", "generate", *map(str, words)])
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         with pytest.raises(SystemExit) as end:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from healthfm.evaluate.verify import FIELDS
-from healthfm.models.causal_lm import CausalLM
-from healthfm.models.weights import locate
+from healthfm.models.files.weights import locate
+from healthfm.models.language.causal_lm import CausalLM
 from tests.cli import command
 from tests.evaluate.test_verify import write_card
 

@@ -14,7 +14,7 @@ import pytest
 
 from healthfm import open_dataset
 from healthfm.datasets import media
-from healthfm.datasets.contents import unfit
+from healthfm.datasets.own.contents import unfit
 from healthfm.errors import DatasetError
 from healthfm.records import Image, Volume
 from tests.datasets.test_own import picture, put

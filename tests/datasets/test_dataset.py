@@ -12,7 +12,8 @@ import pytest
 from PIL import Image as Pillow
 
 from healthfm import open_dataset
-from healthfm.datasets.dataset import as_row, dataset, reader_of, record_kind
+from healthfm.datasets.dataset import as_row
+from healthfm.datasets.reader import dataset, reader_of, record_kind
 from healthfm.errors import CardError, DatasetError
 from healthfm.records import MISSING, Box, Image, MultipleChoice
 

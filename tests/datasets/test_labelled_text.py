@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from healthfm import card, open_dataset
-from healthfm.datasets.labelled_text import HALLMARKS
+from healthfm.datasets.readers.labelled_text import HALLMARKS
 from healthfm.errors import DatasetError
 
 ProvesWith = Callable[..., None]

@@ -20,7 +20,7 @@ import yaml
 
 from healthfm import card, open_dataset
 from healthfm.errors import DatasetError
-from healthfm.evaluate.tasks import continuations, render
+from healthfm.evaluate.protocols import continuations, render
 from healthfm.records import MultipleChoice
 
 FOUR_OPTIONS = Path("data_clean/questions/US/4_options/phrases_no_exclude_test.jsonl")

@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from healthfm import open_dataset
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import DatasetError
-from healthfm.evaluate.tasks import make_items
+from healthfm.evaluate.protocols import make_items
 from healthfm.records import QA, Document, Image, MultipleChoice
 
 QUESTIONS = [

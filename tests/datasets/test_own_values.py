@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from healthfm import open_dataset
-from healthfm.datasets import own_values
 from healthfm.datasets.dataset import Dataset
+from healthfm.datasets.own import values as own_values
 from healthfm.errors import BadValue, DatasetError
 from healthfm.records import MISSING
 

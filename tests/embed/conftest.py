@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from healthfm import load_model
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision.vision_model import VisionModel
 
 NORMAL = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 SMALL = {

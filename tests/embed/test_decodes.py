@@ -15,7 +15,7 @@ import pytest
 
 from healthfm import RunError, evaluate, load_model
 from healthfm.datasets import media
-from healthfm.datasets.dataset import open_dataset
+from healthfm.datasets.open import open_dataset
 from healthfm.embed import identity
 from healthfm.embed.embedder import Embedder
 from healthfm.embed.items import gather
@@ -23,8 +23,7 @@ from healthfm.embed.run import embed
 from healthfm.engine.store import RunFolder
 from healthfm.formats import image, volume
 from healthfm.formats.source import Source
-from healthfm.models.vision import VisionModel
-from healthfm.records import digest
+from healthfm.models.vision.vision_model import VisionModel
 from tests.embed.conftest import SMALL
 
 FIT, TEST = 10, 6  # pictures a class
@@ -73,7 +72,7 @@ def test_a_probe_decodes_each_content_once_and_what_is_known_not_at_all(
     assert not decoded
     embed(tower, gather([pictures], False), tmp_path / "embed")
     assert not decoded
-    records = {record.id: digest(record) for record in open_dataset(pictures)["test"]}
+    records = {record.id: record.digest() for record in open_dataset(pictures)["test"]}
     for path in ("probe", "knn"):
         table = RunFolder(tmp_path / path).predictions()
         assert dict(zip(table["id"].to_pylist(), table["input"].to_pylist(), strict=True)) == records

@@ -13,7 +13,7 @@ from healthfm import load_model
 from healthfm.embed.items import gather
 from healthfm.embed.run import Embeddings, embed
 from healthfm.errors import RunError
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision.vision_model import VisionModel
 from healthfm.records import Slide
 from tests.embed.conftest import SMALL
 

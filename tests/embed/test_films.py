@@ -14,10 +14,10 @@ from healthfm import evaluate
 from healthfm.embed.embedder import Embedder
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed
-from healthfm.evaluate import findings
-from healthfm.models import transform
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision import transform
+from healthfm.models.vision.vision_model import VisionModel
 from healthfm.records import Video
+from healthfm.score import sentences
 from tests.formats.test_dicom import written
 
 AT_MOST = 8  # frames that may be alive at once: a batch, what is being prepared, and what the loop variables still hold
@@ -72,17 +72,17 @@ def test_a_film_is_never_held_whole(
 def test_films_stand_among_pictures_in_one_batch(
     tower: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from healthfm.embed import network as networks
+    from healthfm.embed import engines
 
     film, picture = Film(5, monkeypatch), np.full((40, 48, 3), 7, np.uint8)
-    by_torch = networks.by_torch
+    by_torch = engines.by_torch
 
-    def in_batches(model: VisionModel) -> networks.Network:
+    def in_batches(model: VisionModel) -> engines.Network:
         network = by_torch(model)
         network.batch = 4  # as a GPU's network has
         return network
 
-    monkeypatch.setattr(networks, "by_torch", in_batches)
+    monkeypatch.setattr(engines, "by_torch", in_batches)
     made = embed(tower, [picture, film.record(), picture], tmp_path / "out", engine="torch")
     np.testing.assert_allclose(made.vectors[1], tower.embed([film.record()])[0], atol=1e-5)
     np.testing.assert_allclose(made.vectors[2], made.vectors[0], atol=1e-6)
@@ -125,4 +125,4 @@ def test_what_is_chosen_while_decoding_stands_among_the_notes_of_a_report(tower:
             array = rng.integers(low, low + 1000, (40, 40), dtype=np.uint16)
             written(folder / f"{i}.dcm", array, WindowCenter=[1500, 9], WindowWidth=[3000, 9])
     run = evaluate(tower, tmp_path / "mine", task="knn", output=tmp_path / "run")
-    assert any("its first is used" in note and ": 24 (" in note for note in findings.headline_notes(run))
+    assert any("its first is used" in note and ": 24 (" in note for note in sentences.headline_notes(run))

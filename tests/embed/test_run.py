@@ -17,7 +17,7 @@ from healthfm.embed.embedder import Embedder
 from healthfm.embed.items import Item, Items, gather
 from healthfm.embed.run import embed, slowest
 from healthfm.errors import RunError
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision.vision_model import VisionModel
 from tests.formats.test_dicom import written
 from tests.models.test_transform import disc
 
@@ -82,7 +82,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.embed.conftest import SMALL
-import healthfm.models.vit, healthfm.models.openvino, healthfm.formats.slide, healthfm.formats.tiling, openslide, scipy.ndimage
+import healthfm.models.vision.vit, healthfm.models.arithmetic.openvino, healthfm.formats.slide.pyramid, healthfm.formats.slide.tiling, openslide, scipy.ndimage
 from healthfm import load_model
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed

@@ -10,12 +10,12 @@ import PIL.Image
 import pytest
 
 from healthfm import evaluate, load_model
-from healthfm.embed import network as networks
+from healthfm.embed import engines
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed
 from healthfm.embed.shared import Shared
 from healthfm.errors import DatasetError, RunError
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision.vision_model import VisionModel
 from tests.embed.conftest import SMALL
 
 
@@ -46,13 +46,13 @@ def test_probes_of_own_pictures_share_their_embeddings_with_each_other_and_with_
     assert arithmetic["precision"] == "float32"
     assert arithmetic["check"].get("relative_difference", 0) <= 1e-4
     with monkeypatch.context() as broken:
-        broken.setattr(networks, "fill", refuse)
+        broken.setattr(engines, "fill", refuse)
         with pytest.raises(AssertionError, match="computed again"):
             embed(tower, gather([own_data], False), tmp_path / "torch", engine="torch")
     calls = []
-    real = networks.fill
+    real = engines.fill
     monkeypatch.setattr(
-        networks, "fill", lambda n, units: calls.append(sum(u.inputs is not None for u in units)) or real(n, units)
+        engines, "fill", lambda n, units: calls.append(sum(u.inputs is not None for u in units)) or real(n, units)
     )
     for task, shots in (("knn", None), ("balanced-probe", None), ("few-shot", 4)):
         run = evaluate(tower, own_data, task=task, shots=shots, output=tmp_path / task)
@@ -66,7 +66,7 @@ def test_probes_of_own_pictures_share_their_embeddings_with_each_other_and_with_
 def test_few_shot_says_how_all_draws_did_and_asks_for_its_number(
     tower: VisionModel, own_data: Path, tmp_path: Path
 ) -> None:
-    from healthfm.evaluate.findings import headline_notes
+    from healthfm.score.sentences import headline_notes
 
     with pytest.raises(RunError, match="shots=5"):
         evaluate(tower, own_data, task="few-shot", output=tmp_path / "none")

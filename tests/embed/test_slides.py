@@ -13,7 +13,7 @@ import tifffile
 from healthfm.embed.items import gather
 from healthfm.embed.run import Embeddings, embed
 from healthfm.errors import RunError
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision.vision_model import VisionModel
 from tests.formats.test_damaged_slide import DAMAGE, changed
 from tests.formats.test_slide_files import part
 

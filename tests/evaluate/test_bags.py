@@ -17,13 +17,13 @@ import pytest
 import torch
 
 from healthfm import RunError, evaluate, load_model, load_run
-from healthfm.embed import network
+from healthfm.embed import engines
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed
 from healthfm.engine.store import RunFolder
 from healthfm.errors import CapabilityError
-from healthfm.evaluate.findings import headline_notes
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision.vision_model import VisionModel
+from healthfm.score.sentences import headline_notes
 from tests.embed.conftest import SMALL, small
 from tests.formats.test_damaged_slide import Place
 from tests.real_files import ELSEWHERE
@@ -162,12 +162,12 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(
 def test_tiles_that_embed_has_made_are_not_computed_again(
     tower: VisionModel, few: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    computed, real = [], network.vectors
-    monkeypatch.setattr(network, "vectors", lambda n, inputs, *more: computed.append(len(inputs)) or real(n, inputs, *more))  # fmt: skip
+    computed, real = [], engines.vectors
+    monkeypatch.setattr(engines, "vectors", lambda n, inputs, *more: computed.append(len(inputs)) or real(n, inputs, *more))  # fmt: skip
     embed(tower, gather([few], False), tmp_path / "vectors")
-    assert sum(computed) == 12 * 32 + network.CHECKED
+    assert sum(computed) == 12 * 32 + engines.CHECKED
     evaluate(tower, few, task="mil", output=tmp_path / "run", device="cpu")
-    assert sum(computed) == 12 * 32 + 2 * network.CHECKED  # each run holds its arithmetic against torch's
+    assert sum(computed) == 12 * 32 + 2 * engines.CHECKED  # each run holds its arithmetic against torch's
     assert tables(tmp_path / "run") == whole
 
 

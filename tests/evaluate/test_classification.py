@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from healthfm import RunError, evaluate, load_model, open_dataset
-from healthfm.models.causal_lm import CausalLM
+from healthfm.models.language.causal_lm import CausalLM
 from healthfm.models.model import Model
 from tests.datasets.test_labelled_text import write_hoc
 

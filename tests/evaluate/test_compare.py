@@ -12,9 +12,9 @@ import pytest
 
 import healthfm as hfm
 from healthfm.errors import RunError
-from healthfm.evaluate.compare import Comparison, compare
-from healthfm.evaluate.run import Run, evaluate_predictions
-from healthfm.evaluate.statistics import paired
+from healthfm.report.run import Run, evaluate_predictions
+from healthfm.score.compare import Comparison, compare
+from healthfm.score.statistics import paired
 
 N = 200
 TRUTH = np.random.default_rng(0).choice(["yes", "no", "maybe"], N, p=[0.55, 0.34, 0.11])

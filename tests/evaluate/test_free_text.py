@@ -12,7 +12,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from healthfm import CheckpointError, RunError, evaluate, load_model, load_run
 from healthfm.evaluate import judge as judging
-from healthfm.models.causal_lm import CausalLM
+from healthfm.models.language.causal_lm import CausalLM
 from healthfm.models.model import Model
 from tests.evaluate.test_writing import writer
 
@@ -152,7 +152,7 @@ def test_real_weights_judge_real_answers(smollm2: CausalLM, own: Path, tmp_path:
 @pytest.fixture(scope="module")
 def llama_cpp() -> Iterator[str]:
     from healthfm import card
-    from healthfm.models.weights import locate
+    from healthfm.models.files.weights import locate
     from tests.models.test_endpoint import MODEL, start_llama_cpp
 
     server = start_llama_cpp(locate(card(MODEL, "model"), None))  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from lm_eval.api import metrics as harness
 from lm_eval.api.task import ConfigurableTask
 
 from healthfm import evaluate_predictions
-from healthfm.evaluate import questions, tasks
+from healthfm.evaluate import protocols, questions
 from healthfm.records import MultipleChoice
 
 OPTIONS = {"A": "yes", "B": "no, not at all", "C": "a third thing that takes long to say", "D": "it depends"}
@@ -47,7 +47,7 @@ def found(likelihoods: np.ndarray) -> dict[str, Any]:
     asked = [
         MultipleChoice(id=f"q{i}", question="q", options=OPTIONS, answer="ABCD"[i % 4], split="test") for i in range(len(likelihoods))
     ]  # fmt: skip
-    items = [tasks.Item(one, "q", tuple(OPTIONS), tuple(OPTIONS.values()), str(one.answer)) for one in asked]
+    items = [protocols.Item(one, "q", tuple(OPTIONS), tuple(OPTIONS.values()), str(one.answer)) for one in asked]
     return dict(evaluate_predictions(questions.part_table(items, list(likelihoods), {}), "multiple-choice").metrics)
 
 
@@ -74,7 +74,7 @@ def test_characters_count_not_bytes_and_no_delimiter() -> None:
     """Chinese options: three bytes a character. The harness divides by characters, and the delimiter is none of the option's."""
     options = {"A": "高血压", "B": "type 2 diabetes"}
     one = MultipleChoice(id="q", question="q", options=options, answer="A", split="test")
-    item = tasks.Item(one, "q", tuple(options), tuple(" " + text for text in options.values()), "A")
+    item = protocols.Item(one, "q", tuple(options), tuple(" " + text for text in options.values()), "A")
     assert item.lengths == [3, 15]
     ours = evaluate_predictions(questions.part_table([item], [np.array([-6.0, -31.0])], {}), "multiple-choice").metrics
     assert ours["acc_norm"]["value"] == 1  # -2 a character against -2.07
@@ -86,7 +86,7 @@ def test_characters_count_not_bytes_and_no_delimiter() -> None:
 
 def test_letters_have_no_accuracy_by_length(likelihoods: np.ndarray) -> None:
     asked = [MultipleChoice(id=f"q{i}", question="q", options=OPTIONS, answer="A", split="test") for i in range(60)]
-    items = [tasks.Item(one, "q", tuple(OPTIONS), tuple(" " + key for key in OPTIONS), "A") for one in asked]
+    items = [protocols.Item(one, "q", tuple(OPTIONS), tuple(" " + key for key in OPTIONS), "A") for one in asked]
     table = questions.part_table(items, list(likelihoods), {})
     assert "acc_norm" not in evaluate_predictions(table, "multiple-choice").metrics
 

@@ -15,10 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from healthfm import Run, RunError, evaluate, load_model, load_run
-from healthfm.evaluate.learning import FEWEST, curve, nested, stack, unstack
 from healthfm.models.model import Model
 from healthfm.report.export import to_csv, to_markdown
 from healthfm.report.page import render
+from healthfm.score.learning import FEWEST, curve, nested, stack, unstack
 from tests.datasets.test_labelled_text import write_hoc
 from tests.report.made import text_of
 

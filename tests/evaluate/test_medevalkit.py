@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from healthfm import evaluate_predictions
-from healthfm.evaluate.metrics import text
 from healthfm.evaluate.writing import stated_answer
+from healthfm.score.metrics import text
 from tests.references.medevalkit_cases import (
     DECISIONS,
     OTHER,

@@ -129,7 +129,7 @@ def test_what_can_be_known_is_said_before_the_model_is_asked(
 
 
 def test_targets_outside_the_classes_are_refused_before_the_model_is_asked(asked: Asked, tmp_path: Path) -> None:
-    from healthfm.evaluate.scoring import check_targets
+    from healthfm.score.scoring import check_targets
 
     with pytest.raises(RunError, match="outside the classes no, yes: 7"):
         check_targets("text-classification", ["6", "7"], ["yes", "maybe"], ["no", "yes"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from healthfm import CapabilityError, evaluate, load_model
 from healthfm.evaluate import perplexity
-from healthfm.models.causal_lm import CausalLM
+from healthfm.models.language.causal_lm import CausalLM
 
 
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 20))

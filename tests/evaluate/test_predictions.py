@@ -11,7 +11,7 @@ import pytest
 
 from healthfm import RunError, evaluate_predictions
 from healthfm.errors import HealthfmError
-from healthfm.evaluate.predictions import read_predictions
+from healthfm.score.tables import read_predictions
 
 
 def test_a_csv_file_scores_as_the_table_it_holds(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from healthfm import evaluate, load_model
 from healthfm.engine.store import RunFolder
-from healthfm.evaluate.findings import headline_notes
 from healthfm.models.model import Model
+from healthfm.score.sentences import headline_notes
 from tests.embed.conftest import small
 from tests.models.test_masked_lm import hub_folder
 

@@ -11,7 +11,7 @@ import pytest
 
 from healthfm import Run, RunError, evaluate_predictions, load_run
 from healthfm.engine.store import RunFolder
-from healthfm.evaluate.findings import contamination_line, headline_notes
+from healthfm.score.sentences import contamination_line, headline_notes
 
 TABLE = {
     "id": ["a", "b", "c", "d"], "target": ["yes", "yes", "no", "maybe"], "prediction": ["yes", "no", "no", None],

@@ -21,8 +21,8 @@ import pytest
 from healthfm import CapabilityError, RunError, card, compare, evaluate, load_model, load_run, open_dataset
 from healthfm.evaluate.job import Ask
 from healthfm.evaluate.runner import prepare
-from healthfm.models import likelihood
-from healthfm.models.causal_lm import CausalLM
+from healthfm.models.language import likelihood
+from healthfm.models.language.causal_lm import CausalLM
 from healthfm.models.model import Model
 
 MODEL = "smollm2-135m-instruct"

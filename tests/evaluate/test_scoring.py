@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from healthfm import RunError, evaluate_predictions
-from healthfm.evaluate.statistics import bootstrap
+from healthfm.score.statistics import bootstrap
 
 
 def columns(n: int = 40, seed: int = 0, **more: Any) -> dict[str, Any]:
@@ -376,7 +376,7 @@ def test_groups_that_may_be_alike_are_not_called_apart(tmp_path: Path) -> None:
 
 
 def test_one_answer_to_nearly_all_is_said() -> None:
-    from healthfm.evaluate.findings import headline_notes
+    from healthfm.score.sentences import headline_notes
 
     targets = ["yes", "no"] * 20
     table = {"id": [str(i) for i in range(40)], "target": targets, "prediction": ["yes"] * 39 + ["no"]}

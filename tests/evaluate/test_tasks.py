@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from healthfm import RunError, card, open_dataset
 from healthfm.cards.schema import DatasetCard, Protocol
-from healthfm.evaluate import tasks
+from healthfm.evaluate import protocols
 from healthfm.records import Document, MultipleChoice
 
 LETTERS = "Question: {{ question }}\n{% for key, text in options.items() %}{{ key }}. {{ text }}\n{% endfor %}Answer:"
@@ -53,13 +53,13 @@ def pubmedqa_card() -> DatasetCard:
 
 
 def test_a_template_sees_question_context_and_options() -> None:
-    text = tasks.render(question(context="Because."), protocol("{{ context }} {{ question }} {{ options['A'] }}"))
+    text = protocols.render(question(context="Because."), protocol("{{ context }} {{ question }} {{ options['A'] }}"))
     assert text == "Because. Which? one"
 
 
 def test_a_prompt_keeps_its_text_as_it_is() -> None:
     text = "Is <b>A & B</b> {{ not a variable }} true?\n"
-    assert tasks.render(question(question=text), protocol("{{ question }}\n")) == text + "\n"
+    assert protocols.render(question(question=text), protocol("{{ question }}\n")) == text + "\n"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_prompt_keeps_its_text_as_it_is() -> None:
 )
 def test_a_name_that_does_not_exist_is_an_error_not_an_empty_string(template: str) -> None:
     with pytest.raises(RunError, match="template cannot be rendered: UndefinedError"):
-        tasks.render(question(), protocol(template))
+        protocols.render(question(), protocol(template))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_name_that_does_not_exist_is_an_error_not_an_empty_string(template: st
 )
 def test_the_sandbox_refuses_a_way_out_of_the_template(template: str) -> None:
     with pytest.raises(RunError, match="template cannot be rendered") as error:
-        tasks.render(question(), protocol(template))
+        protocols.render(question(), protocol(template))
     assert "<class" not in str(error.value)
 
 
@@ -94,20 +94,20 @@ def test_the_sandbox_refuses_a_way_out_of_the_template(template: str) -> None:
 )
 def test_a_template_that_cannot_run_is_one_error_without_the_question(template: str) -> None:
     with pytest.raises(RunError, match="template cannot be rendered") as error:
-        tasks.render(question(question="Mrs Smith"), protocol(template))
+        protocols.render(question(question="Mrs Smith"), protocol(template))
     assert "Smith" not in str(error.value) and "\n" not in str(error.value)
 
 
 def test_the_long_answer_takes_the_place_of_the_context() -> None:
     record = question(context="abstract", meta={"long_answer": "conclusion"})
-    assert tasks.render(record, protocol("{{ context }}", context="long-answer")) == "conclusion"
+    assert protocols.render(record, protocol("{{ context }}", context="long-answer")) == "conclusion"
     with pytest.raises(RunError, match="q1 has no long answer"):
-        tasks.render(question(context="abstract"), protocol("{{ context }}", context="long-answer"))
+        protocols.render(question(context="abstract"), protocol("{{ context }}", context="long-answer"))
 
 
 def test_what_is_scored_is_the_key_or_the_text_behind_the_delimiter() -> None:
-    assert tasks.continuations(question(), protocol()) == (" A", " B")
-    assert tasks.continuations(question(), protocol(options="text", delimiter="\n")) == ("\none", "\ntwo")
+    assert protocols.continuations(question(), protocol()) == (" A", " B")
+    assert protocols.continuations(question(), protocol(options="text", delimiter="\n")) == ("\none", "\ntwo")
 
 
 # lm-evaluation-harness ------------------------------------------------------------------------------------------------
@@ -133,8 +133,8 @@ def test_pubmedqa_prompts_equal_the_harness_with_any_number_of_examples(pubmedqa
 
     raw = json.loads((pubmedqa_root / "data" / "ori_pqal.json").read_text())
     records = list(open_dataset("pubmedqa", pubmedqa_root, "train"))[: shots + 1]
-    _, found = tasks.choose_protocol(pubmedqa_card(), None, None)
-    item = tasks.make_items(records[-1:], found, records[:-1])[0]  # type: ignore[arg-type]
+    _, found = protocols.choose_protocol(pubmedqa_card(), None, None)
+    item = protocols.make_items(records[-1:], found, records[:-1])[0]  # type: ignore[arg-type]
     theirs = harness_prompt(
         [raw[record.id] for record in records], shots, doc_to_text=doc_to_text,
         doc_to_target="final_decision", doc_to_choice=["yes", "no", "maybe"],
@@ -155,7 +155,7 @@ def test_medqa_prompts_equal_the_harness(medqa_root: Path, shots: int) -> None:
     ]  # fmt: skip
     found = card("medqa")
     assert isinstance(found, DatasetCard)
-    item = tasks.make_items(records[-1:], found.protocols["letters"], records[:-1])[0]  # type: ignore[arg-type]
+    item = protocols.make_items(records[-1:], found.protocols["letters"], records[:-1])[0]  # type: ignore[arg-type]
     theirs = harness_prompt(
         docs, shots, doc_to_text=doc_to_text, doc_to_target=doc_to_target, doc_to_choice=list("ABCD")
     )
@@ -164,17 +164,17 @@ def test_medqa_prompts_equal_the_harness(medqa_root: Path, shots: int) -> None:
 
 def test_examples_stand_before_the_question_with_one_empty_line_between() -> None:
     shots = [question("A", id="s1", question="First?"), question("B", id="s2", question="Second?")]
-    items = tasks.make_items([question()], protocol("Q: {{ question }}\nA:"), shots)
+    items = protocols.make_items([question()], protocol("Q: {{ question }}\nA:"), shots)
     assert items[0].prompt == "Q: First?\nA: A\n\nQ: Second?\nA: B\n\nQ: Which?\nA:"
 
 
 def test_an_example_is_solved_with_its_own_options_text() -> None:
     shot = question("B", {"A": "left", "B": "right"})
-    assert tasks.shot_block([shot], protocol("{{ question }}", options="text")) == "Which? right\n\n"
+    assert protocols.shot_block([shot], protocol("{{ question }}", options="text")) == "Which? right\n\n"
 
 
 def test_no_examples_add_nothing() -> None:
-    assert tasks.shot_block([], protocol()) == ""
+    assert protocols.shot_block([], protocol()) == ""
 
 
 # Records that cannot be asked -----------------------------------------------------------------------------------------
@@ -182,58 +182,60 @@ def test_no_examples_add_nothing() -> None:
 
 def test_withheld_answers_are_refused_by_record() -> None:
     with pytest.raises(RunError, match="q7 withholds its answer"):
-        tasks.make_items([question(), question(None, id="q7")], protocol())
+        protocols.make_items([question(), question(None, id="q7")], protocol())
 
 
 def test_another_kind_of_record_is_refused() -> None:
     with pytest.raises(RunError, match="needs MultipleChoice records, these are Document"):
-        tasks.make_items([Document(id="d", text="text")], protocol())
+        protocols.make_items([Document(id="d", text="text")], protocol())
 
 
 @pytest.mark.parametrize("answer", [("A", "B"), ()])
 def test_a_question_without_exactly_one_answer_is_refused_before_any_model_runs(answer: tuple[str, ...]) -> None:
     with pytest.raises(RunError, match="q1 has no single answer"):
-        tasks.make_items([question(answer)], protocol())
+        protocols.make_items([question(answer)], protocol())
 
 
 @pytest.mark.parametrize("answer", [None, ("A", "B")])
 def test_a_question_without_exactly_one_answer_is_no_example(answer: Any) -> None:
     with pytest.raises(RunError, match="q1 has no single answer and cannot serve as an example"):
-        tasks.shot_block([question(answer)], protocol())
+        protocols.shot_block([question(answer)], protocol())
 
 
 # Protocols ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_cards_default_protocol_is_followed_unless_another_is_named() -> None:
-    assert tasks.choose_protocol(pubmedqa_card(), None, None)[0] == "reasoning-required"
-    name, found = tasks.choose_protocol(pubmedqa_card(), "reasoning-free", "yes-no-maybe")
+    assert protocols.choose_protocol(pubmedqa_card(), None, None)[0] == "reasoning-required"
+    name, found = protocols.choose_protocol(pubmedqa_card(), "reasoning-free", "yes-no-maybe")
     assert (name, found.context) == ("reasoning-free", "long-answer")
 
 
 def test_a_task_that_the_protocol_is_not_of_is_refused() -> None:
     with pytest.raises(RunError, match="no protocol for the task multiple-choice"):
-        tasks.choose_protocol(pubmedqa_card(), None, "multiple-choice")
+        protocols.choose_protocol(pubmedqa_card(), None, "multiple-choice")
 
 
 def test_a_protocol_named_for_another_task_is_refused() -> None:
     with pytest.raises(RunError, match="reasoning-free is a yes-no-maybe protocol, not free-text"):
-        tasks.choose_protocol(pubmedqa_card(), "reasoning-free", "free-text")
+        protocols.choose_protocol(pubmedqa_card(), "reasoning-free", "free-text")
 
 
 def test_a_task_finds_its_protocol() -> None:
-    assert tasks.choose_protocol(pubmedqa_card(), None, "yes-no-maybe-generated")[0] == "reasoning-required-generated"
+    assert (
+        protocols.choose_protocol(pubmedqa_card(), None, "yes-no-maybe-generated")[0] == "reasoning-required-generated"
+    )
 
 
 def test_a_card_without_protocols_cannot_be_evaluated() -> None:
     bare = pubmedqa_card().model_copy(update={"protocols": {}, "default_protocol": None})
     with pytest.raises(RunError, match="no protocol to evaluate by"):
-        tasks.choose_protocol(bare, None, None)
+        protocols.choose_protocol(bare, None, None)
 
 
 def test_a_protocol_that_the_card_does_not_have_is_named_with_those_it_has() -> None:
     with pytest.raises(RunError, match=r"no protocol 'nope' .*reasoning-free"):
-        tasks.choose_protocol(pubmedqa_card(), "nope", None)
+        protocols.choose_protocol(pubmedqa_card(), "nope", None)
 
 
 # Samples --------------------------------------------------------------------------------------------------------------
@@ -242,25 +244,25 @@ def test_a_protocol_that_the_card_does_not_have_is_named_with_those_it_has() -> 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 300), st.integers(0, 5))
 def test_samples_are_nested_distinct_in_order_and_of_the_size_asked(n: int, one: int, other: int, seed: int) -> None:
     small, large = sorted((one, other))
-    few, many = tasks.sample(n, small, seed), tasks.sample(n, large, seed)
+    few, many = protocols.sample(n, small, seed), protocols.sample(n, large, seed)
     assert set(few) <= set(many)
     assert many == sorted(set(many)) and len(many) == min(large, n)
     assert set(many) <= set(range(n))
 
 
 def test_the_seed_decides_the_sample() -> None:
-    assert tasks.sample(500, 50, 1) == tasks.sample(500, 50, 1) != tasks.sample(500, 50, 2)
+    assert protocols.sample(500, 50, 1) == protocols.sample(500, 50, 1) != protocols.sample(500, 50, 2)
 
 
 @pytest.mark.parametrize("limit", [None, 7, 8, 10**9])
 def test_no_limit_or_a_larger_one_keeps_every_record(limit: int | None) -> None:
-    assert tasks.sample(7, limit, 0) == list(range(7))
+    assert protocols.sample(7, limit, 0) == list(range(7))
 
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_below_one_is_refused(limit: int) -> None:
     with pytest.raises(RunError, match=f"limit is {limit}"):
-        tasks.sample(7, limit, 0)
+        protocols.sample(7, limit, 0)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -270,7 +272,7 @@ def test_a_sample_of_pubmedqa_is_never_its_head_and_holds_each_answer(pubmedqa_r
     head = Counter(list(truth.values())[:64])
     assert head == {"yes": 64}, "the trap this test is about is gone"
     records = sorted(open_dataset("pubmedqa", pubmedqa_root, "test"), key=lambda record: list(truth).index(record.id))
-    kept = tasks.sample(len(records), 64, seed)
+    kept = protocols.sample(len(records), 64, seed)
     assert kept != list(range(64))
     answers = Counter(records[i].answer for i in kept)  # type: ignore[attr-defined]
     whole = Counter(truth.values())
@@ -281,5 +283,5 @@ def test_a_sample_of_pubmedqa_is_never_its_head_and_holds_each_answer(pubmedqa_r
 
 def test_an_item_carries_its_record_keys_and_target() -> None:
     record = question()
-    (item,) = tasks.make_items([record], protocol())
+    (item,) = protocols.make_items([record], protocol())
     assert (item.record, item.keys, item.target) == (record, ("A", "B"), "B")

@@ -17,10 +17,10 @@ import transformers
 from healthfm import CardError, CheckpointError, RunError, card, open_dataset
 from healthfm.cards import catalog, coverage
 from healthfm.evaluate import verify as verification
-from healthfm.evaluate.tasks import make_items, sample
+from healthfm.evaluate.protocols import make_items, sample
 from healthfm.evaluate.verify import problems, verdict, verify
-from healthfm.models.causal_lm import CausalLM
-from healthfm.models.weights import locate
+from healthfm.models.files.weights import locate
+from healthfm.models.language.causal_lm import CausalLM
 from tests.evidence import record as evidence_record
 
 LIMIT = 8

@@ -11,9 +11,9 @@ import pytest
 
 from healthfm import RunError, card, evaluate, load_model, load_run
 from healthfm.cards.schema import DatasetCard, ModelCard
-from healthfm.evaluate.tasks import render
+from healthfm.evaluate.protocols import render
 from healthfm.evaluate.writing import own_prompt, stated_answer
-from healthfm.models.causal_lm import CausalLM
+from healthfm.models.language.causal_lm import CausalLM
 from healthfm.models.model import Model
 from healthfm.records import MultipleChoice
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from healthfm.cards import catalog
+from healthfm.models.families import FAMILIES
 
 PROJECT = Path(__file__).parents[2]
 DOORS = {
-    "healthfm.datasets.dataset", "healthfm.datasets.locate", "healthfm.models.model", "healthfm.errors", "tests.conftest",
-    "tests.evidence",
+    "healthfm.datasets.dataset", "healthfm.datasets.locate", "healthfm.datasets.open", "healthfm.datasets.reader", "healthfm.models.families",
+    "healthfm.models.load", "healthfm.models.model", "healthfm.errors", "tests.conftest", "tests.evidence",
 }  # fmt: skip
 FACTS = {
     "dataset": ("reader", "record", "files", "splits", "labels", "counts", "variants", "default_variant"),
@@ -58,10 +59,10 @@ def through(kind: str, slug: str) -> list[Symbol]:
     entry = catalog.lookup(slug, kind)
     if kind == "model":
         family = entry.get("run", {}).get("family")
-        return _reached([(f"healthfm.models.{family}", "load")] if family else [])
+        return _reached([(f"healthfm.models.{FAMILIES[family]}", "load")] if family else [])
     if not entry.get("reader"):
         return []
-    home = f"healthfm.datasets.{entry['reader']}"
+    home = f"healthfm.datasets.readers.{entry['reader']}"
     return _reached([(home, name) for name in _generators(home, slug)])
 
 
@@ -139,6 +140,7 @@ def _uses(name: str, symbol: str | None) -> Iterator[Symbol]:
     elif name.startswith("healthfm.records"):  # of a record its bases count, not every noun that a field may hold
         classes = [node for node in module.names.get(symbol, []) if isinstance(node, ast.ClassDef)]
         used = {base.id for node in classes for base in node.bases if isinstance(base, ast.Name)}
+        used |= {symbol} & set(module.imports)  # the room names its nouns again
     else:
         used = set().union(*map(_names, module.names.get(symbol, [])))
     for one in used:

@@ -38,7 +38,7 @@ def changed(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str) ->
 def test_a_reader_rests_on_its_function_its_record_and_the_formats_it_calls() -> None:
     modules = {name for name, _ in digests.through("dataset", "medqa")}
     assert modules == {
-        "healthfm.datasets.multiple_choice", "healthfm.formats.jsonl", "healthfm.formats.source", "healthfm.formats.archive",
+        "healthfm.datasets.readers.multiple_choice", "healthfm.formats.jsonl", "healthfm.formats.source", "healthfm.formats.archive",
         "healthfm.records",
     }  # fmt: skip
     names = {name for module, name in digests.through("dataset", "medqa") if module.endswith("multiple_choice")}
@@ -47,14 +47,18 @@ def test_a_reader_rests_on_its_function_its_record_and_the_formats_it_calls() ->
 
 def test_a_familys_network_rests_on_its_room() -> None:
     modules = {name for name, _ in digests.through("model", "uni")}
-    assert {"healthfm.models.vit", "healthfm.models.vit_keys", "healthfm.models.transform"} <= modules
+    assert {
+        "healthfm.models.vision.vit",
+        "healthfm.models.vision.vit_keys",
+        "healthfm.models.vision.transform",
+    } <= modules
     assert not any("causal" in one or "formats" in one for one in modules)
 
 
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        ("healthfm.datasets.free_answers", "def liveqa(", "def liveqa(more, "), ("healthfm.datasets.free_answers", "INDENT = ", "INDENT = 1, "),
+        ("healthfm.datasets.readers.free_answers", "def liveqa(", "def liveqa(more, "), ("healthfm.datasets.readers.free_answers", "INDENT = ", "INDENT = 1, "),
         ("healthfm.formats.xml", "huge_tree", "huge"), ("healthfm.records", "class QA(TextRecord):", "class QA(TextRecord, Other):"),
         ("tests.datasets.test_free_answers", "def test_the_whole_liveqa_test_set(", "def test_the_whole_liveqa_test_set(x, "),
     ],
@@ -66,8 +70,8 @@ def test_a_claim_lapses_with_what_it_rests_on(monkeypatch: pytest.MonkeyPatch, m
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        ("healthfm.datasets.free_answers", "def medinstruct(", "def medinstruct(more, "), ("healthfm.formats.npz", "def ", "def x"),
-        ("healthfm.records", "class Volume(", "class Volume(Other, "), ("healthfm.datasets.free_answers", "import Iterator\n", "import Iterator  # why\n"),
+        ("healthfm.datasets.readers.free_answers", "def medinstruct(", "def medinstruct(more, "), ("healthfm.formats.npz", "def ", "def x"),
+        ("healthfm.records", "class Volume(", "class Volume(Other, "), ("healthfm.datasets.readers.free_answers", "import Iterator\n", "import Iterator  # why\n"),
         ("tests.datasets.test_free_answers", "def test_medquad", "def test_other"),
     ],
 )  # fmt: skip

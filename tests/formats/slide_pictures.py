@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
-from healthfm.formats.slide import SlideFile
+from healthfm.formats.slide.pyramid import SlideFile
 from tests.real_files import SLIDE
 
 GLASS = 243

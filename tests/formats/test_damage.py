@@ -14,7 +14,10 @@ import pytest
 from PIL import Image
 
 from healthfm.errors import HealthfmError
-from healthfm.formats import dicom_index, dicom_picture, dicom_series, image, nifti
+from healthfm.formats import image, nifti
+from healthfm.formats.dicom import index as dicom_index
+from healthfm.formats.dicom import picture as dicom_picture
+from healthfm.formats.dicom import series as dicom_series
 from healthfm.formats.npz import Arrays
 from healthfm.formats.source import Source
 from tests.real_files import PYDICOM

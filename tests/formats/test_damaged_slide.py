@@ -14,9 +14,9 @@ import tifffile
 from scipy.ndimage import gaussian_filter
 
 from healthfm.errors import DatasetError
-from healthfm.formats import slide as slides
-from healthfm.formats.slide import SlideFile
-from healthfm.formats.tiling import plan, read_tile
+from healthfm.formats.slide import pyramid as slides
+from healthfm.formats.slide.pyramid import SlideFile
+from healthfm.formats.slide.tiling import plan, read_tile
 from tests.real_files import SLIDE
 
 SIDE, TILE = 1024, 256

@@ -17,7 +17,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from healthfm.errors import DatasetError
-from healthfm.formats import dicom, dicom_picture
+from healthfm.formats.dicom import file as dicom
+from healthfm.formats.dicom import picture as dicom_picture
 from healthfm.formats.source import Source
 from tests.real_files import PYDICOM, elsewhere
 

@@ -16,7 +16,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from healthfm.errors import DatasetError
-from healthfm.formats import dicom, dicom_picture
+from healthfm.formats.dicom import file as dicom
+from healthfm.formats.dicom import picture as dicom_picture
 from healthfm.formats.source import Source
 from tests.real_files import DATA, PYDICOM, elsewhere
 

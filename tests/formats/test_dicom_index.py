@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from healthfm.errors import DatasetError
-from healthfm.formats import dicom, dicom_index
+from healthfm.formats.dicom import file as dicom
+from healthfm.formats.dicom import index as dicom_index
 from healthfm.formats.source import Problems
 from tests.formats.test_dicom import written
 from tests.real_files import PYDICOM, elsewhere

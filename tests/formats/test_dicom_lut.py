@@ -13,7 +13,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian
 
 from healthfm.errors import DatasetError
-from healthfm.formats import dicom_picture, notices
+from healthfm.formats import notices
+from healthfm.formats.dicom import picture as dicom_picture
 from healthfm.formats.source import Source
 from tests.formats.test_dicom import shown, written
 from tests.real_files import elsewhere

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from healthfm.errors import DatasetError
-from healthfm.formats import dicom_series
+from healthfm.formats.dicom import series as dicom_series
 from tests.formats.test_dicom import written
 from tests.real_files import PYDICOM, elsewhere
 

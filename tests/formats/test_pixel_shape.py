@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from healthfm.errors import DatasetError
-from healthfm.formats import pixel_shape
+from healthfm.formats.dicom import pixel_shape
 from healthfm.formats.source import Source
 from tests.formats.test_dicom import written
 

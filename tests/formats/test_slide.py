@@ -21,9 +21,9 @@ from scipy.ndimage import gaussian_filter
 
 from healthfm.datasets import media
 from healthfm.errors import DatasetError
-from healthfm.formats import slide as slides
-from healthfm.formats import tiff_tiles
-from healthfm.formats.slide import SlideFile
+from healthfm.formats.slide import pyramid as slides
+from healthfm.formats.slide import tiff_tiles
+from healthfm.formats.slide.pyramid import SlideFile
 from tests.real_files import SLIDE
 
 

@@ -13,8 +13,8 @@ import tifffile
 
 from healthfm.datasets import media
 from healthfm.errors import DatasetError
-from healthfm.formats import slide_files
-from healthfm.formats.slide import SlideFile
+from healthfm.formats.slide import files as slide_files
+from healthfm.formats.slide.pyramid import SlideFile
 from healthfm.formats.source import Source
 from tests.formats.test_slide import dicom_level
 from tests.real_files import SLIDE

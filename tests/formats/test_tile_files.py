@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from healthfm.errors import BadValue, DatasetError
-from healthfm.formats import tile_files
-from healthfm.formats.slide import SlideFile
-from healthfm.formats.tiling import Tiles, level_of, plan
+from healthfm.formats.slide import tile_files
+from healthfm.formats.slide.pyramid import SlideFile
+from healthfm.formats.slide.tiling import Tiles, level_of, plan
 from tests.formats.test_slide import synthetic  # noqa: F401  a fixture
 
 COORDS = np.array([[0, 0], [512, 0], [0, 1024]], np.int64)

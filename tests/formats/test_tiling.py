@@ -10,9 +10,9 @@ from benchmarks.synthetic_slide import make
 from PIL import Image
 
 from healthfm.errors import BadValue, DatasetError
-from healthfm.formats import tiling
-from healthfm.formats.slide import SlideFile
-from healthfm.formats.tiling import Tiles, level_of, plan, read_tile, read_tiles
+from healthfm.formats.slide import tiling
+from healthfm.formats.slide.pyramid import SlideFile
+from healthfm.formats.slide.tiling import Tiles, level_of, plan, read_tile, read_tiles
 from tests.formats.test_slide import synthetic  # noqa: F401  a fixture
 from tests.real_files import SLIDE
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion, uniform_filter
 
-from healthfm.formats import tissue
-from healthfm.formats.slide import SlideFile
+from healthfm.formats.slide import tissue
+from healthfm.formats.slide.pyramid import SlideFile
 from tests.formats import slide_pictures
 from tests.real_files import SLIDE
 

@@ -18,7 +18,7 @@ import transformers
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from healthfm.models import tiktoken_bpe
+from healthfm.models.files import tiktoken_bpe
 from tests.references.recipe_weights import recipe_array
 
 PROJECT = Path(__file__).parent.parent.parent

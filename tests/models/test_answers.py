@@ -20,8 +20,8 @@ from healthfm import card, load_model
 from healthfm.cards import catalog
 from healthfm.cards.schema import Prompt
 from healthfm.evaluate import parsers
-from healthfm.models import generation, prompts
-from healthfm.models.text import TextModel
+from healthfm.models.language import generation, prompts
+from healthfm.models.language.text_model import TextModel
 from tests.models import published as pub
 from tests.models.test_prompts import prompt_of, reading
 from tests.references.answer_cases import SAID, TOKENS, tokenizers

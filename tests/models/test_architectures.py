@@ -11,9 +11,9 @@ import torch
 import transformers
 
 from healthfm import card
-from healthfm.cards.schema import ModelCard, Run
-from healthfm.models import causal_lm, likelihood
-from healthfm.models.causal_lm import CausalLM
+from healthfm.cards.schema import ModelCard, Runner
+from healthfm.models.language import causal_lm, likelihood
+from healthfm.models.language.causal_lm import CausalLM
 from tests.models import published as pub
 from tests.references.recipe_weights import fill
 
@@ -44,7 +44,7 @@ def publish(folder: Path, name: str) -> transformers.PreTrainedModel:
 def load(folder: Path, name: str) -> CausalLM:
     found = card("smollm2-135m-instruct")
     assert isinstance(found, ModelCard)
-    own = found.model_copy(update={"run": Run(family="causal_lm", architecture=name, native=True)})
+    own = found.model_copy(update={"run": Runner(family="causal_lm", architecture=name, native=True)})
     return causal_lm.load(own, None, folder, {}, "cpu", "float32")  # type: ignore[return-value]
 
 

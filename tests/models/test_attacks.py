@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from healthfm import CheckpointError
-from healthfm.models import checkpoint
+from healthfm.models.files import checkpoint
 
 
 class Calls:

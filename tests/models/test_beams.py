@@ -14,8 +14,8 @@ import torch
 
 from healthfm import load_model
 from healthfm.cards.schema import Decoding, Prompt
-from healthfm.models import generation, prompts
-from healthfm.models.text import TextModel
+from healthfm.models.language import generation, prompts
+from healthfm.models.language.text_model import TextModel
 from tests.references.small_tokenizer import byte_level
 
 TEXTS = ["The patient was given aspirin.", "Is smoking harmful? Yes, it is.", "Blood pressure 120/80, no fever."]

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from healthfm import CapabilityError, RunError, evaluate, load_model, open_dataset
-from healthfm.evaluate.tasks import Item, make_items, sample
-from healthfm.models import likelihood, onednn, shared_prefix
-from healthfm.models.causal_lm import CausalLM
+from healthfm.evaluate.protocols import Item, make_items, sample
+from healthfm.models.arithmetic import onednn, shared_prefix
+from healthfm.models.language import likelihood
+from healthfm.models.language.causal_lm import CausalLM
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ import torch
 import transformers
 
 from healthfm import CapabilityError, CheckpointError, MissingExtra, RunError, load_model
-from healthfm.models import generation
-from healthfm.models.causal_lm import CausalLM
+from healthfm.models.language import generation
+from healthfm.models.language.causal_lm import CausalLM
 from tests.cli.command import HEALTHFM
 from tests.models import published as pub
 from tests.models import road

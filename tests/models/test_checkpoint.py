@@ -14,7 +14,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from healthfm import CapabilityError, CheckpointError, load_model
-from healthfm.models.causal_lm import CausalLM
+from healthfm.models.language.causal_lm import CausalLM
 
 TINY = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -11,8 +11,8 @@ import pytest
 from healthfm.cards import catalog
 from healthfm.cards.schema import DatasetCard
 from healthfm.errors import RunError
-from healthfm.models import client as clients
-from healthfm.models.client import Client, Endpoint, keep_in_house
+from healthfm.models.remote import client as clients
+from healthfm.models.remote.client import Client, Endpoint, keep_in_house
 
 REMOTE, HERE = Client("https://llm.example.invalid/v1"), Client("http://127.0.0.1:1/v1")
 

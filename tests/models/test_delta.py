@@ -12,8 +12,9 @@ import transformers
 
 from healthfm import CheckpointError, card
 from healthfm.cards.schema import ModelCard, Weights
-from healthfm.models import causal_lm, delta
-from healthfm.models.causal_lm import CausalLM
+from healthfm.models.files import delta
+from healthfm.models.language import causal_lm
+from healthfm.models.language.causal_lm import CausalLM
 from tests.models import published as pub
 
 BASE = {"model.embed_tokens.weight": torch.ones(5, 3), "model.norm.weight": torch.full((3,), 2.0)}

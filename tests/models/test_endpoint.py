@@ -21,12 +21,12 @@ import numpy as np
 import pytest
 
 from healthfm import CapabilityError, CheckpointError, RunError, card, evaluate, load_model, load_run, open_dataset
-from healthfm.evaluate.tasks import Item, make_items
-from healthfm.models import client as clients
-from healthfm.models.causal_lm import CausalLM
-from healthfm.models.client import Client, Endpoint, Refused, keep_in_house, loopback
-from healthfm.models.endpoint import EndpointModel
-from healthfm.models.weights import locate
+from healthfm.evaluate.protocols import Item, make_items
+from healthfm.models.files.weights import locate
+from healthfm.models.language.causal_lm import CausalLM
+from healthfm.models.remote import client as clients
+from healthfm.models.remote.client import Client, Endpoint, Refused, keep_in_house, loopback
+from healthfm.models.remote.endpoint import EndpointModel
 from healthfm.records import Message
 
 MODEL = "smollm2-135m-instruct"
@@ -531,7 +531,7 @@ def test_a_certificate_nobody_vouches_for_is_refused_at_once(tmp_path: Path) -> 
         with pytest.raises(RunError, match="certificate is not valid here"):
             Client(url).ask("/")
         assert times == []
-        script = f"from healthfm.models.client import Client; print(Client({url!r}).ask('/'))"
+        script = f"from healthfm.models.remote.client import Client; print(Client({url!r}).ask('/'))"
         trusted = subprocess.run(
             [sys.executable, "-c", script], env={**os.environ, "SSL_CERT_FILE": str(certificate)}, capture_output=True, text=True
         )  # fmt: skip

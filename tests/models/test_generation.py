@@ -13,10 +13,10 @@ import transformers
 
 from healthfm import RunError, card
 from healthfm.cards.schema import Decoding
-from healthfm.models import generation, prompts
-from healthfm.models.causal_lm import CausalLM
-from healthfm.models.text import TextModel
-from healthfm.models.weights import locate
+from healthfm.models.files.weights import locate
+from healthfm.models.language import generation, prompts
+from healthfm.models.language.causal_lm import CausalLM
+from healthfm.models.language.text_model import TextModel
 from healthfm.records import Message
 from tests.models.published import EXPECTED
 from tests.references.answer_cases import SAID

@@ -15,9 +15,9 @@ import transformers
 
 from healthfm import CheckpointError, load_model, open_dataset
 from healthfm.formats.gguf import GGUF
-from healthfm.models import gguf_llama, sentencepiece_bpe
-from healthfm.models.causal_lm import CausalLM
-from healthfm.models.weights import locate
+from healthfm.models.files import gguf_llama, sentencepiece_bpe
+from healthfm.models.files.weights import locate
+from healthfm.models.language.causal_lm import CausalLM
 from tests.models import published
 from tests.references.recipe_weights import fill
 

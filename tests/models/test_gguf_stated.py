@@ -14,8 +14,8 @@ import torch
 import transformers
 
 from healthfm import CheckpointError, load_model
-from healthfm.models import generation
-from healthfm.models.causal_lm import CausalLM
+from healthfm.models.language import generation
+from healthfm.models.language.causal_lm import CausalLM
 from tests.models.test_gguf_llama import written
 from tests.references.small_tokenizer import byte_level
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from tokenizers import processors
 
 from healthfm import CapabilityError, RunError, card, load_model
-from healthfm.models import likelihood, shared_prefix
-from healthfm.models.causal_lm import CausalLM
+from healthfm.models.arithmetic import shared_prefix
+from healthfm.models.language import likelihood
+from healthfm.models.language.causal_lm import CausalLM
 from tests.references.small_tokenizer import byte_level, sentencepiece_like
 
 TEXTS = [

@@ -19,9 +19,10 @@ import transformers
 
 from healthfm import CapabilityError, CheckpointError, RunError, load_model
 from healthfm.cards import catalog
-from healthfm.models import bert_files, masked_lm
-from healthfm.models.masked_lm import MaskedLM
-from healthfm.models.weights import locate
+from healthfm.models.files import bert_files
+from healthfm.models.files.weights import locate
+from healthfm.models.language import masked_lm
+from healthfm.models.language.masked_lm import MaskedLM
 from tests.references.bert_texts import HEAVY, LIGHT, sequences, texts, vocabulary, write_vocabulary
 from tests.references.recipe_weights import recipe_array
 

@@ -17,8 +17,9 @@ import torch
 import transformers
 
 from healthfm.cards import catalog, coverage
-from healthfm.cards.schema import ModelCard, Run
-from healthfm.models import causal_lm, remap, seq2seq
+from healthfm.cards.schema import ModelCard, Runner
+from healthfm.models.language import causal_lm, seq2seq
+from healthfm.models.language import published_keys as remap
 from tests.models.test_causal_rows import FULL, OWN_LAYOUTS
 from tests.models.towers import DATA
 
@@ -120,9 +121,9 @@ def test_native_forged_on_a_row_with_a_layout_of_its_own_is_seen(slug: str) -> N
     [{"family": "vit"}, {"family": "masked_lm"}, {"dialect": "timm"}, {"state": "model"}, {"strip": ("module.",)}],
 )
 def test_native_forged_on_a_row_whose_keys_are_read_otherwise_is_an_error_of_the_card(changes: dict[str, Any]) -> None:
-    assert Run(family="causal_lm", architecture="llama", native=True).native
+    assert Runner(family="causal_lm", architecture="llama", native=True).native
     with pytest.raises(ValueError, match="native is for transformers' own classes"):
-        Run(**{"family": "causal_lm", "architecture": "llama", "native": True, **changes})
+        Runner(**{"family": "causal_lm", "architecture": "llama", "native": True, **changes})
 
 
 # Whose keys ---------------------------------------------------------------------------------------------------------------

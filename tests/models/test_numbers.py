@@ -18,8 +18,10 @@ import transformers
 
 from healthfm import card
 from healthfm.cards import catalog, coverage
-from healthfm.cards.schema import ModelCard, Run, Transform
-from healthfm.models import causal_lm, hierarchical, masked_lm, resnet, seq2seq, swin, vision, vit
+from healthfm.cards.schema import ModelCard, Runner, Transform
+from healthfm.models.language import causal_lm, masked_lm, seq2seq
+from healthfm.models.vision import hierarchical, resnet, swin, vit
+from healthfm.models.vision import vision_model as vision
 
 TABLES = Path(__file__).parent.parent / "data" / "numbers"
 PARTS = ("config", "transform")
@@ -116,7 +118,7 @@ def _of(network: Any, name: str) -> Any:
     return rotary[name] if name in rotary else getattr(network, name)
 
 
-def _pixels(run: Run) -> Numbers:
+def _pixels(run: Runner) -> Numbers:
     """The steps of a transform: what differs from none, and how it is resized if it is."""
     if run.transform is None:
         return {}

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from healthfm.cards.schema import Run
+from healthfm.cards.schema import Runner
 from healthfm.errors import CapabilityError
-from healthfm.models import openvino, resnet, swin, vit
-from healthfm.models.vision import Tower
+from healthfm.models.arithmetic import openvino
+from healthfm.models.vision import resnet, swin, vit
+from healthfm.models.vision.vision_model import Tower
 
 pytestmark = pytest.mark.skipif(openvino.version() is None, reason="needs openvino")
 SMALL: dict[str, tuple[Any, dict[str, Any], tuple[int, int]]] = {
@@ -37,7 +38,7 @@ SMALL: dict[str, tuple[Any, dict[str, Any], tuple[int, int]]] = {
 def tower(name: str) -> tuple[Tower, list[np.ndarray]]:
     family, config, (height, width) = SMALL[name]
     torch.manual_seed(0)
-    network = family.build(Run(family="x", architecture="x", config=config)).eval()
+    network = family.build(Runner(family="x", architecture="x", config=config)).eval()
     rng = np.random.default_rng(0)
     return network, [rng.standard_normal((3, height, width)).astype(np.float32) for _ in range(6)]
 

@@ -14,8 +14,8 @@ from healthfm import DatasetError, RunError
 from healthfm.embed.embedder import Embedder
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed
-from healthfm.models import pixels
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision import pixels
+from healthfm.models.vision.vision_model import VisionModel
 from healthfm.records import Document, Image, Slide, Volume
 from tests.embed.conftest import small
 

@@ -15,8 +15,8 @@ from jinja2.exceptions import SecurityError
 
 from healthfm import CapabilityError, RunError, card, load_model
 from healthfm.cards.schema import ModelCard, Prompt
-from healthfm.models import prompts
-from healthfm.models.text import TextModel
+from healthfm.models.language import prompts
+from healthfm.models.language.text_model import TextModel
 from healthfm.records import Image, Message
 from tests.references.prompt_cases import (
     ASK,

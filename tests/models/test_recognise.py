@@ -14,9 +14,9 @@ import transformers
 
 from healthfm import CheckpointError, load_model
 from healthfm.cards import catalog
-from healthfm.evaluate.run import load_run
-from healthfm.models import recognise
-from healthfm.models.recognise import Match
+from healthfm.models.files import recognise
+from healthfm.models.files.recognise import Match
+from healthfm.report.run import load_run
 from tests.cli.command import run
 from tests.models import published as pub
 from tests.models.towers import DATA, manifest, small
@@ -43,7 +43,7 @@ def tensors_of(name: str) -> dict[str, Any]:
 
 
 def llm(name: str) -> dict[str, torch.Tensor]:
-    from healthfm.models import causal_lm
+    from healthfm.models.language import causal_lm
 
     card = catalog.card(name, "model")
     with torch.device("meta"):
@@ -52,7 +52,7 @@ def llm(name: str) -> dict[str, torch.Tensor]:
 
 
 def bert(name: str) -> dict[str, torch.Tensor]:
-    from healthfm.models import masked_lm
+    from healthfm.models.language import masked_lm
 
     card = catalog.card(name, "model")
     _, numbers = masked_lm.settings(card, name.partition(":")[2], {}, {})  # type: ignore[arg-type]

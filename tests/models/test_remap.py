@@ -15,8 +15,10 @@ import transformers
 
 from healthfm import CheckpointError, load_model
 from healthfm.cards import catalog
-from healthfm.models import causal_lm, checkpoint, remap
-from healthfm.models.causal_lm import CausalLM
+from healthfm.models.files import checkpoint
+from healthfm.models.language import causal_lm
+from healthfm.models.language import published_keys as remap
+from healthfm.models.language.causal_lm import CausalLM
 from tests.models.published import EXPECTED
 from tests.references.recipe_weights import fill, recipe_array
 

@@ -11,12 +11,12 @@ import pytest
 
 from healthfm import CapabilityError, RunError, card, compare, evaluate, load_model, load_run
 from healthfm.cards.schema import ModelCard
-from healthfm.evaluate import findings
-from healthfm.models import replies
-from healthfm.models.client import Client, Endpoint, Refused
-from healthfm.models.served import is_row
+from healthfm.models.remote import replies
+from healthfm.models.remote.client import Client, Endpoint, Refused
+from healthfm.models.remote.served import is_row
 from healthfm.records import Message
 from healthfm.report import page
+from healthfm.score import sentences
 from tests.models.test_endpoint import serving
 
 MODEL = "smollm2-135m-instruct"
@@ -222,7 +222,7 @@ def test_a_null_answer_is_unanswered_and_why_it_ended_is_kept_and_counted(tmp_pa
     assert run.scores["unanswered"] == 2
     assert json.loads((tmp_path / "run/run.json").read_text())["finish_reasons"] == {"length": 2}
     again = load_run(tmp_path / "run")
-    assert any("2 cut off at the longest answer (length)" in note for note in findings.headline_notes(again))
+    assert any("2 cut off at the longest answer (length)" in note for note in sentences.headline_notes(again))
     html = page.render(again)
     assert "2 cut off at the longest answer (length)" in html and "length 2" in html
 
@@ -242,7 +242,7 @@ def test_a_judges_null_reply_is_no_score(tmp_path: Path) -> None:
     assert run.facts["judge_finish_reasons"] == {"length": 2}
     assert run.facts["judge_served"]["name"] == "the-judge"
     assert run.facts["served"]["name"] == OWN
-    assert any("how the judge's replies ended: 2 cut off" in note for note in findings.headline_notes(run))
+    assert any("how the judge's replies ended: 2 cut off" in note for note in sentences.headline_notes(run))
 
 
 def test_a_callers_model_that_returns_none_has_not_answered(tmp_path: Path) -> None:
@@ -285,10 +285,10 @@ def test_another_models_numbers_never_stand_under_a_rows_name_alone(tmp_path: Pa
     assert run.facts["served"]["is_row"] is False
     assert right.facts["served"]["is_row"] is True
     note = "the server calls its model 'thinker' and 'gpt-x', which is no name of smollm2-135m-instruct"
-    assert note in findings.headline_notes(run)[0]
-    assert any("which is no name of" in one for one in findings.limits(run))
+    assert note in sentences.headline_notes(run)[0]
+    assert any("which is no name of" in one for one in sentences.limits(run))
     assert note in page.render(load_run(tmp_path / "run")).replace("&#39;", "'")
-    assert not any("no name of" in one for one in findings.headline_notes(right))
+    assert not any("no name of" in one for one in sentences.headline_notes(right))
     both = compare([tmp_path / "run", tmp_path / "right"])
     assert both.runs[0]["label"] == f"{MODEL} (server: thinker, gpt-x)"
     assert any(note in one for one in both.notes)
@@ -308,7 +308,7 @@ def test_what_a_server_holds_counts_not_what_it_calls_that(tmp_path: Path, root:
         run = evaluate(MODEL, written(tmp_path), endpoint=url, output=tmp_path / "run")
     assert run.facts["served"]["is_row"] is same
     assert root in run.title
-    assert any("is no name of" in note for note in findings.headline_notes(run)) is not same
+    assert any("is no name of" in note for note in sentences.headline_notes(run)) is not same
 
 
 def several(folder: Path, n: int = 60) -> Path:

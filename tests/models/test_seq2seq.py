@@ -16,7 +16,7 @@ import transformers
 from safetensors.torch import save_file
 
 from healthfm import CheckpointError, RunError, load_model
-from healthfm.models.seq2seq import Seq2SeqLM
+from healthfm.models.language.seq2seq import Seq2SeqLM
 from tests.models import road
 from tests.references.prompt_cases import pubmedqa
 from tests.references.small_tokenizer import t5_like
@@ -134,7 +134,7 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused(folder: Path, tmp_path: Pat
 @pytest.mark.parametrize("variant", ["base", "sci", "scratch", "large"])
 def test_every_variant_has_its_size(variant: str) -> None:
     from healthfm import card
-    from healthfm.models import seq2seq
+    from healthfm.models.language import seq2seq
 
     with torch.device("meta"):
         network = seq2seq.build(card("clinical-t5"), variant, {})  # type: ignore[arg-type]

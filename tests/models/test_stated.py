@@ -13,8 +13,12 @@ import torch
 import transformers
 
 from healthfm import CheckpointError, evaluate, load_model
-from healthfm.models import generation, remap, sentencepiece_bpe, stated, vision, vit
-from healthfm.models.causal_lm import CausalLM
+from healthfm.models.files import sentencepiece_bpe, stated
+from healthfm.models.language import generation
+from healthfm.models.language import published_keys as remap
+from healthfm.models.language.causal_lm import CausalLM
+from healthfm.models.vision import vision_model as vision
+from healthfm.models.vision import vit
 from tests.models import published as pub
 
 IDS = [[5, 6, 7, 8, 9, 10, 300, 41] * 8]

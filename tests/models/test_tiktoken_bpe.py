@@ -16,7 +16,8 @@ import tiktoken
 import transformers
 
 from healthfm import CheckpointError
-from healthfm.models import sentencepiece_bpe, text, tiktoken_bpe
+from healthfm.models.files import sentencepiece_bpe, tiktoken_bpe
+from healthfm.models.language import text_model as text
 from tests.models import published as pub
 
 HARD = [

@@ -16,7 +16,7 @@ import torch
 from transformers import Dinov2Config, Dinov2Model
 
 from healthfm import CheckpointError, compare, evaluate, load_model
-from healthfm.models import checkpoint
+from healthfm.models.files import checkpoint
 from healthfm.models.model import Model
 from tests.real_files import elsewhere
 from tests.references.organ_patches import ORGANS, SIDE, TARGET, cut

@@ -14,7 +14,7 @@ import pytest
 from healthfm import DatasetError, RunError
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard, Transform
-from healthfm.models import transform
+from healthfm.models.vision import transform
 from healthfm.records import Image, Video, Volume
 from tests.references.recipe_weights import recipe_image
 from tests.references.vision_pictures import PICTURES, picture, values

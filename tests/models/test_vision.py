@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from healthfm import CapabilityError, CheckpointError, RunError, load_model
-from healthfm.models import vision, vit
+from healthfm.models.vision import vision_model as vision
+from healthfm.models.vision import vit
 from healthfm.records import Video, Volume
 from tests.models.towers import expected, recipe, small
 from tests.references.recipe_weights import recipe_image

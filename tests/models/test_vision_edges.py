@@ -15,7 +15,7 @@ from scipy.special import erf, expit, softmax
 from torch.nn import functional
 
 from healthfm import load_model
-from healthfm.models import hierarchical, swin, vit
+from healthfm.models.vision import hierarchical, swin, vit
 from tests.models.towers import expected, pixels, recipe
 
 Array = npt.NDArray[Any]

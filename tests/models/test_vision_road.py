@@ -17,8 +17,8 @@ import torch
 
 from healthfm import load_model
 from healthfm.adapt import probe
-from healthfm.models import transform
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision import transform
+from healthfm.models.vision.vision_model import VisionModel
 from tests.models import road
 from tests.models.test_vision_rows import LIMIT, ticks
 from tests.models.towers import DATA, distance, expected, furthest, pixels, recipe, small

@@ -14,8 +14,10 @@ import transformers
 from healthfm import CheckpointError, RunError, load_model
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
-from healthfm.models import checkpoint, hierarchical, mae, resnet, swin, swin_decoders, vision, vit
-from healthfm.models.vision import VisionModel
+from healthfm.models.files import checkpoint
+from healthfm.models.vision import hierarchical, mae, resnet, swin, swin_decoders, vit
+from healthfm.models.vision import vision_model as vision
+from healthfm.models.vision.vision_model import VisionModel
 from tests.models.towers import (
     DATA,
     distance,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from healthfm.models import weights
-from healthfm.models.weights import fingerprint
+from healthfm.models.files import weights
+from healthfm.models.files.weights import fingerprint
 
 END = 1 << 20
 

@@ -14,8 +14,10 @@ import torch
 
 from healthfm import load_model
 from healthfm.cards import catalog
-from healthfm.models import checkpoint, hierarchical, resnet, swin, vision, vit
-from healthfm.models.vision import VisionModel
+from healthfm.models.files import checkpoint
+from healthfm.models.vision import hierarchical, resnet, swin, vit
+from healthfm.models.vision import vision_model as vision
+from healthfm.models.vision.vision_model import VisionModel
 from tests.references.recipe_weights import recipe_array, recipe_image
 
 DATA = Path(__file__).parent.parent / "data"

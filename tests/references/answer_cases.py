@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from healthfm.models.text import read_tokenizer
+from healthfm.models.language.text_model import read_tokenizer
 from tests.models.published import byte_level_json, sentencepiece_model
 from tests.references.prompt_cases import medqa
 from tests.references.small_tokenizer import byte_level, t5_like

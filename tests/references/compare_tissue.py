@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import uniform_filter
 
-from healthfm.formats import tissue
+from healthfm.formats.slide import tissue
 from tests.formats import slide_pictures as made
 
 DOWN = 4  # from 2 to 8 micrometres a pixel

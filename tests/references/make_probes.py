@@ -28,7 +28,7 @@ import torch.nn.functional as functional
 import transformers
 
 import healthfm as hfm
-from healthfm.evaluate.contamination.corpus import text_of
+from healthfm.curate.corpus import text_of
 
 TESTS = Path(__file__).parent.parent
 QUESTIONS = 3

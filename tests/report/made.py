@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from healthfm import Run, evaluate_predictions, load_run, open_dataset
 from healthfm.engine.store import RunFolder
-from healthfm.evaluate import learning
-from healthfm.records import MultipleChoice, digest
+from healthfm.records import MultipleChoice
+from healthfm.score import learning
 
 EVIL = """<script>alert(1)</script>"'&<img src=x onerror=alert(1)>"""
 CLASSES = ("yes", "no", "maybe")
@@ -81,7 +81,7 @@ def of_records(path: Path, records: list[MultipleChoice], **more: Any) -> Run:
     """A run folder over real records, all answered by their first option."""
     options = [list(one.options) for one in records]
     rows = {
-        "id": [one.id for one in records], "input": [digest(one) for one in records], "options": options,
+        "id": [one.id for one in records], "input": [one.digest() for one in records], "options": options,
         "probabilities": [[1.0] + [0.0] * (len(keys) - 1) for keys in options],
         "prediction": [keys[0] for keys in options], "target": [one.answer for one in records], "patient": [one.patient for one in records],
     }  # fmt: skip

@@ -11,10 +11,10 @@ import pytest
 
 from healthfm import compare, evaluate_predictions, load_run, open_dataset
 from healthfm.evaluate.contamination import store
-from healthfm.evaluate.findings import contamination_line, headline_notes
 from healthfm.report import comparison
 from healthfm.report.export import to_markdown
 from healthfm.report.page import render
+from healthfm.score.sentences import contamination_line, headline_notes
 from tests.report.made import EVIL, KINDS, by_hand, facts, of_kind, of_records, own_manifest, own_run, table, text_of
 
 # What a page says -----------------------------------------------------------------------------------------------------

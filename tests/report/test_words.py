@@ -18,7 +18,7 @@ def test_every_metric_has_words(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_words_and_statistics_agree_on_what_is_better(kind: str) -> None:
-    from healthfm.evaluate.scoring import statistics_of
+    from healthfm.score.scoring import statistics_of
 
     run = of_kind(kind, 40)
     for name, one in statistics_of(run.predictions, kind, run.facts["classes"]).items():

@@ -18,7 +18,7 @@ from torch import nn
 
 from healthfm.adapt.probe import HELD_OUT, Array
 from healthfm.errors import RunError
-from healthfm.models.hierarchical import GatedAttention
+from healthfm.models.vision.hierarchical import GatedAttention
 
 WIDTH = 256
 EPOCHS = 100

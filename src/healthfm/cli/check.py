@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm check medqa --root ~/MedQA
         """
-        from healthfm.datasets.dataset import open_dataset
+        from healthfm.datasets.open import open_dataset
         from healthfm.formats.walk import told
 
         opened = open_dataset(dataset_argument(dataset), root, on_error="collect", columns=column_map(columns))

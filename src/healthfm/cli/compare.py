@@ -16,7 +16,7 @@ from healthfm.cli.console import JsonFlag, emit_json, emit_table
 from healthfm.report.words import chance, interval, number
 
 if TYPE_CHECKING:
-    from healthfm.evaluate.compare import Comparison
+    from healthfm.score.compare import Comparison
 
 FORMATS = ("table", "md", "json", "csv")
 WIDTH = 100  # columns of a terminal that tables and sentences fit
@@ -52,8 +52,8 @@ def register(app: typer.Typer) -> None:
         Example: healthfm compare runs/smollm2--pubmedqa runs/biogpt--pubmedqa
         """
         from healthfm.errors import RunError
-        from healthfm.evaluate.compare import compare as compare_runs
         from healthfm.report.comparison import write
+        from healthfm.score.compare import compare as compare_runs
 
         if format not in FORMATS:
             raise RunError(f"--format is '{format}'; use {', '.join(FORMATS)}")

@@ -69,11 +69,11 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm contamination pubmedqa --root examples/pubmedqa --against corpus/ --split test
         """
-        from healthfm.datasets.dataset import open_dataset
+        from healthfm.datasets.open import open_dataset
         from healthfm.errors import RunError
         from healthfm.evaluate import contamination as room
-        from healthfm.evaluate.run import load_run
-        from healthfm.models.model import load_model
+        from healthfm.models.load import load_model
+        from healthfm.report.run import load_run
 
         if against is None and model is None:
             raise RunError("name what to ask: --against CORPUS, --model MODEL, or both")

@@ -79,19 +79,19 @@ def register(app: typer.Typer) -> None:
         Example: healthfm embed uni slides/*.svs photos/ --output uni-vectors
         """
         began = time.perf_counter()
-        from healthfm.embed import network as networks
+        from healthfm.embed import engines
         from healthfm.embed.items import gather
         from healthfm.embed.plan import items_digest
         from healthfm.embed.run import embed as run_embed
         from healthfm.errors import CapabilityError, RunError
-        from healthfm.models.model import load_model
-        from healthfm.models.vision import VisionModel
+        from healthfm.models.load import load_model
+        from healthfm.models.vision.vision_model import VisionModel
         from healthfm.records import Volume
 
         if engine not in ("auto", "torch"):
             raise RunError(f"--engine is '{engine}'; use auto or torch")
         loaded = load_model(model, weights, device=device)
-        again = networks.loaded_for(loaded, precision)
+        again = engines.loaded_for(loaded, precision)
         if again is not None:
             loaded = load_model(model, weights, device=device, dtype=again)
         if "embed" not in loaded.capabilities:

@@ -14,7 +14,7 @@ from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
 from healthfm.cli.read import Columns, column_map, dataset_argument
 
 if TYPE_CHECKING:
-    from healthfm.evaluate.run import Run
+    from healthfm.report.run import Run
 
 
 def register(app: typer.Typer) -> None:
@@ -94,10 +94,10 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm evaluate ctranspath ./slides --task mil
         """
-        from healthfm.datasets.dataset import open_dataset
+        from healthfm.datasets.open import open_dataset
         from healthfm.errors import RunError
         from healthfm.evaluate.runner import evaluate as run_evaluate
-        from healthfm.models.client import Endpoint
+        from healthfm.models.remote.client import Endpoint
 
         if shots_order not in ("first", "random"):
             raise RunError(f"--shots-order is '{shots_order}'; use first or random")
@@ -138,8 +138,8 @@ def register(app: typer.Typer) -> None:
 
 def show_run(run: Run) -> None:
     """Print a run's metrics, baseline and contamination finding."""
-    from healthfm.evaluate.findings import contamination_line, groups_apart, headline_notes, without_interval
     from healthfm.report.words import interval, number
+    from healthfm.score.sentences import contamination_line, groups_apart, headline_notes, without_interval
 
     first = run.scores["headline"]
     rows = [

@@ -61,7 +61,7 @@ def register(app: typer.Typer) -> None:
         Example: healthfm generate smollm2-135m-instruct "Name two drugs for high blood pressure." --max-new-tokens 40
         """
         from healthfm.errors import RunError
-        from healthfm.models.model import load_model
+        from healthfm.models.load import load_model
 
         if prompt is not None and file is not None:
             raise RunError("give a prompt or --file, not both")
@@ -84,7 +84,7 @@ def register(app: typer.Typer) -> None:
         elif lines is not None:
             _answer_all(loaded, lines, name, system, raw, how, json)
         else:
-            from healthfm.models.prompts import prepare
+            from healthfm.models.language.prompts import prepare
 
             assert prompt is not None
             asked = prepare(loaded, prompt, name, system, raw)
@@ -114,7 +114,7 @@ def _show(model: Model, asked: str | list[Message], how: dict[str, Any], shown: 
 
 def _chat(model: Model, system: str | None, how: dict[str, Any]) -> None:
     from healthfm.errors import HealthfmError
-    from healthfm.models.prompts import chats
+    from healthfm.models.language.prompts import chats
     from healthfm.records import Message
 
     if not chats(model):
@@ -197,7 +197,7 @@ def _lines(file: Path) -> list[Any]:
 
 def _asked(model: Model, row: Any, name: str | None, system: str | None, raw: bool, number: int) -> str | list[Message]:
     from healthfm.errors import RunError
-    from healthfm.models.prompts import choose, prepare, render
+    from healthfm.models.language.prompts import choose, prepare, render
     from healthfm.records import Message
 
     if isinstance(row, str) or ("prompt" in row and isinstance(row["prompt"], str)):

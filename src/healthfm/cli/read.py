@@ -61,7 +61,8 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm read pubmedqa --root examples/pubmedqa --split test
         """
-        from healthfm.datasets.dataset import as_row, open_dataset
+        from healthfm.datasets.dataset import as_row
+        from healthfm.datasets.open import open_dataset
         from healthfm.formats.walk import told
 
         opened = open_dataset(dataset_argument(dataset), root, split, columns=column_map(columns))

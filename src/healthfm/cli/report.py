@@ -13,7 +13,7 @@ from healthfm.cli.evaluate import show_run
 from healthfm.cli.read import column_map
 
 if TYPE_CHECKING:
-    from healthfm.evaluate.run import Run
+    from healthfm.report.run import Run
 
 FORMATS = ("html", "md", "json", "csv")
 
@@ -60,8 +60,8 @@ def register(app: typer.Typer) -> None:
         Example: healthfm report --predictions mine.csv --task binary --classes healthy,disease --columns target=diagnosis --subgroup ward
         """
         from healthfm.errors import RunError
-        from healthfm.evaluate.run import load_run
         from healthfm.report import export
+        from healthfm.report.run import load_run
 
         if format not in FORMATS:
             raise RunError(f"--format is '{format}'; use {', '.join(FORMATS)}")
@@ -87,9 +87,9 @@ def _score(
 ) -> Run:  # fmt: skip
     """Return the run of a table of predictions; the same table, asked in the same way, finds the folder of the last time again."""
     from healthfm.errors import RunError
-    from healthfm.evaluate.predictions import read_predictions
-    from healthfm.evaluate.run import evaluate_predictions, load_run
-    from healthfm.evaluate.tasks import TASKS
+    from healthfm.report.run import evaluate_predictions, load_run
+    from healthfm.score.tables import read_predictions
+    from healthfm.score.tasks import TASKS
 
     if task is None:
         raise RunError(f"--predictions needs --task, what is predicted (tasks: {', '.join(TASKS)})")

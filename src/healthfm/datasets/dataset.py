@@ -1,52 +1,22 @@
-"""``open_dataset``: official files, or one's own, as records by split."""
+"""``Dataset``: the records of official files, or of one's own, by split."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from healthfm.cards import catalog
 from healthfm.cards.schema import DatasetCard
-from healthfm.datasets.locate import AbsentFile, Files, Tree, locate, wanted
-from healthfm.errors import CardError, DatasetError, MissingExtra
+from healthfm.errors import DatasetError, MissingExtra
 from healthfm.formats.source import Problems
 from healthfm.formats.walk import Passed, told
-from healthfm.home import home
-from healthfm.records import KINDS, Mark, Record, Volume
+from healthfm.records import Mark, Record, Volume
 
 if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
     import torch.utils.data
-
-Reader = Callable[[Files, str], Iterator[Record]]
-READERS: dict[str, Reader] = {}
-
-
-def dataset(slug: str, *, record: type[Record]) -> Callable[[Reader], Reader]:
-    """Register a generator ``(files, split) -> records`` as the reader of the card ``slug``."""
-
-    def register(reader: Reader) -> Reader:
-        if slug in READERS:
-            raise CardError(f"'{slug}' already has a reader")
-        reader.record = record  # type: ignore[attr-defined]
-        READERS[slug] = reader
-        return reader
-
-    return register
-
-
-def reader_of(card: DatasetCard) -> Reader:
-    """Return the registered reader of a card. Raises ``DatasetError`` when the row has none yet."""
-    if card.reader is None:
-        raise DatasetError(
-            f"{card.slug}: healthfm has no reader for this dataset yet (healthfm show {card.slug} says what is known)"
-        )
-    importlib.import_module(f"healthfm.datasets.{card.reader}")
-    return READERS[card.slug]
 
 
 class Dataset:
@@ -244,69 +214,3 @@ def split_name(card: DatasetCard, split: str) -> str:
     if split in card.splits or split not in card.splits.values():
         return split
     return next(ours for ours, theirs in card.splits.items() if theirs == split)
-
-
-def open_dataset(
-    name: str | Path, root: Path | str | None = None, split: str | None = None,
-    on_error: Literal["raise", "collect"] = "raise", columns: Mapping[str, Any] | None = None,
-) -> Dataset:  # fmt: skip
-    """Open a dataset by name, or one's own data by path.
-
-    ``name``: ``slug[:variant][@protocol]`` of a card, or a ``Path``: a folder with a ``dataset.toml``, a folder of
-    class folders, or a CSV, TSV, Parquet or JSON-lines manifest (``columns`` maps record fields to its column names).
-    ``root``: the folder with the official files, packed or not (default ``HEALTHFM_HOME/datasets/SLUG``).
-    ``split``: select one; ``on_error="collect"`` lists unreadable rows in ``.errors`` instead of stopping at the first.
-    Raises ``CardError`` (unknown name), ``DatasetError`` (files absent, ambiguous or damaged).
-    """
-    if on_error not in ("raise", "collect"):
-        raise DatasetError(f"on_error is '{on_error}'; use 'raise' or 'collect'")
-    if isinstance(name, Path):
-        from healthfm.datasets.own import open_own
-
-        opened = open_own(name, columns, on_error)
-        opened.path, opened.columns = name, dict(columns or {})
-    else:
-        if columns:
-            raise DatasetError(f"{name}: columns are those of a table of your own; its card says where everything is")
-        opened = _open_card(name, root, on_error)
-    return opened if split is None else opened[split]
-
-
-def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "collect"]) -> Dataset:
-    try:
-        card = catalog.card(name, "dataset")
-    except CardError as error:
-        own = f"; {name} is a file or folder of your own: give it as a pathlib.Path" if Path(name).exists() else ""
-        raise CardError(f"{error}{own}") from None
-    assert isinstance(card, DatasetCard)
-    _, variant, protocol = catalog.split_name(name)
-    variant = variant or card.default_variant
-    if variant in {space.name for space in card.labels}:  # a label space named as the variant is that variant's
-        card = card.model_copy(update={"labels": tuple(space for space in card.labels if space.name == variant)})
-    reader = reader_of(card)
-    folder = Path(root).expanduser() if root is not None else home() / "datasets" / card.slug
-    tree = Tree(folder)
-    present, reasons = [], []
-    for split in card.splits:
-        if not wanted(card, variant, split):
-            continue
-        try:
-            locate(card, tree, variant, split, Problems())
-            present.append(split)
-        except AbsentFile as error:
-            reasons.append(error)
-    if not present:
-        raise reasons[0]
-
-    def read(split: str, problems: Problems) -> Iterator[Record]:
-        return reader(locate(card, tree, variant, split, problems), split)
-
-    return Dataset(card, read, tuple(present), variant=variant, protocol=protocol, root=folder, on_error=on_error)
-
-
-def record_kind(card: DatasetCard) -> type[Record]:
-    """Return the record class a card names. Raises ``DatasetError`` when there is none of that name."""
-    try:
-        return KINDS[card.record]
-    except KeyError:
-        raise DatasetError(f"{card.slug}: record '{card.record}' is not one of {', '.join(KINDS)}") from None

@@ -11,18 +11,13 @@ import numpy.typing as npt
 
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import DatasetError
-from healthfm.formats import (
-    dicom,
-    dicom_index,
-    dicom_picture,
-    image,
-    nifti,
-    pixel_shape,
-    slide,
-    slide_files,
-    video,
-    volume,
-)
+from healthfm.formats import image, nifti, video, volume
+from healthfm.formats.dicom import file as dicom
+from healthfm.formats.dicom import index as dicom_index
+from healthfm.formats.dicom import picture as dicom_picture
+from healthfm.formats.dicom import pixel_shape
+from healthfm.formats.slide import files as slide_files
+from healthfm.formats.slide import pyramid as slide
 from healthfm.formats.source import Source
 from healthfm.formats.walk import by_name
 from healthfm.records import Image, Record, Slide, Video, Visual, Volume

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from healthfm.embed import first
-from healthfm.embed import network as networks
+from healthfm.embed import engines, first
+from healthfm.embed.engines import Network
 from healthfm.embed.items import of_contents, of_record
-from healthfm.embed.network import Network
 from healthfm.embed.plan import UNITS_PER_PART, batches
 from healthfm.embed.run import finite, readers
 from healthfm.embed.shared import Shared
@@ -22,9 +21,10 @@ from healthfm.embed.units import Preparer, Unit, is_blank, open_tiles
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.errors import RunError
 from healthfm.formats import notices
-from healthfm.models import transform, vision
 from healthfm.models.model import Float32, Model
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision import transform
+from healthfm.models.vision import vision_model as vision
+from healthfm.models.vision.vision_model import VisionModel
 from healthfm.records import Slide, Visual, Volume
 
 
@@ -62,7 +62,7 @@ class Embedder:
         """
         units = iter(units)
         if self._network is None:
-            begin = list(itertools.islice(units, networks.CHECKED))
+            begin = list(itertools.islice(units, engines.CHECKED))
             if not begin:
                 return
             self._network, begin = self._begin(begin)
@@ -70,7 +70,7 @@ class Embedder:
         network, prepare, fresh = self._network, self._prepare, []
 
         def compute(some: list[Unit]) -> list[Unit]:
-            made = networks.fill(network, some)
+            made = engines.fill(network, some)
             prepare.computed(made)
             return made
 
@@ -100,25 +100,25 @@ class Embedder:
 
     def _begin(self, units: Sequence[Unit]) -> tuple[Network, list[Unit]]:
         """Return the network, checked on the first units or as it was ``settled``, and those units, as far as they are prepared."""
-        network = networks.choose(self.model, engine=self.engine)
+        network = engines.choose(self.model, engine=self.engine)
         if self.settled is not None and isinstance(self.model, VisionModel):
             if "openvino" in self.settled["check"]:
-                network = networks.by_torch(self.model)
+                network = engines.by_torch(self.model)
             if {**network.facts, "check": self.settled["check"]} == self.settled:
                 network.check = dict(self.settled["check"])
                 self._take(network)
                 return network, list(units)
         self._take(network)
-        if not networks.needs_check(self.model, network):
+        if not engines.needs_check(self.model, network):
             return network, list(units)
         made = first.prepared(self._prepare, units, len(units))
         found = first.checked(self.model, network, self._prepare, made)
-        shared = self._shared if found is network else Shared(networks.key_of(self.model, found))
+        shared = self._shared if found is network else Shared(engines.key_of(self.model, found))
         self._shared = shared
         return found, first.settled(self._prepare, shared, units, made)
 
     def _take(self, network: Network) -> None:
-        self._shared = Shared(networks.key_of(self.model, network))
+        self._shared = Shared(engines.key_of(self.model, network))
         self._prepare = Preparer(self.model, Clock(), self._shared)
 
 

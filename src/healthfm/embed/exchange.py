@@ -14,10 +14,10 @@ from healthfm.embed.items import Item
 from healthfm.embed.plan import Plan, matrix
 from healthfm.embed.units import is_slide, open_slide, slide_name, tile_at
 from healthfm.errors import DatasetError, RunError
-from healthfm.formats import tile_files
-from healthfm.formats.tiling import Tiles, scale_of
+from healthfm.formats.slide import tile_files
+from healthfm.formats.slide.tiling import Tiles, scale_of
 from healthfm.models.model import Model
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision.vision_model import VisionModel
 
 
 def slides_among(items: Sequence[Item], model: Model) -> list[tuple[int, Item]]:

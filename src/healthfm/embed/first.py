@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from healthfm.embed import network as networks
-from healthfm.embed.network import Network
+from healthfm.embed import engines
+from healthfm.embed.engines import Network
 from healthfm.embed.shared import Shared
 from healthfm.embed.units import Preparer, Unit
 from healthfm.models.model import Model
@@ -41,7 +41,7 @@ def checked(model: Model, network: Network, prepare: Preparer, made: Sequence[Un
     if not inputs:
         network.check = shared.check or {}
         return network
-    found = networks.checked(model, network, inputs)
+    found = engines.checked(model, network, inputs)
     if found is network:
         shared.keep_check(network.check)
     return found

@@ -23,7 +23,7 @@ from healthfm.datasets import media
 from healthfm.engine.pipeline import ordered
 from healthfm.errors import DatasetError
 from healthfm.formats.source import DAMAGE, Source
-from healthfm.records import Image, Record, Visual, digest
+from healthfm.records import Image, Record, Visual
 
 WHOLE = 64 << 20  # bytes of an item that are read to tell what it is
 EDGE = 1 << 20
@@ -137,7 +137,7 @@ def of_record(record: Record) -> str:
     Pixels that no file is known of are decoded for it. A file that cannot be read has none: that is told where it is decoded.
     """
     if not isinstance(record, Visual):
-        return digest(record)
+        return record.digest()
     place = origin(record)
     if place is not None:
         try:
@@ -154,7 +154,7 @@ def of_records(records: Sequence[Record]) -> list[str]:
 
 
 def _of_pixels(pixels: Any) -> str:
-    return digest(Image(id="", load=lambda: pixels))
+    return Image(id="", load=lambda: pixels).digest()
 
 
 def _reader(content: Any) -> functools.partial[Any] | None:

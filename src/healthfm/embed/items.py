@@ -11,14 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from healthfm.datasets import contents, media
-from healthfm.datasets.dataset import Dataset, open_dataset
+from healthfm.datasets import media
+from healthfm.datasets.dataset import Dataset
+from healthfm.datasets.open import open_dataset
+from healthfm.datasets.own import contents
 from healthfm.embed import identity
 from healthfm.errors import DatasetError
-from healthfm.formats import dicom, image, slide, slide_files, table
+from healthfm.formats import image, table
+from healthfm.formats.dicom import file as dicom
+from healthfm.formats.slide import files as slide_files
+from healthfm.formats.slide import pyramid as slide
 from healthfm.formats.source import Source
 from healthfm.formats.walk import BELONGS, Entry, Passed, by_name, told, walk
-from healthfm.records import QA, Document, MultipleChoice, Record, digest
+from healthfm.records import QA, Document, MultipleChoice, Record
 
 TEXTS = (".txt",)
 
@@ -167,18 +172,9 @@ def _of_dataset(opened: Dataset, split: str | None, items: Items, before: str) -
 def of_record(record: Record, name: str | None = None) -> Item:
     """Return the item of a record; a text record stands for its text."""
     if isinstance(record, Document | QA | MultipleChoice):
-        return Item(name or record.id, text_of(record), (digest(record),))
+        return Item(name or record.id, record.as_text, (record.digest(),))
     place = identity.origin(record)
     return Item(name or record.id, record, identity.stamp(place) if place is not None else ())
-
-
-def text_of(record: Record) -> str:
-    """Return the text that stands for a record: a document's, or a question's with its context before it."""
-    if isinstance(record, Document):
-        return record.text
-    if isinstance(record, QA | MultipleChoice):
-        return f"{record.context}\n{record.question}" if record.context else record.question
-    raise DatasetError(f"a {type(record).__name__} has no text")
 
 
 def of_contents(contents: Iterable[Any]) -> list[Item]:

@@ -19,8 +19,8 @@ from healthfm.embed.units import Unit, is_slide, open_tiles, told
 from healthfm.engine.store import RunFolder
 from healthfm.errors import HealthfmError, MissingExtra
 from healthfm.models.model import Float32, Model
-from healthfm.models.transform import is_square
-from healthfm.models.vision import Frames, VisionModel
+from healthfm.models.vision.transform import is_square
+from healthfm.models.vision.vision_model import Frames, VisionModel
 
 ROOM = "embeddings"
 UNITS_PER_PART = 128

@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from healthfm.embed import exchange, first
-from healthfm.embed import network as networks
+from healthfm.embed import engines, exchange, first
+from healthfm.embed.engines import Network
 from healthfm.embed.items import Item, Items, of_contents
-from healthfm.embed.network import Network
 from healthfm.embed.plan import (
     ROOM,
     UNITS_PER_PART,
@@ -42,11 +41,12 @@ from healthfm.embed.units import Preparer, Unit, is_slide
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
-from healthfm.formats import notices, pixel_shape
+from healthfm.formats import notices
+from healthfm.formats.dicom import pixel_shape
 from healthfm.formats.walk import summary, told
-from healthfm.models import openvino
+from healthfm.models.arithmetic import openvino
 from healthfm.models.model import Float32, Model
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision.vision_model import VisionModel
 
 FORMAT = "healthfm embeddings 1"
 INPUT = ("read", "decode", "preprocess")
@@ -123,7 +123,7 @@ def embed(
         clock = Clock()
         prepare = Preparer(model, clock)
         network, ready = _network(plan, prepare, precision, engine, compiled, calibration, folder, manifest)
-        key = networks.key_of(model, network)
+        key = engines.key_of(model, network)
         if manifest.setdefault("key", key) != key:
             raise RunError(
                 f"{output}: was begun with other weights, settings (a window, say) or versions; choose another folder with --output"
@@ -267,30 +267,30 @@ def _network(
     if precision == "int8" and isinstance(model, VisionModel):
         openvino.needed()
         if check is not None:
-            network = networks.saved(folder.path / "int8.xml", before["calibration"])
+            network = engines.saved(folder.path / "int8.xml", before["calibration"])
         else:
             units, made = _to_calibrate(plan, prepare, calibration)
             inputs = [one[0] for one in first.middles(made)]
             if not inputs:
                 raise RunError("int8 needs more pictures than the first 8, or --calibration, to take its ranges from")
-            network = networks.quantised(model, inputs)
+            network = engines.quantised(model, inputs)
             assert network.quantised is not None
             network.quantised.save(folder.path / "int8.xml")
-            network = networks.saved(folder.path / "int8.xml", network.facts["calibration"])
+            network = engines.saved(folder.path / "int8.xml", network.facts["calibration"])
             units, made = (units, made) if calibration is None else ([], [])
     elif check is not None and "openvino" in check and isinstance(model, VisionModel):
-        network = networks.by_torch(model)
+        network = engines.by_torch(model)
     else:
-        network = networks.choose(model, precision, compiled, engine)
-    shared = Shared(networks.key_of(model, network))
+        network = engines.choose(model, precision, compiled, engine)
+    shared = Shared(engines.key_of(model, network))
     if check is not None:
         network.check = check
-    elif networks.needs_check(model, network):
+    elif engines.needs_check(model, network):
         made = first.settled(prepare, shared, units, made)
-        begin = list(itertools.islice(plan.units(todo=False), 4 * networks.CHECKED))
-        found = first.prepared(prepare, begin, networks.CHECKED)
+        begin = list(itertools.islice(plan.units(todo=False), 4 * engines.CHECKED))
+        found = first.prepared(prepare, begin, engines.CHECKED)
         begin, chosen = begin[: len(found)], first.checked(model, network, prepare, found)
-        shared = shared if chosen is network else Shared(networks.key_of(model, chosen))
+        shared = shared if chosen is network else Shared(engines.key_of(model, chosen))
         network, units, made = chosen, [*begin, *units], [*found, *made]
     ready = first.settled(prepare, shared, units, made)
     return network, {(unit.item.id, unit.number): one for unit, one in zip(units, ready, strict=True)}
@@ -301,7 +301,7 @@ def _to_calibrate(plan: Plan, prepare: Preparer, items: Items | None) -> tuple[l
     if items is not None:
         every: Iterator[Unit] = Plan(items.found, plan.model, plan.mpp, plan.folder).units(todo=False)
     else:
-        every = itertools.islice(plan.units(todo=False), networks.CHECKED, None)
+        every = itertools.islice(plan.units(todo=False), engines.CHECKED, None)
     units = list(itertools.islice(every, 4 * CALIBRATE_ON))
     made = first.prepared(prepare, units, CALIBRATE_ON)
     return units[: len(made)], made
@@ -341,7 +341,7 @@ def _work(
         if not waiting:
             return units
         with clock.stage("model", sum(waiting)):
-            made = networks.fill(network, units, tell)
+            made = engines.fill(network, units, tell)
             prepare.computed(made)
             return made
 

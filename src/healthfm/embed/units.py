@@ -14,20 +14,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from healthfm import records
 from healthfm.embed import identity
 from healthfm.embed.identity import Held
 from healthfm.embed.items import Item
 from healthfm.embed.shared import Known, Shared
 from healthfm.engine.pipeline import Clock
 from healthfm.errors import CapabilityError, CheckpointError, DatasetError, HealthfmError, MissingExtra, RunError
-from healthfm.formats import image, notices, slide
+from healthfm.formats import image, notices
+from healthfm.formats.slide import pyramid as slide
 from healthfm.formats.source import Source
-from healthfm.models import pixels, transform, vision
+from healthfm.models.language.text_model import TextModel
 from healthfm.models.model import Float32, Model
-from healthfm.models.pixels import is_slide
-from healthfm.models.text import TextModel
-from healthfm.models.vision import VisionModel
+from healthfm.models.vision import pixels, transform
+from healthfm.models.vision import vision_model as vision
+from healthfm.models.vision.pixels import is_slide
+from healthfm.models.vision.vision_model import VisionModel
 from healthfm.records import Image, Slide, Video, Volume
 
 __all__ = [
@@ -92,8 +93,8 @@ class Bag(NamedTuple):
 
 def open_tiles(item: Item, model: Model, mpp: float | None, coords: Path | None = None) -> Bag:
     """Open a slide and find its tiles: those of its file in the folder ``coords``, or as ``tile_at`` says. Raises ``DatasetError``."""
-    from healthfm.formats import tile_files
-    from healthfm.formats.tiling import plan, read_tile
+    from healthfm.formats.slide import tile_files
+    from healthfm.formats.slide.tiling import plan, read_tile
 
     wanted = tile_at(model, mpp) if coords is None else None
     opened = open_slide(item)
@@ -246,7 +247,7 @@ class Preparer:
             if isinstance(content, Image):
                 array = content.pixels
                 content = replace(content, load=lambda: array)
-                seen = records.digest(content)
+                seen = content.digest()
             content = image.pixels(content) if isinstance(content, Source) else content
             film = isinstance(content, Video)
             pictures = [] if film else [transform.rgb(one) for one in vision.pictures(content, rule)]
@@ -310,7 +311,7 @@ class Preparer:
         if isinstance(content, Image):
             array = content.pixels
             content = replace(content, load=lambda: array)
-            unit = replace(unit, seen=records.digest(content))
+            unit = replace(unit, seen=content.digest())
         if (
             not isinstance(content, str)
             or "embed_tokens" not in self.model.capabilities

@@ -23,7 +23,7 @@ from healthfm.datasets.dataset import Dataset
 from healthfm.embed import identity
 from healthfm.embed.items import of_record
 from healthfm.errors import CapabilityError, DatasetError, RunError
-from healthfm.evaluate import tasks
+from healthfm.evaluate import protocols
 from healthfm.evaluate.classification import chance_columns, label_of, labelled
 from healthfm.evaluate.job import CHARACTERS_PER_PART, Ask, Job, cut_parts, sample_columns, subgroup_columns
 from healthfm.evaluate.probes import PICTURE, classes_of, one_embedder, said_among, squared_among, two_splits
@@ -77,7 +77,7 @@ def prepare(ask: Ask) -> Job:
     noun = _refuse_unfit([*fit_on, *evaluated], opened)
     fit, every = _bags(fit_on, opened), _bags(evaluated, opened)
     classes = classes_of([bag.label for bag in fit], [bag.label for bag in every], opened)
-    test = [every[i] for i in tasks.sample(len(every), ask.limit, ask.seed)]
+    test = [every[i] for i in protocols.sample(len(every), ask.limit, ask.seed)]
     mil.refuse_few([bag.label for bag in fit], [bag.group for bag in fit])
     bags, records = [*fit, *test], [bag.record for bag in test]
     columns = subgroup_columns(records, ask.subgroups)
@@ -198,8 +198,8 @@ def _embedded(embedder: Embedder, bags: Sequence[Bag], rows: range) -> pa.Table:
     """Return a row for each picture of some bags; one with a ``problem`` where a bag has none."""
     from healthfm.embed.embedder import instances
     from healthfm.embed.units import told
-    from healthfm.models.transform import is_square
-    from healthfm.models.vision import VisionModel
+    from healthfm.models.vision.transform import is_square
+    from healthfm.models.vision.vision_model import VisionModel
 
     model = embedder.model
     if not isinstance(model, VisionModel):

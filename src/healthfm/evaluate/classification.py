@@ -11,9 +11,8 @@ import pyarrow as pa
 
 from healthfm.cards.schema import DatasetCard, Labels
 from healthfm.datasets.dataset import Dataset
-from healthfm.embed.items import text_of
 from healthfm.errors import RunError
-from healthfm.evaluate import tasks
+from healthfm.evaluate import protocols
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
 from healthfm.models.model import Model
 from healthfm.records import Mark, MultipleChoice, Record
@@ -33,7 +32,7 @@ def prepare_multi_label(ask: Ask) -> Job:
 
 
 def _prepare(ask: Ask, several: bool) -> Job:
-    name, protocol = tasks.choose_protocol(ask.opened.card, ask.protocol, ask.task)
+    name, protocol = protocols.choose_protocol(ask.opened.card, ask.protocol, ask.task)
     if ask.shots or protocol.shots:
         raise RunError(f"{protocol.task} is asked without solved examples")
     split = need_split(ask.opened, ask.split)
@@ -43,13 +42,13 @@ def _prepare(ask: Ask, several: bool) -> Job:
     if len(classes) < 2 and not several:
         raise RunError(f"{ask.opened.name}: the card names no classes of '{space.name}' to choose from")
     every, labels, lost = labelled(every, lambda r: labels_of(r, space) if several else label_of(r, ask.opened, space))
-    chosen = tasks.sample(len(every), ask.limit, ask.seed)
+    chosen = protocols.sample(len(every), ask.limit, ask.seed)
     records, targets = [every[i] for i in chosen], [labels[i] for i in chosen]
     words = [protocol.words.get(one, one) for one in classes]
     options = [protocol.delimiter + one for one in (YES_NO if several else words)]
     per_record = len(classes) if several else 1
     prompts = [
-        tasks.render(record, protocol, **({"text": text_of(record)} if not hasattr(record, "text") else {}), **more)
+        protocols.render(record, protocol, **({"text": record.as_text} if not hasattr(record, "text") else {}), **more)
         for record in records
         for more in ([{"label": word} for word in words] if several else [{"labels": words}])
     ]
@@ -142,7 +141,7 @@ def label_of(record: Record, opened: Dataset, space: Labels | None = None) -> st
     """
     label: Any
     if isinstance(record, MultipleChoice) and (space is None or space.name not in record.labels):
-        label = tasks.answer_of(record)
+        label = protocols.answer_of(record)
     else:
         first = opened.card.labels[0].name if opened.card.labels else next(iter(record.labels), "label")
         label = record.labels.get(space.name if space is not None else first)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from healthfm.errors import RunError
-from healthfm.evaluate import tasks
+from healthfm.evaluate import protocols
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
 from healthfm.evaluate.writing import Writing, written_columns
 from healthfm.models.model import Model
@@ -19,7 +19,7 @@ NO_JUDGE = (
 
 def prepare(ask: Ask) -> Job:
     """Return the job of having a model answer a split's questions. Questions without an accepted answer are left out, and counted."""
-    name, protocol = tasks.choose_protocol(ask.opened.card, ask.protocol, ask.task)
+    name, protocol = protocols.choose_protocol(ask.opened.card, ask.protocol, ask.task)
     if ask.shots or protocol.shots:
         raise RunError("free-text answers are asked without solved examples")
     split = need_split(ask.opened, ask.split)
@@ -29,8 +29,8 @@ def prepare(ask: Ask) -> Job:
         raise RunError(
             f"{ask.opened.name}: no question of split '{ask.split}' has an answer to compare with; use another split"
         )
-    records = [solved[i] for i in tasks.sample(len(solved), ask.limit, ask.seed)]
-    writing = Writing.by_protocol(protocol, [tasks.render(record, protocol) for record in records])
+    records = [solved[i] for i in protocols.sample(len(solved), ask.limit, ask.seed)]
+    writing = Writing.by_protocol(protocol, [protocols.render(record, protocol) for record in records])
     columns = subgroup_columns(records, ask.subgroups)
     lost = left_out([record for record in every if not record.answers], "questions have no accepted answer")
 

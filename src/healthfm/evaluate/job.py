@@ -14,7 +14,7 @@ from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import RunError
 from healthfm.models.model import Model
-from healthfm.records import Mark, Record, Visual, digest
+from healthfm.records import Mark, Record, Visual
 
 CHARACTERS_PER_PART = 12_000
 NAMED = 5  # how many records a notice names
@@ -110,7 +110,7 @@ def sample_columns(
     ``inputs``: the digests of records of pixels, of which none is decoded here.
     """
     if inputs is None:
-        inputs = [None if isinstance(record, Visual) else digest(record) for record in records]
+        inputs = [None if isinstance(record, Visual) else record.digest() for record in records]
     target = {}
     if targets is not None:
         several = not all(isinstance(one, str) for one in targets)

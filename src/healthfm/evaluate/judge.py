@@ -7,7 +7,6 @@ A verdict that cannot be read is missing, and counted: nothing stands in for it.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from sklearn.metrics import cohen_kappa_score
 
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import RunError
-from healthfm.evaluate import provenance, statistics
+from healthfm.evaluate import provenance
 from healthfm.evaluate.free_text import NO_JUDGE
 from healthfm.evaluate.job import Job, Review
 from healthfm.evaluate.writing import digest_of, generate
 from healthfm.formats import table
 from healthfm.formats.source import Source
-from healthfm.models.client import Client
-from healthfm.models.model import Model, load_model, own_model_card
+from healthfm.models.load import load_model, own_model_card
+from healthfm.models.model import Model
+from healthfm.models.remote.client import Client
 from healthfm.records import QA, Message
 
 PROMPT_NAME = "healthfm-judge-1"  # the name changes with any word of what follows
@@ -48,7 +47,6 @@ SOLVED = (
 PROMPT = json.dumps([RULE, ITEM, SOLVED])
 VERDICT = re.compile(r"\s*[\"'*]*Verdict:\s*(correct|incorrect)\.?[\"'*]*\s*", re.IGNORECASE)
 LONGEST_VERDICT = 32  # tokens
-RIGHT = 0.5  # a score from here on counts as correct, of a judge and of a person
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def open_judge(judge: str | Model, device: str = "auto", dtype: str = "auto") ->
 
 
 def _served(card: ModelCard, client: Client) -> Model:
-    from healthfm.models import endpoint
+    from healthfm.models.remote import endpoint
 
     return endpoint.load(card, None, client, None)
 
@@ -141,49 +139,6 @@ def verdict(text: str) -> float | None:
     """Return 1 for correct, 0 for incorrect, None for a text that is not one of the two lines that were asked for."""
     found = VERDICT.fullmatch(text)
     return None if found is None else float(found.group(1).lower() == "correct")
-
-
-def findings(table: pa.Table) -> dict[str, Any] | None:
-    """Return what a judged table says of its judge: verdicts given and missing, and the agreement with people, if any scored.
-
-    None where no judge looked, or one whose own words the table does not hold.
-
-    Agreement is between verdicts and human scores cut at one half: raw with a Wilson interval, and Cohen's kappa (None where
-    both say one thing only).
-    """
-    if "judge" not in table.column_names or "judge_raw" not in table.column_names:
-        return None
-    scores, raw = table["judge"].to_pylist(), table["judge_raw"].to_pylist()
-    asked = sum(text is not None for text in raw)
-    found: dict[str, Any] = {
-        "asked": asked,
-        "missing_verdicts": sum(one is None for one in scores),
-        "unanswered": len(raw) - asked,
-    }
-    if "human" in table.column_names:
-        people = table["human"].to_pylist()
-        pairs = [
-            (j >= RIGHT, h >= RIGHT) for j, h in zip(scores, people, strict=True) if j is not None and h is not None
-        ]
-        found["agreement"] = agreement(pairs) | {"scored_by_people": sum(h is not None for h in people)}
-    return found
-
-
-def agreement(pairs: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
-    """Return how often a judge and people agree, of pairs (judge says correct, people say correct)."""
-    if not pairs:
-        return {"n": 0, "raw": None, "kappa": None}
-    same = sum(a == b for a, b in pairs)
-    kappa = (
-        float(cohen_kappa_score([a for a, _ in pairs], [b for _, b in pairs]))
-        if len({*sum(pairs, ())}) > 1
-        else math.nan
-    )
-    interval = statistics.wilson(same, len(pairs))
-    return {
-        "n": len(pairs), "raw": same / len(pairs), "low": interval.low, "high": interval.high, "method": interval.method,
-        "level": interval.level, "kappa": None if math.isnan(kappa) else kappa,
-    }  # fmt: skip
 
 
 def read_human(path: Path) -> dict[str, float]:

@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from healthfm.embed.items import text_of
 from healthfm.errors import CapabilityError, RunError
-from healthfm.evaluate import tasks
+from healthfm.evaluate import protocols
 from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns
-from healthfm.evaluate.scripts import spaced
 from healthfm.models.model import Float32, Model
 from healthfm.records import QA, Record
+from healthfm.score.scripts import spaced
 
 WINDOW = 2048  # tokens of a window at most: a row of logits over the vocabulary is kept for each of them
 
@@ -23,7 +22,7 @@ def prepare(ask: Ask) -> Job:
     """Return the job of summing the log-likelihood of each record's whole text."""
     split = need_split(ask.opened, ask.split)
     every = list(split)
-    records = [every[i] for i in tasks.sample(len(every), ask.limit, ask.seed)]
+    records = [every[i] for i in protocols.sample(len(every), ask.limit, ask.seed)]
     texts = [whole_text(record) for record in records]
     empty = [record.id for record, text in zip(records, texts, strict=True) if not text.strip()]
     if empty:
@@ -56,7 +55,7 @@ def prepare(ask: Ask) -> Job:
 def whole_text(record: Record) -> str:
     """Return a record's text; a question's with its accepted answers."""
     answers = record.answers if isinstance(record, QA) else ()
-    return "\n".join((text_of(record), *answers))
+    return "\n".join((record.as_text, *answers))
 
 
 def log_likelihood(model: Model, text: str) -> tuple[float, int]:

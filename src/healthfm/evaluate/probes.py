@@ -14,9 +14,8 @@ from healthfm.adapt import probe
 from healthfm.adapt.few_shot import few_shot
 from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.embed import identity
-from healthfm.embed.items import text_of
 from healthfm.errors import RunError
-from healthfm.evaluate import learning, tasks
+from healthfm.evaluate import protocols
 from healthfm.evaluate.classification import HALF, chance_columns, label_of, labelled, labels_of, space_of
 from healthfm.evaluate.job import (
     CHARACTERS_PER_PART,
@@ -29,6 +28,7 @@ from healthfm.evaluate.job import (
 )
 from healthfm.models.model import Model
 from healthfm.records import Image, Record, Slide, Visual, unit_of
+from healthfm.score import learning
 
 if TYPE_CHECKING:
     from healthfm.embed.embedder import Embedder
@@ -63,7 +63,7 @@ def prepare(ask: Ask) -> Job:
         classes = classes_of(labels, every, opened)
     if task == "few-shot":
         _refuse_few(labels, ask.shots or 0)
-    chosen = tasks.sample(len(records), ask.limit, ask.seed)
+    chosen = protocols.sample(len(records), ask.limit, ask.seed)
     total, records, targets = len(records), [records[i] for i in chosen], [every[i] for i in chosen]
     inputs = [_input(r, task) for r in (*fit, *records)]
     sources = identity.of_records([*fit, *records])
@@ -146,7 +146,7 @@ def _input(record: Record, task: str) -> str | Visual:
     """Return what is embedded of a record. Raises ``RunError`` for a slide, which is many pictures too many."""
     if isinstance(record, Slide):
         raise RunError(f"a slide is a bag of tiles, which {task} does not take: use --task mil")
-    return record if isinstance(record, Visual) else text_of(record)
+    return record if isinstance(record, Visual) else record.as_text
 
 
 def _size(content: str | Visual) -> int:
@@ -202,7 +202,7 @@ def embed_part(
 
     ``sources``: the identities of the inputs, where they are files. Raises ``RunError``: NaN, or another number of vectors.
     """
-    from healthfm.models.transform import is_square  # needs Pillow
+    from healthfm.models.vision.transform import is_square  # needs Pillow
 
     units = embedder.units(inputs, sources)
     kept.setdefault("arithmetic", embedder.facts)

@@ -13,7 +13,7 @@ from healthfm.cards import catalog
 from healthfm.cards.lineage import Overlap, lineage, web_crawls
 from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset
-from healthfm.models import weights as weight_places
+from healthfm.models.files import weights as weight_places
 from healthfm.models.model import Model
 
 PACKAGES = ("healthfm", "torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-learn", "pyarrow", "openvino")
@@ -41,7 +41,7 @@ def model_digest(model: Model) -> str:
     """
     if not hasattr(model.network, "state_dict"):
         return str(model.provenance.get("digest") or model.provenance.get("weights"))
-    from healthfm.embed.network import state_of  # needs torch, which statistics alone do not
+    from healthfm.embed.engines import state_of  # needs torch, which statistics alone do not
 
     return state_of(model)
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from healthfm.cards.schema import Protocol
 from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.errors import RunError
-from healthfm.evaluate import tasks
+from healthfm.evaluate import protocols
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
 from healthfm.evaluate.writing import Writing, own_prompt, written_columns
 from healthfm.models.model import Model
@@ -77,14 +77,14 @@ class _Asked:
     name: str
     protocol: Protocol
     shots: Sequence[MultipleChoice]
-    every: list[tasks.Item]
-    items: list[tasks.Item]
+    every: list[protocols.Item]
+    items: list[protocols.Item]
     columns: Mapping[str, pa.Array]
     notices: list[str]
 
 
 def _asked(ask: Ask, no_shots: bool = False) -> _Asked:
-    name, protocol = tasks.choose_protocol(ask.opened.card, ask.protocol, ask.task)
+    name, protocol = protocols.choose_protocol(ask.opened.card, ask.protocol, ask.task)
     count = 0 if no_shots else protocol.shots if ask.shots is None else ask.shots
     split = need_split(ask.opened, ask.split)
     whole = list(split)
@@ -95,19 +95,21 @@ def _asked(ask: Ask, no_shots: bool = False) -> _Asked:
         if solved
         else []
     )
-    every = tasks.make_items(solved or records, protocol, drawn)  # says so where the whole split withholds its answers
+    every = protocols.make_items(
+        solved or records, protocol, drawn
+    )  # says so where the whole split withholds its answers
     items = _limited(every, whole if len(records) < len(whole) else None, ask)
     columns = subgroup_columns([item.record for item in items], ask.subgroups)
     return _Asked(name, protocol, drawn, every, items, columns, [*split.notices, *lost])
 
 
-def _limited(every: list[tasks.Item], whole: Sequence[Record] | None, ask: Ask) -> list[tasks.Item]:
+def _limited(every: list[protocols.Item], whole: Sequence[Record] | None, ask: Ask) -> list[protocols.Item]:
     """Return the items that a limit keeps. Where examples were taken out of the ``whole`` split, they are the first in a seeded order
     of all of it, so that runs with other numbers of examples are asked the same questions.
     """
     if whole is None or ask.limit is None or not 1 <= ask.limit < len(every):
-        return [every[i] for i in tasks.sample(len(every), ask.limit, ask.seed)]
-    rank = {whole[place].id: i for i, place in enumerate(tasks.order(len(whole), ask.seed))}
+        return [every[i] for i in protocols.sample(len(every), ask.limit, ask.seed)]
+    rank = {whole[place].id: i for i, place in enumerate(protocols.order(len(whole), ask.seed))}
     kept = {item.record.id for item in sorted(every, key=lambda item: rank[item.record.id])[: ask.limit]}
     return [item for item in every if item.record.id in kept]
 
@@ -128,7 +130,7 @@ def _job(
     )  # fmt: skip
 
 
-def part_table(items: Sequence[tasks.Item], scores: Sequence[Any], columns: Mapping[str, pa.Array]) -> pa.Table:
+def part_table(items: Sequence[protocols.Item], scores: Sequence[Any], columns: Mapping[str, pa.Array]) -> pa.Table:
     """Return one part of the predictions, one row an item."""
     likelihoods = [np.asarray(row, dtype=np.float64) for row in scores]
     if len(likelihoods) != len(items) or any(
@@ -181,7 +183,7 @@ def _draw_shots(ask: Ask, records: list[Record], count: int) -> tuple[list[Multi
     return drawn, [r for r in records if unit_of(r) not in gone]
 
 
-def _classes(items: Sequence[tasks.Item], opened: Dataset) -> list[str] | None:
+def _classes(items: Sequence[protocols.Item], opened: Dataset) -> list[str] | None:
     used = {key for item in items for key in item.keys}
     if any(item.target not in used for item in items):
         return None

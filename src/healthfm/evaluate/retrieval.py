@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from healthfm.errors import RunError
-from healthfm.evaluate import tasks
+from healthfm.evaluate import protocols
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, sample_columns, subgroup_columns
 from healthfm.evaluate.probes import embed_part, one_embedder, said
 from healthfm.models.model import Model
@@ -34,7 +34,7 @@ def prepare(ask: Ask) -> Job:
     for record in asking:
         for number, passage in enumerate(passages_of(record)):
             names.setdefault(passage, f"{record.id}#{number}" if number else record.id)
-    records = [asking[i] for i in tasks.sample(len(asking), ask.limit, ask.seed)]
+    records = [asking[i] for i in protocols.sample(len(asking), ask.limit, ask.seed)]
     targets = [list(dict.fromkeys(names[passage] for passage in passages_of(record))) for record in records]
     passages, ids = list(names), list(names.values())
     texts = [*passages, *(record.question for record in records)]  # type: ignore[attr-defined]

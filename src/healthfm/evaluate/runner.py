@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
-from healthfm.datasets.dataset import Dataset, open_dataset, split_name
+from healthfm.datasets.dataset import Dataset, split_name
+from healthfm.datasets.open import open_dataset
 from healthfm.engine.store import RunFolder
 from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate import (
@@ -23,18 +24,19 @@ from healthfm.evaluate import (
     free_text,
     perplexity,
     probes,
+    protocols,
     provenance,
     questions,
     retrieval,
-    scoring,
-    tasks,
-    writing,
 )
 from healthfm.evaluate import judge as judging
 from healthfm.evaluate.job import Ask, Job
-from healthfm.evaluate.run import FORMAT, Run, finished, refuse_other_files
-from healthfm.models.client import Client, Endpoint, keep_in_house
-from healthfm.models.model import External, Model, check_placement, load_model
+from healthfm.models.load import check_placement, load_model
+from healthfm.models.model import External, Model
+from healthfm.models.remote.client import Client, Endpoint, keep_in_house
+from healthfm.report.run import Run
+from healthfm.score import scoring, tasks, written
+from healthfm.score.result import FORMAT, finished, refuse_other_files
 
 Progress = Callable[[int, int], None]
 FINISHES = ("finish_reason", "judge_finish_reason")  # columns that say why a text ended; run.json counts them
@@ -130,12 +132,12 @@ def evaluate(
             _work(folder, job, load, progress)
         stored = _with_usage(folder, job)
         table = folder.predictions()
-        ends = {name: found for name in FINISHES if (found := writing.finishes(table, name))}
+        ends = {name: found for name in FINISHES if (found := written.finishes(table, name))}
         if job.review is not None or ends:
-            judged_by = {"judge": judging.findings(table)} if job.review is not None else {}
+            judged_by = {"judge": written.judged(table)} if job.review is not None else {}
             stored = {**stored, **judged_by, **{f"{name}s": found for name, found in ends.items()}}
             folder.write_json("run.json", stored)
-        run = finished(stored, folder)
+        run = finished(stored, folder, Run)
         folder.write_json("metrics.json", run.scores)
     return run
 
@@ -151,7 +153,7 @@ def prepare(ask: Ask) -> Job:
             else f"no task '{task}' ({known})"
         )
     if task is None or task not in UNPROMPTED:
-        task = tasks.choose_protocol(ask.opened.card, ask.protocol, task)[1].task
+        task = protocols.choose_protocol(ask.opened.card, ask.protocol, task)[1].task
     return PREPARE[task](replace(ask, task=task))
 
 

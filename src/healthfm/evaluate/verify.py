@@ -11,12 +11,14 @@ from typing import Any
 
 from healthfm.cards import catalog
 from healthfm.cards.schema import DatasetCard, ModelCard, Recipe
-from healthfm.datasets.dataset import open_dataset, split_name
+from healthfm.datasets.dataset import split_name
+from healthfm.datasets.open import open_dataset
 from healthfm.engine.store import RunFolder
 from healthfm.errors import CardError, CheckpointError, RunError
 from healthfm.evaluate import provenance
 from healthfm.evaluate.runner import Progress, evaluate
-from healthfm.models.model import Model, load_model
+from healthfm.models.load import load_model
+from healthfm.models.model import Model
 
 FORMAT = 1
 DIGEST = re.compile(r"(sha256|sampled):[0-9a-f]{64}")

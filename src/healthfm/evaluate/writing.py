@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from healthfm.cards.schema import ModelCard, Prompt, Protocol
 from healthfm.errors import RunError
 from healthfm.evaluate import parsers
 from healthfm.evaluate.stated import stated_answer
-from healthfm.models import prompts as card_prompts
+from healthfm.models.language import prompts as card_prompts
 from healthfm.models.model import Model
 from healthfm.records import Message, Record
 
@@ -119,13 +118,6 @@ def written_columns(texts: Sequence[str]) -> dict[str, pa.Array]:
         "output": pa.array([str(text) or None for text in texts], pa.string()),
         "finish_reason": pa.array([getattr(text, "finish", None) for text in texts], pa.string()),
     }
-
-
-def finishes(table: pa.Table, column: str = "finish_reason") -> dict[str, int]:
-    """Return how often each reason ended an answer, the commonest first; {} where nobody said."""
-    if column not in table.column_names:
-        return {}
-    return dict(Counter(one for one in table[column].to_pylist() if one is not None).most_common())
 
 
 def _in_form(model: Model, asked: str | Sequence[Message]) -> str | Sequence[Message]:

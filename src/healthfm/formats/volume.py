@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from healthfm.errors import DatasetError, MissingExtra
-from healthfm.formats import dicom, dicom_series, nifti
+from healthfm.formats import nifti
+from healthfm.formats.dicom import file as dicom
+from healthfm.formats.dicom import series as dicom_series
 from healthfm.formats.source import Source
 
 ITK_SUFFIXES = (".mha", ".mhd", ".nrrd")

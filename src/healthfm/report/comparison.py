@@ -12,12 +12,12 @@ from typing import Any
 from markupsafe import Markup
 
 from healthfm.errors import RunError
-from healthfm.evaluate.compare import ALPHA, Comparison
-from healthfm.evaluate.statistics.paired import POWER
 from healthfm.report import plots
 from healthfm.report.page import PAGES
 from healthfm.report.svg import Axis, bar, covering, scale
 from healthfm.report.words import number, span, word
+from healthfm.score.compare import Comparison
+from healthfm.score.statistics.paired import ALPHA, POWER
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -7,16 +7,16 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from healthfm.evaluate import findings
-from healthfm.evaluate.contamination import section
-from healthfm.evaluate.run import Run
+from healthfm.report.contamination import section
 from healthfm.report.page import asked_for, headline_sentences
 from healthfm.report.words import big, big_span, number, span, word
+from healthfm.score import sentences
+from healthfm.score.result import Result
 
 COLUMNS = ("part", "of", "metric", "value", "low", "high", "n", "method", "note")
 
 
-def as_data(run: Run, *, show_inputs: bool = False) -> dict[str, Any]:
+def as_data(run: Result, *, show_inputs: bool = False) -> dict[str, Any]:
     """Return what the page says as plain data: the headline in words, notes, limits, contamination, and all of ``metrics.json``.
 
     What was matched of private data in a corpus is left out unless ``show_inputs`` asks for it, as on the page.
@@ -26,7 +26,7 @@ def as_data(run: Run, *, show_inputs: bool = False) -> dict[str, Any]:
         seen = {**seen, "content": [_without_snippets(one) for one in seen["content"]]}
     return {
         "path": str(run.path) if run.path else None, "title": run.title, "says": headline_sentences(run), "request": run.facts["request"],
-        "notes": findings.headline_notes(run), "limits": findings.limits(run), "contamination": seen, **run.scores,
+        "notes": sentences.headline_notes(run), "limits": sentences.limits(run), "contamination": seen, **run.scores,
     }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def _without_snippets(finding: Mapping[str, Any]) -> dict[str, Any]:
     return {**finding, "found": [bare(text) for text in finding["found"]]}
 
 
-def to_csv(run: Run) -> str:
+def to_csv(run: Result) -> str:
     """Return every number with its interval as one table: overall, by class, calibration, by subgroup, fairness."""
     made = io.StringIO()
     csv.writer(made, lineterminator="\n").writerows([COLUMNS, *_rows(run.scores)])
@@ -82,7 +82,7 @@ def _rows(scores: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
                 yield row("fairness", column, name, {**found[name], "n": scores["n"]})
 
 
-def to_markdown(run: Run) -> str:
+def to_markdown(run: Result) -> str:
     """Return the report in Markdown: the headline, what was run, metrics, subgroups, contamination, limits."""
     name = run.scores["headline"]
     first = run.metrics[name]
@@ -90,12 +90,12 @@ def to_markdown(run: Run) -> str:
         f"# {_plain(run.title)}",
         f"**{word(name).label}: {big(name, first)}** ({'95 % interval ' if first['low'] is not None else ''}{big_span(name, first)}, n = {first['n']:,})",
         _plain(headline_sentences(run)),
-        _bullets([f"{key}: {value}" for key, value in asked_for(run)] + findings.headline_notes(run)),
+        _bullets([f"{key}: {value}" for key, value in asked_for(run)] + sentences.headline_notes(run)),
         "## Metrics", _table(("metric", "value", "95 % interval", "n", "interval by"), [
             (word(k).label, number(one["value"]), span(one), f"{one['n']:,}", one["method"]) for k, one in run.metrics.items()
         ]),
         *_by_class(run.scores), *_by_size(run.scores), *_by_group(run.scores), "## Has the model seen this data?", _bullets(section(run)["says"]),
-        "## What this cannot say", _bullets(findings.limits(run)),
+        "## What this cannot say", _bullets(sentences.limits(run)),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 

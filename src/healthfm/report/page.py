@@ -10,15 +10,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from healthfm.evaluate import findings, judge
-from healthfm.evaluate.contamination import section
-from healthfm.evaluate.run import Run, served_names
-from healthfm.evaluate.statistics.subgroups import apart
-from healthfm.evaluate.writing import finishes
 from healthfm.report import plots, words
+from healthfm.report.contamination import section
 from healthfm.report.samples import errors, inputs, listed
 from healthfm.report.svg import Axis, bar, covering, scale
 from healthfm.report.words import counted, number, span, word
+from healthfm.score import sentences
+from healthfm.score.result import Result, served_names
+from healthfm.score.statistics.subgroups import apart
+from healthfm.score.written import finishes, judged
 
 ROWS_SHOWN = 500
 FOUND_SHOWN = 50  # texts of the data that a corpus holds
@@ -38,7 +38,7 @@ HIDDEN = (
 GONE = "Their inputs are not shown: the files or the column that held them are not here, or have changed."
 
 
-def render(run: Run, *, show_inputs: bool = False) -> str:
+def render(run: Result, *, show_inputs: bool = False) -> str:
     """Return the page of a run.
 
     Inputs, free answers and matched texts are shown when the dataset's card lets anyone share its inputs, and of other data
@@ -53,7 +53,7 @@ def render(run: Run, *, show_inputs: bool = False) -> str:
     told = bool(texts) or scores["kind"] == "text" or any(one["found"] for one in seen["content"])
     context = {
         "title": run.title, "n": scores["n"], "request": facts["request"], "facts": facts, "protocol": facts.get("protocol"),
-        "notes": findings.headline_notes(run), "limits": findings.limits(run), "asked_for": asked_for(run),
+        "notes": sentences.headline_notes(run), "limits": sentences.limits(run), "asked_for": asked_for(run),
         "confusion": scores["confusion"], "classes": scores["classes"], "rules": [_rule(one) for one in scores["rules"]],
         **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_subgroups(run),
         "scatter": _scatter(run), "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,
@@ -65,16 +65,16 @@ def render(run: Run, *, show_inputs: bool = False) -> str:
     return PAGES.get_template("run.html.j2").render(**context, contents=_contents(context))
 
 
-def provenance(run: Run) -> str:
+def provenance(run: Result) -> str:
     """Return everything a run wrote down of itself but the lineage, which stands in words, as JSON text."""
     return json.dumps(
         {k: v for k, v in run.facts.items() if k not in ("lineage", "judge_prompt")}, indent=1, ensure_ascii=False
     )
 
 
-def asked_for(run: Run) -> list[tuple[str, str]]:
+def asked_for(run: Result) -> list[tuple[str, str]]:
     """Return what was run and on what, as names and values."""
-    request, facts, model = run.facts["request"], run.facts, findings.environment(run)
+    request, facts, model = run.facts["request"], run.facts, sentences.environment(run)
     shots = (
         f"{request['shots']} from {request.get('shots_from')}, {request.get('shots_order')}"
         if request.get("shots")
@@ -102,29 +102,29 @@ def _fitted(fitted: Mapping[str, Any]) -> str | None:
     return f"{fitted.get('fitted_on')} samples{often}, {fitted.get('probe', 'nearest neighbours')}"
 
 
-def _counts(run: Run, column: str) -> str:
+def _counts(run: Result, column: str) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in finishes(run.predictions, column).items())
 
 
-def _samples(run: Run) -> str:
-    n, whole, others = run.scores["n"], run.facts.get("split_records"), findings.carved(run)
+def _samples(run: Result) -> str:
+    n, whole, others = run.scores["n"], run.facts.get("split_records"), sentences.carved(run)
     used = f" (the split's other {others:,} were used for fitting)" if others else ""
     return f"{n:,} of {whole:,}{used}" if whole else f"{n:,}"
 
 
-def headline_sentences(run: Run) -> str:
+def headline_sentences(run: Result) -> str:
     """Say the headline, and the baseline it has to beat, for somebody who does not read intervals."""
     name = run.scores["headline"]
-    said = words.sentence(name, run.metrics[name], findings.noun(run))
+    said = words.sentence(name, run.metrics[name], sentences.noun(run))
     if name != "accuracy":
         said = f"{word(name).label[:1].upper()}{word(name).label[1:]}: {word(name).meaning}. {said}"
     majority = run.scores.get("majority")
     if name == "accuracy" and majority:
         said += f" Always answering '{majority['class']}' would be right for {majority['accuracy']:.0%}."
-    return " ".join([said, *findings.groups_apart(run)])
+    return " ".join([said, *sentences.groups_apart(run)])
 
 
-def _headline(run: Run) -> dict[str, Any]:
+def _headline(run: Result) -> dict[str, Any]:
     name = run.scores["headline"]
     baseline = (run.scores.get("majority") or {}).get("accuracy") if name == "accuracy" else None
     plot = plots.headline(name, run.metrics[name], baseline)
@@ -137,7 +137,7 @@ def _headline(run: Run) -> dict[str, Any]:
     }
 
 
-def _metrics(run: Run) -> dict[str, Any]:
+def _metrics(run: Result) -> dict[str, Any]:
     """Return the metrics, headline first, the bars of those with a scale, and the names of metrics by their interval's method."""
     name = run.scores["headline"]
     metrics = {name: run.metrics[name], **run.metrics}
@@ -224,14 +224,16 @@ def _curves(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 def _learning(scores: Mapping[str, Any]) -> dict[str, Any]:
     found = scores.get("learning_curve")
-    drawn = found and len(found["points"]) > 1
+    drawn = found is not None and len(found["points"]) > 1
     return {
         "learning": found,
-        "learning_plot": plots.learning_curve(found["points"], found["metric"]) if drawn else Markup(""),
+        "learning_plot": plots.learning_curve(found["points"], found["metric"])
+        if found is not None and drawn
+        else Markup(""),
     }
 
 
-def _subgroups(run: Run) -> dict[str, Any]:
+def _subgroups(run: Result) -> dict[str, Any]:
     found, name = run.scores["subgroups"], run.scores["headline"]
     every = [
         v
@@ -259,7 +261,7 @@ def _subgroups(run: Run) -> dict[str, Any]:
     }
 
 
-def _scatter(run: Run) -> Markup:
+def _scatter(run: Result) -> Markup:
     if run.scores["kind"] != "numbers":
         return Markup("")
     columns = (run.predictions[name].to_pylist() for name in ("target", "prediction"))
@@ -267,9 +269,9 @@ def _scatter(run: Run) -> Markup:
     return plots.numbers([t for t, _ in pairs], [p for _, p in pairs])
 
 
-def _judge(run: Run) -> dict[str, Any]:
+def _judge(run: Result) -> dict[str, Any]:
     """Return what the page says of a judge, if one looked at the answers."""
-    found = judge.findings(run.predictions)
+    found = judged(run.predictions)
     if found is None:
         return {"judge": None}
     named = run.facts["request"].get("judge") or {}
@@ -287,7 +289,7 @@ def _judge(run: Run) -> dict[str, Any]:
         ]
     return {
         "judge": found,
-        "judge_words": findings.judge_sentence(found),
+        "judge_words": sentences.judge_sentence(found),
         "judge_facts": [(name, value) for name, value in rows if value],
     }
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from healthfm.datasets.dataset import open_dataset
+from healthfm.datasets.open import open_dataset
 from healthfm.errors import HealthfmError
-from healthfm.evaluate import tasks
-from healthfm.evaluate.metrics import text as text_metrics
-from healthfm.evaluate.run import Run
-from healthfm.records import digest
 from healthfm.report.words import number
+from healthfm.score import tasks
+from healthfm.score.metrics import text as text_metrics
+from healthfm.score.result import Result
 
 ERRORS = 20
 LONGEST = 900  # characters shown of one text
@@ -43,13 +42,13 @@ class Listing:
     samples: Sequence[Sample]
 
 
-def errors(run: Run, private: bool) -> Listing:
+def errors(run: Result, private: bool) -> Listing:
     """Return the errors to read first: the most confident ones, the farthest off, the last found. ``private``: no free text."""
     found = _kind(run).errors(run.predictions.to_pylist())
     return _without_text(found) if private and _kind(run).free else found
 
 
-def listed(run: Run, most: int, private: bool) -> Listing:
+def listed(run: Result, most: int, private: bool) -> Listing:
     """Return the first rows of a run, as they come. ``private``: no free text."""
     kind = _kind(run)
     found = Listing(
@@ -211,7 +210,7 @@ _KINDS: Mapping[str, _Kind] = {
 }  # fmt: skip
 
 
-def _kind(run: Run) -> _Kind:
+def _kind(run: Result) -> _Kind:
     return _KINDS[tasks.TASKS[run.facts["request"]["task"]].kind]
 
 
@@ -227,7 +226,7 @@ class Input:
     options: Mapping[str, str] | None = None
 
 
-def inputs(run: Run, ids: Collection[str]) -> dict[str, Input]:
+def inputs(run: Result, ids: Collection[str]) -> dict[str, Input]:
     """Return the inputs of these ids, read again from the official files; nothing where they are gone or have changed.
 
     A table of predictions made elsewhere has them in its own column ``input``, if at all.
@@ -244,7 +243,7 @@ def inputs(run: Run, ids: Collection[str]) -> dict[str, Input]:
         )
         opened = open_dataset(name, facts.get("root"), facts["request"]["split"], columns=data.get("columns"))
         return {
-            one.id: shown for one in opened if one.id in asked for shown in _input(one) if asked[one.id] == digest(one)
+            one.id: shown for one in opened if one.id in asked for shown in _input(one) if asked[one.id] == one.digest()
         }
     except (HealthfmError, KeyError):
         return {}

@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from healthfm.datasets.dataset import open_dataset
-from healthfm.evaluate.contamination.corpus import text_of
-from healthfm.evaluate.contamination.items import Part
+from healthfm.curate.corpus import text_of
+from healthfm.curate.texts import Part
+from healthfm.datasets.open import open_dataset
 from healthfm.records import Record
 
 CHANGED = 0.1

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import healthfm as hfm
-from healthfm.datasets.dataset import open_dataset
+from healthfm.curate.corpus import text_of
+from healthfm.datasets.open import open_dataset
 from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate.contamination import behaviour
 from healthfm.evaluate.contamination.behaviour import (
@@ -22,7 +23,6 @@ from healthfm.evaluate.contamination.behaviour import (
     min_k_plus_plus,
     option_order,
 )
-from healthfm.evaluate.contamination.corpus import text_of
 from healthfm.records import MultipleChoice
 from tests.conftest import PROJECT
 

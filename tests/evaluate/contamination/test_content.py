@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import healthfm as hfm
-from healthfm.datasets.dataset import open_dataset
+from healthfm.curate import corpus
+from healthfm.datasets.open import open_dataset
 from healthfm.errors import RunError
-from healthfm.evaluate.contamination import corpus, section, store
+from healthfm.evaluate.contamination import store
 from healthfm.evaluate.contamination.content import CAUTION
-from healthfm.evaluate.run import evaluate_predictions, load_run
+from healthfm.report.contamination import section
+from healthfm.report.run import evaluate_predictions, load_run
 
 QUESTIONS = [
     {"id": "q1", "question": "Which enzyme is deficient in classic galactosaemia of the newborn?", "A": "GALT transferase", "B": "Galactokinase of the red cell", "answer": "A"},

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healthfm.evaluate.contamination import search
-from healthfm.evaluate.contamination.items import Part, parts
-from healthfm.evaluate.contamination.search import Index, run_length
-from healthfm.evaluate.contamination.words import fold
+from healthfm.curate import search
+from healthfm.curate.search import Index, run_length
+from healthfm.curate.texts import Part, parts
+from healthfm.curate.words import fold
 from healthfm.records import Document, MultipleChoice
 from tests.evaluate.contamination.planted import change, corpus, plant, records
 from tests.real_files import ELSEWHERE

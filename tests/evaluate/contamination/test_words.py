@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthfm.evaluate.contamination.words import BREAK, fold, gram_hashes, spans, word_hashes
+from healthfm.curate.words import BREAK, fold, gram_hashes, spans, word_hashes
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=60) | st.text(
     "aB1 .,\n\u00e9\u2019\u6cbb\u0301\u00ad", max_size=60

@@ -10,7 +10,7 @@ import pytest
 from sklearn import metrics as theirs
 
 from healthfm import RunError, evaluate_predictions
-from healthfm.evaluate import scoring
+from healthfm.score import scoring
 
 
 def stated(n: int, classes: int, seed: int = 0, **more: Any) -> dict[str, Any]:

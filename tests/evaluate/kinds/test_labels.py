@@ -10,7 +10,7 @@ import pytest
 from sklearn import metrics as theirs
 
 from healthfm import RunError, evaluate_predictions, load_run
-from healthfm.evaluate import scoring
+from healthfm.score import scoring
 
 NAMES = ["edema", "fracture", "nodule"]
 

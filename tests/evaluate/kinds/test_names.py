@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from healthfm import RunError, evaluate_predictions
-from healthfm.evaluate.predictions import read_predictions
+from healthfm.score.tables import read_predictions
 
 
 def table(target: list[Any], prediction: list[Any]) -> dict[str, list[Any]]:

@@ -14,8 +14,8 @@ from scipy import stats
 from sklearn import metrics as theirs
 
 from healthfm import RunError, evaluate_predictions
-from healthfm.evaluate import scoring
-from healthfm.evaluate.findings import headline_notes
+from healthfm.score import scoring
+from healthfm.score.sentences import headline_notes
 
 NUMBERS = {"id": ["a", "b", "c"], "target": [1.0, 2.0, 3.0], "prediction": [1.5, 2.0, 2.0]}
 ANSWERS = {

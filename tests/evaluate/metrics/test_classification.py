@@ -18,8 +18,8 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from healthfm.evaluate import metrics
-from healthfm.evaluate.metrics import classification
+from healthfm.score import metrics
+from healthfm.score.metrics import classification
 
 NONE = 99  # scikit-learn's stand-in for an answer that was not given
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from healthfm.evaluate.metrics.arrays import lanes
-from healthfm.evaluate.metrics.discrimination import Auroc, AveragePrecision, macro
-from healthfm.evaluate.statistics.bootstrap import draws
+from healthfm.score.metrics.arrays import lanes
+from healthfm.score.metrics.discrimination import Auroc, AveragePrecision, macro
+from healthfm.score.statistics.bootstrap import draws
 
 KERNELS = {Auroc: roc_auc_score, AveragePrecision: average_precision_score}
 Case = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from healthfm.evaluate.metrics.ranking import ndcg_at, recall_at, reciprocal_rank
+from healthfm.score.metrics.ranking import ndcg_at, recall_at, reciprocal_rank
 
 
 def test_a_worked_example() -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from healthfm.evaluate.metrics.arrays import lanes
-from healthfm.evaluate.metrics.regression import Concordance, Spearman, concordance, errors
+from healthfm.score.metrics.arrays import lanes
+from healthfm.score.metrics.regression import Concordance, Spearman, concordance, errors
 from tests.references.array_cases import survival
 
 EXPECTED = json.loads((Path(__file__).parents[2] / "data/expected/array_metrics.json").read_text())["concordance"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from healthfm.evaluate.metrics.segmentation import dice, empty_rule, hd95, surface_dice, surface_distances
+from healthfm.score.metrics.segmentation import dice, empty_rule, hd95, surface_dice, surface_distances
 from tests.references.array_cases import Masks, masks
 
 MONAI = json.loads((Path(__file__).parents[2] / "data/expected/array_metrics.json").read_text())["surfaces"]

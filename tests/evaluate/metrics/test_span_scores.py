@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from healthfm.evaluate.metrics import text
+from healthfm.score.metrics import text
 from tests.references.span_answers import CASES, CHINESE, DIFFERENT, OTHERS
 
 THEIRS = json.loads((Path(__file__).parents[2] / "data/expected/span_scores.json").read_text(encoding="utf-8"))

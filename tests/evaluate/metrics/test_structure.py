@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from healthfm.evaluate.metrics.structure import lddt, precision_at_length
+from healthfm.score.metrics.structure import lddt, precision_at_length
 from tests.references.array_cases import chain
 
 EXPECTED = json.loads((Path(__file__).parents[2] / "data/expected/array_metrics.json").read_text())

@@ -8,8 +8,8 @@ from sacrebleu.metrics.bleu import BLEU
 from transformers.data.metrics import squad_metrics
 
 from healthfm.errors import RunError
-from healthfm.evaluate.metrics import clinical, text
-from healthfm.evaluate.metrics.spans import span_counts, span_f1
+from healthfm.score.metrics import clinical, text
+from healthfm.score.metrics.spans import span_counts, span_f1
 
 TEXTS = [
     "The patient has a fracture of the left femur, with no sign of infection.",

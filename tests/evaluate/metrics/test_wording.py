@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthfm.evaluate.metrics import text
-from healthfm.evaluate.metrics.wording import clinical, plain, squad
+from healthfm.score.metrics import text
+from healthfm.score.metrics.wording import clinical, plain, squad
 
 UNLIKE = [
     ("1.5 mg", "15 mg"), ("0.25 mg", "025 mg"), ("1·5 mg", "15 mg"), ("1,5 mg", "15 mg"), ("1.05", "1.5"), (".5", "5"), ("１．５", "１５"),

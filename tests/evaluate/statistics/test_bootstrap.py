@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from healthfm.evaluate import metrics
-from healthfm.evaluate.statistics import Cells, Interval, bootstrap, of_cells, of_counts, wilson
+from healthfm.score import metrics
+from healthfm.score.statistics import Cells, Interval, bootstrap, of_cells, of_counts, wilson
 
 Formula = Callable[[np.ndarray], np.ndarray]
 

@@ -11,8 +11,8 @@ from scipy import stats
 from sklearn.metrics import brier_score_loss, log_loss
 
 from healthfm import RunError, evaluate_predictions
-from healthfm.evaluate import scoring
-from healthfm.evaluate.statistics import bootstrap, calibration
+from healthfm.score import scoring
+from healthfm.score.statistics import bootstrap, calibration
 
 
 def test_reliability_bins_hold_equally_many_samples_in_rising_order_of_confidence() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from healthfm.evaluate.statistics import draws, estimate
-from healthfm.evaluate.statistics.paired import difference
-from healthfm.evaluate.statistics.statistic import Statistic, of_mean
+from healthfm.score.statistics import draws, estimate
+from healthfm.score.statistics.paired import difference
+from healthfm.score.statistics.statistic import Statistic, of_mean
 
 N = 200
 

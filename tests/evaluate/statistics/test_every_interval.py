@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from healthfm import RunError, compare, evaluate_predictions
-from healthfm.evaluate.statistics import bootstrap, paired
 from healthfm.report.words import word
+from healthfm.score.statistics import bootstrap, paired
 
 KINDS = (
     "binary",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 from sklearn.metrics import roc_auc_score
 
-from healthfm.evaluate.statistics import (
+from healthfm.score.statistics import (
     clopper_pearson,
     delong,
     delong_error,
@@ -19,7 +19,7 @@ from healthfm.evaluate.statistics import (
     of_mean,
     placements,
 )
-from healthfm.evaluate.statistics.statistic import Statistic
+from healthfm.score.statistics.statistic import Statistic
 
 # World Federation of Neurological Surgeons grades 1 to 5 of pROC's aSAH patients, by poor and good outcome; the DeLong variance
 # is the one pROC's own test expects (tests/testthat/test-var.R, commit ee2877e858bcd2757c05ce797ea64ade2c05885b).

@@ -12,12 +12,12 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as theirs
 from statsmodels.stats.multitest import multipletests
 
-from healthfm.evaluate.metrics.arrays import lanes
-from healthfm.evaluate.metrics.classification import confusion, macro_f1
-from healthfm.evaluate.metrics.discrimination import Auroc, macro
-from healthfm.evaluate.statistics import Statistic, bootstrap, of_cells, of_counts, of_mean, paired
-from healthfm.evaluate.statistics.paired import Difference, difference, holm, of_aurocs, of_hits, sign_permutation
-from healthfm.evaluate.statistics.statistic import Cells
+from healthfm.score.metrics.arrays import lanes
+from healthfm.score.metrics.classification import confusion, macro_f1
+from healthfm.score.metrics.discrimination import Auroc, macro
+from healthfm.score.statistics import Statistic, bootstrap, of_cells, of_counts, of_mean, paired
+from healthfm.score.statistics.paired import Difference, difference, holm, of_aurocs, of_hits, sign_permutation
+from healthfm.score.statistics.statistic import Cells
 
 
 def hits(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from healthfm.evaluate.statistics import Cells, bootstrap, of_cells, of_counts, of_mean, over_draws, spread, values_of
+from healthfm.score.statistics import Cells, bootstrap, of_cells, of_counts, of_mean, over_draws, spread, values_of
 
 
 @pytest.mark.parametrize("n", [1, 7, 5_000, 40_000])

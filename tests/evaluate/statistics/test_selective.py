@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthfm.evaluate.statistics import selective
+from healthfm.score.statistics import selective
 
 
 def test_a_worked_example_with_a_tie() -> None:

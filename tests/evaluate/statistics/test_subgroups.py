@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from healthfm import evaluate_predictions
-from healthfm.evaluate.statistics import of_counts, of_mean
-from healthfm.evaluate.statistics.subgroups import fairness, gap
-from healthfm.evaluate.statistics.widest import rate
+from healthfm.score.statistics import of_counts, of_mean
+from healthfm.score.statistics.subgroups import fairness, gap
+from healthfm.score.statistics.widest import rate
 
 PARITY, ODDS = 0.3, 0.35  # fairlearn 0.15, for the rows of its test
 

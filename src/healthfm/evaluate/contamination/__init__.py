@@ -2,6 +2,6 @@
 
 from healthfm.evaluate.contamination.behaviour import Behaviour, behaviour
 from healthfm.evaluate.contamination.content import Finding, contamination
-from healthfm.evaluate.contamination.section import section, store
+from healthfm.evaluate.contamination.store import store
 
-__all__ = ["Behaviour", "Finding", "behaviour", "contamination", "section", "store"]
+__all__ = ["Behaviour", "Finding", "behaviour", "contamination", "store"]

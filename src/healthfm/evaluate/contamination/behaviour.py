@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from healthfm.datasets.dataset import Dataset, open_dataset
+from healthfm.curate.corpus import open_corpus, text_of
+from healthfm.datasets.dataset import Dataset
+from healthfm.datasets.open import open_dataset
 from healthfm.errors import CapabilityError, RunError
-from healthfm.evaluate import tasks
-from healthfm.evaluate.contamination.corpus import open_corpus, text_of
-from healthfm.evaluate.statistics import clopper_pearson, delong, estimate, in_words, of_mean, placements
+from healthfm.evaluate import protocols
 from healthfm.models.model import Float32, Model
 from healthfm.records import MultipleChoice
+from healthfm.score.statistics import clopper_pearson, delong, estimate, in_words, of_mean, placements
 
 LOWEST = 0.2  # of a text's tokens: the share whose mean is its score
 ORDERS = 24  # of a question's options, at most: all of four
@@ -85,7 +86,7 @@ def behaviour(
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, root)
     opened = opened if split is None else opened[split]
     every = list(opened)
-    records = [every[i] for i in tasks.sample(len(every), limit, seed)]
+    records = [every[i] for i in protocols.sample(len(every), limit, seed)]
     readable = "logits" in model.capabilities and hasattr(model, "encode")
     choices = (
         [record for record in records if isinstance(record, MultipleChoice)] if "score" in model.capabilities else []
@@ -128,7 +129,7 @@ def _reference_texts(place: str | Path | Dataset, root: Path | str | None, count
         texts = [text_of(r) for r in (place if isinstance(place, Dataset) else open_dataset(place, root))]
     if len(texts) < 2:
         raise RunError("the reference holds fewer than two texts")
-    return [texts[i] for i in tasks.sample(len(texts), count, seed)]
+    return [texts[i] for i in protocols.sample(len(texts), count, seed)]
 
 
 # Min-K%++ -------------------------------------------------------------------------------------------------------------

@@ -9,15 +9,16 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from healthfm.datasets.dataset import Dataset, open_dataset
+from healthfm.curate import search
+from healthfm.curate.corpus import open_corpus
+from healthfm.curate.texts import PARTS, Part, parts
+from healthfm.datasets.dataset import Dataset
+from healthfm.datasets.open import open_dataset
 from healthfm.errors import RunError
-from healthfm.evaluate import scoring
-from healthfm.evaluate.contamination import search
-from healthfm.evaluate.contamination.corpus import open_corpus
-from healthfm.evaluate.contamination.items import PARTS, Part, parts
-from healthfm.evaluate.run import Run
-from healthfm.evaluate.statistics import estimate, in_words, wilson
-from healthfm.evaluate.statistics.subgroups import gap
+from healthfm.report.run import Run
+from healthfm.score import scoring
+from healthfm.score.statistics import estimate, in_words, wilson
+from healthfm.score.statistics.subgroups import gap
 
 PLACES = 5  # kept of each text; all are counted
 AT_A_CHARACTER = 16  # characters that a word and the space behind it may take, generously

@@ -1,0 +1,1 @@
+"""Texts of a benchmark in a corpus: words, search, and the corpus as a stream of documents."""

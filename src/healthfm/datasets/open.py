@@ -1,0 +1,74 @@
+"""``open_dataset``: the door to official files, and to one's own data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from healthfm.cards import catalog
+from healthfm.cards.schema import DatasetCard
+from healthfm.datasets.dataset import Dataset
+from healthfm.datasets.locate import AbsentFile, Tree, locate, wanted
+from healthfm.datasets.own.opening import open_own
+from healthfm.datasets.reader import reader_of
+from healthfm.errors import CardError, DatasetError
+from healthfm.formats.source import Problems
+from healthfm.home import home
+from healthfm.records import Record
+
+
+def open_dataset(
+    name: str | Path, root: Path | str | None = None, split: str | None = None,
+    on_error: Literal["raise", "collect"] = "raise", columns: Mapping[str, Any] | None = None,
+) -> Dataset:  # fmt: skip
+    """Open a dataset by name, or one's own data by path.
+
+    ``name``: ``slug[:variant][@protocol]`` of a card, or a ``Path``: a folder with a ``dataset.toml``, a folder of
+    class folders, or a CSV, TSV, Parquet or JSON-lines manifest (``columns`` maps record fields to its column names).
+    ``root``: the folder with the official files, packed or not (default ``HEALTHFM_HOME/datasets/SLUG``).
+    ``split``: select one; ``on_error="collect"`` lists unreadable rows in ``.errors`` instead of stopping at the first.
+    Raises ``CardError`` (unknown name), ``DatasetError`` (files absent, ambiguous or damaged).
+    """
+    if on_error not in ("raise", "collect"):
+        raise DatasetError(f"on_error is '{on_error}'; use 'raise' or 'collect'")
+    if isinstance(name, Path):
+        opened = open_own(name, columns, on_error)
+        opened.path, opened.columns = name, dict(columns or {})
+    else:
+        if columns:
+            raise DatasetError(f"{name}: columns are those of a table of your own; its card says where everything is")
+        opened = _open_card(name, root, on_error)
+    return opened if split is None else opened[split]
+
+
+def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "collect"]) -> Dataset:
+    try:
+        card = catalog.card(name, "dataset")
+    except CardError as error:
+        own = f"; {name} is a file or folder of your own: give it as a pathlib.Path" if Path(name).exists() else ""
+        raise CardError(f"{error}{own}") from None
+    assert isinstance(card, DatasetCard)
+    _, variant, protocol = catalog.split_name(name)
+    variant = variant or card.default_variant
+    if variant in {space.name for space in card.labels}:  # a label space named as the variant is that variant's
+        card = card.model_copy(update={"labels": tuple(space for space in card.labels if space.name == variant)})
+    reader = reader_of(card)
+    folder = Path(root).expanduser() if root is not None else home() / "datasets" / card.slug
+    tree = Tree(folder)
+    present, reasons = [], []
+    for split in card.splits:
+        if not wanted(card, variant, split):
+            continue
+        try:
+            locate(card, tree, variant, split, Problems())
+            present.append(split)
+        except AbsentFile as error:
+            reasons.append(error)
+    if not present:
+        raise reasons[0]
+
+    def read(split: str, problems: Problems) -> Iterator[Record]:
+        return reader(locate(card, tree, variant, split, problems), split)
+
+    return Dataset(card, read, tuple(present), variant=variant, protocol=protocol, root=folder, on_error=on_error)

@@ -1,0 +1,45 @@
+"""The generators that read official files, by the slug of their card."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+
+from healthfm.cards.schema import DatasetCard
+from healthfm.datasets.locate import Files
+from healthfm.errors import CardError, DatasetError
+from healthfm.records import KINDS, Record
+
+Reader = Callable[[Files, str], Iterator[Record]]
+READERS: dict[str, Reader] = {}
+
+
+def dataset(slug: str, *, record: type[Record]) -> Callable[[Reader], Reader]:
+    """Register a generator ``(files, split) -> records`` as the reader of the card ``slug``."""
+
+    def register(reader: Reader) -> Reader:
+        if slug in READERS:
+            raise CardError(f"'{slug}' already has a reader")
+        reader.record = record  # type: ignore[attr-defined]
+        READERS[slug] = reader
+        return reader
+
+    return register
+
+
+def reader_of(card: DatasetCard) -> Reader:
+    """Return the registered reader of a card. Raises ``DatasetError`` when the row has none yet."""
+    if card.reader is None:
+        raise DatasetError(
+            f"{card.slug}: healthfm has no reader for this dataset yet (healthfm show {card.slug} says what is known)"
+        )
+    importlib.import_module(f"healthfm.datasets.readers.{card.reader}")
+    return READERS[card.slug]
+
+
+def record_kind(card: DatasetCard) -> type[Record]:
+    """Return the record class a card names. Raises ``DatasetError`` when there is none of that name."""
+    try:
+        return KINDS[card.record]
+    except KeyError:
+        raise DatasetError(f"{card.slug}: record '{card.record}' is not one of {', '.join(KINDS)}") from None

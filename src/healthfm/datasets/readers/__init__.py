@@ -1,0 +1,1 @@
+"""Official layouts to records: one module a family of layouts, one short generator a dataset."""

@@ -1,0 +1,70 @@
+"""Questions with answers in free text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from healthfm.datasets.locate import Files
+from healthfm.datasets.reader import dataset
+from healthfm.errors import DatasetError
+from healthfm.formats import jsonl, xml
+from healthfm.records import QA
+
+INDENT = re.compile(r"\s*\n\s*")  # LiveQA's answers are indented as its XML is
+MEDINSTRUCT_WRITERS = ("gpt-4-answer", "claude-2", "gpt-3.5-turbo-answer", "text-davinci-003-answer")
+
+
+@dataset("medquad", record=QA)
+def medquad(files: Files, split: str) -> Iterator[QA]:
+    """One XML a document; ids of pairs repeat between collections, and in 1_CancerGov_QA between files, so the id names both."""
+    if files.variant == "qrels":
+        raise DatasetError("medquad:qrels: its file holds judgements without the questions; it is not read yet")
+    for source in files.all("documents"):
+        file = PurePosixPath((source.member or str(source.path)).replace("\\", "/"))
+        for row, pair in xml.elements(source, "QAPair"):
+            with row:
+                document = pair.getroottree().getroot()
+                answer = xml.text(pair, "Answer")  # empty in folders 10 to 12: taken out for copyright
+                yield QA(
+                    id=f"{file.parent.name}/{file.stem}/{pair.attrib['pid']}", split=split, site=file.parent.name,
+                    question=xml.text(pair, "Question"), answers=(answer,) if answer else (),
+                    labels={"qtype": xml.attribute(pair, "Question", "qtype")},
+                    meta={"focus": xml.text(document, "Focus"), "url": document.get("url"), "qid": xml.attribute(pair, "Question", "qid")},
+                )  # fmt: skip
+
+
+@dataset("liveqa", record=QA)
+def liveqa(files: Files, split: str) -> Iterator[QA]:
+    """Subject and message are the question; reference answers are ReferenceAnswer elements, three of them RefAnswer."""
+    if split != "test":
+        raise DatasetError("liveqa: the training files are in another shape, which is not read yet; use split test")
+    for row, asked in xml.elements(files["questions"], "NLM-QUESTION"):
+        with row:
+            parts = (xml.text(asked, f"Original-Question/{part}") for part in ("SUBJECT", "MESSAGE"))
+            answers = (INDENT.sub("\n", xml.text(one, ".")) for one in asked.iterfind("ReferenceAnswers/*/ANSWER"))
+            yield QA(
+                id=asked.attrib["qid"], split=split, question="\n".join(part for part in parts if part),
+                answers=tuple(one for one in answers if one),
+                meta={"paraphrase": xml.text(asked, "NIST-PARAPHRASE"), "types": [one.text for one in asked.iterfind("ANNOTATIONS/TYPE")]},
+            )  # fmt: skip
+
+
+@dataset("medinstruct-52k", record=QA)
+def medinstruct(files: Files, split: str) -> Iterator[QA]:
+    """The test file has answers of four models, gpt-4's first; the training file one answer, and "<noinput>" for no input."""
+    if split == "test":
+        for row in jsonl.rows(files["test instructions"]):
+            with row:
+                yield QA(
+                    id=str(row["id"]), split=split, question=row["instruction"], labels={"difficulty": row["difficulty"]},
+                    answers=tuple(row[writer] for writer in MEDINSTRUCT_WRITERS),
+                )  # fmt: skip
+        return
+    for row in jsonl.items(files["instructions"]):
+        with row:
+            context = "" if row["input"] == "<noinput>" else row["input"]
+            yield QA(
+                id=str(row.number), split=split, question=row["instruction"], context=context, answers=(row["output"],)
+            )

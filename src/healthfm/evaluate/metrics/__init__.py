@@ -1,5 +1,0 @@
-"""Metrics as formulas on arrays: no table, no model, no interval. One module for each kind of prediction."""
-
-from healthfm.evaluate.metrics.classification import accuracy, confusion, macro_f1
-
-__all__ = ["accuracy", "confusion", "macro_f1"]

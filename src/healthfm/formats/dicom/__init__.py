@@ -1,0 +1,1 @@
+"""DICOM: files, pixels, lookup tables, pictures, series, and an index of headers."""

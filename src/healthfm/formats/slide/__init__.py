@@ -1,0 +1,1 @@
+"""Whole-slide images: levels and pixels, which files are slides, tissue, tiles."""

@@ -1,0 +1,1 @@
+"""Language models: one module a family of architectures, and what they share: text, prompts, generation, likelihoods."""

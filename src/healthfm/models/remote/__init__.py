@@ -1,0 +1,1 @@
+"""Models behind servers: the client, the endpoint, what its replies say, what it serves."""

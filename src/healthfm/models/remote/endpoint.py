@@ -1,0 +1,424 @@
+"""A model behind an OpenAI-compatible server: its weights lie there, the card's tokenizer and prompts stay here.
+
+Options are scored in one of two ways, both exact:
+
+- ``echo``: the server returns the log-probabilities of the prompt's own tokens (``echo`` with ``logprobs`` of the
+  completions protocol, as vLLM does); one request an option.
+- ``forced``: llama.cpp's server does not echo, but its own ``/completion`` tells the log-probability of the token that
+  was taken, before any bias; each token of an option is forced in turn by a logit bias and read; one request a token.
+  llama.cpp normalises in float32, which moves all options at one position by the same 1e-4 or so.
+
+A server that does neither cannot score: its chat answers hold no probability of text it did not write.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from healthfm.cards.schema import ModelCard, Prompt
+from healthfm.errors import CapabilityError, CheckpointError, RunError
+from healthfm.models.files import weights as weight_places
+from healthfm.models.language import framing
+from healthfm.models.language import prompts as card_prompts
+from healthfm.models.model import Float32, Float64, Model
+from healthfm.models.remote import replies, served
+from healthfm.models.remote.client import Client, Endpoint
+
+if TYPE_CHECKING:
+    import transformers
+
+    from healthfm.records import Message
+
+PROBE = "The capital of France is"
+UNEQUAL = "In 2024, the patient's BP was 120/80.\n\n  Temp 38.5°C; naïve β-blocker… 高血压"  # tokenizers differ on this
+BIAS = 1e4
+NOISE = 0.02  # what a server's log-probability of one token differs by between two requests, at most
+FLOOR = -1e30  # llama.cpp writes the lowest float where a probability underflowed
+EMBED_AT_ONCE = 32
+IDENTITY = (
+    "ftype",
+    "n_params",
+    "n_vocab",
+    "size",
+)  # of what a server tells of its model: what another model would change
+Jobs = list[Any]
+
+
+class EndpointModel(Model):
+    """A language model that a server runs. ``client.usage`` counts requests and tokens; provenance shows it."""
+
+    def __init__(
+        self, card: ModelCard, variant: str | None, client: Client, tokenizer: transformers.PreTrainedTokenizerBase | None
+    ) -> None:  # fmt: skip
+        super().__init__(card, variant)
+        self.client, self.tokenizer = client, tokenizer
+        self.served, about = _served(client)
+        self.max_length = int(about.get("n_ctx") or about.get("max_model_len") or 1 << 30)
+        self._tokenizes = tokenizer is not None or self._server_tokens(PROBE) is not None
+        self.scoring = None
+        completions = client.attempt(f"{client.path}/completions", self._echo_body(PROBE))
+        if completions is not None and _echoed(completions) is not None:
+            self.scoring = "echo"
+        elif self._can_force():
+            self.scoring = "forced"
+        self._completes = completions is not None
+        self.frame = framing.of(self._ids) if self._tokenizes and _continues(card, variant) else framing.Frame()
+        self._closed = 0 if self._tokenizes or completions is None else self._closing(completions)
+        self.capabilities = frozenset(
+            (["score"] if self.scoring else [])
+            + (["generate"] if self._completes or self._chats() else [])
+            + (["embed"] if client.attempt(f"{client.path}/embeddings", {"model": self.served, "input": ["a"]}) else [])
+        )
+        self.provenance = {
+            "weights": f"'{self.served}', as the server names it", "endpoint": f"{client.url}#{self.served}", "server": about,
+            "digest": None, "device": client.host, "dtype": "the server's precision", "scoring": self.scoring,
+            "tokenizer": "local" if tokenizer is not None else "the server's", "usage": client.usage,
+            "notices": framing.notices(self._end_words()),
+        }  # fmt: skip
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is known of the server's model (see ``Model.settings``): what it says of itself, and the tokenizer here."""
+        told = {name: self.provenance.get(name) for name in ("weights", "endpoint", "server", "scoring")}
+        tokenizer = None
+        if self.tokenizer is not None:
+            from healthfm.models import state
+
+            tokenizer = state.tokenizer(self.tokenizer)
+        return {"model": self.name, **told, "max_length": self.max_length, "tokenizer": tokenizer}
+
+    @staticmethod
+    def other(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
+        """Return in what two descriptions of a server's model differ that only another model changes."""
+        return [key for key in IDENTITY if one.get(key) != two.get(key)]
+
+    def whose(self) -> dict[str, Any]:
+        """Return what the server calls its model: ``name`` in its list, ``replies`` by service, ``is_row``: all of them are this row's.
+
+        Asks the list again. Raises ``RunError`` where it holds another model by now.
+        """
+        name, about = _served(self.client, self.served)
+        if changed := self.other(self.provenance["server"], about):
+            raise RunError(
+                f"{self.client.url}: '{name}' is another model now ({', '.join(changed)} changed); one run is of one model. Finished parts are kept"
+            )
+        held = about.get("root") or name  # a server may call what it holds as it likes, where it says what that is
+        names = {str(held), *(one for one in self.client.answered.values() if one != name)}
+        return {
+            "name": name,
+            "replies": dict(self.client.answered),
+            "server": about,
+            "is_row": served.is_row(names, self.card, self.variant),
+        }
+
+    def _end_words(self) -> list[str]:
+        """The end tokens that are left off texts, in words."""
+        if self.tokenizer is not None:
+            return list(self.tokenizer.convert_ids_to_tokens(list(self.frame.end)))
+        return [f"token {one} (the server's)" for one in self.frame.end] + [
+            "an end token of the server's"
+        ] * self._closed
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a text, left open: by the card's tokenizer where it is here, else the server's."""
+        return framing.left_open(self._ids, self.frame, text)
+
+    def _ids(self, text: str, special: bool) -> list[int]:
+        if self.tokenizer is not None:
+            return framing.encoder(self.tokenizer)(text, special)
+        found = self._server_tokens(text, special)
+        if found is None:
+            raise CapabilityError(
+                f"{self.client.url} has no /tokenize; put the row's tokenizer files beside (weights=)"
+            )
+        return found
+
+    def score(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> list[Float64]:
+        """Return the summed log-likelihood of each prompt's options (the module says how).
+
+        Raises ``CapabilityError`` when the server tells no log-probabilities of given text.
+        """
+        if len(prompts) != len(options):
+            raise RunError(f"{len(prompts)} prompts but {len(options)} lists of options")
+        if self.scoring is None:
+            raise CapabilityError(
+                f"{self.client.url} cannot score options: it neither echoes the prompt's log-probabilities nor is llama.cpp's server; it can {', '.join(sorted(self.capabilities)) or 'do nothing'}"
+            )
+        rows: list[list[Jobs]] = self.client.many(
+            lambda one: self._jobs(*one), list(zip(prompts, options, strict=True))
+        )
+        jobs = list(dict.fromkeys(job for row in rows for option in row for job in option))
+        values = dict(zip(jobs, self.client.many(self._value, jobs), strict=True))
+        return [np.array([sum(values[job] for job in option) for option in row], dtype=np.float64) for row in rows]
+
+    def _jobs(self, prompt: str, options: Sequence[str]) -> list[Jobs]:
+        """Return, for each option, the questions (given, asked) whose log-likelihoods sum to its own.
+
+        The boundary rule is lm-evaluation-harness's: prompt and option are cut into tokens together, and apart where the
+        prompt without its trailing space ends.
+        """
+        context = prompt.rstrip()
+        if not context:
+            raise RunError("an empty prompt cannot be scored")
+        if not self._tokenizes:  # the server echoes, and counts the prompt's tokens by that
+            given = len(self._echo(context)) - self._closed
+            return [[(given, prompt + option)] for option in options]
+        given = len(framing.once_opened(self, context))
+        found = []
+        for option in options:
+            whole = tuple(framing.once_opened(self, prompt + option))
+            if len(whole) <= given:
+                raise RunError("an option adds no token to its prompt")
+            if len(whole) > self.max_length:
+                raise RunError(
+                    f"a prompt with its option has {len(whole)} tokens; {self.client.url} takes {self.max_length}"
+                )
+            forced = [(whole[:i], whole[i]) for i in range(given, len(whole))]
+            found.append(forced if self.scoring == "forced" else [(given, whole)])
+        return found
+
+    def _value(self, job: Any) -> float:
+        if self.scoring == "forced":
+            return self._forced(*job)
+        given, whole = job
+        echoed = self._echo(whole)
+        asked = echoed[given : len(echoed) - (self._closed if isinstance(whole, str) else 0)]
+        if not asked or any(not isinstance(one, (int, float)) for one in asked):
+            raise RunError(f"{self.client.url}: it did not echo every token of an option")
+        return float(sum(asked))
+
+    def _echo_body(self, prompt: str | Sequence[int]) -> dict[str, Any]:
+        given = prompt if isinstance(prompt, str) else list(prompt)
+        return {"model": self.served, "prompt": given, "max_tokens": 1, "temperature": 0, "logprobs": 1, "echo": True}
+
+    def _echo(self, prompt: str | Sequence[int]) -> list[Any]:
+        found = _echoed(self.client.ask(f"{self.client.path}/completions", self._echo_body(prompt)))
+        if found is None:
+            raise RunError(f"{self.client.url}: it no longer echoes the prompt's log-probabilities")
+        return found
+
+    def _forced(self, given: Sequence[int], token: int) -> float:
+        """Return the log-probability of ``token`` after ``given``, by llama.cpp's own ``/completion``."""
+        body = {"prompt": list(given), "n_predict": 1, "temperature": 0, "n_probs": 1, "logit_bias": [[token, BIAS]]}
+        try:
+            taken = self.client.ask(f"{self._root}/completion", body)["completion_probabilities"][0]
+            found, value = taken["id"], float(taken["logprob"])
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise RunError(f"{self.client.url}: its /completion tells no log-probability") from None
+        if found != token:
+            raise RunError(f"{self.client.url}: its /completion did not take the token it was given")
+        if value < FLOOR:
+            raise RunError(f"{self.client.url}: a log-probability is below what its float32 holds")
+        return value
+
+    def _can_force(self) -> bool:
+        if self.client.attempt(f"{self._root}/props") is None:
+            return False
+        ids = self._server_tokens(PROBE)
+        try:
+            return ids is not None and self._forced(ids[:-1], ids[-1]) < 0
+        except RunError:
+            return False
+
+    def _chats(self) -> bool:
+        turn = [{"role": "user", "content": PROBE}]
+        body = {"model": self.served, "messages": turn, "max_tokens": 1}
+        return self.client.attempt(f"{self.client.path}/chat/completions", body) is not None
+
+    def _closing(self, probe: Mapping[str, Any]) -> int:
+        """Return how many tokens the server puts behind a text that it cuts itself, by its echoes of two that begin alike."""
+        first = _echoed(probe)
+        if first is None:
+            return 0
+        words = probe["choices"][0]["logprobs"].get("tokens")
+        if isinstance(words, list) and PROBE in (told := "".join(map(str, words[: len(first)]))):
+            behind = len(told) - told.index(PROBE) - len(PROBE)
+            return next(n for n in range(len(first)) if sum(map(len, words[len(first) - n : len(first)])) >= behind)
+        longer = self._echo(f"{PROBE} Paris")
+        same = (a == b or (None not in (a, b) and abs(a - b) < NOISE) for a, b in zip(first, longer, strict=False))
+        return len(first) - sum(itertools.takewhile(bool, same))
+
+    def _server_tokens(self, text: str, special: bool = True) -> list[int] | None:
+        """Ask ``/tokenize`` in the words of both llama.cpp (content, add_special) and vLLM (prompt, add_special_tokens)."""
+        body = {"content": text, "add_special": special, "parse_special": True, "model": self.served, "prompt": text, "add_special_tokens": special}  # fmt: skip
+        found = (self.client.attempt(f"{self._root}/tokenize", body) or {}).get("tokens")
+        return found if isinstance(found, list) and all(isinstance(one, int) for one in found) else None
+
+    @property
+    def _root(self) -> str:
+        return self.client.path.removesuffix("/v1")
+
+    def generate(
+        self, prompts: Sequence[str | Sequence[Message]], max_new_tokens: int | None = 256, temperature: float | None = 0,
+        stop: Sequence[str] | None = None, seed: int = 0, stream: bool = False,
+    ) -> Any:  # fmt: skip
+        """Return the text generated for each prompt (see ``Model.generate``).
+
+        With the card's tokenizer here, prompts become token ids as for local weights. Without it, text goes as it is and
+        messages take the card's default prompt, or the server's own chat template where the card has none.
+        """
+        if isinstance(prompts, str):
+            raise RunError("generate takes a list of prompts; put the one prompt in a list")
+        asked = [self._body(one, max_new_tokens, temperature, stop, seed) for one in prompts]
+        if stream:
+            if len(asked) != 1:
+                raise RunError(f"stream takes one prompt, {len(asked)} were given")
+            [(body, used)] = asked
+            return self._kept(body, used, self._stream(body))
+        answers = self.client.many(
+            lambda one: replies.read(self.client.ask(self._path(one[0]), one[0]), self.client.url), asked
+        )
+        return [
+            replies.Answer(
+                "".join(self._kept(body, used, [_cut(one, body.get("stop", ()))])) if one else "", one.finish
+            )
+            for one, (body, used) in zip(answers, asked, strict=True)
+        ]
+
+    def _kept(self, body: Mapping[str, Any], used: Prompt | None, pieces: Iterable[str]) -> Iterator[str]:
+        return card_prompts.kept(self, used, body.get("prompt", ()), pieces)  # type: ignore[arg-type]
+
+    def _body(
+        self, prompt: str | Sequence[Message], length: int | None, temperature: float | None, stop: Sequence[str] | None, seed: int
+    ) -> tuple[dict[str, Any], Prompt | None]:  # fmt: skip
+        """Return a request, and the card's ``Prompt`` that it was made by. A server searches no beams."""
+        asked, made_by = self._asked(prompt)
+        used = made_by or card_prompts.default(self.card)
+        decode = card_prompts.decoding(self.card, prompt, made_by)
+        heat = temperature if temperature is not None else decode.temperature or 0.0
+        stops = list(stop if stop is not None else used.stop if used is not None else ())
+        filters = {"top_p": decode.top_p, "top_k": decode.top_k} if heat else {}
+        more = {**({"stop": stops} if stops else {}), **{k: v for k, v in filters.items() if v is not None}}
+        most = length or decode.max_new_tokens or card_prompts.LONGEST
+        return {"model": self.served, "max_tokens": most, "temperature": heat, "seed": seed, **more, **asked}, made_by
+
+    def _asked(self, prompt: str | Sequence[Message]) -> tuple[dict[str, Any], Prompt | None]:
+        """Return a prompt in the protocol's words, and the card's ``Prompt`` that it was made by."""
+        if self.tokenizer is not None and self._completes:
+            ids, used = card_prompts.encode(self, prompt)  # type: ignore[arg-type]
+            return {"prompt": ids}, used
+        if not isinstance(prompt, str):
+            if card_prompts.default(self.card) is None or not self._completes:
+                return {"messages": [{"role": one.role, "content": card_prompts.text_of(one)} for one in prompt]}, None
+            prompt = card_prompts.converse(self.card, prompt)
+        if not self._completes:
+            raise CapabilityError(f"{self.client.url} takes chat messages only; give generate messages, not raw text")
+        used = prompt.prompt if isinstance(prompt, card_prompts.Rendered) else None
+        if used is not None and used.tokens != "as tokenizer":
+            raise CapabilityError(
+                f"{self.name}: this prompt needs the row's tokenizer here; give its folder as weights="
+            )
+        if self.frame.end:  # the server would close the text
+            return {"prompt": self.encode(str(prompt))}, used
+        if self._closed:
+            raise CapabilityError(
+                f"{self.client.url} ends every prompt with its end token; put the row's tokenizer files beside (weights=)"
+            )
+        return {"prompt": str(prompt)}, used
+
+    def _stream(self, body: dict[str, Any]) -> Iterator[str]:
+        for event in self.client.stream(self._path(body), {**body, "stream": True}):
+            if event.get("choices") and (
+                piece := replies.read(event, self.client.url)
+            ):  # others count tokens, or say nothing
+                yield str(piece)
+
+    def _path(self, body: Mapping[str, Any]) -> str:
+        return f"{self.client.path}/{'chat/completions' if 'messages' in body else 'completions'}"
+
+    def embed(self, items: Sequence[str], output: str = "pooled", batch_size: int | str = "auto") -> Float32:
+        """Return vectors, float32 [n, d], pooled as the server pools."""
+        if "embed" not in self.capabilities or output != "pooled":
+            raise self._cannot("embed" if output == "pooled" else "embed tokens")
+        size = EMBED_AT_ONCE if batch_size == "auto" else int(batch_size)
+        found = self.client.many(self._vectors, [list(items[i : i + size]) for i in range(0, len(items), size)])
+        return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
+
+    def _vectors(self, texts: list[str]) -> Float32:
+        answer = self.client.ask(f"{self.client.path}/embeddings", {"model": self.served, "input": texts})
+        try:
+            rows = sorted(answer["data"], key=lambda row: row["index"])
+            whole = [row["index"] for row in rows] == list(range(len(texts)))
+            vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
+        except (KeyError, TypeError, ValueError):
+            raise RunError(f"{self.client.url}: its embeddings are not in the protocol's form") from None
+        if vectors.ndim != 2 or not whole:
+            raise RunError(f"{self.client.url}: it returned {len(rows)} vectors for {len(texts)} texts")
+        if not np.isfinite(vectors).all():  # a null becomes NaN
+            raise RunError(f"{self.client.url}: a vector of its embeddings holds what is no number")
+        return vectors
+
+
+def load(card: ModelCard, variant: str | None, endpoint: str | Endpoint | Client, weights: Any) -> EndpointModel:
+    """Open a row behind a server; ``weights`` may be the folder that holds its tokenizer (see ``healthfm.load_model``)."""
+    if "text" not in card.modalities or set(card.modalities) - {"text"}:
+        raise CapabilityError(f"{card.slug} is not a text model; an endpoint serves text models")
+    if weights is not None and not isinstance(weights, Path):
+        raise CapabilityError(
+            "with an endpoint the weights lie there; weights= may only be the folder with the tokenizer"
+        )
+    client = endpoint if isinstance(endpoint, Client) else Client(endpoint)
+    tokenizer = _local_tokenizer(card, variant, weights)
+    model = EndpointModel(card, variant, client, tokenizer)
+    theirs = model._server_tokens(UNEQUAL) if tokenizer is not None else None
+    if theirs is not None and theirs != model.encode(UNEQUAL):
+        raise CheckpointError(
+            f"the tokenizer here cuts text otherwise than the server's: '{model.served}' is another model"
+        )
+    return model
+
+
+def _continues(card: ModelCard, variant: str | None) -> bool:
+    """Whether a row's network continues texts: what an encoder reads ends as its tokenizer ends it."""
+    return card.run is None or card.runner(variant).family not in ("seq2seq", "masked_lm")
+
+
+def _local_tokenizer(card: ModelCard, variant: str | None, weights: Path | None) -> Any:
+    try:
+        path = weights.expanduser() if weights is not None else weight_places.locate(card, variant)
+    except CheckpointError:
+        return None
+    from healthfm.models.language.text_model import read_tokenizer
+
+    return read_tokenizer(path if path.is_dir() else path.parent)
+
+
+def _served(client: Client, before: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Return the server's name of the model, and what it tells of it (plain values only). ``before``: what it was called."""
+    listed = (client.attempt(f"{client.path}/models") or {}).get("data") or []
+    known = {one["id"]: one for one in listed if isinstance(one, dict) and isinstance(one.get("id"), str)}
+    if before is not None and (before not in known if known else client.model is None):
+        raise RunError(
+            f"{client.url}: it held '{before}' and now lists {', '.join(list(known)[:5]) or 'nothing'}; one run is of one model. Finished parts are kept"
+        )
+    if client.model is None and len(known) != 1 and before is None:
+        raise CapabilityError(
+            f"{client.url} holds {len(known) or 'no'} models by its own list; name one: {client.url}#MODEL ({', '.join(list(known)[:5])})"
+        )
+    name = before or client.model or next(iter(known))
+    if known and name not in known:
+        raise CapabilityError(f"{client.url} holds no '{name}' (it lists {', '.join(list(known)[:5])})")
+    entry = known.get(name, {})
+    meta = {**entry, **(entry["meta"] if isinstance(entry.get("meta"), dict) else {})}
+    if "root" not in meta:  # vLLM lists under another name what it holds; llama.cpp tells the file beside
+        meta["root"] = (client.attempt(f"{client.path.removesuffix('/v1')}/props") or {}).get("model_path")
+    kept = ("owned_by", "root", "ftype", "n_params", "n_vocab", "n_ctx", "size", "max_model_len")
+    return name, {key: meta[key] for key in kept if isinstance(meta.get(key), (str, int, float))}
+
+
+def _echoed(answer: Mapping[str, Any]) -> list[Any] | None:
+    """Return the log-probabilities of the prompt's tokens (the first has none), or None where they were not echoed."""
+    try:
+        found, count = answer["choices"][0]["logprobs"]["token_logprobs"], answer["usage"]["prompt_tokens"]
+        return found[:count] if isinstance(found, list) and len(found) >= count > 1 else None
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
+    ends = [text.index(stop) for stop in stops if stop in text]
+    return text[: min(ends)] if ends else text

@@ -1,0 +1,54 @@
+"""What every record carries, and the marks of labels that are not there."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from healthfm.errors import DatasetError
+
+CONTENT = ("text", "question", "context", "options")  # the fields of text records that a digest covers
+
+
+class Mark(enum.Enum):
+    """A label that is not there, or that its reader left open."""
+
+    MISSING = "missing"
+    UNCERTAIN = "uncertain"
+
+
+MISSING = Mark.MISSING
+UNCERTAIN = Mark.UNCERTAIN
+Label = str | float | frozenset[str] | Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What every record carries."""
+
+    id: str
+    split: str | None = None
+    patient: str | None = None
+    site: str | None = None
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    noun: ClassVar[str] = "record"
+
+    @property
+    def as_text(self) -> str:
+        """The text that stands for the record. Raises ``DatasetError``: it has none."""
+        raise DatasetError(f"a {type(self).__name__} has no text")
+
+    def digest(self) -> str:
+        """Return a short, stable fingerprint of the content (not of labels or meta); an image is decoded for it."""
+        content = {name: getattr(self, name) for name in CONTENT if hasattr(self, name)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()[:16]
+
+
+def unit_of(record: Record) -> str:
+    """Return what must never straddle a split: the patient, or the record itself where none is named."""
+    return record.id if record.patient is None else record.patient

@@ -1,0 +1,102 @@
+"""Records of text: documents, questions, and the turns and answers of conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from healthfm.errors import BadValue
+from healthfm.records.pixels import Visual
+from healthfm.records.record import Record
+
+USUAL = frozenset({"stop", "eos", "end_turn", "stop_sequence", "eos_token", "completed"})  # the model ended by itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRecord(Record):
+    """What every text record carries: ``media`` it refers to, in order."""
+
+    media: tuple[Visual, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document(TextRecord):
+    """A text."""
+
+    noun: ClassVar[str] = "text"
+
+    text: str
+
+    @property
+    def as_text(self) -> str:
+        """The text itself."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QA(TextRecord):
+    """A question with its accepted answers (none where they are withheld)."""
+
+    noun: ClassVar[str] = "question"
+
+    question: str
+    context: str = ""
+    answers: tuple[str, ...] = ()
+
+    @property
+    def as_text(self) -> str:
+        """The question, its context before it."""
+        return f"{self.context}\n{self.question}" if self.context else self.question
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultipleChoice(TextRecord):
+    """A question with options by key; ``answer`` is a key, several keys, or None where it is withheld."""
+
+    noun: ClassVar[str] = "question"
+
+    question: str
+    options: Mapping[str, str]
+    context: str = ""
+    answer: str | tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.question, str):
+            raise BadValue("the question is not text")
+        if not all(isinstance(one, str) for one in self.options.values()):
+            raise BadValue("an option is not text")
+        if len(self.options) < 2:
+            raise BadValue(f"{len(self.options)} option(s), at least two are needed")
+        keys = () if self.answer is None else (self.answer,) if isinstance(self.answer, str) else self.answer
+        if any(key not in self.options for key in keys):
+            raise BadValue(f"the answer is not among the options ({', '.join(self.options)})")
+
+    @property
+    def as_text(self) -> str:
+        """The question, its context before it."""
+        return f"{self.context}\n{self.question}" if self.context else self.question
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A turn of a conversation: ``content`` holds text and media; their order is their placement."""
+
+    role: str
+    content: str | tuple[str | Visual, ...]
+
+
+class Answer(str):
+    """What a model wrote ("" where it wrote nothing), which remembers why it ended: ``finish``, None where nobody says.
+
+    ``finish`` is the server's ``finish_reason``; of a reply without text that ended as usual, what it held instead: "refusal",
+    "tool_calls", "reasoning only", "no message", "no choice".
+    """
+
+    finish: str | None
+
+    def __new__(cls, text: str, finish: str | None = None) -> Answer:
+        """Wrap a text."""
+        made = super().__new__(cls, text)
+        made.finish = finish
+        return made

@@ -1,0 +1,337 @@
+"""A run's facts in plain words, the same on the command line and on the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from healthfm.cards import catalog
+from healthfm.cards.lineage import web_sentence
+from healthfm.errors import CardError
+from healthfm.formats import notices as said_notices
+from healthfm.formats.dicom import pixel_shape
+from healthfm.records import USUAL
+from healthfm.score.result import Result, not_the_row
+from healthfm.score.statistics.subgroups import apart
+from healthfm.score.written import finishes, judged
+
+SAME = 0.95  # the share of rows with one answer from which that is said
+FEW_ANSWERS = 10  # rows under which one answer to all says little
+FEW = 100  # rows under which the headline's interval is wide whatever the model
+QUESTIONS = ("multiple-choice", "yes-no-maybe", "free-text")  # how the tasks begin whose samples are questions
+HEADLINE_RULES = ("positive class", "what counts in an answer", "letters of scripts without blanks")
+FEW_PATIENTS = 50  # under which a cluster bootstrap's intervals are too narrow
+ENDS = {  # a server's words, and what they mean
+    "length": "cut off at the longest answer (length)", "content_filter": "held back or cut by the server's filter (content_filter)",
+    "refusal": "a refusal", "tool_calls": "a call of a tool in place of an answer (tool_calls)", "reasoning only": "thoughts without an answer",
+    "no message": "no message", "no choice": "no choice in the reply",
+}  # fmt: skip
+DEVICE = "Research use only. This is not a medical device, and no number here speaks of a patient's care."
+OVERLAP = "Exact match, token F1, BLEU and ROUGE count shared words. They do not measure clinical correctness: a wrong dose shares most words with the right one."
+
+
+def concerning(run: Result) -> list[dict[str, Any]]:
+    """Return the lineage paths that can concern the evaluated split."""
+    split = run.facts["request"].get("split")
+    return [
+        one for one in run.facts.get("lineage", {}).get("overlaps", []) if not one["splits"] or split in one["splits"]
+    ]
+
+
+def contamination_line(run: Result) -> str:
+    """Say in one sentence what the cards know of the model having seen the data."""
+    lineage = run.facts.get("lineage")
+    if not lineage or not lineage["asked"]:
+        return "contamination: not asked, the model or the data has no card in the catalogue"
+    found, crawls = concerning(run), lineage.get("crawls", [])
+    if found:
+        said = f"{found[0]['meaning']}: {' > '.join(found[0]['path'])} ({_paths(len(found))} in all)"
+    else:
+        others = f" (other splits: {_paths(len(lineage['overlaps']))})" if lineage["overlaps"] else ""
+        said = f"the cards show no way by which this split reached the model{others}"
+    if crawls:
+        said += f"; {web_sentence(crawls)}"
+    elif not found:
+        said += "; that is not proof that none exists"
+    return f"contamination: {said}"
+
+
+def _paths(n: int) -> str:
+    return f"{n} path{'s' * (n != 1)}"
+
+
+def environment(run: Result) -> dict[str, Any]:
+    """Return what the run says of the model as it was last run (weights, dtype, device); empty for predictions made elsewhere.
+
+    Where a judge looked at the answers, what ran last may have been the judge: the model is what ran first.
+    """
+    found = run.facts.get("environments", [])
+    return dict(found[0 if run.facts["request"].get("judge") else -1]["model"]) if found else {}
+
+
+def judge_sentence(found: Mapping[str, Any]) -> str:
+    """Say how far a judge's verdicts can be trusted, from what ``judge.findings`` found."""
+    same = found.get("agreement")
+    if same and same["n"]:
+        return f"A language model judged the answers. Where people judged the same ones ({same['n']:,}), it agreed for {same['raw']:.0%}."
+    return "A language model judged the answers, and nobody held its verdicts against people's: how far they can be trusted is not known."
+
+
+def noun(run: Result) -> str:
+    """Return what one sample of a run is called: a question, a slide (or what else is a bag), a sample, or a row of a table made elsewhere."""
+    request = run.facts["request"]
+    if "noun" in run.facts:
+        return str(run.facts["noun"])
+    if request["task"].startswith(QUESTIONS):
+        return "question"
+    return "sample" if "split" in request else "row"
+
+
+def carved(run: Result) -> int:
+    """Return how many samples of the evaluated split were used for fitting: none, unless a probe was carved out of it."""
+    request = run.facts["request"]
+    return int(request["fitted_on"]) if request.get("fit_on") and request["fit_on"] == request.get("split") else 0
+
+
+def of_split(run: Result, n: int) -> str:
+    """Say how many samples of the split ``n`` are, and what became of the others where some were fitted on."""
+    if others := carved(run):
+        return f"{n} of {n + others} {noun(run)}s of the split (the others were used for fitting)"
+    return f"the {n} {noun(run)}s of the split"
+
+
+def headline_notes(run: Result) -> list[str]:
+    """Return what a reader must know beside the headline: baseline, sample, precision, quantisation, notices."""
+    request, scores = run.facts["request"], run.scores
+    notes = [f"another model? {one}" for one in not_the_row(run.facts)]
+    if majority := scores.get("majority"):
+        whole = of_split(run, majority["n"]) if run.facts.get("majority") else f"these {majority['n']} rows"
+        notes.append(f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}")
+    notes += [rule for rule in scores.get("rules", []) if rule.startswith(HEADLINE_RULES)]
+    notes += _one_answer(run)
+    fitted = run.facts.get("fitted", {})
+    if over := fitted.get("accuracy_over_draws"):
+        notes.append(
+            f"few-shot: fitted on {fitted['fitted_on']} examples, {fitted['shots_per_class']} a class, drawn {fitted['draws']} times; numbers with intervals are "
+            f"means over the draws, of which 95 % have an accuracy between {over['low']:.3f} and {over['high']:.3f}. Confusion, calibration, curves and "
+            "rows are those of the draw nearest to the mean"
+        )
+    notes += _random(run)
+    if request.get("limit") and scores["n"] < run.facts.get("split_records", 0):
+        notes.append(
+            f"sample: {scores['n']} of {run.facts['split_records']} {noun(run)}s, drawn with seed {request['seed']}"
+        )
+    if model := environment(run):
+        notes.append(f"model: {model.get('weights')}, {model.get('dtype')} on {model.get('device')}")
+    if usage := run.facts.get("usage"):
+        notes.append(
+            f"endpoint: {usage['requests']} requests, {usage['prompt_tokens']} tokens read and {usage['completion_tokens']} written"
+        )
+    if len(run.facts.get("environments", [])) > 1 + bool(request.get("judge")):
+        notes.append("resumed under other versions or hardware: see the provenance section")
+    if blank := fitted.get("blank"):
+        notes.append(
+            f"all black or all white as shown (see the window): {', '.join(blank[:5])}{', ...' if len(blank) > 5 else ''} ({len(blank)} in all)"
+        )
+    if damaged := fitted.get("damaged"):
+        some = ", ".join(f"{name} ({count})" for name, count in list(damaged.items())[:5]) + (
+            ", ..." if len(damaged) > 5 else ""
+        )
+        notes.append(f"damaged tiles, left out of their slides: {some}")
+    if slides := fitted.get("slides"):
+        notes.append(
+            "; ".join(f"{name}: {text}" for name, text in list(slides.items())[:5])
+            + ("; ..." if len(slides) > 5 else "")
+        )
+    if squared := fitted.get("squared"):
+        notes.append(pixel_shape.told(squared))
+    notes += [said_notices.counted(notice, ids) for notice, ids in fitted.get("said", {}).items()]
+    if cut := fitted.get("cut"):
+        notes.append(f"longer than the model reads: of {cut} texts the end is not in their vectors")
+    if empty := fitted.get("empty"):
+        notes.append(
+            f"without a picture: {'; '.join(sorted(one['id'] + ' (' + one['problem'] + ')' for one in empty))}. To fit on, such a {noun(run)} is "
+            "left out; evaluated, it counts as wrong"
+        )
+    if scores["unanswered"]:
+        how = "are left out" if scores.get("kind") == "numbers" else "count as wrong"
+        notes.append(f"unanswered: {scores['unanswered']} predictions are missing and {how}")
+    notes += _ends(run)
+    if found := judged(run.predictions):
+        notes.append(f"judge: {judge_sentence(found)}")
+    every = [*run.facts.get("notices", []), *model.get("notices", [])]
+    if request["task"].startswith("free-text") or request["task"].endswith("-generated"):
+        every += model.get("generation_notices", [])
+    return notes + [f"notice: {one}" for one in every]
+
+
+def weights_of(run: Result) -> str:
+    """Return what the run says of its weights, as they were loaded or as they were asked for."""
+    return str(environment(run).get("weights") or run.facts["request"].get("weights"))
+
+
+def _random(run: Result) -> list[str]:
+    """Say where weights were drawn at random: then no number speaks of the model."""
+    said = "random weights: a dry run of the road, whose numbers say nothing of the model"
+    return [said] if weights_of(run).startswith("random") else []
+
+
+def _one_answer(run: Result) -> list[str]:
+    """Say where nearly every row got the same answer, though the targets are several."""
+    table = run.predictions
+    if run.scores.get("kind") not in ("classes", "ordinal") or table.num_rows < FEW_ANSWERS:
+        return []
+    given = Counter(one for one in table["prediction"].to_pylist() if one is not None)
+    targets = Counter(table["target"].to_pylist())
+    if (
+        not given
+        or given.most_common(1)[0][1] < SAME * table.num_rows
+        or targets.most_common(1)[0][1] >= SAME * table.num_rows
+    ):
+        return []
+    answer, count = given.most_common(1)[0]
+    return [
+        f"one answer: {count} of {table.num_rows} {noun(run)}s got '{answer}', which is right for {targets.get(answer, 0)}; the model hardly tells them "
+        "apart, or its answers are read wrongly"
+    ]
+
+
+def groups_apart(run: Result) -> list[str]:
+    """Return a sentence for each grouping in which a group surely does worse than the rest, by the headline or a metric beside it."""
+    found = []
+    for column, groups in run.scores.get("subgroups", {}).items():
+        names = dict.fromkeys(metric for one in groups for metric in (one["metric"], *one.get("beside", {})))
+        worst = [said for name in names if (said := _worst(name, groups)) is not None]
+        if worst:
+            found.append(f"It is not the same for everyone, by {column}: {'; '.join(worst)}.")
+    return found
+
+
+def _worst(name: str, groups: Sequence[Mapping[str, Any]]) -> str | None:
+    """Say in which group a metric is surely worse than in the rest, and worst; None where it is in none."""
+    cells = [(one["group"], one if one["metric"] == name else one["beside"][name], one["too_few"]) for one in groups]
+    worse = [
+        (cell["gap"] * (-1 if cell["lower_is_better"] else 1), group, cell) for group, cell, few in cells if apart({**cell, "too_few": few})
+    ]  # fmt: skip
+    gap, group, cell = min(worse, key=lambda one: one[:2], default=(0.0, "", {}))
+    if gap >= 0:
+        return None
+    ends = f"95 % interval {cell['gap_low']:+.3f} to {cell['gap_high']:+.3f}"
+    return f"{name.replace('_', '-')} in {group} is {cell['value']:.3f}, {cell['gap']:+.3f} from the rest ({ends})"
+
+
+def _ends(run: Result) -> list[str]:
+    """Say how many answers, and how many of a judge's verdicts, ended in another way than the model's own."""
+    notes = []
+    for column, what in (("finish_reason", "answers"), ("judge_finish_reason", "the judge's replies")):
+        counts = finishes(run.predictions, column)
+        unusual = {name: n for name, n in counts.items() if name not in USUAL}
+        if unusual:
+            said = ", ".join(f"{n} {ENDS.get(name, name)}" for name, n in unusual.items())
+            notes.append(f"how {what} ended: {said} (of {sum(counts.values())} that say so)")
+    return notes
+
+
+def without_interval(run: Result) -> list[str]:
+    """Return a sentence that names the metrics without an interval and says why; [] where all have one."""
+    bare = [name.replace("_", "-") for name, one in run.metrics.items() if one["low"] is None]
+    if not bare:
+        return []
+    return [
+        f"No interval is given of {', '.join(bare)}: every resample of these rows gives the same value, or nearly every one, which is no proof of certainty."
+    ]
+
+
+# What a run cannot say ------------------------------------------------------------------------------------------------
+
+
+def limits(run: Result) -> list[str]:
+    """Return what this run cannot say, from its facts."""
+    return [DEVICE, *_of_baseline(run), *_of_sample(run), *_of_model(run), *_of_metrics(run), *_of_licences(run)]
+
+
+def _of_baseline(run: Result) -> Iterator[str]:
+    accuracy, majority = run.metrics.get("accuracy"), run.scores.get("majority")
+    if not accuracy or not majority or accuracy["low"] is None:
+        return
+    if accuracy["low"] <= majority["accuracy"] <= accuracy["high"]:
+        yield "The accuracy's interval includes the majority baseline: this run does not show that the model knows more than the commonest answer."
+    elif accuracy["high"] < majority["accuracy"]:
+        yield "The accuracy lies below the majority baseline."
+
+
+def _of_sample(run: Result) -> Iterator[str]:
+    facts, n = run.facts, run.scores["n"]
+    if n < facts.get("split_records", n):
+        whole = "samples that were not used for fitting" if carved(run) else f"{noun(run)}s"
+        yield f"Only {n} of the split's {facts['split_records']} {whole} were asked: the intervals carry that."
+    yield from without_interval(run)
+    if n < FEW:
+        yield f"{n} rows are few: the intervals are wide, and those of small classes and groups say little."
+    patients = _patients(run)
+    if not patients:
+        yield "The data name no patients. Should several rows be of one patient, the intervals are too narrow."
+    elif len(patients) < run.predictions.num_rows and len(patients) < FEW_PATIENTS:
+        yield f"The rows come from {len(patients)} patients: with so few, intervals over patients are too narrow."
+    fitted = facts.get("fitted") if not facts.get("fitted", {}).get("draws") else None
+    drawn = (facts["request"].get("limit"), fitted, facts["request"].get("shots_order") == "random")
+    if any(drawn):
+        yield f"One seed ({facts['request']['seed']}) drew the sample, the examples or the fit; what another draw would give is not in the intervals."
+
+
+def _patients(run: Result) -> set[str]:
+    names = run.predictions["patient"].to_pylist() if "patient" in run.predictions.column_names else []
+    return {name for name in names if name is not None}
+
+
+def _of_model(run: Result) -> Iterator[str]:
+    facts, model = run.facts, environment(run)
+    weights = str(model.get("weights"))
+    if "split" not in facts["request"]:
+        yield "The predictions were made elsewhere: by which model, prompt and settings is not known here, nor whether the rows were chosen."
+    if facts["request"].get("weights") == "random":
+        yield "The weights are random: this is a dry run of the road, and its numbers say nothing of the model."
+    elif weights.startswith("random"):
+        yield "The weights were drawn at random when the model was loaded: unless it was trained since, its numbers say nothing of it."
+    if "dequantised" in weights:
+        yield f"The weights are {weights}: the published full-precision weights can score otherwise."
+    if model.get("dtype") in ("bfloat16", "float16"):
+        yield f"The model ran in {model['dtype']}: float32 can score otherwise."
+    if facts["request"].get("endpoint"):
+        yield "The model ran behind an endpoint: which weights answered is the server's word."
+    for said in not_the_row(facts):
+        yield f"{said[:1].upper()}{said[1:]}; what the cards say of training data and licence may not hold for it."
+    if facts.get("protocol"):
+        yield "One prompt was used. Published numbers of other prompts, shots or answer rules are not comparable with these."
+    if facts.get("lineage", {}).get("asked"):
+        yield "The contamination finding rests on what the cards say of training data; most owners publish little of it."
+
+
+def _of_metrics(run: Result) -> Iterator[str]:
+    scores = run.scores
+    if scores.get("kind") == "text":
+        yield OVERLAP
+    if scores.get("kind") == "ranking":
+        yield "One text counts as right for each query; others that would serve as well count as wrong."
+    yield from groups_apart(run)
+    groups = [one for group in scores["subgroups"].values() for one in group]
+    if few := sum(one["too_few"] for one in groups):
+        yield f"{few} of {len(groups)} groups are too small to say anything of."
+    gaps = sum(one.get("gap") is not None for one in groups)
+    if gaps > 4:
+        yield f"{gaps} gaps between groups were looked at, without correction: about one in twenty leaves out zero by chance."
+
+
+def _of_licences(run: Result) -> Iterator[str]:
+    request = run.facts["request"]
+    for kind in ("model", "dataset") if "split" in request else ():
+        try:
+            card = catalog.card(str(request[kind]).partition("@")[0].partition("#")[0], kind)
+        except CardError:
+            continue
+        unread = [one.name for one in card.licences if one.checked == "unverified"]
+        if unread:
+            yield f"Licence of the {kind}, unverified: {', '.join(unread)}. It was not read at its source."
+        elif not card.licences:
+            yield f"The {kind}'s card knows no licence."
