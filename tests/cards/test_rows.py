@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import healthfm.datasets
 from healthfm.cards import catalog
 from healthfm.cards.schema import DatasetCard, ModelCard
+from healthfm.datasets import readers
 from healthfm.datasets.reader import READERS, reader_of
 
 ROWS = Path(__file__).parent.parent / "data" / "rows.tsv"
@@ -92,14 +92,14 @@ def test_every_reader_a_card_names_is_registered() -> None:
 
 
 def test_every_registered_reader_has_a_card_that_names_its_module() -> None:
-    for module in pkgutil.iter_modules(healthfm.datasets.__path__):
-        importlib.import_module(f"healthfm.datasets.{module.name}")
+    for module in pkgutil.iter_modules(readers.__path__):
+        importlib.import_module(f"healthfm.datasets.readers.{module.name}")
     shipped = {
         slug: reader.__module__
         for slug, reader in READERS.items()
         if reader.__module__.startswith("healthfm.datasets.")
     }
-    named = {card.slug: f"healthfm.datasets.{card.reader}" for card in datasets() if card.reader is not None}
+    named = {card.slug: f"healthfm.datasets.readers.{card.reader}" for card in datasets() if card.reader is not None}
     assert shipped == named
 
 

@@ -39,7 +39,7 @@ def test_a_reader_rests_on_its_function_its_record_and_the_formats_it_calls() ->
     modules = {name for name, _ in digests.through("dataset", "medqa")}
     assert modules == {
         "healthfm.datasets.readers.multiple_choice", "healthfm.formats.jsonl", "healthfm.formats.source", "healthfm.formats.archive",
-        "healthfm.records",
+        "healthfm.records", "healthfm.records.record", "healthfm.records.text",
     }  # fmt: skip
     names = {name for module, name in digests.through("dataset", "medqa") if module.endswith("multiple_choice")}
     assert names == {"medqa"}
@@ -59,7 +59,7 @@ def test_a_familys_network_rests_on_its_room() -> None:
     ("module", "old", "new"),
     [
         ("healthfm.datasets.readers.free_answers", "def liveqa(", "def liveqa(more, "), ("healthfm.datasets.readers.free_answers", "INDENT = ", "INDENT = 1, "),
-        ("healthfm.formats.xml", "huge_tree", "huge"), ("healthfm.records", "class QA(TextRecord):", "class QA(TextRecord, Other):"),
+        ("healthfm.formats.xml", "huge_tree", "huge"), ("healthfm.records.text", "class QA(TextRecord):", "class QA(TextRecord, Other):"),
         ("tests.datasets.test_free_answers", "def test_the_whole_liveqa_test_set(", "def test_the_whole_liveqa_test_set(x, "),
     ],
 )  # fmt: skip
@@ -71,7 +71,7 @@ def test_a_claim_lapses_with_what_it_rests_on(monkeypatch: pytest.MonkeyPatch, m
     ("module", "old", "new"),
     [
         ("healthfm.datasets.readers.free_answers", "def medinstruct(", "def medinstruct(more, "), ("healthfm.formats.npz", "def ", "def x"),
-        ("healthfm.records", "class Volume(", "class Volume(Other, "), ("healthfm.datasets.readers.free_answers", "import Iterator\n", "import Iterator  # why\n"),
+        ("healthfm.records.pixels", "class Volume(", "class Volume(Other, "), ("healthfm.datasets.readers.free_answers", "import Iterator\n", "import Iterator  # why\n"),
         ("tests.datasets.test_free_answers", "def test_medquad", "def test_other"),
     ],
 )  # fmt: skip
