@@ -14,6 +14,7 @@ from healthfm import CheckpointError, RunError, evaluate, load_model, load_run
 from healthfm.evaluate import judge as judging
 from healthfm.models.language.causal_lm import CausalLM
 from healthfm.models.model import Model
+from healthfm.score import written
 from tests.evaluate.test_writing import writer
 
 QUESTIONS = [
@@ -90,8 +91,8 @@ def test_agreement_with_people_is_raw_and_kappa_with_its_n(own: Path, tmp_path: 
 
 
 def test_kappa_is_undefined_where_both_say_one_thing_only() -> None:
-    assert judging.agreement([(True, True)] * 3)["kappa"] is None
-    assert judging.agreement([])["n"] == 0
+    assert written.agreement([(True, True)] * 3)["kappa"] is None
+    assert written.agreement([])["n"] == 0
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_pictures_without_a_label_are_no_class_of_a_bag(asked: Asked, tmp_path: 
 
     from healthfm import open_dataset
     from healthfm.evaluate.bags import prepare
-    from healthfm.evaluate.job import Ask
+    from healthfm.evaluate.job import Ask, Request
 
     Image.new("L", (4, 4)).save(tmp_path / "x.png")
     rows = [
@@ -162,7 +162,16 @@ def test_pictures_without_a_label_are_no_class_of_a_bag(asked: Asked, tmp_path: 
         for i in range(40)
     ]
     opened = open_dataset(put(tmp_path / "m.csv", "\n".join(["id,image,patient,label,split", *rows])))
-    job = prepare(Ask(opened, asked.model("embed").card, "mil", None, "test"))
+    job = prepare(
+        Ask(
+            request=Request(model="", dataset=opened),
+            opened=opened,
+            card=asked.model("embed").card,
+            task="mil",
+            protocol=None,
+            split="test",
+        )
+    )
     assert job.classes == ["a", "b"] and set(job.targets or ()) == {"a", "b"}
     assert {
         "to fit on: 1 records have no label and are left out: 3",

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from healthfm import CapabilityError, RunError, card, compare, evaluate, load_model, load_run, open_dataset
-from healthfm.evaluate.job import Ask
+from healthfm.evaluate.job import Ask, Request
 from healthfm.evaluate.runner import prepare
 from healthfm.models.language import likelihood
 from healthfm.models.language.causal_lm import CausalLM
@@ -248,7 +248,14 @@ def test_the_plan_covers_every_item_once_and_is_a_pure_function(pubmedqa_root: P
     opened = open_dataset("pubmedqa", pubmedqa_root)
 
     def plan(seed: int) -> dict[str, Any]:
-        asked = Ask(opened, card("smollm2-135m-instruct"), None, None, "test", shots=0, seed=seed, limit=400)  # type: ignore[arg-type]
+        asked = Ask(
+            request=Request(model="", dataset=opened, shots=0, seed=seed, limit=400),
+            opened=opened,
+            card=card("smollm2-135m-instruct"),
+            task=None,
+            protocol=None,
+            split="test",
+        )  # type: ignore[arg-type]
         return prepare(asked).plan
 
     assert [i for start, end in plan(0)["parts"] for i in range(start, end)] == list(range(400))

@@ -12,7 +12,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ from healthfm.embed.plan import (
 )
 from healthfm.embed.shared import Shared
 from healthfm.embed.units import Preparer, Unit, is_slide
+from healthfm.engine import steps
 from healthfm.engine.pipeline import Clock, ordered
+from healthfm.engine.steps import Progress
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
 from healthfm.formats import notices
@@ -51,7 +53,6 @@ from healthfm.models.vision.vision_model import VisionModel
 FORMAT = "healthfm embeddings 1"
 INPUT = ("read", "decode", "preprocess")
 CALIBRATE_ON = 32  # units that 8 bit ranges are taken from; never those that are checked
-Progress = Callable[[int, int], None]
 Ready = dict[tuple[str, int], Unit]  # units that are prepared already, by item and number
 NOTICES = {
     "blank": "volumes that are all black or all white, as if the window were wrong",
@@ -170,22 +171,12 @@ def embed(
 
 
 def _begin(folder: RunFolder, asked: Mapping[str, Any], count: int) -> dict[str, Any]:
-    stored = folder.read_json("manifest.json")
-    if stored is None:
-        if (folder.path / "run.json").exists():
-            raise RunError(f"{folder.path}: holds an evaluation; choose another folder with --output")
-        if folder.published(ROOM):
-            raise RunError(f"{folder.path}: holds embeddings but no manifest.json; choose another folder with --output")
-        stored = {"format": FORMAT, "asked": dict(asked), "count": count, "finished": False}
-        folder.write_json("manifest.json", stored)
-    before = stored["asked"]
-    differing = [name for name in {**asked, **before} if asked.get(name) != before.get(name)]
-    if differing:
-        raise RunError(
-            f"{folder.path}: holds embeddings of another request ({', '.join(differing)} differ; items also when a file was "
-            "changed); choose another folder with --output"
-        )
-    return stored
+    if (folder.path / "run.json").exists():
+        raise RunError(f"{folder.path}: holds an evaluation; choose another folder with --output")
+    facts = {"format": FORMAT, "asked": dict(asked), "count": count, "finished": False}
+    return steps.begin(
+        folder, "manifest.json", "asked", facts, (ROOM,), "embeddings", "; items also when a file was changed"
+    )
 
 
 def _same_coords(output: Path, before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:

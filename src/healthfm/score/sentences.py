@@ -14,12 +14,12 @@ from healthfm.formats.dicom import pixel_shape
 from healthfm.records import USUAL
 from healthfm.score.result import Result, not_the_row
 from healthfm.score.statistics.subgroups import apart
+from healthfm.score.tasks import TASKS
 from healthfm.score.written import finishes, judged
 
 SAME = 0.95  # the share of rows with one answer from which that is said
 FEW_ANSWERS = 10  # rows under which one answer to all says little
 FEW = 100  # rows under which the headline's interval is wide whatever the model
-QUESTIONS = ("multiple-choice", "yes-no-maybe", "free-text")  # how the tasks begin whose samples are questions
 HEADLINE_RULES = ("positive class", "what counts in an answer", "letters of scripts without blanks")
 FEW_PATIENTS = 50  # under which a cluster bootstrap's intervals are too narrow
 ENDS = {  # a server's words, and what they mean
@@ -83,9 +83,8 @@ def noun(run: Result) -> str:
     request = run.facts["request"]
     if "noun" in run.facts:
         return str(run.facts["noun"])
-    if request["task"].startswith(QUESTIONS):
-        return "question"
-    return "sample" if "split" in request else "row"
+    noun = TASKS[request["task"]].noun
+    return "row" if noun == "sample" and "split" not in request else noun
 
 
 def carved(run: Result) -> int:
@@ -161,7 +160,7 @@ def headline_notes(run: Result) -> list[str]:
     if found := judged(run.predictions):
         notes.append(f"judge: {judge_sentence(found)}")
     every = [*run.facts.get("notices", []), *model.get("notices", [])]
-    if request["task"].startswith("free-text") or request["task"].endswith("-generated"):
+    if TASKS[request["task"]].verb == "generate":
         every += model.get("generation_notices", [])
     return notes + [f"notice: {one}" for one in every]
 
