@@ -54,7 +54,7 @@ def data(tmp_path: Path) -> dict[str, Path]:
 
 
 CASES = {
-    "multiple-choice": "questions", "free-text": "answers", "text-classification": "texts", "linear-probe": "texts", "knn": "texts", "retrieval": "answers",
+    "multiple-choice": "questions", "free-text": "answers", "linear-probe": "texts", "knn": "texts", "retrieval": "answers",
 }  # fmt: skip
 
 
