@@ -62,7 +62,9 @@ def test_only_the_parts_that_are_missing_are_asked_again(questions: Path, tmp_pa
 @pytest.mark.parametrize("task", ["knn", "linear-probe", "few-shot"])
 def test_of_a_probe_only_the_vectors_that_are_missing_are_made_again(tmp_path: Path, task: str, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     monkeypatch.setattr("healthfm.evaluate.job.CHARACTERS_PER_PART", 60)
-    rows = [f"{i},{'sea' if i % 2 else 'bio'} word {i},{'ab'[i % 2]},{'train' if i < 12 else 'test'}" for i in range(18)]
+    rows = [
+        f"{i},{'sea' if i % 2 else 'bio'} word {i},{'ab'[i % 2]},{'train' if i < 12 else 'test'}" for i in range(18)
+    ]
     (tmp_path / "own.csv").write_text("\n".join(["id,text,label,split", *rows]) + "\n")
     asked: list[str] = []
 

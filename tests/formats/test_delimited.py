@@ -62,7 +62,16 @@ def test_prose_over_several_lines_in_a_quoted_cell_stays_one_cell(tmp_path: Path
         ("a,b\n1,x\0\n2,3\n", ["line 2"]),
         ("a,b\n1,caf\xe9\n2,3\n".encode("latin-1"), ["line 2"]),
     ],
-    ids=["never closed", "backslash", "blank before", "trailing comma", "a cell fewer", "unnamed column", "NUL", "latin-1"],
+    ids=[
+        "never closed",
+        "backslash",
+        "blank before",
+        "trailing comma",
+        "a cell fewer",
+        "unnamed column",
+        "NUL",
+        "latin-1",
+    ],
 )
 def test_what_cannot_be_told_is_refused_with_its_line(tmp_path: Path, content: str | bytes, lines: list[str]) -> None:
     assert read(tmp_path, "a.csv", content)[1] == lines
