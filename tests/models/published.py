@@ -16,7 +16,7 @@ import sentencepiece
 import torch
 import transformers
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from healthfm.models.files import tiktoken_bpe
 from tests.references.recipe_weights import recipe_array
@@ -95,9 +95,14 @@ def byte_level_json(folder: Path, size: int = 600) -> int:
     return int(core.get_vocab_size())
 
 
-def qwen_ranks(folder: Path, size: int = 700) -> int:
-    """``qwen.tiktoken``: the bytes, then what byte-pair merging of the kind's cut of the text makes, in the order it is made."""
-    return _ranks(folder / "qwen.tiktoken", tiktoken_bpe.QWEN, size)
+# How the owners cut a text before they merge its bytes (tokenization_qwen.py, tokenization_chatglm.py): by digits, and by threes of them
+DIGITS = r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+THREES = r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+
+
+def qwen_ranks(folder: Path, size: int = 700, cut: str = DIGITS) -> int:
+    """``qwen.tiktoken``: the bytes, then what byte-pair merging of a cut of the text makes, in the order it is made."""
+    return _ranks(folder / "qwen.tiktoken", cut, size) + len(tiktoken_bpe.QWEN.special)
 
 
 def glm4_ranks(folder: Path, size: int = 700) -> int:
@@ -105,14 +110,16 @@ def glm4_ranks(folder: Path, size: int = 700) -> int:
     template = "[gMASK]<sop>{% for one in messages %}<|{{ one.role }}|>\n{{ one.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"  # fmt: skip
     stated = {"tokenizer_class": "ChatGLM4Tokenizer", "chat_template": template, "eos_token": "<|endoftext|>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(stated))
-    return _ranks(folder / "tokenizer.model", tiktoken_bpe.GLM4, size)
+    return _ranks(folder / "tokenizer.model", THREES, size) + len(tiktoken_bpe.GLM4.special)
 
 
-def _ranks(path: Path, kind: tiktoken_bpe.Kind, size: int) -> int:
+def _ranks(path: Path, cut: str, size: int) -> int:
     core = Tokenizer(models.BPE())
-    cut = pre_tokenizers.Split(tiktoken_bpe.Regex(kind.cut), "isolated")
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [cut, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(cut), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     core.train_from_iterator(
@@ -123,7 +130,7 @@ def _ranks(path: Path, kind: tiktoken_bpe.Kind, size: int) -> int:
     tokens = dict.fromkeys([bytes([byte]) for byte in range(256)] + [bytes(letters[c] for c in t) for t in ranked])
     lines = [f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(tokens)]
     path.write_text("\n".join(lines) + "\n")
-    return len(lines) + len(kind.special)
+    return len(lines)
 
 
 def biogpt_files(folder: Path) -> int:

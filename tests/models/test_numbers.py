@@ -183,7 +183,7 @@ PLANTED: list[tuple[str, str | None, Numbers]] = [
     ("pmc-llama", "13b", {"num_attention_heads": 20}), ("pmc-llama", "7b", {"rms_norm_eps": 1e-5}),
     ("pmc-llama", "13b", {"rope_theta": 1e6}), ("pmc-llama", "13b", {"attention_bias": True}),
     ("clinical-t5", "base", {"feed_forward_proj": "gated-gelu"}), ("clinical-t5", "large", {"relative_attention_max_distance": 64}),
-    ("clinical-t5", "base", {"layer_norm_epsilon": 1e-5}), ("taiyi", "taiyi-2", {"rms_norm_eps": 1e-5}),
+    ("clinical-t5", "base", {"layer_norm_epsilon": 1e-5}), ("clinical-t5", "base", {"tie_word_embeddings": False}), ("taiyi", "taiyi-2", {"rms_norm_eps": 1e-5}),
     ("taiyi", "taiyi-2", {"partial_rotary_factor": 1.0}), ("remedis", "cxr-50x1-remedis-m", {"eps": 1e-8}),
     ("remedis", "cxr-152x2-remedis-m", {"minus_one_to_one": False}), ("retfound", "dinov2-meh", {"positions": "dino"}),
     ("hipt", "vit-256", {"positions": "timm"}), ("ctranspath", None, {"norm_eps": 1e-6}), ("biogpt", "large", {"scale_embedding": False}),

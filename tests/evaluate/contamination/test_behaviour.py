@@ -20,6 +20,7 @@ from healthfm.evaluate.contamination.behaviour import (
     MIN_K_CAUTION,
     ORDER_CAUTION,
     _has_a_reason,
+    _p_at_least,
     min_k_plus_plus,
     option_order,
 )
@@ -179,6 +180,17 @@ def test_questions_with_other_numbers_of_options_have_their_own_chance() -> None
     found = option_order(loaded(Orders({q.question for q in mixed})), mixed)
     assert found["likeliest"] == 40 and found["chance"] == pytest.approx((1 / 6 + 1 / 24) / 2)
     assert found["p"] == pytest.approx((1 / 6) ** 20 * (1 / 24) ** 20, rel=1e-6)
+
+
+@pytest.mark.parametrize("hits", range(7))
+def test_the_p_of_orders_counts_as_many_hits_or_more(hits: int) -> None:
+    """Also where fewer were hit than by chance: a model that knows no order is no finding. Held against every outcome, one by one."""
+    for asked in ([1 / 6] * 6, [1 / 6] * 3 + [1 / 2] * 3):
+        outcomes = itertools.product((True, False), repeat=6)
+        expected = sum(
+            math.prod(p if hit else 1 - p for p, hit in zip(asked, one, strict=True)) for one in outcomes if sum(one) >= hits
+        )  # fmt: skip
+        assert _p_at_least(hits, asked) == pytest.approx(expected)
 
 
 def test_a_tie_counts_against_the_printed_order() -> None:
