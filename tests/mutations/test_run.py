@@ -36,7 +36,7 @@ def test_what_is_noticed_and_what_survives(
     reasoned = replace(EQUAL, name="equal again", survives="of equal numbers either is the larger")
     assert run([TURNED, EQUAL, HANGS, reasoned], project) == [EQUAL]
     told = [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]]
-    assert told == ["noticed", "SURVIVES", "noticed", "survives"]
+    assert told == ["noticed", "SURVIVES", "hangs", "survives"]
     assert (project / "src/made_for_this.py").read_text() == LARGER
 
 
