@@ -41,7 +41,11 @@ def card_files() -> list[str]:
             raise CardError(f"HEALTHFM_CARDS: {folder} has neither a folder models nor a folder datasets")
         for top in KINDS:
             for place, _, names in os.walk(folder / top):
-                files += [os.path.join(place, n) for n in names if n.endswith(".toml") and not n.startswith(".")]
+                files += [
+                    os.path.join(place, name)  # noqa: PTH118  a Path a file makes every look-up slow
+                    for name in names
+                    if name.endswith(".toml") and not name.startswith(".")
+                ]
     return sorted(files)
 
 
@@ -101,7 +105,8 @@ def _write_cache(cache: Path, listed: list[Entry]) -> None:
 
 def entries() -> dict[tuple[str, str], Entry]:
     """Return every card as a plain dictionary, keyed by (kind, slug)."""
-    return _entries(tuple((path, s.st_mtime_ns, s.st_size) for path in card_files() if (s := os.stat(path))))
+    stats = ((path, os.stat(path)) for path in card_files())  # noqa: PTH116
+    return _entries(tuple((path, one.st_mtime_ns, one.st_size) for path, one in stats))
 
 
 def validate(entry: Entry) -> ModelCard | DatasetCard:
@@ -177,7 +182,7 @@ def lookup(name: str, kind: str | None = None) -> Entry:
 
 def _validated(entry: Entry) -> ModelCard | DatasetCard:
     """Return an entry's card; it is validated once while its file stays as it is."""
-    state = (entry["path"], os.stat(entry["path"]).st_mtime_ns)
+    state = (entry["path"], Path(entry["path"]).stat().st_mtime_ns)
     if state not in _VALID:
         _VALID[state] = validate(entry)
     return _VALID[state]
