@@ -68,6 +68,11 @@ def parse(path: Path) -> Entry:
 
 
 @functools.cache
+def _parsed(path: str, _time: int, _size: int) -> Entry:
+    return parse(Path(path))
+
+
+@functools.cache
 def _entries(stats: tuple[tuple[str, int, int], ...]) -> dict[tuple[str, str], Entry]:
     key = hashlib.sha256(repr((_CACHE_FORMAT, stats)).encode()).hexdigest()[:16]
     cache = home() / "cache" / f"cards-{key}.json"
@@ -77,7 +82,7 @@ def _entries(stats: tuple[tuple[str, int, int], ...]) -> dict[tuple[str, str], E
         if [entry["path"] for entry in listed] != paths:
             raise ValueError("not the cache of these cards")
     except (OSError, ValueError, TypeError, KeyError):
-        listed = [parse(Path(path)) for path in paths]
+        listed = [_parsed(*one) for one in stats]
         for entry in listed:
             if not Path(entry["path"]).is_relative_to(SHIPPED):
                 validate(entry)  # the shipped cards are validated by their tests
@@ -139,6 +144,7 @@ def split_name(name: str) -> tuple[str, str | None, str | None]:
     return slug.strip(), variant.strip() or None, protocol.strip() or None
 
 
+@functools.lru_cache(maxsize=4096)
 def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9一-鿿]+", "", text.lower())
 
