@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +148,6 @@ def test_real_weights_judge_real_answers(smollm2: CausalLM, own: Path, tmp_path:
 
 
 # A judge behind a server ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def llama_cpp() -> Iterator[str]:
-    from healthfm import card
-    from healthfm.models.files.weights import locate
-    from tests.models.test_endpoint import MODEL, start_llama_cpp
-
-    server = start_llama_cpp(locate(card(MODEL, "model"), None))  # type: ignore[arg-type]
-    yield server.listening_address
 
 
 def test_a_judge_behind_a_real_server(llama_cpp: str, own: Path, tmp_path: Path) -> None:
