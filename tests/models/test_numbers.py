@@ -86,12 +86,17 @@ def used(found: ModelCard, variant: str | None, asked: Numbers) -> Numbers:
             around = getattr(part, kind)
             facts = {} if around is None else around.model_dump(exclude=NOT_NUMBERS)
             own |= _named(kind, facts)
-        parts |= {prefix + key: value for key, value in own.items() if value is not None}  # a whole may pool for its part
+        parts |= {
+            prefix + key: value for key, value in own.items() if value is not None
+        }  # a whole may pool for its part
     if run.family in OURS:
         return {**_named("config", OURS[run.family](run.config)), **_pixels(run), "pooling": run.pooling, **parts}
     names, stated, network = THEIRS[run.family](found, variant)
     names |= {name.partition(".")[2] for name in asked if name.startswith("config.")}
-    return {**_named("config", {name: stated[name] if name in stated else _of(network, name) for name in names}), **parts}
+    return {
+        **_named("config", {name: stated[name] if name in stated else _of(network, name) for name in names}),
+        **parts,
+    }
 
 
 def _alone(found: ModelCard, part: Runner) -> ModelCard:

@@ -36,7 +36,7 @@ def merged(
     """
     parts = parts or {}
     run = card.runner(variant)
-    _refuse_unread(card.slug, run, reads, parts)
+    _refuse_unread(f"{card.slug}:{variant}" if variant else card.slug, run, reads, parts)
     try:
         plain = run.under(_layer(stated, (), dict.fromkeys(parts, ())))
         return plain.under(_layer(given, reads, parts))
@@ -60,18 +60,18 @@ def _layer(
     return found
 
 
-def _refuse_unread(slug: str, run: Runner, reads: Collection[str], parts: Mapping[str, Collection[str]]) -> None:
+def _refuse_unread(name: str, run: Runner, reads: Collection[str], parts: Mapping[str, Collection[str]]) -> None:
     """Raise ``CardError`` where a card says of a model or a part what its family would pass over."""
     if set(run.parts) != set(parts):
         raise CardError(
-            f"{slug}: the parts of [run] are {', '.join(run.parts) or 'none'}; the family {run.family} takes {', '.join(parts) or 'none'}"
+            f"{name}: the parts of [run] are {', '.join(run.parts) or 'none'}; the family {run.family} takes {', '.join(parts) or 'none'}"
         )
     told: list[tuple[str, Runner | Part, Collection[str]]] = [("run", run, reads)]
-    told += [(f"run.parts.{name}", run.parts[name], words) for name, words in parts.items()]
+    told += [(f"run.parts.{part}", run.parts[part], words) for part, words in parts.items()]
     for where, one, words in told:
         strange = [word for word in WORDS if getattr(one, word, None) and word not in words]
         if strange:
             raise CardError(
-                f"{slug}: [{where}] states {', '.join(strange)}, which the family {run.family} does not read there "
+                f"{name}: [{where}] states {', '.join(strange)}, which the family {run.family} does not read there "
                 f"(it reads {', '.join(words) or 'none of such words'})"
             )

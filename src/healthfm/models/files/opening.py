@@ -32,12 +32,16 @@ def place(network: torch.nn.Module, run: Runner, device: str, dtype: str) -> Non
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if where.startswith("cuda") and not torch.cuda.is_available():
         raise CapabilityError("device is 'cuda', but torch sees no CUDA device here (healthfm doctor)")
-    precision = dtype if dtype != "auto" else "float32" if where == "cpu" else run.dtype
     exact = {name: value for name, value in network.named_buffers() if name.endswith("inv_freq")}
-    network.to(device=where, dtype=DTYPES[precision]).eval()
+    network.to(device=where, dtype=DTYPES[precision(run, where, dtype)]).eval()
     for name, value in exact.items():  # rotary frequencies stay in float32: in 16 bits late positions would be others
         parent, _, last = name.rpartition(".")
         setattr(network.get_submodule(parent), last, value.to(where))
+
+
+def precision(run: Runner, where: str, dtype: str) -> str:
+    """Return the number format that a call's ``dtype`` means on a device: "auto" is float32 on the CPU, [run]'s elsewhere."""
+    return dtype if dtype != "auto" else "float32" if where == "cpu" else run.dtype
 
 
 def provenance(found: Checkpoint, network: torch.nn.Module) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def load(
     numbers = {**shown, **run.config}
     own = recognise.shape(tensors, "score.weight") if not adapters else ()
     classes = own[0] if own else lora.classes(adapters)
-    network = build(card, variant, numbers, classes)
+    network = built(architecture, numbers, classes)
     if weights == "random":
         torch.manual_seed(0)
         network.init_weights()
@@ -196,13 +196,17 @@ def numbers_of(card: ModelCard, variant: str | None, overrides: Mapping[str, Any
 def build(
     card: ModelCard, variant: str | None, overrides: Mapping[str, Any], classes: int | None = None
 ) -> transformers.PreTrainedModel:
-    """Build the network of a card, uninitialised, with a classification head if it has ``classes``.
+    """Build the network of a card (see ``built``)."""
+    return built(architecture_of(card, variant), numbers_of(card, variant, overrides), classes)
+
+
+def built(architecture: str, numbers: Mapping[str, Any], classes: int | None = None) -> transformers.PreTrainedModel:
+    """Build a network, uninitialised, with a classification head if it has ``classes``.
 
     ``with torch.device("meta")`` around it costs no memory.
     """
-    config_name, class_name = ARCHITECTURES[architecture_of(card, variant)]
-    numbers = numbers_of(card, variant, overrides)
+    config_name, class_name = ARCHITECTURES[architecture]
     if classes:
         class_name = re.sub("ForCausalLM|LMHeadModel", "ForSequenceClassification", class_name)
-        numbers["num_labels"] = classes
+        numbers = {**numbers, "num_labels": classes}
     return build_network(config_name, class_name, numbers)

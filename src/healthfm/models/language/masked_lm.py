@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import transformers
 
-from healthfm.cards.schema import ModelCard
+from healthfm.cards.schema import ModelCard, Runner
 from healthfm.errors import CapabilityError, CardError, CheckpointError, RunError
 from healthfm.models.files import bert_files, checkpoint, recognise
 from healthfm.models.files.checkpoint import Checkpoint, Tensors
@@ -251,21 +251,26 @@ def settings(
     card: ModelCard, variant: str | None, stated: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> tuple[Rules, dict[str, Any]]:
     """Return the rules and BERT's numbers: the card's, its variant's, the checkpoint's own (``stated``), the caller's."""
-    words = [field.name for field in fields(Rules)]
-    run = merged(card, variant, {k: v for k, v in stated.items() if k not in words}, overrides, ("pooling",))
-    own = card.runner(variant)
-    if own.architecture not in ARCHITECTURES:
-        raise CapabilityError(
-            f"healthfm cannot run {recognise.named(card, variant)}: architecture '{own.architecture}' is not one of {', '.join(ARCHITECTURES)}"
-        )
+    name, own = recognise.named(card, variant), card.runner(variant)
     if own.pooling and "pooling" in own.config:
-        raise CardError(f"{recognise.named(card, variant)}: pooling stands in [run] and in [run.config]; state it once")
+        raise CardError(f"{name}: pooling stands in [run] and in [run.config]; state it once")
+    words = {field.name for field in fields(Rules)}
+    numbers = {key: value for key, value in stated.items() if key not in words}
+    return parted(merged(card, variant, numbers, overrides, ("pooling",)), name)
+
+
+def parted(run: Runner, name: str) -> tuple[Rules, dict[str, Any]]:
+    """Return the rules and BERT's numbers that stand in [run]. Raises ``CapabilityError``, ``CardError``, ``CheckpointError``."""
+    if run.architecture not in ARCHITECTURES:
+        raise CapabilityError(
+            f"healthfm cannot run {name}: architecture '{run.architecture}' is not one of {', '.join(ARCHITECTURES)}"
+        )
     every = {**run.config, **({"pooling": run.pooling} if run.pooling else {})}
     if "lower_case" not in every:
-        raise CardError(f"{recognise.named(card, variant)}: [run.config] lacks lower_case")
-    rules = Rules(**{word: every.pop(word) for word in words if word in every})
+        raise CardError(f"{name}: [run.config] lacks lower_case")
+    rules = Rules(**{word.name: every.pop(word.name) for word in fields(Rules) if word.name in every})
     if rules.pooling not in ("cls", "pooler", "mean"):
-        raise CheckpointError(f"{card.slug}: pooling is '{rules.pooling}'; use cls, pooler or mean")
+        raise CheckpointError(f"{name}: pooling is '{rules.pooling}'; use cls, pooler or mean")
     return rules, every
 
 
