@@ -119,16 +119,13 @@ def validate(entry: Entry) -> ModelCard | DatasetCard:
     from pydantic import ValidationError
 
     from healthfm.cards.schema import DatasetCard, ModelCard
+    from healthfm.cards.schema.common import in_a_line
 
     fields = {k: v for k, v in entry.items() if k != "path"}
     try:
         return ModelCard(**fields) if entry["kind"] == "model" else DatasetCard(**fields)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors(include_url=False, include_input=False)
-        )
-        raise CardError(f"{entry.get('path', entry.get('slug'))}: {problems}") from None
+        raise CardError(f"{entry.get('path', entry.get('slug'))}: {in_a_line(error)}") from None
 
 
 def is_shipped(slug: str) -> bool:

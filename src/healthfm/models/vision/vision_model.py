@@ -20,12 +20,14 @@ from healthfm.errors import CapabilityError, CheckpointError, DatasetError, RunE
 from healthfm.models.files import checkpoint, recognise
 from healthfm.models.files.checkpoint import Checkpoint, Tensors
 from healthfm.models.files.opening import open_weights, place, provenance
+from healthfm.models.merge import FILES, merged
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import config_keys as vision_keys
 from healthfm.models.vision import heads, pixels, transform
 from healthfm.models.vision.transform import Picture
 from healthfm.records import Record, Video, Volume
 
+WORDS = ("transform", "pooling", *FILES)  # of [run], that a tower reads
 TRAINED = ("model", "state_dict")  # under what training scripts save a network, whatever it was trained from
 SPREAD = "module."
 PIXELS_PER_BATCH = 32 * 224 * 224
@@ -290,27 +292,24 @@ def filled(
             heads.check_width(card.slug, tensors, network.head_width)
         network.to_empty(device="cpu")
         checkpoint.load_strict(network, tensors, run.ignore_keys)
-    network.pooling = run.pooling or network.pooling
-    if network.pooling not in network.poolings:
-        raise CheckpointError(f"{card.slug}: pooling is '{run.pooling}'; use {', '.join(network.poolings)}")
-    place(network, card, device, dtype)
+    set_pooling(network, run, card.slug)
+    place(network, run, device, dtype)
     model = VisionModel(card, variant, network, run.transform)
     model.classes, model.several = heads.names(found.config, network.num_classes), heads.several(found.config)
     model.provenance = {**provenance(found, network), "notices": list(said)}
     return model
 
 
+def set_pooling(network: Tower, run: Runner, name: str) -> None:
+    """Let a tower pool as [run] says. Raises ``CheckpointError``: it cannot."""
+    network.pooling = run.pooling or network.pooling
+    if network.pooling not in network.poolings:
+        raise CheckpointError(f"{name}: pooling is '{run.pooling}'; use {', '.join(network.poolings)}")
+
+
 def settings(card: ModelCard, variant: str | None, stated: Mapping[str, Any], overrides: Mapping[str, Any]) -> Runner:
-    """Return [run]: the card's, its variant's, the numbers of the checkpoint's own config (``stated``), the caller's."""
-    run = card.runner(variant)
-    ours = {
-        word: overrides[word] for word in ("pooling", "transform", "dialect", "state", "strip") if word in overrides
-    }
-    numbers = {**run.config, **stated, **{k: v for k, v in overrides.items() if k not in ours}}
-    try:
-        return Runner.model_validate({**run.model_dump(), **ours, "config": numbers})
-    except ValueError as error:
-        raise CheckpointError(f"{card.slug}: config does not fit the card: {error}") from None
+    """Return [run] of a row whose network is one tower (see ``merge.merged``)."""
+    return merged(card, variant, stated, overrides, WORDS)
 
 
 def numbers(kind: type[Numbers], config: Mapping[str, Any]) -> Numbers:
@@ -325,9 +324,12 @@ def numbers(kind: type[Numbers], config: Mapping[str, Any]) -> Numbers:
         raise CheckpointError(f"the architecture is not complete: {str(error).partition('() ')[2]}") from None
 
 
-def model_args(kind: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the family's numbers among timm's ``model_args`` of a ``config.json``. Raises ``CheckpointError``: one it has not."""
-    known = {field.name for field in fields(kind)}
+def model_args(kind: type[Any], config: Mapping[str, Any], parts: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the family's numbers, and those of ``parts`` by their names, among timm's ``model_args`` of a ``config.json``.
+
+    Raises ``CheckpointError``: one it has not.
+    """
+    known = {*(field.name for field in fields(kind)), *parts}
     vision_keys.check_timm(config, known)
     return {name: value for name, value in config.get("model_args", {}).items() if name in known}
 
