@@ -57,7 +57,7 @@ def held(source: Source) -> Source:
 
 
 def origin(content: Any) -> Source | Path | None:
-    """Return the file or folder that an item of pixels is decoded from; None where it is not known to be one."""
+    """Return the file or folder that an item is decoded from; None where it is not known to be one."""
     if isinstance(content, Source | Path):
         return content
     found = [one for one in _arguments(content) if isinstance(one, Source | Path)]
@@ -74,7 +74,7 @@ def from_memory(content: Any, data: Source) -> Any:
 
 
 def of_content(content: Any, place: Source | Path) -> str:
-    """Return what an item of pixels holds: the identity of its file or folder ``place``, and how that is read.
+    """Return what an item holds: the identity of its file or folder ``place``, and how that is read.
 
     Raises ``DatasetError``: it cannot be read.
     """
@@ -132,18 +132,18 @@ def stamp(place: Source | Path) -> tuple[Any, ...]:
 
 
 def of_record(record: Record) -> str:
-    """Return what a record holds, for the list of what a run was asked: of pixels the identity of their files, else the digest.
+    """Return what a record holds, for the list of what a run was asked: the identity of its files, else its digest.
 
-    Pixels that no file is known of are decoded for it. A file that cannot be read has none: that is told where it is decoded.
+    What no file is known of is decoded for it. A file that cannot be read has none: that is told where it is decoded.
     """
-    if not isinstance(record, Visual):
-        return record.digest()
     place = origin(record)
-    if place is not None:
-        try:
+    try:
+        if place is not None:
             return of_content(record, place)
-        except DatasetError:
-            return ""
+        if not isinstance(record, Visual):
+            return record.digest()
+    except DatasetError:
+        return ""
     load = getattr(record, "load", None)
     return _of_pixels(load()) if load is not None else ""
 
@@ -159,7 +159,7 @@ def _of_pixels(pixels: Any) -> str:
 
 def _reader(content: Any) -> functools.partial[Any] | None:
     found = getattr(content, "load", None) or getattr(content, "open", None) or getattr(content, "frames", None)
-    return found if isinstance(found, functools.partial) and isinstance(content, Visual) else None
+    return found if isinstance(found, functools.partial) and isinstance(content, Record) else None
 
 
 def _arguments(content: Any) -> tuple[Any, ...]:

@@ -27,7 +27,7 @@ from healthfm.evaluate.job import (
     subgroup_columns,
 )
 from healthfm.models.model import Model
-from healthfm.records import Image, Record, Slide, Visual, unit_of
+from healthfm.records import Record, Slide, TextRecord, unit_of
 from healthfm.score import learning
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ CURVED = (
     "balanced-probe",
     "multi-label-probe",
 )  # also fitted on parts of their samples: a learning curve
-PICTURE = 400  # what a picture counts for in a part, in characters
+PICTURE = 400  # what a picture or a recording counts for in a part, in characters
 
 
 def prepare(ask: Ask) -> Job:
@@ -76,7 +76,7 @@ def prepare(ask: Ask) -> Job:
         return embed_part(embedder(model), inputs[part], sources[part], kept)
 
     groups = [unit_of(r) for r in fit]
-    pictured = any(isinstance(one, Visual) for one in inputs)
+    lazy = any(isinstance(one, Record) for one in inputs)
     beside: dict[str, pa.Table] = {}
     common: dict[str, pa.Array] = {}  # the columns that the predictions of all fits have
 
@@ -111,7 +111,7 @@ def prepare(ask: Ask) -> Job:
     def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
         vectors = np.stack(table["embedding"].to_numpy())
         train, test = vectors[: len(fit)], vectors[len(fit) :]
-        common.update(sample_columns(records, targets, table["input"].to_pylist()[len(fit) :] if pictured else None))
+        common.update(sample_columns(records, targets, table["input"].to_pylist()[len(fit) :] if lazy else None))
         whole, how = drawn(train, test) if task == "few-shot" else fitted(train, test, range(len(fit)))
         how = {**how, **said(table, [r.id for r in (*fit, *records)]), "arithmetic": kept["arithmetic"]}
         for name, column in columns.items():
@@ -142,18 +142,18 @@ def _refuse_few(labels: Sequence[str], shots: int) -> None:
         raise RunError(f"class '{few}' has {counts[few]} examples to fit on, {shots} are asked for")
 
 
-def _input(record: Record, task: str) -> str | Visual:
+def _input(record: Record, task: str) -> str | Record:
     """Return what is embedded of a record. Raises ``RunError`` for a slide, which is many pictures too many."""
     if isinstance(record, Slide):
         raise RunError(f"a slide is a bag of tiles, which {task} does not take: use --task mil")
-    return record if isinstance(record, Visual) else record.as_text
+    return record.as_text if isinstance(record, TextRecord) else record
 
 
-def _size(content: str | Visual) -> int:
+def _size(content: str | Record) -> int:
     """Return what an input counts for in a part; a volume or film has a part to itself."""
     if isinstance(content, str):
         return len(content)
-    return PICTURE if isinstance(content, Image) else CHARACTERS_PER_PART
+    return CHARACTERS_PER_PART if content.stacked else PICTURE
 
 
 def two_splits(ask: Ask) -> tuple[str, list[Record], list[Record], list[str]]:
@@ -196,7 +196,7 @@ def one_embedder(kept: Mapping[str, Any]) -> Callable[[Model], Embedder]:
 
 
 def embed_part(
-    embedder: Embedder, inputs: Sequence[str | Visual], sources: Sequence[str] | None, kept: dict[str, Any]
+    embedder: Embedder, inputs: Sequence[str | Record], sources: Sequence[str] | None, kept: dict[str, Any]
 ) -> pa.Table:
     """Return a model's embeddings as a table, a row each, with what a report says of them. Notes the arithmetic in ``kept``.
 
