@@ -15,14 +15,16 @@ import torch
 from healthfm import RunError, evaluate
 from healthfm.cards import catalog
 from healthfm.datasets.dataset import Dataset
+from healthfm.embed import engines, identity
 from healthfm.embed.embedder import Embedder
 from healthfm.embed.key import key_of
 from healthfm.embed.run import embed
 from healthfm.engine.store import RunFolder
+from healthfm.formats.source import Source
 from healthfm.models.load import own_model_card
 from healthfm.models.model import Float32, Model
 from healthfm.models.prepared import Prepared
-from healthfm.records import Document, Image, MultipleChoice, Record, Signal, Video, Volume
+from healthfm.records import Document, Image, Record, Signal, Video, Volume
 
 CHANNELS, LONGEST = ("I", "II"), 400
 
@@ -136,6 +138,33 @@ def test_a_family_over_signals_goes_through_embed_which_goes_on_where_it_was_sto
         embed(model, [*signals[:-1], wave(10, "train")], tmp_path / "out", units_per_part=4)
 
 
+def test_recordings_of_files_are_decoded_once_and_known_by_what_they_hold(tmp_path: Path) -> None:
+    read: list[str] = []
+
+    def load(source: Source) -> np.ndarray:
+        read.append(source.name)
+        return np.load(source.path)  # type: ignore[no-any-return]
+
+    def recording(name: str, rate: float = 100) -> Signal:
+        source = Source(tmp_path / f"{name}.npy")
+        return Signal(id=name, load=functools.partial(load, source), rate=rate, channels=CHANNELS)
+
+    for number, name in enumerate("abc"):
+        np.save(tmp_path / f"{name}.npy", wave(number, "train", length=LONGEST + (name == "c")).samples)
+    model, recordings = Rhythm(), [recording(name) for name in "abc"]
+    made = embed(model, recordings, tmp_path / "out")
+    assert sorted(read) == ["a.npy", "b.npy", "c.npy"]
+    (tmp_path / "a.npy").rename(tmp_path / "moved.npy")
+    units = Embedder(model).units([recording("moved"), *recordings[1:]])
+    assert len(read) == 3 and [unit.cut for unit in units] == [False, False, True]
+    np.testing.assert_array_equal([unit.vector for unit in units], made.vectors)
+    assert identity.of_record(recording("b")) != identity.of_record(recording("b", rate=500))
+    np.save(tmp_path / "b.npy", wave(3, "train").samples)
+    assert not np.array_equal(Embedder(model)([recording("b")])[0], made.vectors[1]) and read[3:] == ["b.npy"]
+    with pytest.raises(RunError, match="items differ"):
+        embed(model, [recording("moved"), *recordings[1:]], tmp_path / "out")
+
+
 def test_a_family_over_signals_goes_through_a_probe_and_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,8 +264,6 @@ def test_mil_names_a_model_that_takes_no_pictures(tmp_path: Path) -> None:
 
 
 def test_the_code_of_a_family_of_the_users_is_part_of_its_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from healthfm.embed import engines
-
     model = Rhythm()
     key = key_of(model, engines.choose(model))
     assert key is not None
@@ -246,12 +273,3 @@ def test_the_code_of_a_family_of_the_users_is_part_of_its_key(monkeypatch: pytes
     assert key_of(model, engines.choose(model)) != key
     monkeypatch.delattr(f"{__name__}.__file__")  # as in a notebook
     assert key_of(model, engines.choose(model)) is None
-
-
-def test_every_family_says_what_it_takes() -> None:
-    from healthfm.models.language.text_model import TextModel
-    from healthfm.models.vision.vision_model import VisionModel
-
-    assert {Image, Volume, Video} < set(VisionModel.takes)
-    assert {Document, MultipleChoice} < set(TextModel.takes)
-    assert Model.takes == ()

@@ -13,7 +13,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -32,6 +32,7 @@ LIBRARIES = (
     "openslide-python", "openslide-bin",
 )  # fmt: skip
 READERS = 8  # files are waited for, not computed
+COMMON = frozenset(one.name for one in fields(Record))
 HEADERS = (".mhd", ".nhdr", ".hdr")  # their voxels lie in a file beside them
 
 
@@ -82,8 +83,16 @@ def of_content(content: Any, place: Source | Path) -> str:
     if reader is None or (reader.func is media.picture and not reader.keywords):
         return of_file(place)
     others = [one for one in reader.args if not isinstance(one, Source | Path)]
-    how = (type(content).__name__, reader.func.__qualname__, others, sorted(reader.keywords.items()))
+    how = (type(content).__name__, reader.func.__qualname__, others, sorted(reader.keywords.items()), *_beside(content))
     return of_bytes(f"{of_file(place)} {how}".encode())
+
+
+def _beside(content: Record) -> list[tuple[str, Any]]:
+    """Return what a record says of its content that may stand in no file of it (a recording's rate, its channels)."""
+    if isinstance(content, Visual):  # all of a picture is in its file
+        return []
+    own = [one.name for one in fields(content) if one.name not in COMMON]
+    return [(name, getattr(content, name)) for name in own if not callable(getattr(content, name))]
 
 
 def of_file(place: Source | Path) -> str:

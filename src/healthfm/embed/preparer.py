@@ -184,7 +184,9 @@ class Preparer:
     def tell(self, unit: Unit) -> None:
         """Remember what a unit's content became, and its inputs while it has them."""
         if unit.source:
-            self.shared.tell(_told(unit.source), Known(unit.digest, unit.seen, unit.blank, unit.ratio, unit.notices, unit.cut))
+            self.shared.tell(
+                _told(unit.source), Known(unit.digest, unit.seen, unit.blank, unit.ratio, unit.notices, unit.cut)
+            )
             self._ahead[unit.source] = [weakref.ref(one) for one in _held(unit.inputs)]
 
     def computed(self, units: Sequence[Unit]) -> None:

@@ -66,7 +66,7 @@ class Bag(NamedTuple):
 
 def is_tiled(item: Item, model: Model) -> bool:
     """Say whether a model takes an item tile by tile."""
-    return Slide in model.takes and is_slide(item.content)
+    return issubclass(Slide, model.takes) and is_slide(item.content)
 
 
 def open_tiles(item: Item, model: Model, mpp: float | None, coords: Path | None = None) -> Bag:

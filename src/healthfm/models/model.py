@@ -134,7 +134,7 @@ class Model:
         """Return what the network is given for one item: a text (str), a record of a kind in ``takes``, or, of pictures, also an array,
         a PIL image or a path. Raises ``HealthfmError``: it cannot be read.
 
-        This, whatever is said of no item: the item as it is.
+        An object of which nothing is known is given the item itself.
         """
         told = content if isinstance(content, str) else repr(content)
         if isinstance(content, Record) and not content.stacked:

@@ -16,7 +16,7 @@ from healthfm.models.model import Float32
 from healthfm.models.prepared import Prepared, digest_of
 from healthfm.models.vision import pixels, transform
 from healthfm.models.vision.transform import Picture
-from healthfm.records import Image, Record, Video, Volume
+from healthfm.records import Record, Video, Volume
 
 
 def pictures(item: Any, rule: Transform | None) -> Iterable[Picture]:
@@ -55,13 +55,13 @@ def prepared(item: Any, rule: Transform) -> Prepared:
         if isinstance(item, Video):
             with stage("decode") as done:
                 done.units, digest = digest_of(transform.pixels(one, rule) for one in pictures(item, rule))
-            return Prepared(Frames(item, rule, done.units), digest, notices=tuple(said))
+            frames, ratio = Frames(item, rule, done.units), transform.pixel_ratio(item)
+            return Prepared(frames, digest, ratio=ratio, notices=tuple(said))
         several = isinstance(item, Volume)
         with stage("decode", 0) as done:
             shown = [transform.rgb(one) for one in pictures(item, rule)]
             done.units = len(shown) if several else 0  # a single one was counted where it was read
-        ratio = transform.pixel_ratio(item) if isinstance(item, Image | Volume) else 1.0
-        made = [transform.pixels(one, rule) for one in shown]
+        made, ratio = [transform.pixels(one, rule) for one in shown], transform.pixel_ratio(item)
     return Prepared(made, blank=several and is_blank(shown), ratio=ratio, notices=tuple(said))
 
 
