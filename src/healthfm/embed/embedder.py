@@ -19,7 +19,8 @@ from healthfm.embed.plan import UNITS_PER_PART, batches
 from healthfm.embed.preparer import Preparer
 from healthfm.embed.run import finite, readers
 from healthfm.embed.shared import Shared
-from healthfm.embed.units import Unit, open_tiles
+from healthfm.embed.tiles import open_tiles
+from healthfm.embed.units import Unit
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.errors import RunError
 from healthfm.formats import notices

@@ -12,7 +12,7 @@ import numpy as np
 
 from healthfm.embed.items import Item
 from healthfm.embed.plan import Plan, matrix
-from healthfm.embed.units import is_tiled, open_slide, slide_name, tile_at
+from healthfm.embed.tiles import is_tiled, open_slide, slide_name, tile_at
 from healthfm.errors import DatasetError, RunError
 from healthfm.formats.slide import tile_files
 from healthfm.formats.slide.tiling import Tiles, scale_of

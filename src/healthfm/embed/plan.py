@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from healthfm.embed.items import Item
-from healthfm.embed.units import Unit, is_tiled, open_tiles, told
+from healthfm.embed.tiles import is_tiled, open_tiles
+from healthfm.embed.units import Unit, told
 from healthfm.engine.store import RunFolder
 from healthfm.errors import HealthfmError, MissingExtra
 from healthfm.models.model import Float32, Model
@@ -34,7 +35,7 @@ class Plan:
     """Which units there are, and which of them have no vector yet. A pure function of the items and ``size``, the units of a part.
 
     Single pictures and texts share parts; a slide has its own, so that its tiles need not be counted before it is opened.
-    ``mpp``, ``coords``: which tiles a slide has (``units.open_tiles``).
+    ``mpp``, ``coords``: which tiles a slide has (``tiles.open_tiles``).
     """
 
     def __init__(

@@ -39,7 +39,8 @@ from healthfm.embed.plan import (
 )
 from healthfm.embed.preparer import Preparer
 from healthfm.embed.shared import Shared
-from healthfm.embed.units import Unit, is_tiled
+from healthfm.embed.tiles import is_tiled
+from healthfm.embed.units import Unit
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
