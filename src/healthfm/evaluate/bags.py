@@ -29,13 +29,12 @@ from healthfm.evaluate.embedded import said_among, settle, squared_among
 from healthfm.evaluate.job import CHARACTERS_PER_PART, Ask, Finished, Job, cut_parts, sample_columns, subgroup_columns
 from healthfm.evaluate.probes import PICTURE, classes_of, two_splits
 from healthfm.models.model import Model
-from healthfm.records import Image, Record, Slide, Video, Visual, Volume, unit_of
+from healthfm.records import Image, Record, Visual, unit_of
 
 if TYPE_CHECKING:
     from healthfm.embed.embedder import Embedder
     from healthfm.embed.units import Unit
 
-NOUNS: Mapping[type[Visual], str] = {Slide: "slide", Volume: "volume", Video: "film", Image: "patient"}
 SCHEMA = pa.schema([
     ("bag", pa.int32()), ("id", pa.string()), ("record", pa.string()), ("number", pa.int32()), ("x", pa.int64()), ("y", pa.int64()),
     ("digest", pa.string()), ("embedding", pa.list_(pa.float32())), ("problem", pa.string()), ("input", pa.string()), ("blank", pa.bool_()),
@@ -132,9 +131,9 @@ def prepare(ask: Ask) -> Job:
 def _refuse_unfit(records: Sequence[Record], opened: Dataset) -> str:
     """Return what a bag of these records is called. Raises ``RunError`` where they make none."""
     kind = type(records[0]) if records else Image
-    if kind not in NOUNS:
+    if not issubclass(kind, Visual):
         raise RunError(f"mil needs slides, volumes, films, or images of patients; these are {kind.__name__} records")
-    if kind is Image:
+    if not kind.stacked:
         nobody = sum(record.patient is None for record in records)
         if nobody:
             raise RunError(
@@ -151,14 +150,14 @@ def _refuse_unfit(records: Sequence[Record], opened: Dataset) -> str:
                 f"{opened.name}: the images of {apart} of {len(labels)} patients have different classes, and a bag has one. Give "
                 "them one, leave these patients out, or classify image by image (--task linear-probe)"
             )
-    return NOUNS[kind]  # type: ignore[index]
+    return kind.noun if kind.stacked else "patient"
 
 
 def _bags(records: Sequence[Record], opened: Dataset) -> list[Bag]:
     """Return the bags of records, in order; of images those of each patient, who is named by what all of them have in common."""
     groups: dict[str, list[Any]] = {}
     for record in records:
-        groups.setdefault(str(record.patient) if isinstance(record, Image) else record.id, []).append(record)
+        groups.setdefault(record.id if record.stacked else str(record.patient), []).append(record)
     sources = dict(zip([record.id for record in records], identity.of_records(records), strict=True))
     return [
         _bag(name, tuple(members), str(label_of(members[0], opened)), tuple(sources[one.id] for one in members))
@@ -168,7 +167,7 @@ def _bags(records: Sequence[Record], opened: Dataset) -> list[Bag]:
 
 def _bag(name: str, members: tuple[Any, ...], label: str, sources: tuple[str, ...]) -> Bag:
     first = members[0]
-    if not isinstance(first, Image):
+    if first.stacked:
         return Bag(first, members, label, sources)
     shared = {
         what: {key: value for key, value in getattr(first, what).items() if all(getattr(one, what).get(key) == value for one in members)}
@@ -181,7 +180,7 @@ def _bag(name: str, members: tuple[Any, ...], label: str, sources: tuple[str, ..
 def _inputs(table: pa.Table, bags: Sequence[Bag]) -> list[str | None]:
     """Return the digest of what each bag holds, of images: their ids and pixels; None of others, whose pixels are too many for one."""
     seen: dict[int, list[Any]] = {}
-    if not isinstance(bags[0].members[0], Image):
+    if bags[0].members[0].stacked:
         return [None] * len(bags)
     for bag, record, pixels in zip(*(table[name].to_pylist() for name in ("bag", "record", "input")), strict=True):
         seen.setdefault(bag, []).append([record, pixels])
@@ -190,7 +189,7 @@ def _inputs(table: pa.Table, bags: Sequence[Bag]) -> list[str | None]:
 
 def _size(bag: Bag) -> int:
     """Return what a bag counts for in a part: that of images by their number; any other has a part to itself."""
-    return PICTURE * len(bag.members) if isinstance(bag.members[0], Image) else CHARACTERS_PER_PART
+    return CHARACTERS_PER_PART if bag.members[0].stacked else PICTURE * len(bag.members)
 
 
 # Vectors --------------------------------------------------------------------------------------------------------------
@@ -201,10 +200,9 @@ def _embedded(embedder: Embedder, bags: Sequence[Bag], rows: range) -> pa.Table:
     from healthfm.embed.embedder import instances
     from healthfm.embed.units import told
     from healthfm.models.vision.transform import is_square
-    from healthfm.models.vision.vision_model import VisionModel
 
     model = embedder.model
-    if not isinstance(model, VisionModel):
+    if not any(issubclass(kind, Visual) for kind in model.takes):
         raise CapabilityError(f"{model.name} reads no pictures, which the bags of mil are made of")
     problems = dict.fromkeys(rows, "no pictures in it")
     made: dict[int, list[Unit]] = {number: [] for number in rows}
@@ -219,7 +217,7 @@ def _embedded(embedder: Embedder, bags: Sequence[Bag], rows: range) -> pa.Table:
                         problems[number] = told(of_record(record), error)
                         continue
                     for unit in found:
-                        yield replace(unit, part=number, source=source if isinstance(record, Image) else "")
+                        yield replace(unit, part=number, source="" if record.stacked else source)
 
         for unit in embedder.stream(units(), tiles_may_fail=True):
             made[unit.part].append(unit)

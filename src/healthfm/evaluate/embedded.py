@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from healthfm.evaluate.job import SETTLED, Job
 from healthfm.models.model import Model
-from healthfm.records import Visual
+from healthfm.records import Record
 
 if TYPE_CHECKING:
     from healthfm.embed.embedder import Embedder
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Embedded(Job):
     """``inputs``: what is embedded, a row each; ``sources``: the identities of those that are files."""
 
-    inputs: Sequence[str | Visual]
+    inputs: Sequence[str | Record]
     sources: Sequence[str] | None = None
     room: str = "embeddings"
     whole: ClassVar[bool] = True

@@ -28,11 +28,11 @@ from healthfm.evaluate.job import (
     sample_columns,
     subgroup_columns,
 )
-from healthfm.records import Image, Record, Slide, Visual, unit_of
+from healthfm.records import Record, Slide, TextRecord, unit_of
 from healthfm.score import learning
 from healthfm.score.tasks import TASKS
 
-PICTURE = 400  # what a picture counts for in a part, in characters
+PICTURE = 400  # what a picture or a recording counts for in a part, in characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +58,8 @@ class Probed(Embedded):
         assert self.classes is not None
         vectors, count = np.stack(table["embedding"].to_numpy()), len(self.labels)
         train, test = vectors[:count], vectors[count:]
-        pictured = any(isinstance(one, Visual) for one in self.inputs)
-        common = sample_columns(self.records, self.targets, table["input"].to_pylist()[count:] if pictured else None)
+        lazy = any(isinstance(one, Record) for one in self.inputs)
+        common = sample_columns(self.records, self.targets, table["input"].to_pylist()[count:] if lazy else None)
         beside: dict[str, pa.Table] = {}
         if self.rule == "few":  # the draw that is shown, and those of all beside it
             assert self.shots is not None and self.targets is not None
@@ -152,18 +152,18 @@ def _refuse_few(labels: Sequence[str], shots: int) -> None:
         raise RunError(f"class '{few}' has {counts[few]} examples to fit on, {shots} are asked for")
 
 
-def _input(record: Record, task: str) -> str | Visual:
+def _input(record: Record, task: str) -> str | Record:
     """Return what is embedded of a record. Raises ``RunError`` for a slide, which is many pictures too many."""
     if isinstance(record, Slide):
         raise RunError(f"a slide is a bag of tiles, which {task} does not take: use --task mil")
-    return record if isinstance(record, Visual) else record.as_text
+    return record.as_text if isinstance(record, TextRecord) else record
 
 
-def _size(content: str | Visual) -> int:
+def _size(content: str | Record) -> int:
     """Return what an input counts for in a part; a volume or film has a part to itself."""
     if isinstance(content, str):
         return len(content)
-    return PICTURE if isinstance(content, Image) else CHARACTERS_PER_PART
+    return CHARACTERS_PER_PART if content.stacked else PICTURE
 
 
 def two_splits(ask: Ask) -> tuple[str, list[Record], list[Record], list[str]]:
