@@ -157,6 +157,22 @@ def test_a_label_space_is_written_without_the_fields_that_say_nothing() -> None:
     assert Labels(name="stage", kind="text", missing=("-1",)).model_dump()["missing"] == ("-1",)
 
 
+@pytest.mark.parametrize(
+    ("access", "flag", "free"),
+    [("open", True, True), ("open", False, False), ("credentialed", True, False), ("registration", True, False), ("own", True, False),
+     ("ids-only", True, True), ("own", False, False)],
+)  # fmt: skip
+def test_the_card_says_of_its_data_what_may_be_sent_and_shown_by_access_and_by_flag(
+    access: str, flag: bool, free: bool
+) -> None:
+    card = catalog.card("medqa", "dataset")
+    sent, shown = (
+        card.model_copy(update={"access": access, "remote_ok": flag, "shareable_inputs": True}),
+        card.model_copy(update={"access": access, "remote_ok": True, "shareable_inputs": flag}),
+    )
+    assert sent.stays_in_house is not free and shown.may_show_inputs is free  # type: ignore[union-attr]
+
+
 def test_default_variant_must_exist(own_cards: WriteCard) -> None:
     variants = {"small": {"summary": "the small one"}}
     assert "default_variant" in refused(own_cards("model", "tiny", variants=variants))

@@ -84,7 +84,7 @@ def _dataset(card: DatasetCard) -> list[tuple[str, Any]]:
 
     return [
         ("record", card.record), ("owner", card.owner), ("size", card.size),
-        ("sharing", f"inputs {_may(card.shareable_inputs)}, outputs {_may(card.shareable_outputs)}, remote endpoints {_may(card.remote_ok)}"),
+        ("sharing", f"inputs {_may(card.may_show_inputs)}, outputs {_may(card.shareable_outputs)}, remote endpoints {_may(not card.stays_in_house)}"),
         ("splits", ", ".join(f"{ours} ({theirs})" if ours != theirs else ours for ours, theirs in card.splits.items())),
         ("counts", [f"{variant}: " + ", ".join(f"{s} {n:,}" for s, n in counts.items()) for variant, counts in card.counts.items()]),
         ("files", [f"{f.role}: {f.path}{' [' + f.variant + ']' if f.variant else ''}" for f in card.files]),

@@ -9,6 +9,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, mo
 
 from healthfm.cards.schema.common import Card, Checked, Facts, Slug, Template, Text
 
+IN_HOUSE = frozenset({"credentialed", "registration", "own"})  # access to data of named people: whatever the flags say
+
 
 class Link(Facts):
     """A tie between two datasets. ``what`` names the shared part, ``key`` the column or id that joins them."""
@@ -124,6 +126,16 @@ class DatasetCard(Card):
         """Whether healthfm has a reader for the official layout."""
         return self.reader is not None
 
+    @property
+    def stays_in_house(self) -> bool:
+        """Whether no record may be sent to another machine, unless the user names the host: its access or its flag says so."""
+        return self.access in IN_HOUSE or not self.remote_ok
+
+    @property
+    def may_show_inputs(self) -> bool:
+        """Whether a report may show the records unasked: its access and its flag both let it."""
+        return self.access not in IN_HOUSE and self.shareable_inputs
+
     def of_variant(self, variant: str | None) -> DatasetCard:
         """Return the card with the label spaces that one variant's files hold."""
         whose = [one.variant or (one.name if one.name in self.variants else None) for one in self.labels]
@@ -147,6 +159,6 @@ class DatasetCard(Card):
                 raise ValueError(f"labels: variant '{space.variant}' is not among [variants]")
         if self.protocols and self.default_protocol not in self.protocols:
             raise ValueError("a card with [protocols] names its default_protocol among them")
-        if self.access in {"credentialed", "registration", "own"} and self.remote_ok:
+        if self.access in IN_HOUSE and self.remote_ok:
             raise ValueError("remote_ok must be false: credentialed, registration-only and own data stay in the house")
         return self

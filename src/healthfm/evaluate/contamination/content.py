@@ -89,7 +89,7 @@ def contamination(
     reader.overlap = max(reader.overlap, AT_A_CHARACTER * max(part.length for part in texts))
     counter = _Counter(reader, progress)
     shown = show_inputs or (
-        opened.card.shareable_inputs and not (isinstance(place, Dataset) and not place.card.shareable_inputs)
+        opened.card.may_show_inputs and not (isinstance(place, Dataset) and not place.card.may_show_inputs)
     )
     found = _collect(index.search(counter), texts, shown)
     table = {
