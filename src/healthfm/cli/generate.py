@@ -15,8 +15,8 @@ import typer
 from healthfm.cli.console import JsonFlag, emit_json, progress_bar
 
 if TYPE_CHECKING:
+    from healthfm.models.language.rendered import Asked
     from healthfm.models.model import Model
-    from healthfm.records import Message
 
 HELP = "/clear forgets the conversation, Ctrl-C stops an answer, /exit or Ctrl-D ends the chat"
 
@@ -103,7 +103,7 @@ def _notices(model: Model) -> list[str]:
     return [*model.provenance.get("notices", []), *model.provenance.get("generation_notices", [])]
 
 
-def _show(model: Model, asked: str | list[Message], how: dict[str, Any], shown: list[str] | None = None) -> None:
+def _show(model: Model, asked: Asked, how: dict[str, Any], shown: list[str] | None = None) -> None:
     """Print an answer as it comes; its pieces also go into ``shown``."""
     for piece in model.generate([asked], stream=True, **how):
         print(piece, end="", flush=True)
@@ -195,7 +195,7 @@ def _lines(file: Path) -> list[Any]:
     return found
 
 
-def _asked(model: Model, row: Any, name: str | None, system: str | None, raw: bool, number: int) -> str | list[Message]:
+def _asked(model: Model, row: Any, name: str | None, system: str | None, raw: bool, number: int) -> Asked:
     from healthfm.errors import RunError
     from healthfm.models.language.prompts import choose, prepare, render
     from healthfm.records import Message
