@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, progress_bar
+from healthfm.cli.console import emit_json, progress_bar
+from healthfm.cli.options import Device, Dtype, JsonFlag, ModelName, Seed, Weights
 
 if TYPE_CHECKING:
     from healthfm.models.language.rendered import Asked
@@ -24,7 +25,7 @@ HELP = "/clear forgets the conversation, Ctrl-C stops an answer, /exit or Ctrl-D
 def register(app: typer.Typer) -> None:
     @app.command()
     def generate(
-        model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
+        model: ModelName,
         prompt: Annotated[
             str | None, typer.Argument(help="The text. Without one: standard input, or a chat in a terminal.")
         ] = None,
@@ -44,13 +45,13 @@ def register(app: typer.Typer) -> None:
                 help="0 takes the likeliest text, by beams where the card says so; above it, tokens are drawn as the card filters them."
             ),
         ] = 0,
-        seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+        seed: Seed = 0,
         stop: Annotated[
             list[str] | None, typer.Option(help="End before this text (repeatable; default: the card's).")
         ] = None,
-        weights: Annotated[str | None, typer.Option(help="File or folder with the published weights.")] = None,
-        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-        dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
+        weights: Weights = None,
+        device: Device = "auto",
+        dtype: Dtype = "auto",
         json: JsonFlag = False,
     ) -> None:
         """Generate text: an answer to one prompt, to each prompt of a file, or a chat.

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_fields, emit_json
+from healthfm.cli.console import emit_fields, emit_json
+from healthfm.cli.options import JsonFlag
 
 if TYPE_CHECKING:
     from healthfm.cards.schema import DatasetCard, ModelCard
