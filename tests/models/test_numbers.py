@@ -81,8 +81,8 @@ def _tower(kind: Any, config: Numbers) -> Numbers:
 
 
 def _stages(config: Numbers) -> Numbers:
-    whole = _tower(hierarchical.Numbers, config)
-    return {**whole, **{stage: _tower(vit.Numbers, config[stage]) for stage in ("tiles", "region")}}
+    whole = _tower(hierarchical.RegionNumbers, config)
+    return {**whole, **{stage: _tower(vit.ViTNumbers, config[stage]) for stage in ("tiles", "region")}}
 
 
 def _causal(found: ModelCard, variant: str | None) -> tuple[set[str], Numbers, Any]:
@@ -106,8 +106,8 @@ def _encoder_decoder(found: ModelCard, variant: str | None) -> tuple[set[str], N
 
 
 OURS = {
-    "vit": functools.partial(_tower, vit.Numbers), "swin": functools.partial(_tower, swin.Numbers),
-    "resnet": functools.partial(_tower, resnet.Numbers), "hierarchical": _stages,
+    "vit": functools.partial(_tower, vit.ViTNumbers), "swin": functools.partial(_tower, swin.SwinNumbers),
+    "resnet": functools.partial(_tower, resnet.ResNetNumbers), "hierarchical": _stages,
 }  # fmt: skip
 THEIRS = {"causal_lm": _causal, "masked_lm": _masked, "seq2seq": _encoder_decoder}
 

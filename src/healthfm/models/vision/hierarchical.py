@@ -28,8 +28,8 @@ TILES_PER_BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbers:
-    """The two stages' numbers, those of ``vit.Numbers``; ``tile``: the side of a tile in pixels."""
+class RegionNumbers:
+    """The two stages' numbers, those of ``vit.ViTNumbers``; ``tile``: the side of a tile in pixels."""
 
     tile: int = 256
     tiles: Mapping[str, Any] = field(default_factory=dict)
@@ -46,11 +46,11 @@ class Regions(Tower):
     pooling = "cls"
     prefix = 1
 
-    def __init__(self, n: Numbers) -> None:
+    def __init__(self, n: RegionNumbers) -> None:
         super().__init__()
         self.n = n
-        self.tiles = vit.ViT(vision.numbers(vit.Numbers, n.tiles))
-        self.region = vit.ViT(vision.numbers(vit.Numbers, n.region))
+        self.tiles = vit.ViT(vision.numbers(vit.ViTNumbers, n.tiles))
+        self.region = vit.ViT(vision.numbers(vit.ViTNumbers, n.region))
 
     def grid(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the tiles' class tokens [n, d, rows, columns]; the region is cut to whole tiles around its middle."""
@@ -90,12 +90,12 @@ class GatedAttention(nn.Module):
         return self.attention_c(self.attention_a(bag) * self.attention_b(bag))[:, 0].softmax(0)
 
 
-class Slide(nn.Module):
+class SlideHead(nn.Module):
     """A slide's regions to class scores: stage 3, which the owners train anew for each task. Keys are their own."""
 
     def __init__(self, region: Mapping[str, Any], num_classes: int, dim: int = 192, heads: int = 3) -> None:
         super().__init__()
-        self.local_vit = vit.ViT(vision.numbers(vit.Numbers, region))
+        self.local_vit = vit.ViT(vision.numbers(vit.ViTNumbers, region))
         self.global_phi = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Dropout(0.25))
         layer = nn.TransformerEncoderLayer(dim, heads, dim, 0.25, "relu")
         self.global_transformer = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
@@ -153,18 +153,18 @@ def open_stages(card: ModelCard, variant: str | None, weights: Weights) -> Check
 def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> Match:
     """Return how far both stages' published tensors go with a variant (see ``recognise``)."""
     run = settings(card, variant, config)
-    n = vision.numbers(Numbers, run.config)
+    n = vision.numbers(RegionNumbers, run.config)
     found = []
     for stage, own in (("tiles", n.tiles), ("region", n.region)):
         if not isinstance(tensors.get(stage), Mapping):
             return Match.OTHER
-        found.append(vit_keys.match(vision.state(tensors[stage], run), vision.numbers(vit.Numbers, own), None))
+        found.append(vit_keys.match(vision.state(tensors[stage], run), vision.numbers(vit.ViTNumbers, own), None))
     return min(found)
 
 
 def build(run: Runner) -> Regions:
     """Build the network. ``with torch.device("meta")`` around it costs no memory."""
-    return Regions(vision.numbers(Numbers, run.config))
+    return Regions(vision.numbers(RegionNumbers, run.config))
 
 
 def load(
@@ -172,7 +172,7 @@ def load(
 ) -> VisionModel:  # fmt: skip
     """Load both stages of HIPT; see ``healthfm.load_model``. ``config``: ``{"tiles": {...}, "region": {...}}``, merged with the card's."""
     found = open_stages(card, variant, weights)
-    run = settings(card, variant, {**vision.model_args(Numbers, found.config), **config})
+    run = settings(card, variant, {**vision.model_args(RegionNumbers, found.config), **config})
     said = recognise.check(card, variant, found.tensors, config) if found.tensors else []
     return vision.filled(
         card, variant, run, found, weights == "random", device, dtype, build, lambda tensors, _: joined(tensors, run), said
