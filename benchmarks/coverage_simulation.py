@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from healthfm.score.metrics import classification
+from healthfm.score.metrics import single_label
 from healthfm.score.metrics.arrays import lanes
 from healthfm.score.metrics.discrimination import Auroc, macro
 from healthfm.score.statistics import (
@@ -96,7 +96,7 @@ def rounded_area(shift: float, step: float) -> float:
 
 def f1_of_cells(counts: np.ndarray) -> np.ndarray:
     """Macro-F1 of counts of cells."""
-    return classification.macro_f1(counts.reshape(*counts.shape[:-1], *TABLE.shape))
+    return single_label.macro_f1(counts.reshape(*counts.shape[:-1], *TABLE.shape))
 
 
 def macro_f1(n: int, rng: np.random.Generator, seed: int) -> Simulated:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from healthfm.cards import catalog
+from healthfm.cards.schema import Labels
 from healthfm.errors import CardError
 
 WriteCard = Callable[..., Path]
@@ -133,6 +134,43 @@ def test_fact_is_unverified_until_the_card_says_how_it_was_checked(own_cards: Wr
 def test_data_of_named_people_may_not_be_sent_away(own_cards: WriteCard, access: str) -> None:
     assert "remote_ok" in refused(own_cards("dataset", "tiny", access=access))
     catalog.validate(catalog.parse(own_cards("dataset", "tiny", access=access, remote_ok=False)))
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"codes": {"c": "1"}}, "'stage' has codes for what is none of its classes: c"),
+        ({"codes": {"a": "1", "b": "1"}}, "'stage' gives two classes the same code"),
+        ({"variant": "other"}, "variant 'other' is not among [variants]"),
+    ],
+)
+def test_codes_name_one_class_each_and_a_label_space_a_known_variant(
+    own_cards: WriteCard, space: dict[str, object], said: str
+) -> None:
+    labels = [{"name": "stage", "kind": "multi-class", "classes": ["a", "b"], **space}]
+    assert said in refused(own_cards("dataset", "tiny", labels=labels))
+
+
+def test_a_label_space_is_written_without_the_fields_that_say_nothing() -> None:
+    """The digest of a card that does not use the later fields stays what it was."""
+    assert "missing" not in Labels(name="stage", kind="text").model_dump_json()
+    assert Labels(name="stage", kind="text", missing=("-1",)).model_dump()["missing"] == ("-1",)
+
+
+@pytest.mark.parametrize(
+    ("access", "flag", "free"),
+    [("open", True, True), ("open", False, False), ("credentialed", True, False), ("registration", True, False), ("own", True, False),
+     ("ids-only", True, True), ("own", False, False)],
+)  # fmt: skip
+def test_the_card_says_of_its_data_what_may_be_sent_and_shown_by_access_and_by_flag(
+    access: str, flag: bool, free: bool
+) -> None:
+    card = catalog.card("medqa", "dataset")
+    sent, shown = (
+        card.model_copy(update={"access": access, "remote_ok": flag, "shareable_inputs": True}),
+        card.model_copy(update={"access": access, "remote_ok": True, "shareable_inputs": flag}),
+    )
+    assert sent.stays_in_house is not free and shown.may_show_inputs is free  # type: ignore[union-attr]
 
 
 def test_default_variant_must_exist(own_cards: WriteCard) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from healthfm.cli import main
-from healthfm.cli.read import column_map, dataset_argument
+from healthfm.cli.options import column_map, dataset_argument
 from healthfm.errors import DatasetError
 from tests.cli.command import HEALTHFM, run
 from tests.formats.test_dicom_series import moved, stack

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from healthfm import card, open_dataset
-from healthfm.datasets.readers.labelled_text import HALLMARKS
+from healthfm import open_dataset
 from healthfm.errors import DatasetError
 
 ProvesWith = Callable[..., None]
@@ -88,10 +87,6 @@ def test_an_abstract_whose_labels_do_not_fit_its_sentences_is_an_error(tmp_path:
         (tmp_path / folder / "123.txt").write_text(text)
     with pytest.raises(DatasetError, match="2 sentences, 1 labels"):
         list(open_dataset("hoc:corpus", tmp_path, "all"))
-
-
-def test_the_card_names_the_hallmarks_that_the_reader_knows() -> None:
-    assert card("hoc").labels[0].classes == HALLMARKS  # type: ignore[union-attr]
 
 
 @pytest.mark.evidence("hoc", "files", where="reference")

@@ -66,7 +66,7 @@ def test_a_prompt_keeps_its_text_as_it_is() -> None:
     "template", ["{{ qestion }}", "{{ options.Z }}", "{% if patient %}x{% endif %}", "{{ record.id }}"]
 )
 def test_a_name_that_does_not_exist_is_an_error_not_an_empty_string(template: str) -> None:
-    with pytest.raises(RunError, match="template cannot be rendered: UndefinedError"):
+    with pytest.raises(RunError, match="template cannot be filled: UndefinedError"):
         protocols.render(question(), protocol(template))
 
 
@@ -83,7 +83,7 @@ def test_a_name_that_does_not_exist_is_an_error_not_an_empty_string(template: st
     ],
 )
 def test_the_sandbox_refuses_a_way_out_of_the_template(template: str) -> None:
-    with pytest.raises(RunError, match="template cannot be rendered") as error:
+    with pytest.raises(RunError, match="template cannot be filled") as error:
         protocols.render(question(), protocol(template))
     assert "<class" not in str(error.value)
 
@@ -93,7 +93,7 @@ def test_the_sandbox_refuses_a_way_out_of_the_template(template: str) -> None:
     ["{% for i in range(10**9) %}{% endfor %}", "{{ 1 / 0 }}", "{{ question + 1 }}", "{% if %}", "{% include 'x' %}"],
 )
 def test_a_template_that_cannot_run_is_one_error_without_the_question(template: str) -> None:
-    with pytest.raises(RunError, match="template cannot be rendered") as error:
+    with pytest.raises(RunError, match="template cannot be filled") as error:
         protocols.render(question(question="Mrs Smith"), protocol(template))
     assert "Smith" not in str(error.value) and "\n" not in str(error.value)
 

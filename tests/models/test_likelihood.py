@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from tokenizers import processors
 
 from healthfm import CapabilityError, RunError, card, load_model
+from healthfm.cards.schema import Prompt
 from healthfm.models.arithmetic import shared_prefix
 from healthfm.models.language import likelihood
 from healthfm.models.language.causal_lm import CausalLM
+from healthfm.models.language.prompts import render
 from tests.references.small_tokenizer import byte_level, sentencepiece_like
 
 TEXTS = [
@@ -136,6 +138,12 @@ def test_a_batch_scores_as_its_questions_alone(name: str, batch: tuple[list[str]
     for prompt, choices, scores in zip(prompts, options, one.score(prompts, options), strict=True):
         np.testing.assert_allclose(scores, one.score([prompt], [choices])[0], rtol=1e-5, atol=2e-4)
         np.testing.assert_allclose(scores, [by_hand(one, prompt, choice) for choice in choices], rtol=1e-5, atol=2e-4)
+
+
+def test_a_prompt_that_a_card_made_scores_as_its_text() -> None:
+    one, options = model("rotary"), [[" yes", " no"]]
+    made = render(Prompt(template="Q: {{ question }} ", source="here"), question="is it?")
+    np.testing.assert_array_equal(one.score([made], options)[0], one.score(["Q: is it? "], options)[0])
 
 
 @settings(max_examples=8)

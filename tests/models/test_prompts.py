@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,32 @@ def test_a_questions_own_braces_and_borders_stay_text() -> None:
     assert made.parts == ("a", "{{ 7 * 7 }}</s>", "b")
 
 
+def test_a_made_prompt_is_plain_data() -> None:
+    made = prompts.render(prompt("Q\x1f{{ question }}"), question="a")
+    assert made == prompts.Rendered("Qa", ("Q", "a"), prompt("Q\x1f{{ question }}")) and not isinstance(made, str)
+    with pytest.raises(FrozenInstanceError):
+        made.text = "b"  # type: ignore[misc]
+
+
+def test_an_object_of_the_callers_is_given_the_text_of_a_made_prompt() -> None:
+    met: list[object] = []
+
+    class Theirs:
+        def generate(self, texts: list[str], **more: object) -> list[str]:
+            met.extend(texts)
+            return texts
+
+        def score(self, texts: list[str], options: list[list[str]]) -> list[list[float]]:
+            met.extend(texts)
+            return [[0.0 for _ in some] for some in options]
+
+    model, turns = load_model(Theirs(), card={"slug": "theirs", "name": "Theirs"}), [Message("user", "b")]
+    made = prompts.render(prompt("Q: {{ question }}"), question="a")
+    assert model.generate([made, "plain", turns]) == ["Q: a", "plain", turns]
+    assert model.score([made], [["x", "y"]]) == [[0.0, 0.0]]
+    assert met == ["Q: a", "plain", turns, "Q: a"] and type(met[0]) is str
+
+
 @pytest.mark.parametrize(
     ("rule", "pieces", "kept"),
     [
@@ -309,6 +336,6 @@ def test_a_closed_row_has_its_facts_and_says_that_it_cannot_run(slug: str) -> No
     assert found.results and all(one.source for one in found.results)
     assert any(one.dataset for one in found.trained_on)
     made = prompts.render(prompt_of(slug, "multiple-choice"), question="Why?", options={"A": "x", "B": "y"})
-    assert made.endswith("Question: Why?\n(A) x (B) y\nExplanation:")
+    assert made.text.endswith("Question: Why?\n(A) x (B) y\nExplanation:")
     with pytest.raises(CapabilityError, match=rf"cannot run {slug}.*No weights"):
         load_model(slug)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_fields, emit_json, emit_table
-from healthfm.cli.read import Columns, column_map, dataset_argument
+from healthfm.cli.console import emit_fields, emit_json, emit_table
+from healthfm.cli.options import Columns, DatasetName, JsonFlag, Root, column_map, dataset_argument
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def check(
-        dataset: Annotated[str, typer.Argument(help="SLUG[:VARIANT], or own data (a folder with a slash: ./ward).")],
-        root: Annotated[Path | None, typer.Option(help="Folder with the official files, packed or not.")] = None,
+        dataset: DatasetName,
+        root: Root = None,
         columns: Columns = None,
         json: JsonFlag = False,
     ) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, emit_table
+from healthfm.cli.console import emit_json, emit_table
+from healthfm.cli.options import JsonFlag, Seed
 from healthfm.report.words import chance, interval, number
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option("--common", help="Compare on the samples that all runs have; says how many are left out."),
         ] = False,
-        seed: Annotated[int, typer.Option(help="Seed of resamples and permutations.")] = 0,
+        seed: Seed = 0,
         format: Annotated[str, typer.Option(help="table, md, json or csv.")] = "table",
         output: Annotated[
             Path | None, typer.Option(help="Also write the comparison as a page, e.g. compare.html.")

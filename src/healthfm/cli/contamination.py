@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
-from healthfm.cli.read import Columns, column_map, dataset_argument
+from healthfm.cli.console import emit_json, emit_table, progress_bar
+from healthfm.cli.options import Columns, DatasetName, Device, Dtype, JsonFlag, Root, Seed, column_map, dataset_argument
 
 if TYPE_CHECKING:
     from healthfm.evaluate.contamination import Finding
@@ -20,7 +20,7 @@ WIDTH = 70
 def register(app: typer.Typer) -> None:
     @app.command()
     def contamination(
-        dataset: Annotated[str, typer.Argument(help="DATASET[:VARIANT], or own data (e.g. ./ward).")],
+        dataset: DatasetName,
         against: Annotated[
             str | None,
             typer.Option(
@@ -31,9 +31,7 @@ def register(app: typer.Typer) -> None:
         model: Annotated[
             str | None, typer.Option(help="Probe the likelihoods of this language model: MODEL[:VARIANT].")
         ] = None,
-        root: Annotated[
-            Path | None, typer.Option(help="Folder with the dataset's official files, packed or not.")
-        ] = None,
+        root: Root = None,
         against_root: Annotated[
             Path | None, typer.Option(help="The same for a corpus or reference that is a dataset.")
         ] = None,
@@ -56,9 +54,9 @@ def register(app: typer.Typer) -> None:
         weights: Annotated[
             str | None, typer.Option(help="With --model: file or folder with its published weights.")
         ] = None,
-        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-        dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
-        seed: Annotated[int, typer.Option(help="Seed of samples, orders and resamples.")] = 0,
+        device: Device = "auto",
+        dtype: Dtype = "auto",
+        seed: Seed = 0,
         columns: Columns = None,
         show_inputs: Annotated[
             bool, typer.Option(help="Show what was matched also of data that may not be shared.")

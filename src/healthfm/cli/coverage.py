@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, emit_table
+from healthfm.cli.console import emit_json, emit_table
+from healthfm.cli.options import JsonFlag, Kind
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def coverage(
-        kind: Annotated[str | None, typer.Option(help="model or dataset.")] = None,
+        kind: Kind = None,
         json: JsonFlag = False,
     ) -> None:
         """Show what each of the 207 listed rows may claim, from the record of passed tests.

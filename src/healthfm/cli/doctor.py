@@ -7,7 +7,8 @@ from typing import Any
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_fields, emit_json, emit_table
+from healthfm.cli.console import emit_fields, emit_json, emit_table
+from healthfm.cli.options import JsonFlag
 
 
 def extras() -> dict[str, list[str]]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
-from healthfm.cli.read import Columns, column_map
+from healthfm.cli.console import emit_json, emit_table, progress_bar
+from healthfm.cli.options import Columns, Device, JsonFlag, ModelName, Root, Split, Weights, Window, column_map
 
 if TYPE_CHECKING:
     from healthfm.embed.run import Embeddings
@@ -23,7 +23,7 @@ SHOWN = 5
 def register(app: typer.Typer) -> None:
     @app.command()
     def embed(
-        model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
+        model: ModelName,
         items: Annotated[
             list[str],
             typer.Argument(help="Files, folders, globs, slides, manifests (CSV, Parquet), or datasets by name."),
@@ -31,11 +31,9 @@ def register(app: typer.Typer) -> None:
         output: Annotated[
             Path | None, typer.Option(help="Folder for the vectors (default: runs/embed--MODEL--DIGEST).")
         ] = None,
-        weights: Annotated[
-            str | None, typer.Option(help="File or folder with the published weights ('random' for a dry run).")
-        ] = None,
-        root: Annotated[Path | None, typer.Option(help="Folder with a named dataset's official files.")] = None,
-        split: Annotated[str | None, typer.Option(help="One split of a dataset or manifest (default: all).")] = None,
+        weights: Weights = None,
+        root: Root = None,
+        split: Split = None,
         precision: Annotated[
             str,
             typer.Option(
@@ -61,11 +59,8 @@ def register(app: typer.Typer) -> None:
                 help="Slides: also write vectors and places as NAME.h5 to this folder, as TRIDENT and CLAM do."
             ),
         ] = None,
-        window: Annotated[
-            tuple[float, float] | None,
-            typer.Option(help="Volumes: the values that become black and white in their slices, e.g. -160 240."),
-        ] = None,
-        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+        window: Window = None,
+        device: Device = "auto",
         engine: Annotated[str, typer.Option(help="auto (OpenVINO on CPU where installed), or torch.")] = "auto",
         compile: Annotated[bool, typer.Option("--compile", help="torch.compile, on a GPU.")] = False,
         columns: Columns = None,

@@ -10,8 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
-from healthfm.cli.read import Columns, column_map, dataset_argument
+from healthfm.cli.console import emit_json, emit_table, progress_bar
+from healthfm.cli.options import (
+    Columns,
+    Device,
+    Dtype,
+    JsonFlag,
+    ModelName,
+    Root,
+    RunOutput,
+    Seed,
+    ShowInputs,
+    Weights,
+    Window,
+    column_map,
+    dataset_argument,
+)
 
 if TYPE_CHECKING:
     from healthfm.report.run import Run
@@ -20,14 +34,10 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     @app.command()
     def evaluate(
-        model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
+        model: ModelName,
         dataset: Annotated[str, typer.Argument(help="DATASET[:VARIANT][@PROTOCOL], or own data (e.g. ./ward).")],
-        root: Annotated[
-            Path | None, typer.Option(help="Folder with the dataset's official files, packed or not.")
-        ] = None,
-        weights: Annotated[
-            str | None, typer.Option(help="File or folder with the published weights ('random' for a dry run).")
-        ] = None,
+        root: Root = None,
+        weights: Weights = None,
         task: Annotated[
             str | None,
             typer.Option(
@@ -46,13 +56,10 @@ def register(app: typer.Typer) -> None:
             list[str] | None, typer.Option(help="Break results down by this field (repeatable).")
         ] = None,
         limit: Annotated[int | None, typer.Option(help="Evaluate a seeded sample of this many.")] = None,
-        seed: Annotated[int, typer.Option(help="Seed of samples, draws and resamples.")] = 0,
-        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-        dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
-        window: Annotated[
-            tuple[float, float] | None,
-            typer.Option(help="Volumes: the values that become black and white in their slices, e.g. -160 240."),
-        ] = None,
+        seed: Seed = 0,
+        device: Device = "auto",
+        dtype: Dtype = "auto",
+        window: Window = None,
         endpoint: Annotated[
             str | None,
             typer.Option(
@@ -77,11 +84,9 @@ def register(app: typer.Typer) -> None:
             typer.Option(help="CSV (id, score 0 to 1) of answers that people marked, to hold the judge against."),
         ] = None,
         columns: Columns = None,
-        output: Annotated[Path | None, typer.Option(help="Run folder (default: runs/MODEL--DATASET--DIGEST).")] = None,
+        output: RunOutput = None,
         resume: Annotated[bool, typer.Option(help="Go on where an interrupted run stopped.")] = True,
-        show_inputs: Annotated[
-            bool, typer.Option(help="Put the questions of private data into the report (the page is stamped).")
-        ] = False,
+        show_inputs: ShowInputs = False,
         json: JsonFlag = False,
     ) -> None:
         """Evaluate a model on a dataset: official files in; numbers with intervals, a contamination finding and a report out.

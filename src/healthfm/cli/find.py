@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, emit_table
+from healthfm.cli.console import emit_json, emit_table
+from healthfm.cli.options import JsonFlag, Kind
 
 SHOWN = ("kind", "slug", "name", "group", "modalities", "tasks", "access", "summary")
 
@@ -15,7 +16,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def find(
         text: Annotated[list[str] | None, typer.Argument(help="Words that must occur on the card.")] = None,
-        kind: Annotated[str | None, typer.Option(help="model or dataset.")] = None,
+        kind: Kind = None,
         group: Annotated[
             str | None, typer.Option(help="E.g. language, vision, vision-language; text, imaging, pathology.")
         ] = None,

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, progress_bar
+from healthfm.cli.console import emit_json, progress_bar
+from healthfm.cli.options import Device, Dtype, JsonFlag, ModelName, Seed, Weights
 
 if TYPE_CHECKING:
+    from healthfm.models.language.rendered import Asked
     from healthfm.models.model import Model
-    from healthfm.records import Message
 
 HELP = "/clear forgets the conversation, Ctrl-C stops an answer, /exit or Ctrl-D ends the chat"
 
@@ -24,7 +25,7 @@ HELP = "/clear forgets the conversation, Ctrl-C stops an answer, /exit or Ctrl-D
 def register(app: typer.Typer) -> None:
     @app.command()
     def generate(
-        model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
+        model: ModelName,
         prompt: Annotated[
             str | None, typer.Argument(help="The text. Without one: standard input, or a chat in a terminal.")
         ] = None,
@@ -44,13 +45,13 @@ def register(app: typer.Typer) -> None:
                 help="0 takes the likeliest text, by beams where the card says so; above it, tokens are drawn as the card filters them."
             ),
         ] = 0,
-        seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+        seed: Seed = 0,
         stop: Annotated[
             list[str] | None, typer.Option(help="End before this text (repeatable; default: the card's).")
         ] = None,
-        weights: Annotated[str | None, typer.Option(help="File or folder with the published weights.")] = None,
-        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-        dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
+        weights: Weights = None,
+        device: Device = "auto",
+        dtype: Dtype = "auto",
         json: JsonFlag = False,
     ) -> None:
         """Generate text: an answer to one prompt, to each prompt of a file, or a chat.
@@ -103,7 +104,7 @@ def _notices(model: Model) -> list[str]:
     return [*model.provenance.get("notices", []), *model.provenance.get("generation_notices", [])]
 
 
-def _show(model: Model, asked: str | list[Message], how: dict[str, Any], shown: list[str] | None = None) -> None:
+def _show(model: Model, asked: Asked, how: dict[str, Any], shown: list[str] | None = None) -> None:
     """Print an answer as it comes; its pieces also go into ``shown``."""
     for piece in model.generate([asked], stream=True, **how):
         print(piece, end="", flush=True)
@@ -195,7 +196,7 @@ def _lines(file: Path) -> list[Any]:
     return found
 
 
-def _asked(model: Model, row: Any, name: str | None, system: str | None, raw: bool, number: int) -> str | list[Message]:
+def _asked(model: Model, row: Any, name: str | None, system: str | None, raw: bool, number: int) -> Asked:
     from healthfm.errors import RunError
     from healthfm.models.language.prompts import choose, prepare, render
     from healthfm.records import Message

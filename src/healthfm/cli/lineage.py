@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json
+from healthfm.cli.console import emit_json
+from healthfm.cli.options import JsonFlag
 
 
 def register(app: typer.Typer) -> None:

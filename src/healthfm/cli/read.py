@@ -5,53 +5,20 @@ from __future__ import annotations
 import itertools
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_fields, emit_json
-from healthfm.errors import DatasetError
-
-Columns = Annotated[
-    list[str] | None,
-    typer.Option("--columns", help="For a manifest: FIELD=COLUMN, e.g. question=stem, options.A=first."),
-]
-
-
-def column_map(pairs: list[str] | None) -> dict[str, Any]:
-    """Turn ``["question=stem", "options.A=first"]`` into a nested mapping."""
-    found: dict[str, Any] = {}
-    for pair in itertools.chain.from_iterable(one.split(",") for one in pairs or ()):
-        field, equals, column = pair.partition("=")
-        if not equals or not field or not column:
-            raise DatasetError(f"--columns takes FIELD=COLUMN, not '{pair}'")
-        top, _, key = field.partition(".")
-        if key:
-            found.setdefault(top, {})[key] = column
-        else:
-            found[field] = column
-    return found
-
-
-def dataset_argument(name: str) -> str | Path:
-    """Return a Path when the argument means own data on disk, else the name."""
-    looks_like_path = (
-        "/" in name
-        or name.startswith(".")
-        or ("." in name and Path(name).is_file())  # e.g. an .xlsx: the reader says what it takes instead
-        or name.removesuffix(".gz").endswith((".csv", ".tsv", ".jsonl", ".parquet", ".toml"))
-    )
-    return Path(name) if looks_like_path else name
+from healthfm.cli.console import emit_fields, emit_json
+from healthfm.cli.options import Columns, DatasetName, JsonFlag, Root, Split, column_map, dataset_argument
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def read(
-        dataset: Annotated[
-            str, typer.Argument(help="SLUG[:VARIANT], or a path to own data (a folder with a slash: ./ward).")
-        ],
-        root: Annotated[Path | None, typer.Option(help="Folder with the official files, packed or not.")] = None,
-        split: Annotated[str | None, typer.Option(help="One split; all present ones without it.")] = None,
+        dataset: DatasetName,
+        root: Root = None,
+        split: Split = None,
         head: Annotated[int, typer.Option(help="How many records to print.")] = 3,
         output: Annotated[Path | None, typer.Option(help="Write every record to this Parquet file instead.")] = None,
         columns: Columns = None,

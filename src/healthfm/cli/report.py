@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json
+from healthfm.cli.console import emit_json
 from healthfm.cli.evaluate import show_run
-from healthfm.cli.read import column_map
+from healthfm.cli.options import JsonFlag, ShowInputs, column_map
 
 if TYPE_CHECKING:
     from healthfm.report.run import Run
@@ -48,9 +48,7 @@ def register(app: typer.Typer) -> None:
         format: Annotated[
             str, typer.Option(help="What is printed beside the page: html (a summary), md, json or csv.")
         ] = "html",
-        show_inputs: Annotated[
-            bool, typer.Option(help="Put the questions of private data into the page (it is stamped).")
-        ] = False,
+        show_inputs: ShowInputs = False,
         json: JsonFlag = False,
     ) -> None:
         """Compute a run's metrics again from its predictions and write its report page; the model is not needed.

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_fields, emit_json
+from healthfm.cli.console import emit_fields, emit_json
+from healthfm.cli.options import JsonFlag
 
 if TYPE_CHECKING:
     from healthfm.cards.schema import DatasetCard, ModelCard
@@ -84,11 +85,11 @@ def _dataset(card: DatasetCard) -> list[tuple[str, Any]]:
 
     return [
         ("record", card.record), ("owner", card.owner), ("size", card.size),
-        ("sharing", f"inputs {_may(card.shareable_inputs)}, outputs {_may(card.shareable_outputs)}, remote endpoints {_may(card.remote_ok)}"),
+        ("sharing", f"inputs {_may(card.may_show_inputs)}, outputs {_may(card.shareable_outputs)}, remote endpoints {_may(not card.stays_in_house)}"),
         ("splits", ", ".join(f"{ours} ({theirs})" if ours != theirs else ours for ours, theirs in card.splits.items())),
         ("counts", [f"{variant}: " + ", ".join(f"{s} {n:,}" for s, n in counts.items()) for variant, counts in card.counts.items()]),
         ("files", [f"{f.role}: {f.path}{' [' + f.variant + ']' if f.variant else ''}" for f in card.files]),
-        ("labels", [f"{one.name} ({one.kind}): {', '.join(one.classes) or one.note or ''}" for one in card.labels]),
+        ("labels", [f"{one.name} ({one.kind}{f', {one.variant}' if one.variant not in (None, one.name) else ''}): {', '.join(one.classes) or one.note or ''}" for one in card.labels]),
         ("layout from", list(card.layout_source)), ("layout", f"{card.layout_checked}"),
         ("protocols", [f"{n}{' (default)' if n == card.default_protocol else ''}: {p.summary} After {p.follows}" for n, p in card.protocols.items()]),
         ("contains", links(card.contains)), ("made from", links(card.derived_from)), ("overlaps", links(card.overlaps)),

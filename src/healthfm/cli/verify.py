@@ -7,20 +7,21 @@ from typing import Annotated
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
+from healthfm.cli.console import emit_json, emit_table, progress_bar
+from healthfm.cli.options import Device, Dtype, JsonFlag, ModelName, Root, RunOutput
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def verify(
-        model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
+        model: ModelName,
         weights: Annotated[Path | None, typer.Option(help="File or folder with the owner's weights.")] = None,
-        root: Annotated[Path | None, typer.Option(help="Folder with the dataset's official files.")] = None,
+        root: Root = None,
         dataset: Annotated[str | None, typer.Option(help="Which of the card's recipes (default: the first).")] = None,
         limit: Annotated[int | None, typer.Option(help="Only look at a seeded sample; proves nothing.", min=1)] = None,
-        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-        dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
-        output: Annotated[Path | None, typer.Option(help="Run folder (default: runs/MODEL--DATASET--DIGEST).")] = None,
+        device: Device = "auto",
+        dtype: Dtype = "auto",
+        output: RunOutput = None,
         json: JsonFlag = False,
     ) -> None:
         """Measure a number published for a model again, on the owner's weights and files; exit 1 when it does not come out.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from healthfm.cards.schema import DatasetCard, OfficialFile
-from healthfm.errors import DatasetError
+from healthfm.cards.schema import DatasetCard, Labels, OfficialFile
+from healthfm.errors import BadValue, CardError, DatasetError
 from healthfm.formats import archive
 from healthfm.formats.source import Problems, Source
+from healthfm.records import MISSING, Label
 
+SHOWN = 6  # up to how many of the card's codes an error names them
 LEVELS = 3  # how far below the folder given the official tree may begin
 
 
@@ -25,8 +29,12 @@ Entry = tuple[tuple[str, ...], str, str | None]
 
 @dataclass
 class Files:
-    """The official files of one variant and split, by role. ``files["questions"]`` is the one file of that role."""
+    """The official files of one variant and split, by role. ``files["questions"]`` is the one file of that role.
 
+    ``card`` is the dataset's, with the label spaces of this variant; ``label`` and ``answer`` say what a raw value means by it.
+    """
+
+    card: DatasetCard
     variant: str | None
     found: Mapping[str, list[Source]]
     problems: Problems = field(default_factory=Problems)
@@ -42,6 +50,62 @@ class Files:
     def all(self, role: str) -> list[Source]:
         """Return every file of a role, sorted by name."""
         return [Source(s.path, s.member, self.problems) for s in self.found.get(role, [])]
+
+    def space(self, name: str) -> Labels:
+        """Return the card's label space of this name. Raises ``CardError``: it has none of that name for this variant."""
+        found = next((one for one in self.card.labels if one.name == name), None)
+        if found is None:
+            known = ", ".join(one.name for one in self.card.labels) or "none"
+            raise CardError(f"{self.card.slug}: its reader needs the label space '{name}' (on the card: {known})")
+        return found
+
+    def label(self, space: str, raw: Any) -> Label:
+        """Return the label that the owner's raw value means by the card: ``MISSING`` where there is none.
+
+        A class for its code or name, the set of them for a list where the space is multi-label, a number, or text.
+        Raises ``BadValue``: the card does not know the value.
+        """
+        found = self.space(space)
+        if found.kind == "multi-label" and isinstance(raw, list | tuple | set | frozenset):
+            several = [_class_of(one, found) for one in raw]
+            if None in several:
+                raise BadValue(f"'{space}' has an entry that holds nothing")
+            return frozenset(one for one in several if one is not None)
+        one = _class_of(raw, found)
+        if one is None or found.kind != "multi-label":
+            return MISSING if one is None else _number(one, found) if found.kind == "number" else one
+        return frozenset({one})
+
+    def answer(self, space: str, raw: Any) -> str | None:
+        """Return the class that a raw value means, as the answer to a question: None where it is withheld."""
+        return _class_of(raw, self.space(space))
+
+
+def _class_of(raw: Any, space: Labels) -> str | None:
+    """Return the class of a raw code or name, None for an empty one or one that the card calls missing; never guess a spelling."""
+    if isinstance(raw, Mapping | list | tuple | set | frozenset):
+        raise BadValue(f"'{space.name}' has several values where one is needed")
+    whole = not isinstance(raw, str | bool) and hasattr(raw, "is_integer") and raw.is_integer()
+    text = "" if raw is None else str(int(raw) if whole else raw).strip()  # a column with gaps holds 1.0 for 1
+    if not text or raw != raw or text in space.missing:
+        return None
+    named = next((one for one, code in space.codes.items() if code == text), text)
+    if space.classes and named not in space.classes:
+        known = list(space.codes.values()) or list(space.classes)
+        shown = ", ".join(known) if len(known) <= SHOWN else f"{len(known)} others"
+        of = f" of variant {space.variant}" if space.variant else ""
+        raise BadValue(f"'{space.name}' has a value that the card{of} does not know (it knows {shown})")
+    return named
+
+
+def _number(text: str, space: Labels) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise BadValue(f"'{space.name}' is no number")
+    return found
 
 
 class Tree:
@@ -132,7 +196,7 @@ def locate(card: DatasetCard, tree: Tree, variant: str | None, split: str, probl
                 f"{card.slug}: {pattern} is ambiguous, found: {', '.join(str(h) for h in hits[:5])}; point root at one of them"
             )
         found[file.role] = found.get(file.role, []) + hits
-    return Files(variant, found, problems)
+    return Files(card, variant, found, problems)
 
 
 def _absent(card: DatasetCard, tree: Tree, file: OfficialFile, pattern: str) -> str:

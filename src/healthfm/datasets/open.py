@@ -51,8 +51,7 @@ def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "c
     assert isinstance(card, DatasetCard)
     _, variant, protocol = catalog.split_name(name)
     variant = variant or card.default_variant
-    if variant in {space.name for space in card.labels}:  # a label space named as the variant is that variant's
-        card = card.model_copy(update={"labels": tuple(space for space in card.labels if space.name == variant)})
+    card = card.of_variant(variant)
     reader = reader_of(card)
     folder = Path(root).expanduser() if root is not None else home() / "datasets" / card.slug
     tree = Tree(folder)

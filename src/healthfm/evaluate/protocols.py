@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from healthfm.cards import template
 from healthfm.cards.schema import DatasetCard, Protocol
 from healthfm.errors import RunError
 from healthfm.records import MultipleChoice, Record
@@ -20,7 +19,6 @@ from healthfm.score.tasks import TASKS
 
 BETWEEN_SHOTS = "\n\n"
 PROMPTED = tuple(name for name, task in TASKS.items() if task.prompted)
-_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
 
 
 @dataclass(frozen=True)
@@ -82,12 +80,7 @@ def render(record: Record, protocol: Protocol, **more: Any) -> str:
         values["context"] = str(record.meta.get("long_answer") or "")
         if not values["context"]:
             raise RunError(f"record {record.id} has no long answer, which this protocol gives as context")
-    try:
-        return _JINJA.from_string(protocol.template).render(**values, **more)
-    except TemplateError as error:
-        raise RunError(f"the protocol's template cannot be rendered: {type(error).__name__}: {error}") from None
-    except (TypeError, ValueError, ArithmeticError) as error:  # their messages can repeat a question
-        raise RunError(f"the protocol's template cannot be rendered: {type(error).__name__}") from None
+    return template.fill("the protocol's template", protocol.template, {**values, **more})
 
 
 def continuations(record: MultipleChoice, protocol: Protocol) -> tuple[str, ...]:

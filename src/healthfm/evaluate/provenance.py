@@ -63,7 +63,7 @@ def lineage_finding(card: ModelCard, opened: Dataset) -> dict[str, Any]:
 def data_facts(opened: Dataset) -> dict[str, Any]:
     """Return what a report needs to know of the data: may its inputs be shown, and where own data lies."""
     path = str(opened.path.absolute()) if opened.path else None
-    return {"shareable_inputs": opened.card.shareable_inputs, "path": path, "columns": opened.columns}
+    return {"shareable_inputs": opened.card.may_show_inputs, "path": path, "columns": opened.columns}
 
 
 def overlap_facts(overlap: Overlap) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from healthfm.errors import RunError
 from healthfm.evaluate import parsers
 from healthfm.evaluate.stated import stated_answer
 from healthfm.models.language import prompts as card_prompts
+from healthfm.models.language.rendered import Asked, Rendered, text_given
 from healthfm.models.model import Model
 from healthfm.records import Message, Record
 from healthfm.score.tasks import TASKS
@@ -29,7 +30,7 @@ class Writing:
     ``own`` prompts, of the model's card, are decoded as that card says; the others greedily, to the protocol's limits.
     """
 
-    prompts: Sequence[str]
+    given: Sequence[str | Rendered]
     rule: str
     how: Mapping[str, Any]
     own: bool
@@ -56,6 +57,11 @@ class Writing:
         return cls(made, protocol.parser, how, False, protocol.max_new_tokens, protocol.stop)
 
     @property
+    def prompts(self) -> list[str]:
+        """The texts that are asked, before a chat form."""
+        return [text_given(one) for one in self.given]
+
+    @property
     def characters(self) -> int:
         """About how many characters an answer may have."""
         return self.limit * CHARACTERS_PER_TOKEN
@@ -72,9 +78,9 @@ class Writing:
 
     def write(self, model: Model, rows: range, seed: int) -> list[str]:
         """Return what the model writes for some of the prompts. Raises ``RunError``: another number of texts, or no texts."""
-        asked = self.prompts[rows.start : rows.stop]
+        asked = self.given[rows.start : rows.stop]
         if not self.own:
-            return generate(model, asked, self.limit, self.stop, seed)
+            return generate(model, [text_given(one) for one in asked], self.limit, self.stop, seed)
         return _texts(
             model.generate(asked, max_new_tokens=self.limit, temperature=None, stop=None, seed=seed), len(asked)
         )
@@ -117,7 +123,7 @@ def written_columns(texts: Sequence[str]) -> dict[str, pa.Array]:
     }
 
 
-def _in_form(model: Model, asked: str | Sequence[Message]) -> str | Sequence[Message]:
+def _in_form(model: Model, asked: str | Sequence[Message]) -> Asked:
     tokenizer = getattr(model, "tokenizer", None)
     served = getattr(model, "client", None) is not None and tokenizer is None  # the server knows the chat form
     if isinstance(asked, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,13 @@ import numpy.typing as npt
 
 from healthfm.cards.schema import ModelCard, Transform
 from healthfm.errors import CapabilityError, RunError
+from healthfm.models.language.rendered import Asked, Rendered, text_given
 from healthfm.models.prepared import Prepared
 from healthfm.records import Record
 
 if TYPE_CHECKING:
     import torch
 
-    from healthfm.records import Message
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -98,7 +99,7 @@ class Model:
         """Return next-token logits for each list of token ids: float32 [length, vocabulary]."""
         raise self._cannot("logits")
 
-    def score(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> list[Float64]:
+    def score(self, prompts: Sequence[str | Rendered], options: Sequence[Sequence[str]]) -> list[Float64]:
         """Return, for each prompt, the summed log-likelihood of each of its options (natural log).
 
         The boundary rule is lm-evaluation-harness's: white space at the prompt's end moves to the option.
@@ -107,14 +108,14 @@ class Model:
 
     def generate(
         self,
-        prompts: Sequence[str | Sequence[Message]],
+        prompts: Sequence[Asked],
         max_new_tokens: int | None = 256,
         temperature: float | None = 0,
         stop: Sequence[str] | None = None,
         seed: int = 0,
         stream: bool = False,
     ) -> Any:
-        """Return the text generated for each prompt (a str, or a list of ``Message``); the likeliest at temperature 0.
+        """Return the text generated for each prompt (a str, a list of ``Message``, or what a card's template made); the likeliest at temperature 0.
 
         None means what the prompt's owner does, as the card says: of ``max_new_tokens``, ``temperature``, and ``stop``, whose
         strings end a text and are not part of it. With ``stream`` and one prompt, return an
@@ -176,9 +177,20 @@ class External(Model):
             )
         self.capabilities = frozenset(found)
         for name, method in found.items():
-            setattr(self, name, method)
+            setattr(self, name, _given_texts(method) if name in ("generate", "score") else method)
         self.provenance = {"weights": "the caller's own object", "device": "the caller's", "dtype": "the caller's"}
 
     def settings(self) -> dict[str, Any]:
         """Return all that is known of the caller's object: its name."""
         return {"model": self.name, "weights": self.provenance["weights"]}
+
+
+def _given_texts(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a caller's method that is given plain texts where prompts were made by a card's template."""
+
+    @functools.wraps(method)
+    def call(prompts: Any, *more: Any, **named: Any) -> Any:
+        made = isinstance(prompts, list | tuple) and any(isinstance(one, Rendered) for one in prompts)
+        return method([text_given(one) for one in prompts] if made else prompts, *more, **named)
+
+    return call

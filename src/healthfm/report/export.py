@@ -22,7 +22,7 @@ def as_data(run: Result, *, show_inputs: bool = False) -> dict[str, Any]:
     What was matched of private data in a corpus is left out unless ``show_inputs`` asks for it, as on the page.
     """
     seen = section(run)
-    if not show_inputs and not (run.facts.get("data") or {}).get("shareable_inputs"):
+    if not (run.may_show_inputs or show_inputs):
         seen = {**seen, "content": [_without_snippets(one) for one in seen["content"]]}
     return {
         "path": str(run.path) if run.path else None, "title": run.title, "says": headline_sentences(run), "request": run.facts["request"],

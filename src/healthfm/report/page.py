@@ -45,8 +45,7 @@ def render(run: Result, *, show_inputs: bool = False) -> str:
     only when ``show_inputs`` asks for it: the page is then stamped.
     """
     facts, scores = run.facts, run.scores
-    shareable = bool((facts.get("data") or {}).get("shareable_inputs"))
-    private = not (shareable or show_inputs)
+    private = not (run.may_show_inputs or show_inputs)
     worst, rows = errors(run, private), listed(run, ROWS_SHOWN, private)
     texts = {} if private else inputs(run, {one.id for listing in (worst, rows) for one in listing.samples})
     seen = section(run)
@@ -60,7 +59,7 @@ def render(run: Result, *, show_inputs: bool = False) -> str:
         "other_splits": len(seen["lineage"]["overlaps"]) - len(seen["lineage"]["concerning"]), **_judge(run),
         "errors": worst, "samples": rows, "total": run.predictions.num_rows, "texts": texts,
         "private_text": private and scores["kind"] == "text", "hidden": "" if texts else HIDDEN if private else GONE,
-        "stamped": show_inputs and not shareable and told, "provenance": provenance(run),
+        "stamped": show_inputs and not run.may_show_inputs and told, "provenance": provenance(run),
     }  # fmt: skip
     return PAGES.get_template("run.html.j2").render(**context, contents=_contents(context))
 

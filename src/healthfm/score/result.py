@@ -53,6 +53,11 @@ class Result:
         return str(own) + (f" (server: {', '.join(dict.fromkeys(map(short, names)))})" if names else "")
 
     @property
+    def may_show_inputs(self) -> bool:
+        """Whether a report may show the records unasked, as the dataset's card said; of a table of predictions nobody said so."""
+        return bool((self.facts.get("data") or {}).get("shareable_inputs"))
+
+    @property
     def metrics(self) -> dict[str, dict[str, Any]]:
         """Each metric's ``value``, ``low``, ``high`` (None where there is no interval), ``method``, ``level`` and ``n``."""
         return dict(self.scores["metrics"])

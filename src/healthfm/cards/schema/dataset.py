@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
 
 from healthfm.cards.schema.common import Card, Checked, Facts, Slug, Template, Text
+
+IN_HOUSE = frozenset({"credentialed", "registration", "own"})  # access to data of named people: whatever the flags say
 
 
 class Link(Facts):
@@ -34,19 +36,34 @@ class OfficialFile(Facts):
 
 
 class Labels(Facts):
-    """A label space: ``classes`` in the owner's order, each with its raw code where the files use one."""
+    """A label space: ``classes`` in the owner's order, each with its raw code where the files use one.
+
+    ``missing``: raw values that mean there is none, beside an empty one. ``variant``: the one whose files hold it (None: the one
+    that the space is named after, else all).
+    """
 
     name: Text
     kind: Literal["binary", "multi-class", "multi-label", "ordinal", "number", "text", "mask", "boxes"]
     classes: tuple[str, ...] = ()
     codes: Mapping[str, str] = Field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    variant: Text | None = None
     note: Text | None = None
 
     @model_validator(mode="after")
-    def _two_are_binary(self) -> Labels:
+    def _classes_are_told_apart(self) -> Labels:
         if self.kind == "binary" and len(self.classes) not in (0, 2):
             raise ValueError(f"labels: '{self.name}' is binary and names {len(self.classes)} classes")
+        if strange := sorted(set(self.codes) - set(self.classes)):
+            raise ValueError(f"labels: '{self.name}' has codes for what is none of its classes: {', '.join(strange)}")
+        if len(set(self.codes.values())) < len(self.codes):
+            raise ValueError(f"labels: '{self.name}' gives two classes the same code")
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the later fields where they say nothing, so that the digest of a card without them stays."""
+        return {name: one for name, one in plain(self).items() if one or name not in ("missing", "variant")}
 
 
 class Protocol(Facts):
@@ -106,6 +123,22 @@ class DatasetCard(Card):
         """Whether healthfm has a reader for the official layout."""
         return self.reader is not None
 
+    @property
+    def stays_in_house(self) -> bool:
+        """Whether no record may be sent to another machine, unless the user names the host: its access or its flag says so."""
+        return self.access in IN_HOUSE or not self.remote_ok
+
+    @property
+    def may_show_inputs(self) -> bool:
+        """Whether a report may show the records unasked: its access and its flag both let it."""
+        return self.access not in IN_HOUSE and self.shareable_inputs
+
+    def of_variant(self, variant: str | None) -> DatasetCard:
+        """Return the card with the label spaces that one variant's files hold."""
+        whose = [one.variant or (one.name if one.name in self.variants else None) for one in self.labels]
+        held = tuple(space for space, its in zip(self.labels, whose, strict=True) if its in (None, variant))
+        return self.model_copy(update={"labels": held})
+
     @model_validator(mode="after")
     def _names_agree(self) -> DatasetCard:
         known = set(self.variants) | {"default"}
@@ -118,8 +151,11 @@ class DatasetCard(Card):
             unknown = set(file.splits) - set(self.splits)
             if unknown:
                 raise ValueError(f"files: {file.path}: splits {sorted(unknown)} are not in [splits]")
+        for space in self.labels:
+            if space.variant is not None and space.variant not in self.variants:
+                raise ValueError(f"labels: variant '{space.variant}' is not among [variants]")
         if self.protocols and self.default_protocol not in self.protocols:
             raise ValueError("a card with [protocols] names its default_protocol among them")
-        if self.access in {"credentialed", "registration", "own"} and self.remote_ok:
+        if self.access in IN_HOUSE and self.remote_ok:
             raise ValueError("remote_ok must be false: credentialed, registration-only and own data stay in the house")
         return self

@@ -30,7 +30,7 @@ def medquad(files: Files, split: str) -> Iterator[QA]:
                 yield QA(
                     id=f"{file.parent.name}/{file.stem}/{pair.attrib['pid']}", split=split, site=file.parent.name,
                     question=xml.text(pair, "Question"), answers=(answer,) if answer else (),
-                    labels={"qtype": xml.attribute(pair, "Question", "qtype")},
+                    labels={"qtype": files.label("qtype", xml.attribute(pair, "Question", "qtype"))},
                     meta={"focus": xml.text(document, "Focus"), "url": document.get("url"), "qid": xml.attribute(pair, "Question", "qid")},
                 )  # fmt: skip
 
@@ -58,7 +58,7 @@ def medinstruct(files: Files, split: str) -> Iterator[QA]:
         for row in jsonl.rows(files["test instructions"]):
             with row:
                 yield QA(
-                    id=str(row["id"]), split=split, question=row["instruction"], labels={"difficulty": row["difficulty"]},
+                    id=str(row["id"]), split=split, question=row["instruction"], labels={"difficulty": files.label("difficulty", row["difficulty"])},
                     answers=tuple(row[writer] for writer in MEDINSTRUCT_WRITERS),
                 )  # fmt: skip
         return

@@ -12,12 +12,6 @@ from healthfm.errors import BadValue, DatasetError
 from healthfm.formats.source import Row, Source, lines
 from healthfm.records import Document
 
-HALLMARKS = (
-    "activating invasion and metastasis", "avoiding immune destruction", "cellular energetics",
-    "enabling replicative immortality", "evading growth suppressors", "genomic instability and mutation",
-    "inducing angiogenesis", "resisting cell death", "sustaining proliferative signaling", "tumor promoting inflammation",
-)  # fmt: skip
-
 AND = re.compile(r"\bAND")  # between two labels, the next one often without a blank; within a word it is none
 
 
@@ -37,7 +31,9 @@ def hoc(files: Files, split: str) -> Iterator[Document]:
             if not tab:
                 raise BadValue("no tab between sentence and hallmarks")
             names = [] if marks == "empty" else marks.split("|")
-            yield Document(id=f"{split}-{number}", split=split, text=text, labels={"hallmarks": _hallmarks(names)})
+            yield Document(
+                id=f"{split}-{number}", split=split, text=text, labels={"hallmarks": files.label("hallmarks", names)}
+            )
 
 
 def _hoc_corpus(files: Files, split: str) -> Iterator[Document]:
@@ -57,16 +53,9 @@ def _hoc_corpus(files: Files, split: str) -> Iterator[Document]:
                 parts = [part.strip() for part in AND.split(marked)]
                 names = [part.partition("--")[0].strip().lower() for part in parts if part not in ("", "NULL")]
                 yield Document(
-                    id=f"{pmid}-{number}", split=split, patient=pmid, text=text, labels={"hallmarks": _hallmarks(names)},
+                    id=f"{pmid}-{number}", split=split, patient=pmid, text=text, labels={"hallmarks": files.label("hallmarks", names)},
                     meta={"taxonomy": [part for part in parts if part]},
                 )  # fmt: skip
-
-
-def _hallmarks(names: list[str]) -> frozenset[str]:
-    unknown = len(set(names) - set(HALLMARKS))
-    if unknown:
-        raise BadValue(f"{unknown} hallmark(s) that the corpus does not have")
-    return frozenset(names)
 
 
 def _stem(source: Source) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from healthfm.cards import catalog
-from healthfm.cards.schema import DatasetCard
 from healthfm.datasets.locate import Files
 from healthfm.datasets.own.folders import npz_records
 from healthfm.datasets.reader import dataset
@@ -16,10 +14,8 @@ from healthfm.records import Image, Record
 @dataset("medmnist-v2", record=Image)
 def medmnist(files: Files, split: str) -> Iterator[Record]:
     """Images of the 2D sets, volumes of the 3D sets; the classes' names are on the card, by the number the file holds."""
-    card = catalog.card("medmnist-v2", "dataset")
-    assert isinstance(card, DatasetCard)
-    (space,) = (one for one in card.labels if one.name == files.variant)
-    record = "Volume" if (files.variant or "").endswith("3d") else "Image"
+    (space,) = files.card.labels
+    record = "Volume" if space.name.endswith("3d") else "Image"
     return npz_records(
         Arrays(files["arrays"]), split, record, space.name, space.classes, several=space.kind == "multi-label"
     )

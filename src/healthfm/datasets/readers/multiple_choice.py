@@ -10,9 +10,6 @@ from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import jsonl, table
 from healthfm.records import MultipleChoice
 
-LETTERS = "ABCD"
-DECISIONS = {"yes": "yes", "no": "no", "maybe": "maybe"}
-
 
 @dataset("medqa", record=MultipleChoice)
 def medqa(files: Files, split: str) -> Iterator[MultipleChoice]:
@@ -30,21 +27,17 @@ def medqa(files: Files, split: str) -> Iterator[MultipleChoice]:
 @dataset("medmcqa", record=MultipleChoice)
 def medmcqa(files: Files, split: str) -> Iterator[MultipleChoice]:
     """``cop`` counts from 1 in the owners' zip and from 0 in the hub's copy; the test split has none (hub: -1)."""
-    first = 1 if files.variant == "zip" else 0
+    letters = files.space("cop").classes
     for source in files.all("questions"):
         for row in table.rows(source) if source.name.endswith(".parquet") else jsonl.rows(source):
             with row:
-                every = {letter: row[f"op{letter.lower()}"] for letter in LETTERS}
-                options = {letter: one for letter, one in every.items() if one is not None}
-                cop = row.get("cop", -1) if split == "test" else row["cop"]
-                withheld = split == "test" and cop == -1
-                if not withheld and cop not in range(first, first + len(LETTERS)):
-                    raise BadValue(
-                        f"cop is outside {first} to {first + 3}: is this the {'hub' if first else 'zip'} variant?"
-                    )
+                every = {letter: row[f"op{letter.lower()}"] for letter in letters}
+                answer = files.answer("cop", row.get("cop") if split == "test" else row["cop"])
+                if answer is None and split != "test":
+                    raise BadValue("no answer, which only the test split withholds")
                 yield MultipleChoice(
-                    id=row["id"], split=split, question=row["question"], options=options,
-                    answer=None if withheld else LETTERS[cop - first],
+                    id=row["id"], split=split, question=row["question"], answer=answer,
+                    options={letter: one for letter, one in every.items() if one is not None},
                     meta={key: row.get(key) for key in ("subject_name", "topic_name", "choice_type", "exp")},
                 )  # fmt: skip
 
@@ -53,6 +46,7 @@ def medmcqa(files: Files, split: str) -> Iterator[MultipleChoice]:
 def pubmedqa(files: Files, split: str) -> Iterator[MultipleChoice]:
     """A mapping from PMID; in PQA-L the ids of test_ground_truth.json are the test split and the rest is the train pool."""
     truth = jsonl.load(files["test ids"]) if files.variant == "pqa-l" else {}
+    decisions = {one: one for one in files.space("final_decision").classes}
     met: set[str] = set()
     for row in jsonl.items(files["questions"]):
         pmid = str(row.number)
@@ -60,12 +54,12 @@ def pubmedqa(files: Files, split: str) -> Iterator[MultipleChoice]:
         if files.variant == "pqa-l" and (pmid in truth) != (split == "test"):
             continue
         with row:
-            decision = row["final_decision"] if files.variant != "pqa-u" else None
+            decision = files.answer("final_decision", row["final_decision"] if files.variant != "pqa-u" else None)
             if pmid in truth and truth[pmid] != decision:
                 raise BadValue("final_decision differs from test_ground_truth.json")
             yield MultipleChoice(
                 id=pmid, split=split, question=row["QUESTION"], context="\n".join(row["CONTEXTS"]),
-                options=DECISIONS, answer=decision,
+                options=decisions, answer=decision,
                 meta={"long_answer": row["LONG_ANSWER"], "sections": row["LABELS"], "mesh": row["MESHES"], "year": row.get("YEAR")},
             )  # fmt: skip
     if split == "test" and set(truth) - met:

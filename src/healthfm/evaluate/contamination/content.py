@@ -89,7 +89,7 @@ def contamination(
     reader.overlap = max(reader.overlap, AT_A_CHARACTER * max(part.length for part in texts))
     counter = _Counter(reader, progress)
     shown = show_inputs or (
-        opened.card.shareable_inputs and not (isinstance(place, Dataset) and not place.card.shareable_inputs)
+        opened.card.may_show_inputs and not (isinstance(place, Dataset) and not place.card.may_show_inputs)
     )
     found = _collect(index.search(counter), texts, shown)
     table = {
@@ -136,7 +136,7 @@ class _Counter:
             yield name, start, text
 
 
-def _collect(matches: Iterable[search.Match], texts: Sequence[Part], shown: bool) -> list[dict[str, Any]]:
+def _collect(matches: Iterable[search.Hit], texts: Sequence[Part], shown: bool) -> list[dict[str, Any]]:
     """Gather matches by text: the best places, and in how many documents."""
     found: dict[int, dict[str, Any]] = {}
     for match in matches:

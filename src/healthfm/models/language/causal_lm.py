@@ -21,12 +21,12 @@ from healthfm.models.files.opening import open_weights, place, provenance
 from healthfm.models.files.weights import locate
 from healthfm.models.language import framing, generation, likelihood, lora
 from healthfm.models.language import published_keys as remap
+from healthfm.models.language.rendered import Asked, Rendered
 from healthfm.models.language.sequence_classifier import SequenceClassifier
 from healthfm.models.language.text_model import TextModel, build_network, published_config, read_tokenizer
 from healthfm.models.merge import merged
 from healthfm.models.model import Float32, Float64
 from healthfm.models.vision import heads
-from healthfm.records import Message
 
 ARCHITECTURES = {
     "llama": ("LlamaConfig", "LlamaForCausalLM"), "mistral": ("MistralConfig", "MistralForCausalLM"),
@@ -64,12 +64,12 @@ class CausalLM(TextModel):
         """Return next-token logits, float32 [length, vocabulary] for each list of token ids."""
         return [self.forward(self.pad([ids]))["logits"][0] for ids in token_ids]
 
-    def score(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> list[Float64]:
+    def score(self, prompts: Sequence[str | Rendered], options: Sequence[Sequence[str]]) -> list[Float64]:
         """Return the summed log-likelihood of each prompt's options (see ``likelihood.score``)."""
         return likelihood.score(self, prompts, options)
 
     def generate(
-        self, prompts: Sequence[str | Sequence[Message]], max_new_tokens: int | None = 256, temperature: float | None = 0,
+        self, prompts: Sequence[Asked], max_new_tokens: int | None = 256, temperature: float | None = 0,
         stop: Sequence[str] | None = None, seed: int = 0, stream: bool = False,
     ) -> Any:  # fmt: skip
         """Return the text generated for each prompt (see ``generation.generate``)."""

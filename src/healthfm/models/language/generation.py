@@ -19,8 +19,8 @@ from healthfm.cards.schema import Decoding
 from healthfm.errors import RunError
 from healthfm.models.files import stated
 from healthfm.models.language import prompts as card_prompts
+from healthfm.models.language.rendered import Asked, Rendered
 from healthfm.models.language.text_model import TextModel
-from healthfm.records import Message
 
 Step = Callable[[Sequence[int]], torch.Tensor]
 Begin = Callable[[TextModel, Sequence[int]], tuple[Step, list[int], int]]
@@ -74,7 +74,7 @@ def _filtered(logits: torch.Tensor, temperature: float, decode: Decoding, seen: 
 
 
 def generate(
-    model: TextModel, begin: Begin, prompts: Sequence[str | Sequence[Message]], max_new_tokens: int | None,
+    model: TextModel, begin: Begin, prompts: Sequence[Asked], max_new_tokens: int | None,
     temperature: float | None, stop: Sequence[str] | None, seed: int, stream: bool,
 ) -> list[str] | Iterator[str]:  # fmt: skip
     """Return the text generated for each prompt, or with ``stream`` an iterator over the pieces of one prompt's text.
@@ -97,7 +97,7 @@ def generate(
 
 
 def _check(prompts: Any, max_new_tokens: int | None, temperature: float | None, stop: Sequence[str] | None) -> None:
-    if isinstance(prompts, str):
+    if isinstance(prompts, str | Rendered):
         raise RunError("generate takes a list of prompts; put the one prompt in a list")
     if max_new_tokens is not None and max_new_tokens < 1:
         raise RunError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
@@ -108,7 +108,7 @@ def _check(prompts: Any, max_new_tokens: int | None, temperature: float | None, 
 
 
 def _text(
-    model: TextModel, begin: Begin, prompt: str | Sequence[Message], max_new_tokens: int | None, temperature: float | None,
+    model: TextModel, begin: Begin, prompt: Asked, max_new_tokens: int | None, temperature: float | None,
     stop: Sequence[str] | None, seed: int,
 ) -> Iterator[str]:  # fmt: skip
     """Yield an answer piece by piece, as the prompt's owner keeps it (see ``prompts.kept``)."""

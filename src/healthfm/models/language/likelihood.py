@@ -23,6 +23,7 @@ import transformers
 from healthfm.errors import RunError
 from healthfm.models.arithmetic import onednn, shared_prefix
 from healthfm.models.language import framing
+from healthfm.models.language.rendered import Rendered, text_given
 from healthfm.models.language.text_model import TextModel
 from healthfm.models.model import Float64
 
@@ -50,14 +51,14 @@ class Question:
         return len(self.context) + sum(map(len, self.branches))
 
 
-def score(model: TextModel, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> list[Float64]:
+def score(model: TextModel, prompts: Sequence[str | Rendered], options: Sequence[Sequence[str]]) -> list[Float64]:
     """Return the summed log-likelihood of each prompt's options.
 
     The numbers do not depend on what else is scored beside a prompt, to float32 rounding.
     """
     if len(prompts) != len(options):
         raise RunError(f"{len(prompts)} prompts but {len(options)} lists of options")
-    questions = [encode(model, prompt, choices) for prompt, choices in zip(prompts, options, strict=True)]
+    questions = [encode(model, text_given(prompt), choices) for prompt, choices in zip(prompts, options, strict=True)]
     if not _can_pack(model, questions):
         return _score_plain(model, questions)
     prefix = common_prefix([question.context for question in questions])

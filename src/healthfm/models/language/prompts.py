@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import StrictUndefined, TemplateError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 
+from healthfm.cards import template
 from healthfm.cards.schema import Decoding, ModelCard, Prompt
 from healthfm.errors import CapabilityError, RunError
+from healthfm.models.language.rendered import BORDER, Asked, Rendered
 from healthfm.records import Message
 
 if TYPE_CHECKING:
@@ -18,22 +19,7 @@ if TYPE_CHECKING:
     from healthfm.models.model import Model
 
 LONGEST = 256  # new tokens of an answer where neither the caller nor the card says
-BORDER = "\x1f"  # in a template: the owner's code encodes what stands on either side apart
-_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
-
-
-class Rendered(str):
-    """A prompt made from a card's template: the text itself, which remembers the card's ``Prompt`` and its ``parts``."""
-
-    prompt: Prompt
-    parts: tuple[str, ...]
-
-    @classmethod
-    def of(cls, prompt: Prompt, text: str) -> Rendered:
-        """Wrap what a template rendered to; borders leave the text and stay in ``parts``."""
-        rendered = cls(text.replace(BORDER, ""))
-        rendered.prompt, rendered.parts = prompt, tuple(text.split(BORDER))
-        return rendered
+WHAT = "the prompt"
 
 
 def choose(card: ModelCard, name: str) -> Prompt:
@@ -48,7 +34,7 @@ def default(card: ModelCard) -> Prompt | None:
     return next((prompt for prompt in card.prompts.values() if prompt.default), None)
 
 
-def decoding(card: ModelCard, prompt: str | Sequence[Message], made_by: Prompt | None) -> Decoding:
+def decoding(card: ModelCard, prompt: Asked, made_by: Prompt | None) -> Decoding:
     """Return how a card decodes a prompt: text that is given as it is has no owner's way, and is continued plainly."""
     used = made_by or (None if isinstance(prompt, str) else default(card))
     return used.decode if used is not None else Decoding()
@@ -56,7 +42,7 @@ def decoding(card: ModelCard, prompt: str | Sequence[Message], made_by: Prompt |
 
 def slots(prompt: Prompt) -> frozenset[str]:
     """Return the names that a template reads (question, instruction, input, options, history, system ...)."""
-    return frozenset(meta.find_undeclared_variables(_JINJA.parse(prompt.template)))
+    return template.slots(WHAT, prompt.template)
 
 
 def render(prompt: Prompt, **values: Any) -> Rendered:
@@ -65,12 +51,7 @@ def render(prompt: Prompt, **values: Any) -> Rendered:
     if strange := sorted(set(values) - known):
         raise RunError(f"the prompt has no place for {', '.join(strange)} (it has: {', '.join(sorted(known))})")
     borderless = {name: _without_borders(value) for name, value in values.items()}
-    try:
-        return Rendered.of(prompt, _JINJA.from_string(prompt.template).render(**borderless))
-    except TemplateError as error:  # an undefined slot's message names the slot, not a value
-        raise RunError(f"the prompt cannot be filled: {error} (its slots: {', '.join(sorted(known))})") from None
-    except (TypeError, ValueError, ArithmeticError) as error:  # their messages can repeat a question
-        raise RunError(f"the prompt cannot be filled: {type(error).__name__}") from None
+    return Rendered.of(prompt, template.fill(WHAT, prompt.template, borderless))
 
 
 def _without_borders(value: Any) -> Any:
@@ -84,9 +65,7 @@ def _without_borders(value: Any) -> Any:
     return value
 
 
-def prepare(
-    model: Model, text: str, name: str | None = None, system: str | None = None, raw: bool = False
-) -> str | list[Message]:
+def prepare(model: Model, text: str, name: str | None = None, system: str | None = None, raw: bool = False) -> Asked:
     """Return what ``generate`` takes for one text of a user's: by the card's prompt ``name``, ``raw`` as it is, else as a
     chat where the tokenizer has a chat template or the card a default prompt (as it is where neither has).
 
@@ -172,16 +151,16 @@ def chat_text(model: TextModel, messages: Sequence[Message]) -> str:
 # Token ids ------------------------------------------------------------------------------------------------------------
 
 
-def encode(model: TextModel, prompt: str | Sequence[Message]) -> tuple[list[int], Prompt | None]:
+def encode(model: TextModel, prompt: Asked) -> tuple[list[int], Prompt | None]:
     """Return a prompt's token ids, and the card's ``Prompt`` it was made by (None: text as given, or a chat template)."""
-    if not isinstance(prompt, str):
+    if not isinstance(prompt, str | Rendered):
         if model.tokenizer is not None and getattr(model.tokenizer, "chat_template", None):
             return _bare(model, chat_text(model, prompt)), None
         prompt = converse(model.card, prompt)
-    if not isinstance(prompt, Rendered):
+    if isinstance(prompt, str):
         return model.encode(prompt), None
     ids = {"as tokenizer": model.encode, "bare": lambda text: _bare(model, text)}.get(prompt.prompt.tokens)
-    found = ids(str(prompt)) if ids is not None else _parts(model, prompt.parts)
+    found = ids(prompt.text) if ids is not None else _parts(model, prompt.parts)
     keep = prompt.prompt.decode.max_input_tokens
     return found[-keep:] if keep else found, prompt.prompt
 

@@ -16,10 +16,10 @@ from healthfm.errors import CheckpointError, RunError
 from healthfm.models.files import checkpoint, recognise, stated
 from healthfm.models.files.opening import open_weights, place, provenance
 from healthfm.models.language import generation
+from healthfm.models.language.rendered import Asked, Rendered, text_given
 from healthfm.models.language.text_model import TextModel, build_network, published_config, read_tokenizer
 from healthfm.models.merge import merged
 from healthfm.models.model import Float32, Float64
-from healthfm.records import Message
 
 ARCHITECTURES = {"t5": ("T5Config", "T5ForConditionalGeneration")}
 
@@ -35,7 +35,7 @@ class Seq2SeqLM(TextModel):
         out = self.network(**{k: v.to(self.network.device) for k, v in batch.items()}, use_cache=False)
         return {"logits": out.logits.float().cpu().numpy()}
 
-    def score(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> list[Float64]:
+    def score(self, prompts: Sequence[str | Rendered], options: Sequence[Sequence[str]]) -> list[Float64]:
         """Return the summed log-likelihood of each option's tokens as the decoder's target.
 
         The boundary rule is lm-evaluation-harness's for this kind: the prompt goes to the encoder with the special tokens
@@ -43,7 +43,7 @@ class Seq2SeqLM(TextModel):
         """
         if len(prompts) != len(options):
             raise RunError(f"{len(prompts)} prompts but {len(options)} lists of options")
-        return [self._score_one(prompt, choices) for prompt, choices in zip(prompts, options, strict=True)]
+        return [self._score_one(text_given(prompt), choices) for prompt, choices in zip(prompts, options, strict=True)]
 
     @torch.inference_mode()
     def _score_one(self, prompt: str, options: Sequence[str]) -> Float64:
@@ -64,7 +64,7 @@ class Seq2SeqLM(TextModel):
         return np.array(scores)
 
     def generate(
-        self, prompts: Sequence[str | Sequence[Message]], max_new_tokens: int | None = 256, temperature: float | None = 0,
+        self, prompts: Sequence[Asked], max_new_tokens: int | None = 256, temperature: float | None = 0,
         stop: Sequence[str] | None = None, seed: int = 0, stream: bool = False,
     ) -> Any:  # fmt: skip
         """Return the decoder's text for each prompt (see ``generation.generate``)."""

@@ -31,7 +31,6 @@ KEY = "HEALTHFM_API_KEY"
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 LONGEST_WAIT = 120.0  # seconds; a server that asks for more is left alone
 LARGEST_ANSWER = 256 << 20  # bytes
-IN_HOUSE = frozenset({"credentialed", "registration", "own"})
 COUNTS = (("prompt_tokens", "prompt_tokens", "tokens_evaluated"), ("completion_tokens", "completion_tokens", "tokens_predicted"))  # fmt: skip
 Job, Value = TypeVar("Job"), TypeVar("Value")
 
@@ -280,7 +279,7 @@ def _failed(answer: Any) -> int:
 
 def keep_in_house(card: DatasetCard, client: Client, allowed: str | None) -> None:
     """Raise ``RunError`` when a dataset may not leave this machine and the server is not on it, nor the host allowed."""
-    if client.addresses or (card.remote_ok and card.access not in IN_HOUSE):
+    if client.addresses or not card.stays_in_house:
         return
     if allowed is not None and _plain(allowed) == _plain(client.host):
         return

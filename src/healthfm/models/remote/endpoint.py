@@ -25,6 +25,7 @@ from healthfm.errors import CapabilityError, CheckpointError, RunError
 from healthfm.models.files import weights as weight_places
 from healthfm.models.language import framing
 from healthfm.models.language import prompts as card_prompts
+from healthfm.models.language.rendered import Asked, Rendered, text_given
 from healthfm.models.model import Float32, Float64, Model
 from healthfm.models.remote import replies, served
 from healthfm.models.remote.client import Client, Endpoint
@@ -33,7 +34,6 @@ from healthfm.records import QA, Document, MultipleChoice
 if TYPE_CHECKING:
     import transformers
 
-    from healthfm.records import Message
 
 PROBE = "The capital of France is"
 UNEQUAL = "In 2024, the patient's BP was 120/80.\n\n  Temp 38.5°C; naïve β-blocker… 高血压"  # tokenizers differ on this
@@ -140,7 +140,7 @@ class EndpointModel(Model):
             )
         return found
 
-    def score(self, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> list[Float64]:
+    def score(self, prompts: Sequence[str | Rendered], options: Sequence[Sequence[str]]) -> list[Float64]:
         """Return the summed log-likelihood of each prompt's options (the module says how).
 
         Raises ``CapabilityError`` when the server tells no log-probabilities of given text.
@@ -152,7 +152,7 @@ class EndpointModel(Model):
                 f"{self.client.url} cannot score options: it neither echoes the prompt's log-probabilities nor is llama.cpp's server; it can {', '.join(sorted(self.capabilities)) or 'do nothing'}"
             )
         rows: list[list[Jobs]] = self.client.many(
-            lambda one: self._jobs(*one), list(zip(prompts, options, strict=True))
+            lambda one: self._jobs(*one), list(zip(map(text_given, prompts), options, strict=True))
         )
         jobs = list(dict.fromkeys(job for row in rows for option in row for job in option))
         values = dict(zip(jobs, self.client.many(self._value, jobs), strict=True))
@@ -256,7 +256,7 @@ class EndpointModel(Model):
         return self.client.path.removesuffix("/v1")
 
     def generate(
-        self, prompts: Sequence[str | Sequence[Message]], max_new_tokens: int | None = 256, temperature: float | None = 0,
+        self, prompts: Sequence[Asked], max_new_tokens: int | None = 256, temperature: float | None = 0,
         stop: Sequence[str] | None = None, seed: int = 0, stream: bool = False,
     ) -> Any:  # fmt: skip
         """Return the text generated for each prompt (see ``Model.generate``).
@@ -264,7 +264,7 @@ class EndpointModel(Model):
         With the card's tokenizer here, prompts become token ids as for local weights. Without it, text goes as it is and
         messages take the card's default prompt, or the server's own chat template where the card has none.
         """
-        if isinstance(prompts, str):
+        if isinstance(prompts, str | Rendered):
             raise RunError("generate takes a list of prompts; put the one prompt in a list")
         asked = [self._body(one, max_new_tokens, temperature, stop, seed) for one in prompts]
         if stream:
@@ -286,7 +286,7 @@ class EndpointModel(Model):
         return card_prompts.kept(self, used, body.get("prompt", ()), pieces)  # type: ignore[arg-type]
 
     def _body(
-        self, prompt: str | Sequence[Message], length: int | None, temperature: float | None, stop: Sequence[str] | None, seed: int
+        self, prompt: Asked, length: int | None, temperature: float | None, stop: Sequence[str] | None, seed: int
     ) -> tuple[dict[str, Any], Prompt | None]:  # fmt: skip
         """Return a request, and the card's ``Prompt`` that it was made by. A server searches no beams."""
         asked, made_by = self._asked(prompt)
@@ -299,29 +299,29 @@ class EndpointModel(Model):
         most = length or decode.max_new_tokens or card_prompts.LONGEST
         return {"model": self.served, "max_tokens": most, "temperature": heat, "seed": seed, **more, **asked}, made_by
 
-    def _asked(self, prompt: str | Sequence[Message]) -> tuple[dict[str, Any], Prompt | None]:
+    def _asked(self, prompt: Asked) -> tuple[dict[str, Any], Prompt | None]:
         """Return a prompt in the protocol's words, and the card's ``Prompt`` that it was made by."""
         if self.tokenizer is not None and self._completes:
             ids, used = card_prompts.encode(self, prompt)  # type: ignore[arg-type]
             return {"prompt": ids}, used
-        if not isinstance(prompt, str):
+        if not isinstance(prompt, str | Rendered):
             if card_prompts.default(self.card) is None or not self._completes:
                 return {"messages": [{"role": one.role, "content": card_prompts.text_of(one)} for one in prompt]}, None
             prompt = card_prompts.converse(self.card, prompt)
         if not self._completes:
             raise CapabilityError(f"{self.client.url} takes chat messages only; give generate messages, not raw text")
-        used = prompt.prompt if isinstance(prompt, card_prompts.Rendered) else None
+        text, used = text_given(prompt), prompt.prompt if isinstance(prompt, Rendered) else None
         if used is not None and used.tokens != "as tokenizer":
             raise CapabilityError(
                 f"{self.name}: this prompt needs the row's tokenizer here; give its folder as weights="
             )
         if self.frame.end:  # the server would close the text
-            return {"prompt": self.encode(str(prompt))}, used
+            return {"prompt": self.encode(text)}, used
         if self._closed:
             raise CapabilityError(
                 f"{self.client.url} ends every prompt with its end token; put the row's tokenizer files beside (weights=)"
             )
-        return {"prompt": str(prompt)}, used
+        return {"prompt": text}, used
 
     def _stream(self, body: dict[str, Any]) -> Iterator[str]:
         for event in self.client.stream(self._path(body), {**body, "stream": True}):
