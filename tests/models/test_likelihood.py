@@ -125,7 +125,7 @@ MIXED = (["Is it?", "Is it? "], [["A", "B"], [" yes, the answer is", " no"]])  #
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@settings(max_examples=12)
+@settings(max_examples=6)
 @example(MIXED)
 @example(([PREAMBLE + one for one in MIXED[0]], MIXED[1]))
 @given(batches())
@@ -137,7 +137,7 @@ def test_a_batch_scores_as_its_questions_alone(name: str, batch: tuple[list[str]
         np.testing.assert_allclose(scores, [by_hand(one, prompt, choice) for choice in choices], rtol=1e-5, atol=2e-4)
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @example(MIXED)
 @given(batches())
 def test_copies_of_the_prefix_score_alike(batch: tuple[list[str], list[list[str]]]) -> None:
@@ -173,7 +173,7 @@ def harness(words: str) -> object:
 
 
 @pytest.mark.parametrize("words", ["bytes", "sentencepiece"])
-@settings(max_examples=40)
+@settings(max_examples=20)
 @example("<s>The answer", " is")  # opened by its own words: no second start token
 @example("the answer \n ", "is")
 @example("an", "swer")  # merges over the boundary
