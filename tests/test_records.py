@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from healthfm.errors import BadValue
-from healthfm.records import KINDS, MISSING, UNCERTAIN, Document, Image, MultipleChoice, Video, Volume
+from healthfm.errors import BadValue, DatasetError
+from healthfm.records import KINDS, MISSING, UNCERTAIN, Document, Image, MultipleChoice, Signal, Video, Volume
 
 OPTIONS = {"A": "aspirin", "B": "beta blocker"}
 
@@ -115,3 +115,48 @@ def test_a_film_gives_its_frames_one_at_a_time() -> None:
 def test_an_option_that_is_no_text_is_refused() -> None:
     with pytest.raises(BadValue, match="an option is not text"):
         MultipleChoice(id="1", question="q", options={"A": "x", "B": None})  # type: ignore[dict-item]
+
+
+def signal(**changes: object) -> Signal:
+    samples = np.arange(6, dtype=np.float32).reshape(2, 3)
+    return Signal(**{"id": "1", "load": lambda: samples, "rate": 500, "channels": ("I", "II"), **changes})  # type: ignore[arg-type]
+
+
+def test_a_recording_is_decoded_only_when_asked_for_and_its_digest_follows_what_it_holds() -> None:
+    calls: list[int] = []
+
+    def load() -> np.ndarray:
+        calls.append(1)
+        return np.arange(6, dtype=np.float32).reshape(2, 3)
+
+    one = signal(load=load)
+    assert (one.rate, one.channels, one.noun, calls) == (500, ("I", "II"), "signal", [])
+    held = one.decoded()
+    assert held.samples.shape == (2, 3) and held.digest() == signal().digest() and calls == [1]
+    changed = [signal(rate=100), signal(channels=("II", "I")), signal(load=lambda: np.ones((2, 3), np.float32))]
+    assert len({held.digest(), *(one.digest() for one in changed)}) == 4
+    assert signal(id="2", split="test", labels={"rhythm": "slow"}).digest() == held.digest()
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [np.zeros((3, 2), np.float32), np.zeros((2, 3)), np.zeros(2, np.float32), np.zeros((2, 3), np.int16)],
+)
+def test_samples_that_are_not_what_the_recording_says_are_refused(samples: np.ndarray) -> None:
+    with pytest.raises(DatasetError, match=r"1: samples are .*not float32 \[2 channels, n\]"):
+        _ = signal(load=lambda: samples).samples
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+def test_a_recording_has_a_rate(rate: float) -> None:
+    with pytest.raises(BadValue, match="rate"):
+        signal(rate=rate)
+
+
+def test_an_image_is_decoded_once_and_a_stack_of_pictures_stays_lazy() -> None:
+    calls: list[int] = []
+    image = Image(id="1", load=lambda: calls.append(1) or np.ones((2, 2), np.uint8))  # type: ignore[func-returns-value]
+    held = image.decoded()
+    assert held.digest() == held.digest() and calls == [1] and not image.stacked
+    volume = Volume(id="1", load=lambda: calls.append(1), place=lambda: np.eye(4))  # type: ignore[arg-type,return-value]
+    assert volume.stacked and volume.decoded() is volume and calls == [1]

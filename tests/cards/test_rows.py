@@ -117,5 +117,7 @@ def test_source_of_a_layout_is_a_source() -> None:
 
 def test_cards_speak_to_their_readers_only() -> None:
     stray = re.compile(r"/work\b|\bfacts file|\[[RMT]\]|\[mem\]|\[repo\]|✓|\b(oracle|TODO|FIXME)\b")
-    found = {p.name: m.group() for p in catalog.card_files() if (m := stray.search(p.read_text(encoding="utf-8")))}
+    found = {
+        p.name: m.group() for p in map(Path, catalog.card_files()) if (m := stray.search(p.read_text(encoding="utf-8")))
+    }
     assert found == {}

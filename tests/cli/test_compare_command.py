@@ -38,6 +38,13 @@ def test_a_comparison_is_a_ranking_the_pairs_the_groups_and_a_sentence(runs: lis
     assert any(line.split()[:3] == ["site", "north", "60"] for line in lines)
 
 
+def test_runs_of_which_one_has_fewer_samples_are_compared_on_those_that_both_have(runs: list[Path]) -> None:
+    result = run("compare", runs[0], runs[2], "--common")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0] == "accuracy, 100 samples"
+    assert "good leaves out 20 of 120 samples" in result.stdout
+
+
 def test_it_is_written_for_machines_too(runs: list[Path]) -> None:
     as_json, as_csv, markdown = (
         run("compare", *runs[:2], "--metric", "macro_f1", "--metric", "accuracy", *more)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import HEALTHFM, run
+from tests.cli.command import run
 
 MODEL = "smollm2-135m-instruct"
 
@@ -80,14 +82,26 @@ def test_a_read_only_place_is_one_clear_line(pubmedqa_root: Path) -> None:
     assert_one_clear_line(run(*words), "/proc/healthfm-run: cannot write there")
 
 
-def test_a_full_disk_keeps_what_was_written_and_the_run_goes_on_later(pubmedqa_root: Path, tmp_path: Path) -> None:
-    words = ("evaluate", MODEL, "pubmedqa", "--root", pubmedqa_root, "--limit", 12, "--output", tmp_path / "run")
+@contextlib.contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    def small_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
 
-    command = [HEALTHFM, *map(str, words)]
-    stopped = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=small_files, check=False)
+def test_a_full_disk_keeps_what_was_written_and_the_run_goes_on_later(
+    pubmedqa_root: Path, small_folder: Path, tmp_path: Path
+) -> None:
+    words = (
+        "evaluate", MODEL, "pubmedqa", "--root", pubmedqa_root, "--weights", small_folder, "--limit", 12,
+        "--output", tmp_path / "run",
+    )  # fmt: skip
+    with small_files(4_000):
+        stopped = run(*words)
     assert_one_clear_line(stopped, "cannot be written", "make room")
     assert run(*words).returncode == 0
 
@@ -127,17 +141,18 @@ def test_weights_that_do_not_fit_are_one_clear_line(pubmedqa_root: Path, tmp_pat
     )
 
 
-def test_hostile_text_in_own_data_stays_text(tmp_path: Path) -> None:
+def test_hostile_text_in_own_data_stays_text(small_folder: Path, tmp_path: Path) -> None:
     rows = "question,A,B,answer\n<script>alert(1)</script>?,<b>yes</b>,no,A\nplain?,yes,no,B\n"
     (tmp_path / "own.csv").write_text(rows)
-    result = run("evaluate", MODEL, tmp_path / "own.csv", "--output", tmp_path / "run", "--show-inputs")
+    words = ("evaluate", MODEL, tmp_path / "own.csv", "--weights", small_folder, "--output", tmp_path / "run")
+    result = run(*words, "--show-inputs")
     assert result.returncode == 0, result.stderr
     page = (tmp_path / "run/report.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_free_text_with_a_judge_and_people_beside_it(tmp_path: Path) -> None:
+def test_free_text_with_a_judge_and_people_beside_it(small_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").write_text(
         '{"id": "q1", "question": "Which vitamin prevents scurvy?", "answers": ["vitamin C"]}\n'
     )
@@ -148,6 +163,8 @@ def test_free_text_with_a_judge_and_people_beside_it(tmp_path: Path) -> None:
         "evaluate",
         MODEL,
         tmp_path,
+        "--weights",
+        small_folder,
         "--judge",
         MODEL,
         "--human",
@@ -165,7 +182,7 @@ def test_free_text_with_a_judge_and_people_beside_it(tmp_path: Path) -> None:
 
 
 def test_perplexity_is_asked_by_its_name(pubmedqa_root: Path, tmp_path: Path) -> None:
-    words = ("evaluate", MODEL, "pubmedqa", "--root", pubmedqa_root, "--task", "perplexity", "--limit", 2)
+    words = ("evaluate", MODEL, "pubmedqa", "--root", pubmedqa_root, "--task", "perplexity", "--limit", 1)
     result = run(*words, "--output", tmp_path / "run", "--json")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["metrics"]["bits_per_byte"]["value"] < 2

@@ -157,9 +157,9 @@ class Terminal:
             os.waitpid(self.child, 0)
         os.close(self.screen)
 
-    def wait(self, text: str) -> str:
-        """Wait until the screen shows a text behind what was waited for before; return what stands between."""
-        deadline = time.monotonic() + 240
+    def wait(self, text: str, patience: float = 240) -> str:
+        """Wait (seconds of ``patience``) until the screen shows a text behind what was waited for before; return what stands between."""
+        deadline = time.monotonic() + patience
         while text not in self.seen[self.read :]:
             ready, _, _ = select.select([self.screen], [], [], max(0, deadline - time.monotonic()))
             assert ready, self.seen
@@ -253,7 +253,7 @@ def test_a_ctrl_c_that_the_wait_for_a_key_missed_is_heard() -> None:
     """The signal goes to another thread: it is noted, and the wait for a key is not interrupted by it."""
     with Terminal(sys.executable, "-c", MISSED) as program:
         program.wait("pressed")
-        program.wait("heard")
+        program.wait("heard", 60)
         assert program.end() == 0
 
 

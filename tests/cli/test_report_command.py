@@ -52,6 +52,21 @@ def test_a_table_made_elsewhere_gets_everything_a_run_gets(predictions: Path) ->
     assert f"{run.metrics['auroc']['value']:.3f}" in result.output and "patient-clustered" in result.output
 
 
+def test_a_group_in_which_a_model_surely_does_worse_is_named_in_the_terminal(predictions: Path) -> None:
+    drawn = random.Random(1)
+    for worse in (False, True):
+        rows = ["id,target,probability.well,probability.sick,subgroup.sex"]
+        for i in range(300):
+            sick, sex = i % 3 == 0, "fm"[i % 2]
+            p = drawn.random() if worse and sex == "f" else drawn.betavariate(3, 2) if sick else drawn.betavariate(2, 3)
+            rows.append(f"r{i},{'sick' if sick else 'well'},{1 - p:.4f},{p:.4f},{sex}")
+        predictions.write_text("\n".join(rows) + "\n")
+        found = of_table(predictions)
+        assert found.exit_code == 0, found.output
+        assert ("It is not the same for everyone, by sex: " in found.stdout) is worse
+        assert ("auroc in f is 0." in found.stdout) is worse
+
+
 def test_the_same_table_finds_its_folder_again_and_a_changed_one_gets_another(predictions: Path) -> None:
     of_table(predictions)
     assert of_table(predictions).exit_code == 0

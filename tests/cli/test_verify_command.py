@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from healthfm.evaluate.verify import FIELDS
-from healthfm.models.files.weights import locate
 from healthfm.models.language.causal_lm import CausalLM
 from tests.cli import command
 from tests.evaluate.test_verify import write_card
@@ -21,10 +20,10 @@ def run(cards: Path, *words: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("value", "code", "says"), [(0.25, 0, "sample agrees"), (0.99, 1, "sample differs")])
 def test_the_exit_code_is_the_verdict(
-    smollm2: CausalLM, medqa_root: Path, tmp_path: Path, value: float, code: int, says: str
+    small_llama: CausalLM, small_folder: Path, medqa_root: Path, tmp_path: Path, value: float, code: int, says: str
 ) -> None:
-    write_card(tmp_path / "cards", "checked", value, "medqa@letters", smollm2.provenance["digest"])
-    words = ("verify", "checked", "--weights", locate(smollm2.card, None), "--root", medqa_root, "--limit", 6, "--output", tmp_path / "run")  # fmt: skip
+    write_card(tmp_path / "cards", "checked", value, "medqa@letters", small_llama.provenance["digest"])
+    words = ("verify", "checked", "--weights", small_folder, "--root", medqa_root, "--limit", 6, "--output", tmp_path / "run")  # fmt: skip
     found = run(tmp_path / "cards", *words)
     assert found.returncode == code, found.stderr
     assert says in found.stdout
@@ -56,8 +55,8 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, words: tuple[str, ...], say
     assert "Traceback" not in found.stderr
 
 
-def test_wrong_weights_are_one_clear_line(smollm2: CausalLM, medqa_root: Path, tmp_path: Path) -> None:
+def test_wrong_weights_are_one_clear_line(small_folder: Path, medqa_root: Path, tmp_path: Path) -> None:
     write_card(tmp_path / "cards", "checked", 0.3, "medqa@letters", "sha256:" + "0" * 64)
-    found = run(tmp_path / "cards", "verify", "checked", "--weights", locate(smollm2.card, None), "--root", medqa_root)
+    found = run(tmp_path / "cards", "verify", "checked", "--weights", small_folder, "--root", medqa_root)
     assert found.returncode == 2
     assert "these are not the weights its card names" in found.stderr

@@ -75,6 +75,21 @@ def test_a_manifest_without_a_mapping_is_understood_by_its_column_names(tmp_path
     )
 
 
+@pytest.mark.parametrize("name", ["q.csv", "q.tsv", "q.csv.gz", "q.parquet", "q.jsonl"])
+@pytest.mark.parametrize("marks", ["\ufeff", "\ufeff\ufeff"], ids=["one", "two"])
+def test_marks_of_byte_order_are_no_part_of_a_manifests_first_name(tmp_path: Path, marks: str, name: str) -> None:
+    """In Parquet and JSON lines they stand where they were read as text from another file."""
+    rows = [{f"{marks}{key}" if key == "id" else key: value for key, value in row.items()} for row in QUESTIONS]
+    if name == "q.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    elif name == "q.jsonl":
+        put(tmp_path / name, "".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        content = f"{marks}{delimited(QUESTIONS, chr(9) if name == 'q.tsv' else ',')}".encode()
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    assert questions(open_dataset(tmp_path / name)) == EXPECTED
+
+
 @pytest.mark.parametrize(
     ("options", "mapping"),
     [

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from healthfm import evaluate
-from healthfm.embed.embedder import Embedder
+from healthfm.embed.embedder import Embedder, instances
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed
+from healthfm.formats import notices
 from healthfm.models.vision import transform
 from healthfm.models.vision.vision_model import VisionModel
-from healthfm.records import Video
+from healthfm.records import Video, Volume
 from healthfm.score import sentences
 from tests.formats.test_dicom import written
 
@@ -126,3 +127,20 @@ def test_what_is_chosen_while_decoding_stands_among_the_notes_of_a_report(tower:
             written(folder / f"{i}.dcm", array, WindowCenter=[1500, 9], WindowWidth=[3000, 9])
     run = evaluate(tower, tmp_path / "mine", task="knn", output=tmp_path / "run")
     assert any("its first is used" in note and ": 24 (" in note for note in sentences.headline_notes(run))
+
+
+def test_frames_that_were_made_square_are_noticed_as_pictures_are(tower: VisionModel, tmp_path: Path) -> None:
+    frames = [np.full((40, 48, 3), 7 * n, np.uint8) for n in range(3)]
+    film = Video(id="film", frames=lambda: iter(frames), track=lambda: None, ratio=lambda: 2.0)
+    made = embed(tower, [film], tmp_path / "out", engine="torch")
+    assert [one for one in made.manifest["notices"] if "1 item, height over width 2 (film)" in one]
+
+
+def test_what_is_said_of_a_volume_is_kept_with_each_of_its_slices(tower: VisionModel) -> None:
+    def load() -> np.ndarray:
+        notices.say("its first window is used")
+        return np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+
+    with instances(Volume(id="v", load=load, place=lambda: np.eye(4)), tower) as units:
+        found = list(Embedder(tower, "torch").stream(units))
+    assert [unit.notices for unit in found] == [("its first window is used",)] * 3

@@ -14,6 +14,7 @@ import torch
 from healthfm import RunError, evaluate, load_model
 from healthfm.embed import engines
 from healthfm.embed.embedder import Embedder
+from healthfm.embed.key import key_of
 from healthfm.evaluate.provenance import weights_digest
 from healthfm.models.vision.vision_model import VisionModel
 from tests.embed.conftest import small
@@ -114,7 +115,7 @@ class Scaled(torch.nn.Module):
 def test_whatever_changes_the_numbers_changes_the_settings(change: str) -> None:
     model = small()
     model.network.more = Scaled()
-    before, key = model.settings(), engines.key_of(model, engines.by_torch(model))
+    before, key = model.settings(), key_of(model, engines.by_torch(model))
     more: Any = model.network.more
     assert model.transform is not None
     if change == "scale":
@@ -137,7 +138,7 @@ def test_whatever_changes_the_numbers_changes_the_settings(change: str) -> None:
     else:
         model.network.pool = torch.nn.functional.relu  # type: ignore[method-assign,assignment]
     assert model.settings() != before
-    assert engines.key_of(model, engines.by_torch(model)) != key
+    assert key_of(model, engines.by_torch(model)) != key
 
 
 def test_settings_are_plain_equal_for_equal_models_and_no_use_of_a_model_changes_them(
@@ -158,7 +159,7 @@ def test_settings_are_plain_equal_for_equal_models_and_no_use_of_a_model_changes
 def test_where_functions_of_the_callers_work_inside_a_network_nothing_is_shared(own_home: Path) -> None:
     model = small()
     model.network.blocks[0].register_forward_hook(lambda module, given, made: made + 1)  # type: ignore[index,union-attr]
-    assert engines.key_of(model, engines.by_torch(model)) is None
+    assert key_of(model, engines.by_torch(model)) is None
     Embedder(model)([np.zeros((8, 8), np.uint8)])
     assert not (own_home / "embeddings").exists()
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from healthfm import load_model
-from healthfm.embed import engines
+from healthfm.embed import check, engines
 from healthfm.embed.embedder import Embedder
 from healthfm.embed.items import gather
+from healthfm.embed.key import code, key_of
 from healthfm.embed.run import embed
 from healthfm.errors import CapabilityError, RunError
 from healthfm.models.arithmetic import openvino
@@ -29,7 +30,7 @@ def test_how_far_vectors_are_is_measured_row_by_row_and_without_what_they_share(
     rng = np.random.default_rng(0)
     common, own = 100 * np.ones((4, 8), np.float32), rng.standard_normal((4, 8)).astype(np.float32)
     other = rng.standard_normal((4, 8)).astype(np.float32)
-    found = engines.measure(common + own, common + other)
+    found = check.measure(common + own, common + other)
     assert found["cosine"] > 0.999  # which flatters
     centred = own - own.mean(0)
     expected = min(
@@ -40,16 +41,16 @@ def test_how_far_vectors_are_is_measured_row_by_row_and_without_what_they_share(
     assert found["relative_difference"] == pytest.approx(
         max(np.linalg.norm(other - own, axis=1) / np.linalg.norm(common + own, axis=1)), rel=1e-5
     )
-    assert engines.measure(common, common)["centred_cosine"] is None
+    assert check.measure(common, common)["centred_cosine"] is None
 
 
 @needs_openvino
 def test_bfloat16_is_checked_on_the_first_pictures_and_the_cosines_are_stored(tower: VisionModel, photos: Photos, tmp_path: Path) -> None:  # fmt: skip
     made = embed(tower, gather([photos(12)], False), tmp_path / "out", precision="bfloat16")
-    check = made.manifest["check"]
-    assert check["units"] == 8
-    assert 0.999 <= check["cosine"] <= 1
-    assert check["centred_cosine"] <= check["cosine"]
+    found = made.manifest["check"]
+    assert found["units"] == 8
+    assert 0.999 <= found["cosine"] <= 1
+    assert found["centred_cosine"] <= found["cosine"]
     assert made.manifest["key"]["precision"] == "bfloat16"
 
 
@@ -75,7 +76,7 @@ def test_int8_takes_its_ranges_from_pictures_that_are_not_checked_and_a_rerun_us
         embed(tower, gather([str(folder / "00[0-4].jpg")], False), tmp_path / "few", precision="int8")
     made = embed(tower, items, tmp_path / "out", precision="int8", units_per_part=4)
     expected = tower.embed(sorted(folder.iterdir()))
-    assert 1e-4 < engines.measure(expected, made.vectors)["relative_difference"] < 0.3
+    assert 1e-4 < check.measure(expected, made.vectors)["relative_difference"] < 0.3
     assert made.manifest["check"]["units"] == 8
     before = made.vectors
     (made.path / "embeddings" / "part-40000000.parquet").unlink()
@@ -85,7 +86,7 @@ def test_int8_takes_its_ranges_from_pictures_that_are_not_checked_and_a_rerun_us
 @needs_openvino
 def test_where_openvinos_float32_differs_torchs_own_is_used_and_said(tower: VisionModel, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     folder = photos(5)
-    monkeypatch.setattr(engines, "SAME", 0.0)  # what the check would do at a real difference
+    monkeypatch.setattr(check, "SAME", 0.0)  # what the check would do at a real difference
     made = embed(tower, gather([folder], False), tmp_path / "out")
     assert made.manifest["key"]["engine"].startswith("torch")
     assert "differs" in made.manifest["check"]["openvino"]["refused"]
@@ -107,7 +108,7 @@ def test_without_openvino_float32_goes_through_onednn_and_other_precisions_are_r
 
 def test_the_key_changes_with_all_that_a_vector_depends_on(tower: VisionModel) -> None:
     def key(model: VisionModel, **how: Any) -> dict[str, Any] | None:
-        return engines.key_of(model, engines.choose(model, **how))
+        return key_of(model, engines.choose(model, **how))
 
     first = key(tower)
     assert first == key(small())
@@ -129,7 +130,7 @@ def test_eight_bits_are_for_pictures_only(tmp_path: Path) -> None:
 
 def test_the_code_in_the_key_is_that_of_this_model_alone(tower: VisionModel) -> None:
     other = load_model(lambda texts: texts, card={"slug": "other"}, verb="embed")
-    assert engines.code(tower) == engines.code(tower) != engines.code(other)  # type: ignore[arg-type]
+    assert code(tower) == code(tower) != code(other)  # type: ignore[arg-type]
 
 
 def test_an_embedder_computes_each_content_once_and_names_what_it_cannot_read(

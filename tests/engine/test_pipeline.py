@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from healthfm.engine.pipeline import Clock, ordered
+from healthfm.engine.pipeline import Clock, ordered, stage
 
 
 def test_results_come_in_the_order_of_the_items_however_long_each_takes() -> None:
@@ -124,3 +124,25 @@ def test_what_was_handed_in_and_not_begun_is_never_begun(how: str) -> None:
         assert next(found) == 0
         found.close()  # type: ignore[attr-defined]
     assert set(begun) <= {0, 1, 2, 3}
+
+
+def test_what_a_stage_inside_another_takes_counts_as_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, now = Clock(), [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+
+    def work(seconds: float) -> None:
+        now[0] += seconds
+
+    with clock.stage("preprocess") as outer:
+        work(1)
+        with stage("decode", 0) as inner:
+            work(5)
+            inner.units = 3
+        work(2)
+        outer.units = 2
+    with stage("decode"):  # nobody times this
+        work(100)
+    stages = clock.report({})["stages"]
+    assert {name: (one["units"], one["seconds"]) for name, one in stages.items()} == {
+        "preprocess": (2, 3.0), "decode": (3, 5.0),
+    }  # fmt: skip

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from healthfm import RunError, evaluate, load_model, load_run
-from healthfm.embed import engines
+from healthfm.embed import check, engines
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed
 from healthfm.engine.store import RunFolder
@@ -165,9 +165,9 @@ def test_tiles_that_embed_has_made_are_not_computed_again(
     computed, real = [], engines.vectors
     monkeypatch.setattr(engines, "vectors", lambda n, inputs, *more: computed.append(len(inputs)) or real(n, inputs, *more))  # fmt: skip
     embed(tower, gather([few], False), tmp_path / "vectors")
-    assert sum(computed) == 12 * 32 + engines.CHECKED
+    assert sum(computed) == 12 * 32 + check.CHECKED
     evaluate(tower, few, task="mil", output=tmp_path / "run", device="cpu")
-    assert sum(computed) == 12 * 32 + 2 * engines.CHECKED  # each run holds its arithmetic against torch's
+    assert sum(computed) == 12 * 32 + 2 * check.CHECKED  # each run holds its arithmetic against torch's
     assert tables(tmp_path / "run") == whole
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from healthfm import CheckpointError, RunError, evaluate, load_model, load_run
 from healthfm.evaluate import judge as judging
 from healthfm.models.language.causal_lm import CausalLM
 from healthfm.models.model import Model
+from healthfm.score import written
 from tests.evaluate.test_writing import writer
 
 QUESTIONS = [
@@ -90,8 +91,8 @@ def test_agreement_with_people_is_raw_and_kappa_with_its_n(own: Path, tmp_path: 
 
 
 def test_kappa_is_undefined_where_both_say_one_thing_only() -> None:
-    assert judging.agreement([(True, True)] * 3)["kappa"] is None
-    assert judging.agreement([])["n"] == 0
+    assert written.agreement([(True, True)] * 3)["kappa"] is None
+    assert written.agreement([])["n"] == 0
 
 
 @pytest.mark.parametrize(
@@ -147,16 +148,6 @@ def test_real_weights_judge_real_answers(smollm2: CausalLM, own: Path, tmp_path:
 
 
 # A judge behind a server ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def llama_cpp() -> Iterator[str]:
-    from healthfm import card
-    from healthfm.models.files.weights import locate
-    from tests.models.test_endpoint import MODEL, start_llama_cpp
-
-    server = start_llama_cpp(locate(card(MODEL, "model"), None))  # type: ignore[arg-type]
-    yield server.listening_address
 
 
 def test_a_judge_behind_a_real_server(llama_cpp: str, own: Path, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_pictures_without_a_label_are_no_class_of_a_bag(asked: Asked, tmp_path: 
 
     from healthfm import open_dataset
     from healthfm.evaluate.bags import prepare
-    from healthfm.evaluate.job import Ask
+    from healthfm.evaluate.job import Ask, Request
 
     Image.new("L", (4, 4)).save(tmp_path / "x.png")
     rows = [
@@ -162,7 +162,16 @@ def test_pictures_without_a_label_are_no_class_of_a_bag(asked: Asked, tmp_path: 
         for i in range(40)
     ]
     opened = open_dataset(put(tmp_path / "m.csv", "\n".join(["id,image,patient,label,split", *rows])))
-    job = prepare(Ask(opened, asked.model("embed").card, "mil", None, "test"))
+    job = prepare(
+        Ask(
+            request=Request(model="", dataset=opened),
+            opened=opened,
+            card=asked.model("embed").card,
+            task="mil",
+            protocol=None,
+            split="test",
+        )
+    )
     assert job.classes == ["a", "b"] and set(job.targets or ()) == {"a", "b"}
     assert {
         "to fit on: 1 records have no label and are left out: 3",
@@ -171,7 +180,8 @@ def test_pictures_without_a_label_are_no_class_of_a_bag(asked: Asked, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["site", "diagnosis"])
-def test_subgroups_are_found_by_the_name_that_a_column_is_mapped_to(tmp_path: Path, name: str) -> None:
+def test_subgroups_of_own_data_go_by_the_name_in_the_record_as_ever(tmp_path: Path, name: str) -> None:
+    """Of a table of predictions the file's own name finds them too (test_predictions)."""
     rows = [f"{i},Is it {i}?,yes,no,{'AB'[i % 2]},{'ns'[i % 3 == 0]},{'xy'[i % 2]}" for i in range(12)]
     (tmp_path / "q.csv").write_text("\n".join(["id,question,A,B,answer,hospital,dx", *rows]) + "\n")
     columns = {"site": "hospital", "labels": {"diagnosis": "dx"}}

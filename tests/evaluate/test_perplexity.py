@@ -24,7 +24,7 @@ def test_windows_are_those_of_the_harness(ids: list[int], longest: int) -> None:
 
 
 def test_the_numbers_are_the_harness_own(
-    smollm2: CausalLM, pubmedqa_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_llama: CausalLM, pubmedqa_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows of 128 tokens, so that every text has several; ``HFLM`` with the same weights and the same limit."""
     from lm_eval.api.instance import Instance
@@ -32,11 +32,11 @@ def test_the_numbers_are_the_harness_own(
     from lm_eval.models.huggingface import HFLM
 
     monkeypatch.setattr(perplexity, "WINDOW", 128)
-    run = evaluate(smollm2, "pubmedqa", root=pubmedqa_root, task="perplexity", limit=3, output=tmp_path / "run")
+    run = evaluate(small_llama, "pubmedqa", root=pubmedqa_root, task="perplexity", limit=3, output=tmp_path / "run")
     from healthfm import open_dataset
 
     texts = {r.id: perplexity.whole_text(r) for r in open_dataset("pubmedqa", pubmedqa_root, "test")}
-    harness = HFLM(pretrained=smollm2.network, tokenizer=smollm2.tokenizer, max_length=128, batch_size=1)
+    harness = HFLM(pretrained=small_llama.network, tokenizer=small_llama.tokenizer, max_length=128, batch_size=1)
     table = run.predictions.to_pylist()
     asked = [Instance("loglikelihood_rolling", {}, (texts[row["id"]],), 0) for row in table]
     theirs = harness.loglikelihood_rolling(asked, disable_tqdm=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -56,6 +57,37 @@ def test_only_the_parts_that_are_missing_are_asked_again(questions: Path, tmp_pa
     nothing, model = counted()
     evaluate(model, questions, output=tmp_path / "run")
     assert nothing.asked == []
+
+
+@pytest.mark.parametrize("task", ["knn", "linear-probe", "few-shot"])
+def test_of_a_probe_only_the_vectors_that_are_missing_are_made_again(tmp_path: Path, task: str, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setattr("healthfm.evaluate.job.CHARACTERS_PER_PART", 60)
+    rows = [
+        f"{i},{'sea' if i % 2 else 'bio'} word {i},{'ab'[i % 2]},{'train' if i < 12 else 'test'}" for i in range(18)
+    ]
+    (tmp_path / "own.csv").write_text("\n".join(["id,text,label,split", *rows]) + "\n")
+    asked: list[str] = []
+
+    def letters(texts: Sequence[str]) -> np.ndarray:
+        asked.extend(texts)
+        return np.array([[one.count(letter) for letter in "aeiou"] for one in texts], np.float32)
+
+    def probe() -> Any:
+        model = load_model(letters, verb="embed", card={"slug": "letters", "name": "Letters"})
+        return evaluate(model, tmp_path / "own.csv", task=task, shots=2 if task == "few-shot" else None, output=tmp_path / "run")  # fmt: skip
+
+    run = probe()
+    first, parts = list(asked), sorted((tmp_path / "run/embeddings").glob("part-*"))
+    begins = np.cumsum([0, *(pq.read_metadata(one).num_rows for one in parts)])
+    assert len(first) == len(set(first)) == begins[-1] == 18 and len(parts) > 3
+    (tmp_path / "run/predictions/part-00000.parquet").unlink()
+    asked.clear()
+    assert probe().predictions.equals(run.predictions) and asked == []  # all vectors were there
+    (tmp_path / "run/predictions/part-00000.parquet").unlink()
+    for number in (1, 3):
+        parts[number].unlink()
+    assert probe().predictions.equals(run.predictions)
+    assert asked == [text for number in (1, 3) for text in first[begins[number] : begins[number + 1]]]
 
 
 def test_requests_are_compared_by_the_keys_of_both(questions: Path, tmp_path: Path) -> None:

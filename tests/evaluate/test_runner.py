@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
-import random
 import shutil
 import signal
 import subprocess
-import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from healthfm import CapabilityError, RunError, card, compare, evaluate, load_model, load_run, open_dataset
-from healthfm.evaluate.job import Ask
+from healthfm.evaluate.job import Ask, Request
 from healthfm.evaluate.runner import prepare
 from healthfm.models.language import likelihood
 from healthfm.models.language.causal_lm import CausalLM
 from healthfm.models.model import Model
+from tests.cli.command import HEALTHFM, run
+from tests.models.test_endpoint import serving
 
 MODEL = "smollm2-135m-instruct"
 
@@ -52,10 +53,10 @@ def part_files(path: Path) -> dict[str, tuple[int, int]]:
 
 
 def test_a_real_model_on_real_questions(smollm2: CausalLM, pubmedqa_root: Path, tmp_path: Path) -> None:
-    run = evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=10, subgroups=["year"], output=tmp_path / "run")
+    run = evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=5, subgroups=["year"], output=tmp_path / "run")
     assert run.path == tmp_path / "run"
     table = run.predictions.to_pylist()
-    assert len(table) == 10
+    assert len(table) == 5
     official = json.loads((pubmedqa_root / "data/test_ground_truth.json").read_text())
     assert all(row["target"] == official[row["id"]] for row in table)
     for row in table:
@@ -117,65 +118,66 @@ def test_a_lost_part_is_redone_byte_for_byte(guesser: Model, pubmedqa_root: Path
     assert part_bytes(tmp_path / "run") == before
 
 
-def start(output: Path, root: Path, limit: int) -> subprocess.Popen[str]:
-    command = [
-        Path(sys.executable).with_name("healthfm"),
-        "evaluate",
-        MODEL,
-        "pubmedqa",
-        "--root",
-        root,
-        "--limit",
-        limit,
-        "--output",
-        output,
-    ]
-    return subprocess.Popen(
-        [str(one) for one in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "COLUMNS": "200"},
-    )
-
-
-def wait_for_part(output: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
-    while not list(output.glob("predictions/part-*")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_a_run_stopped_in_the_middle_goes_on(
     pubmedqa_root: Path, tmp_path: Path, sign: signal.Signals, code: int
 ) -> None:
-    process = start(tmp_path / "run", pubmedqa_root, 24)
-    wait_for_part(tmp_path / "run", process)
-    time.sleep(random.random())
-    process.send_signal(sign)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == code
-    kept, written = part_bytes(tmp_path / "run"), part_files(tmp_path / "run")
-    assert kept
-    if sign == signal.SIGINT:
-        assert "stopped; finished parts are kept" in errors
-        assert "Traceback" not in errors
-    finished = start(tmp_path / "run", pubmedqa_root, 24)
-    out, errors = finished.communicate(timeout=600)
-    assert finished.returncode == 0, errors
-    assert "accuracy" in out
+    """The command asks a server here, which holds its answer to one question of the second part until the signal is sent."""
+    numbers, held, sent = itertools.count(1), threading.Event(), threading.Event()
+
+    def answer(path: str, body: Any, _: dict[str, str]) -> Any:
+        if path == "/v1/models":
+            return {"data": [{"id": "here"}]}
+        if path != "/v1/chat/completions":
+            return 404, {}, b"{}"
+        if next(numbers) == 30:
+            held.set()
+            sent.wait()
+        text = ("yes", "no", "maybe")[len(body["messages"][-1]["content"]) % 3]
+        return {"choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}], "usage": {}}
+
+    with serving(answer) as url:
+        words = (
+            "evaluate", MODEL, "pubmedqa@reasoning-free-generated", "--root", pubmedqa_root, "--endpoint", url, "--limit", 60,
+            "--output", tmp_path / "run",
+        )  # fmt: skip
+        process = subprocess.Popen(
+            [HEALTHFM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
+        )  # fmt: skip
+        try:
+            assert held.wait(300)
+            while not list(tmp_path.glob("run/predictions/part-*")):
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(sign)
+            sent.set()
+            _, errors = process.communicate(timeout=300)
+        finally:
+            sent.set()
+            process.kill()
+        assert process.returncode == code, errors
+        kept, written = part_bytes(tmp_path / "run"), part_files(tmp_path / "run")
+        assert kept
+        if sign == signal.SIGINT:
+            assert "stopped; finished parts are kept" in errors
+            assert "Traceback" not in errors
+        before = next(numbers)
+        finished = run(*words)
+        assert finished.returncode == 0, finished.stderr
+        assert "accuracy" in finished.stdout
     after = part_bytes(tmp_path / "run")
+    assert len(after) > len(kept)
     assert all(after[name] == content for name, content in kept.items())
     assert written.items() <= part_files(tmp_path / "run").items()  # the same files, not written anew
-    assert load_run(tmp_path / "run").predictions.num_rows == 24
+    assert load_run(tmp_path / "run").predictions.num_rows == 60
+    assert next(numbers) - before < 60  # what is there is not asked again
 
 
 def test_an_uninterrupted_run_has_the_same_bytes_as_a_resumed_one(
-    smollm2: CausalLM, pubmedqa_root: Path, tmp_path: Path
+    small_llama: CausalLM, pubmedqa_root: Path, tmp_path: Path
 ) -> None:
-    evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=16, output=tmp_path / "run")
+    evaluate(small_llama, "pubmedqa", root=pubmedqa_root, limit=16, output=tmp_path / "run")
     before = part_bytes(tmp_path / "run")
     assert len(before) >= 2
     lost = tmp_path / "run/predictions" / list(before)[1]
@@ -189,7 +191,7 @@ def test_an_uninterrupted_run_has_the_same_bytes_as_a_resumed_one(
         patch.setattr(
             likelihood, "score", lambda model, prompts, options: asked.extend(prompts) or score(model, prompts, options)
         )
-        evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=16, output=tmp_path / "run")
+        evaluate(small_llama, "pubmedqa", root=pubmedqa_root, limit=16, output=tmp_path / "run")
     assert part_bytes(tmp_path / "run") == before
     assert len(asked) == rows < 16  # what is there is not asked again
 
@@ -248,7 +250,14 @@ def test_the_plan_covers_every_item_once_and_is_a_pure_function(pubmedqa_root: P
     opened = open_dataset("pubmedqa", pubmedqa_root)
 
     def plan(seed: int) -> dict[str, Any]:
-        asked = Ask(opened, card("smollm2-135m-instruct"), None, None, "test", shots=0, seed=seed, limit=400)  # type: ignore[arg-type]
+        asked = Ask(
+            request=Request(model="", dataset=opened, shots=0, seed=seed, limit=400),
+            opened=opened,
+            card=card("smollm2-135m-instruct"),
+            task=None,
+            protocol=None,
+            split="test",
+        )  # type: ignore[arg-type]
         return prepare(asked).plan
 
     assert [i for start, end in plan(0)["parts"] for i in range(start, end)] == list(range(400))

@@ -23,7 +23,7 @@ from healthfm.models.files.weights import locate
 from healthfm.models.language.causal_lm import CausalLM
 from tests.evidence import record as evidence_record
 
-LIMIT = 8
+LIMIT = 4
 NOTHING: dict[str, Any] = {"claims": [], "collected": []}  # what a run that proved nothing found
 TINY = {
     "vocab_size": 2000, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4,
@@ -146,11 +146,11 @@ def test_smollm2s_own_number_comes_out_and_a_wrong_one_does_not(
 
 
 def test_other_weights_than_the_cards_are_refused_before_anything_is_measured(
-    smollm2: CausalLM, medqa_root: Path, cards: Path, tmp_path: Path
+    small_folder: Path, medqa_root: Path, cards: Path, tmp_path: Path
 ) -> None:
     write_card(cards, "other", 0.3, "medqa@letters", "sha256:" + "0" * 64)
     with pytest.raises(CheckpointError, match="not the weights its card names"):
-        verify("other", weights=locate(smollm2.card, None), root=medqa_root, limit=2, output=tmp_path / "run")
+        verify("other", weights=small_folder, root=medqa_root, limit=2, output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -243,9 +243,7 @@ def test_what_cannot_be_verified_is_said_before_the_weights_are_read(
         verify("tiny", weights="random", root=medqa_root, output=tmp_path / "run")
 
 
-def test_weights_that_do_not_fit_are_refused(
-    smollm2: CausalLM, cards: Path, tiny: Path, medqa_root: Path, tmp_path: Path
-) -> None:
+def test_weights_that_do_not_fit_are_refused(cards: Path, tiny: Path, medqa_root: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(tiny, tmp_path / "cut")

@@ -11,6 +11,7 @@ import pytest
 
 from healthfm import RunError, card, evaluate, load_model, load_run
 from healthfm.cards.schema import DatasetCard, ModelCard
+from healthfm.evaluate import job
 from healthfm.evaluate.protocols import render
 from healthfm.evaluate.writing import own_prompt, stated_answer
 from healthfm.models.language.causal_lm import CausalLM
@@ -129,11 +130,14 @@ def test_real_weights_write_yes_no_or_maybe(smollm2: CausalLM, pubmedqa_root: Pa
     assert json.loads((tmp_path / "run/run.json").read_text())["max_new_tokens"] == 256
 
 
-def test_a_lost_part_is_written_again_to_the_same_bytes(smollm2: CausalLM, pubmedqa_root: Path, tmp_path: Path) -> None:
-    asked = {"root": pubmedqa_root, "limit": 16, "output": tmp_path / "run"}
-    evaluate(smollm2, "pubmedqa@reasoning-free-generated", **asked)  # type: ignore[arg-type]
+def test_a_lost_part_is_written_again_to_the_same_bytes(
+    small_llama: CausalLM, pubmedqa_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "CHARACTERS_PER_PART", 1)  # a question a part
+    asked = {"root": pubmedqa_root, "limit": 3, "output": tmp_path / "run"}
+    evaluate(small_llama, "pubmedqa@reasoning-free-generated", **asked)  # type: ignore[arg-type]
     part = sorted((tmp_path / "run/predictions").glob("part-*"))[1]
     before = part.read_bytes()
     part.unlink()
-    evaluate(smollm2, "pubmedqa@reasoning-free-generated", **asked)  # type: ignore[arg-type]
+    evaluate(small_llama, "pubmedqa@reasoning-free-generated", **asked)  # type: ignore[arg-type]
     assert part.read_bytes() == before

@@ -14,6 +14,7 @@ from tests.evidence import digests, record
 TESTS = ["tests/x/test_a.py::test_one[1]", "tests/x/test_a.py::test_one[2]", "tests/x/test_a.py::test_two"]
 CI = {"kind": "dataset", "slug": "medqa", "tick": "files", "where": "ci", "tests": TESTS}
 REFERENCE_TEST = "tests/datasets/test_free_answers.py::test_the_whole_liveqa_test_set"
+INVENTED = "tests/datasets/test_free_answers.py::test_invented"
 REFERENCE = {
     "kind": "dataset", "slug": "liveqa", "tick": "files", "where": "reference", "tests": [REFERENCE_TEST], "data": ["x.xml 00"],
     "date": "2026-11-25", "code": digests.code_of("dataset", "liveqa", [REFERENCE_TEST]),
@@ -53,6 +54,10 @@ def forged(claim: dict[str, Any], **changes: Any) -> dict[str, Any]:
         (forged(CI, tick="sample"), "do not exist or do not claim it"),
         (forged(CI, note="read by hand"), "its fields are"),
         (forged(REFERENCE, code="0" * 16), "lapsed"),
+        (forged(REFERENCE, tests=[INVENTED], code=digests.code_of("dataset", "liveqa", [INVENTED])), "do not exist or do not claim it"),
+        (forged(REFERENCE, slug="medqa", tests=TESTS, code=digests.code_of("dataset", "medqa", TESTS)), "its tests say ci"),
+        (forged(REFERENCE, slug="medquad", code=digests.code_of("dataset", "medquad", [REFERENCE_TEST])), "do not exist or do not claim it"),
+        (forged(REFERENCE, where="contributed", tests=[]), "no contributed evidence file proves it"),
     ],
 )  # fmt: skip
 def test_a_forged_claim_is_named(claim: dict[str, Any], told: str) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from healthfm.errors import DatasetError
@@ -53,11 +57,21 @@ def test_prose_over_several_lines_in_a_quoted_cell_stays_one_cell(tmp_path: Path
         ('a,b\n1,"a \\"b\\" c"\n2,3\n', ["line 2"]),
         ('a,b\n1, "x y"\n2,3\n', ["line 2"]),
         ("a,b\n1,2,\n2,3\n", ["line 2"]),
+        ("a,b\n1\n2,3\n", ["line 2"]),
         ("a,b,\n1,2,\n2,3,lost\n", ["line 3"]),
         ("a,b\n1,x\0\n2,3\n", ["line 2"]),
         ("a,b\n1,caf\xe9\n2,3\n".encode("latin-1"), ["line 2"]),
     ],
-    ids=["never closed", "backslash", "blank before", "trailing comma", "unnamed column", "NUL", "latin-1"],
+    ids=[
+        "never closed",
+        "backslash",
+        "blank before",
+        "trailing comma",
+        "a cell fewer",
+        "unnamed column",
+        "NUL",
+        "latin-1",
+    ],
 )
 def test_what_cannot_be_told_is_refused_with_its_line(tmp_path: Path, content: str | bytes, lines: list[str]) -> None:
     assert read(tmp_path, "a.csv", content)[1] == lines
@@ -93,6 +107,37 @@ def test_dialects_that_can_mean_one_thing_only_are_understood(tmp_path: Path, na
 def test_a_header_that_cannot_be_told_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         read(tmp_path, "a.csv", content)
+
+
+MARKED = {"UTF-8": "utf-8", "UTF-16, little": "utf-16-le", "UTF-16, big": "utf-16-be"}
+
+
+@pytest.mark.parametrize("marks", ["\ufeff", "\ufeff\ufeff", "\ufeff\u200b"], ids=["one", "two", "and no width"])
+@pytest.mark.parametrize("quoted", [False, True], ids=["bare", "quoted"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz"])
+@pytest.mark.parametrize("coding", MARKED)
+def test_a_mark_at_the_beginning_is_no_part_of_the_first_name(
+    tmp_path: Path, coding: str, name: str, quoted: bool, marks: str
+) -> None:
+    """A program that reads a file as it is and marks it again when it saves leaves two."""
+    first, tab = ('"id"' if quoted else "id"), "\t" if name == "a.tsv" else ","
+    content = f"{marks}{first}{tab}note\n1{tab}a\n".encode(MARKED[coding])
+    assert read(tmp_path, name, gzip.compress(content) if name.endswith("gz") else content) == ([{"id": "1", "note": "a"}], [])  # fmt: skip
+
+
+def test_a_mark_before_a_blank_line_or_a_note_on_what_comes_is_no_part_of_a_name(tmp_path: Path) -> None:
+    for head in ("\ufeff\n", "\ufeff\n\ufeff", "\ufeffsep=,\n", "\ufeff\ufeffsep=,\n"):
+        assert read(tmp_path, "a.csv", f"{head}id,note\n1,a\n") == ([{"id": "1", "note": "a"}], [])
+
+
+def test_a_mark_that_stands_in_the_name_of_a_column_of_any_table_is_no_part_of_it(tmp_path: Path) -> None:
+    """A table that was made from a file whose mark was read as text."""
+    rows = [{"\ufeffid": 1, "note\u200b": "a"}]
+    assert read(tmp_path, "a.jsonl", json.dumps(rows[0]) + "\n") == ([{"id": 1, "note": "a"}], [])
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "made.parquet")
+    assert read(tmp_path, "a.parquet", (tmp_path / "made.parquet").read_bytes()) == ([{"id": 1, "note": "a"}], [])
+    with pytest.raises(DatasetError, match="column names occur twice: id"):
+        read(tmp_path, "a.jsonl", '{"\\ufeffid": 1, "id": 2}\n')
 
 
 def test_row_numbers_that_pandas_writes_are_kept_without_a_name(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ DAMAGE = """
 import logging, sys
 from pathlib import Path
 from healthfm.errors import DatasetError
-from healthfm.formats import dicom_index, dicom_picture
+from healthfm.formats.dicom import index as dicom_index, picture as dicom_picture
 from healthfm.formats.source import Source
 logging.basicConfig(level=logging.DEBUG)
 for path in map(Path, sys.argv[1:]):

@@ -70,6 +70,11 @@ def test_a_mapping_gives_rows_by_key_and_a_list_rows_by_position(tmp_path: Path)
     assert [(row.number, row["a"]) for row in listed] == [(1, 1), (2, 2)]
 
 
+def test_a_mark_of_byte_order_is_no_part_of_a_json_file(tmp_path: Path) -> None:
+    marked = write(tmp_path, '\ufeff[{"a": 1}]', "m.json")
+    assert [dict(row) for row in jsonl.items(marked)] == [{"a": 1}]
+
+
 def test_a_key_that_stands_twice_is_an_error_and_hides_no_row(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"m\.json: one JSON object holds 1 key\(s\) twice"):
         list(jsonl.items(write(tmp_path, '{"1": {"a": 1}, "1": {"a": 2}}', "m.json")))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from benchmarks.synthetic_slide import make
 from PIL import Image
 
@@ -70,6 +71,38 @@ def test_neighbours_share_the_overlap_and_no_tile_leaves_the_slide(slide: SlideF
     assert np.abs(uneven - np.arange(len(uneven)) * 100 * 0.5031 * 1.03 / 0.5).max() <= 0.5  # no drift
     with pytest.raises(BadValue, match="an overlap of 256 pixels does not fit tiles of 256"):
         plan(slide, 0.5, 256, overlap=256)
+
+
+@pytest.mark.parametrize(("mpp", "count"), [(0.716, 19), (1.177, 11)])
+def test_a_tile_that_rounding_would_push_over_the_edge_is_left_out(slide: SlideFile, mpp: float, count: int) -> None:
+    """Corners stand on whole pixels: the last tile fits before its corner is rounded, and not behind."""
+    tiles = plan(slide, mpp, 100, overlap=30, tissue=None)
+    columns = np.unique(tiles.coords[:, 0])
+    assert len(columns) == count and count * 0.7 * tiles.span + tiles.span <= 2048  # one more before rounding
+    assert columns[-1] + np.ceil(tiles.span) <= 2048 < np.rint(count * 0.7 * tiles.span) + np.ceil(tiles.span)
+
+
+@pytest.mark.parametrize(("columns", "kept"), [(20, [0, 256]), (19, [0])], ids=["a quarter", "less"])
+def test_a_quarter_of_a_tile_in_tissue_is_enough_where_nothing_is_asked(
+    slide: SlideFile, columns: int, kept: list[int]
+) -> None:
+    def left(thumbnail: np.ndarray) -> np.ndarray:  # a column of it is 16 pixels of the slide, a tile 16 columns
+        return np.broadcast_to(np.arange(thumbnail.shape[1]) < columns, thumbnail.shape[:2])
+
+    assert np.unique(plan(slide, 0.5, 256, tissue=left).coords[:, 0]).tolist() == kept
+
+
+def test_tiles_of_a_slide_that_is_wider_than_high_stand_where_its_tissue_is(tmp_path: Path) -> None:
+    pixels = np.full((512, 1024, 3), 243, np.uint8)
+    pixels[256:, 640:896] = np.random.default_rng(0).integers((150, 60, 130), (220, 130, 210), (256, 256, 3))
+    with tifffile.TiffWriter(tmp_path / "wide.tif") as file:
+        how = {"tile": (128, 128), "photometric": "rgb", "resolution": (2e4, 2e4), "resolutionunit": "CENTIMETER"}
+        file.write(pixels, **how)
+        file.write(np.ascontiguousarray(pixels[::2, ::2]), **{**how, "subfiletype": 1})
+    with SlideFile(tmp_path / "wide.tif") as wide:
+        tiles = plan(wide, 0.5, 128)
+        assert tiles.coords.tolist() == [[x, y] for y in (256, 384) for x in (640, 768)]
+        assert all(tile.mean() < 200 for tile in read_tiles(wide, tiles))
 
 
 def test_only_tiles_with_enough_tissue_are_kept_by_any_function_that_finds_it(slide: SlideFile) -> None:

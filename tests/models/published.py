@@ -16,7 +16,7 @@ import sentencepiece
 import torch
 import transformers
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from healthfm.models.files import tiktoken_bpe
 from tests.references.recipe_weights import recipe_array
@@ -42,17 +42,22 @@ def texts() -> list[str]:
     return [text for row in rows for text in (*row["CONTEXTS"], row["QUESTION"], row["LONG_ANSWER"])]
 
 
-# Tokenizers, each written as its owners publish it; a function returns the vocabulary's size ---------------------------
+# Tokenizers, each written as its owners publish it; a function returns the vocabulary's size. Each is trained once a process ----
 
 
-def sentencepiece_model(folder: Path, kind: str = "llama", size: int = 600) -> int:
-    """``tokenizer.model``, BPE with byte fallback."""
+@functools.cache
+def _sentencepiece(kind: str, size: int) -> bytes:
     out = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts()[:1500]), model_writer=out, vocab_size=size, model_type="bpe", byte_fallback=True,
         character_coverage=0.999, minloglevel=2, max_sentence_length=20000, num_threads=1, **SENTENCEPIECE[kind],
     )  # fmt: skip
-    (folder / "tokenizer.model").write_bytes(out.getvalue())
+    return out.getvalue()
+
+
+def sentencepiece_model(folder: Path, kind: str = "llama", size: int = 600) -> int:
+    """``tokenizer.model``, BPE with byte fallback."""
+    (folder / "tokenizer.model").write_bytes(_sentencepiece(kind, size))
     stated = {"tokenizer_class": "LlamaTokenizer", "bos_token": "", "eos_token": "", "unk_token": ""}
     if kind == "internlm":
         own = {"AutoTokenizer": ["tokenization_internlm2.InternLM2Tokenizer", None]}
@@ -73,8 +78,8 @@ def padded_model(folder: Path) -> int:
     return size + 1
 
 
-def byte_level_json(folder: Path, size: int = 600) -> int:
-    """``tokenizer.json``, byte-level BPE, as BLOOM, Llama 3, GLM-4 and OmniNA have it."""
+@functools.cache
+def _byte_level(size: int) -> Tokenizer:
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -84,6 +89,12 @@ def byte_level_json(folder: Path, size: int = 600) -> int:
         vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     core.train_from_iterator(texts()[:1500], trainer)
+    return core
+
+
+def byte_level_json(folder: Path, size: int = 600) -> int:
+    """``tokenizer.json``, byte-level BPE, as BLOOM, Llama 3, GLM-4 and OmniNA have it."""
+    core = _byte_level(size)
     core.save(str(folder / "tokenizer.json"))
     stated = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -95,9 +106,14 @@ def byte_level_json(folder: Path, size: int = 600) -> int:
     return int(core.get_vocab_size())
 
 
-def qwen_ranks(folder: Path, size: int = 700) -> int:
-    """``qwen.tiktoken``: the bytes, then what byte-pair merging of the kind's cut of the text makes, in the order it is made."""
-    return _ranks(folder / "qwen.tiktoken", tiktoken_bpe.QWEN, size)
+# How the owners cut a text before they merge its bytes (tokenization_qwen.py, tokenization_chatglm.py): by digits, and by threes of them
+DIGITS = r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+THREES = r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+
+
+def qwen_ranks(folder: Path, size: int = 700, cut: str = DIGITS) -> int:
+    """``qwen.tiktoken``: the bytes, then what byte-pair merging of a cut of the text makes, in the order it is made."""
+    return _ranks(folder / "qwen.tiktoken", cut, size) + len(tiktoken_bpe.QWEN.special)
 
 
 def glm4_ranks(folder: Path, size: int = 700) -> int:
@@ -105,14 +121,24 @@ def glm4_ranks(folder: Path, size: int = 700) -> int:
     template = "[gMASK]<sop>{% for one in messages %}<|{{ one.role }}|>\n{{ one.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"  # fmt: skip
     stated = {"tokenizer_class": "ChatGLM4Tokenizer", "chat_template": template, "eos_token": "<|endoftext|>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(stated))
-    return _ranks(folder / "tokenizer.model", tiktoken_bpe.GLM4, size)
+    return _ranks(folder / "tokenizer.model", THREES, size) + len(tiktoken_bpe.GLM4.special)
 
 
-def _ranks(path: Path, kind: tiktoken_bpe.Kind, size: int) -> int:
+def _ranks(path: Path, cut: str, size: int) -> int:
+    tokens = _ranked(cut, size)
+    lines = [f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(tokens)]
+    path.write_text("\n".join(lines) + "\n")
+    return len(lines)
+
+
+@functools.cache
+def _ranked(cut: str, size: int) -> list[bytes]:
     core = Tokenizer(models.BPE())
-    cut = pre_tokenizers.Split(tiktoken_bpe.Regex(kind.cut), "isolated")
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [cut, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(cut), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     core.train_from_iterator(
@@ -120,10 +146,7 @@ def _ranks(path: Path, kind: tiktoken_bpe.Kind, size: int) -> int:
     )
     letters = {letter: byte for byte, letter in enumerate(tiktoken_bpe._letters())}
     ranked = [text for text, _ in sorted(core.get_vocab().items(), key=lambda item: item[1])]
-    tokens = dict.fromkeys([bytes([byte]) for byte in range(256)] + [bytes(letters[c] for c in t) for t in ranked])
-    lines = [f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(tokens)]
-    path.write_text("\n".join(lines) + "\n")
-    return len(lines) + len(kind.special)
+    return list(dict.fromkeys([bytes([byte]) for byte in range(256)] + [bytes(letters[c] for c in t) for t in ranked]))
 
 
 def biogpt_files(folder: Path) -> int:
@@ -137,7 +160,7 @@ def biogpt_files(folder: Path) -> int:
 @functools.cache
 def _fast_bpe(merges: int) -> tuple[list[str], list[tuple[str, str]]]:
     """Return a vocabulary and the merges that made it."""
-    words = Counter(word for text in texts()[:300] for word in text.split())
+    words = Counter(word for text in texts()[:60] for word in text.split())
     split = {word: [*word[:-1], word[-1] + "</w>"] for word in words}
     symbols = {symbol for parts in split.values() for symbol in parts}
     symbols |= {s for c in map(chr, range(33, 127)) for s in (c, c + "</w>")}

@@ -23,11 +23,15 @@ def lm_eval_scores(smollm2: CausalLM):  # type: ignore[no-untyped-def]
 
     harness = HFLM(pretrained=smollm2.network, tokenizer=smollm2.tokenizer, batch_size=4, device="cpu")
 
+    known: dict[tuple[str, str], float] = {}
+
     def score(items: list[Item]) -> list[np.ndarray]:
         pairs = [(item.prompt, option) for item in items for option in item.continuations]
-        requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
-        flat = iter([value for value, _ in harness.loglikelihood(requests, disable_tqdm=True)])
-        return [np.array([next(flat) for _ in item.continuations]) for item in items]
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in known]
+        requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(new)]
+        found = harness.loglikelihood(requests, disable_tqdm=True) if new else []
+        known.update({pair: value for pair, (value, _) in zip(new, found, strict=True)})
+        return [np.array([known[item.prompt, option] for option in item.continuations]) for item in items]
 
     return score
 
@@ -38,8 +42,8 @@ def medqa_items(root: Path, protocol: str, n: int) -> list[Item]:
     return make_items([records[i] for i in sample(len(records), n, 0)], card.protocols[protocol])
 
 
-def test_letters_of_50_medqa_questions_score_as_in_lm_eval(smollm2: CausalLM, lm_eval_scores, medqa_root: Path) -> None:  # type: ignore[no-untyped-def]
-    items = medqa_items(medqa_root, "letters", 50)
+def test_letters_of_medqa_questions_score_as_in_lm_eval(smollm2: CausalLM, lm_eval_scores, medqa_root: Path) -> None:  # type: ignore[no-untyped-def]
+    items = medqa_items(medqa_root, "letters", 16)
     ours = smollm2.score([i.prompt for i in items], [i.continuations for i in items])
     theirs = lm_eval_scores(items)
     assert max(np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True)) <= 1e-4
@@ -49,7 +53,7 @@ def test_letters_of_50_medqa_questions_score_as_in_lm_eval(smollm2: CausalLM, lm
 def test_option_texts_of_medqa_questions_score_as_in_lm_eval(
     smollm2: CausalLM, lm_eval_scores, medqa_root: Path
 ) -> None:  # type: ignore[no-untyped-def]
-    items = medqa_items(medqa_root, "text", 8)
+    items = medqa_items(medqa_root, "text", 4)
     ours = smollm2.score([i.prompt for i in items], [i.continuations for i in items])
     for a, b in zip(ours, lm_eval_scores(items), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3, rtol=1e-5)
@@ -62,8 +66,8 @@ def test_a_run_by_option_texts_gives_lm_evals_acc_norm(
     import datasets
     from lm_eval.api.task import ConfigurableTask
 
-    run = evaluate(smollm2, "medqa@text", root=medqa_root, limit=8, output=tmp_path / "run")
-    items = medqa_items(medqa_root, "text", 8)
+    run = evaluate(smollm2, "medqa@text", root=medqa_root, limit=4, output=tmp_path / "run")
+    items = medqa_items(medqa_root, "text", 4)
     assert [item.record.id for item in items] == run.predictions["id"].to_pylist()
     docs = [{"q": i.record.id, "c": list(i.record.options.values()), "gold": i.keys.index(i.target)} for i in items]
     names = ("acc", "acc_norm")
@@ -81,68 +85,72 @@ def test_a_run_by_option_texts_gives_lm_evals_acc_norm(
 
 
 def test_scores_do_not_depend_on_batch_or_order(
-    smollm2: CausalLM, medqa_root: Path, monkeypatch: pytest.MonkeyPatch
+    small_llama: CausalLM, medqa_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = medqa_items(medqa_root, "text", 4)
     prompts, options = [i.prompt for i in items], [i.continuations for i in items]
-    together = smollm2.score(prompts, options)
-    backwards = smollm2.score(prompts[::-1], options[::-1])[::-1]
+    together = small_llama.score(prompts, options)
+    backwards = small_llama.score(prompts[::-1], options[::-1])[::-1]
     monkeypatch.setitem(likelihood.TOKENS_PER_BATCH, "cpu", 1)
-    alone = smollm2.score(prompts, options)
+    alone = small_llama.score(prompts, options)
     for a, b, c in zip(together, backwards, alone, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-4)
-        np.testing.assert_allclose(a, c, atol=1e-4)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-4)
+        np.testing.assert_allclose(a, c, rtol=1e-5, atol=2e-4)
 
 
-@pytest.mark.parametrize("protocol", ["letters", "text"])
-@pytest.mark.parametrize("shots", [0, 3])
+@pytest.mark.parametrize(
+    ("weights", "protocol", "shots", "count"),
+    [("small_llama", "letters", 0, 5), ("small_llama", "text", 0, 5), ("small_llama", "letters", 3, 5), ("small_llama", "text", 3, 5),
+     ("smollm2", "letters", 3, 2)],
+)  # fmt: skip
 def test_packing_and_prefix_sharing_change_nothing(
-    smollm2: CausalLM, medqa_root: Path, protocol: str, shots: int
+    weights: str, protocol: str, shots: int, count: int, medqa_root: Path, request: pytest.FixtureRequest
 ) -> None:
+    model: CausalLM = request.getfixturevalue(weights)
     opened = open_dataset("medqa", medqa_root, "test")
     records = list(opened)
-    items = make_items(records[5:10], opened.card.protocols[protocol], records[:shots])  # type: ignore[arg-type]
+    items = make_items(records[5 : 5 + count], opened.card.protocols[protocol], records[:shots])  # type: ignore[arg-type]
     prompts, options = [i.prompt for i in items], [i.continuations for i in items]
-    questions = [likelihood.encode(smollm2, p, o) for p, o in zip(prompts, options, strict=True)]
+    questions = [likelihood.encode(model, p, o) for p, o in zip(prompts, options, strict=True)]
     prefix = likelihood.common_prefix([q.context for q in questions])
     assert (len(prefix) > 100) == (shots > 0)
-    plain = likelihood._score_plain(smollm2, questions)
+    plain = likelihood._score_plain(model, questions)
     for _ in range(2):  # the second time the prefix is kept
-        for a, b in zip(smollm2.score(prompts, options), plain, strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-4)
+        for a, b in zip(model.score(prompts, options), plain, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-4)
 
 
-def test_a_kept_prefix_gives_the_same_bytes_as_a_new_one(smollm2: CausalLM, medqa_root: Path) -> None:
+def test_a_kept_prefix_gives_the_same_bytes_as_a_new_one(small_llama: CausalLM, medqa_root: Path) -> None:
     opened = open_dataset("medqa", medqa_root, "test")
     records = list(opened)
     items = make_items(records[5:9], opened.card.protocols["letters"], records[:2])  # type: ignore[arg-type]
     prompts, options = [i.prompt for i in items], [i.continuations for i in items]
-    smollm2.kept_prefix = None
-    new = smollm2.score(prompts, options)
-    kept = smollm2.score(prompts, options)
-    smollm2.score(["Something else entirely, and long enough. " * 20 + end for end in "ab"], [[" x", " y"]] * 2)
-    again = smollm2.score(prompts, options)
+    small_llama.kept_prefix = None
+    new = small_llama.score(prompts, options)
+    kept = small_llama.score(prompts, options)
+    small_llama.score(["Something else entirely, and long enough. " * 20 + end for end in "ab"], [[" x", " y"]] * 2)
+    again = small_llama.score(prompts, options)
     for a, b, c in zip(new, kept, again, strict=True):
         assert a.tobytes() == b.tobytes() == c.tobytes()
 
 
 @pytest.mark.parametrize("protocol", ["letters", "text"])
 def test_attending_to_a_prefix_that_stands_once_equals_attending_to_copies_of_it(
-    smollm2: CausalLM, medqa_root: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+    small_llama: CausalLM, medqa_root: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
     opened = open_dataset("medqa", medqa_root, "test")
     records = list(opened)
     items = make_items(records[5:9], opened.card.protocols[protocol], records[:2])  # type: ignore[arg-type]
     prompts, options = [i.prompt for i in items], [i.continuations for i in items]
-    assert shared_prefix.available(smollm2.network)
-    once = smollm2.score(prompts, options)
+    assert shared_prefix.available(small_llama.network)
+    once = small_llama.score(prompts, options)
     monkeypatch.setattr(shared_prefix, "available", lambda network: False)
-    for a, b in zip(once, smollm2.score(prompts, options), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-4)
+    for a, b in zip(once, small_llama.score(prompts, options), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-4)
 
 
 def test_a_prefix_that_gets_half_the_weight_would_score_otherwise(
-    smollm2: CausalLM, monkeypatch: pytest.MonkeyPatch
+    small_llama: CausalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control of joining the two softmaxes by their log-sum-exp."""
     start = (
@@ -152,22 +160,22 @@ def test_a_prefix_that_gets_half_the_weight_would_score_otherwise(
         [start + "The likely organ is the", start + "The likely animal is the"],
         [[" lung", " parrot"]] * 2,
     )
-    right = smollm2.score(prompts, options)
+    right = small_llama.score(prompts, options)
     monkeypatch.setattr(torch, "sigmoid", lambda x: torch.full_like(x, 0.5))
-    wrong = smollm2.score(prompts, options)
+    wrong = small_llama.score(prompts, options)
     assert max(np.abs(a - b).max() for a, b in zip(right, wrong, strict=True)) > 0.1
 
 
 def test_a_branch_that_saw_its_siblings_would_score_otherwise(
-    smollm2: CausalLM, monkeypatch: pytest.MonkeyPatch
+    small_llama: CausalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control of the packed mask."""
     prompt, options = "Metformin is a drug for", [" high blood pressure of the lung", " type 2 diabetes in adults"]
-    right = smollm2.score([prompt], [options])[0]
+    right = small_llama.score([prompt], [options])[0]
     monkeypatch.setattr(
         likelihood, "_visible", lambda starts, length, longest: torch.ones(longest, longest, dtype=torch.bool).tril()
     )
-    assert np.abs(smollm2.score([prompt], [options])[0] - right).max() > 0.1
+    assert np.abs(small_llama.score([prompt], [options])[0] - right).max() > 0.1
 
 
 def test_options_that_repeat_or_begin_alike_are_scored_alike(smollm2: CausalLM) -> None:

@@ -22,37 +22,15 @@ import pytest
 
 from healthfm import CapabilityError, CheckpointError, RunError, card, evaluate, load_model, load_run, open_dataset
 from healthfm.evaluate.protocols import Item, make_items
-from healthfm.models.files.weights import locate
 from healthfm.models.language.causal_lm import CausalLM
 from healthfm.models.remote import client as clients
 from healthfm.models.remote.client import Client, Endpoint, Refused, keep_in_house, loopback
 from healthfm.models.remote.endpoint import EndpointModel
 from healthfm.records import Message
+from tests.llama_cpp import serve
 
 MODEL = "smollm2-135m-instruct"
 HELLO = [Message(role="user", content="Say hello.")]
-
-
-def start_llama_cpp(path: Path, **more: Any) -> Any:
-    import xllamacpp
-
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(path)
-    parameters.n_ctx, parameters.warmup, parameters.verbosity = 2048, False, -1
-    for name, value in more.items():
-        setattr(parameters, name, value)
-    return xllamacpp.Server(parameters)
-
-
-@pytest.fixture(scope="module")
-def path() -> Path:
-    return locate(card(MODEL, "model"), None)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def llama_cpp(path: Path) -> Iterator[str]:
-    server = start_llama_cpp(path)
-    yield server.listening_address
 
 
 @pytest.fixture
@@ -68,22 +46,22 @@ def medqa_items(root: Path, protocol: str, n: int) -> list[Item]:
 # llama.cpp's server ---------------------------------------------------------------------------------------------------
 
 
-def test_it_says_what_it_can_and_what_runs_there(served: EndpointModel, llama_cpp: str, path: Path) -> None:
+def test_it_says_what_it_can_and_what_runs_there(served: EndpointModel, llama_cpp: str, smollm2_file: Path) -> None:
     assert served.capabilities == {"score", "generate"}
-    assert served.provenance["endpoint"] == f"{llama_cpp}/v1#{path}"
+    assert served.provenance["endpoint"] == f"{llama_cpp}/v1#{smollm2_file}"
     assert served.provenance["scoring"] == "forced"
     assert served.provenance["server"]["ftype"] == "Q4_1"
     assert served.provenance["digest"] is None
 
 
-def test_tokens_are_the_rows_own(served: EndpointModel, smollm2: CausalLM, medqa_root: Path) -> None:
+def test_tokens_are_the_rows_own(served: EndpointModel, small_llama: CausalLM, medqa_root: Path) -> None:
     for item in medqa_items(medqa_root, "letters", 20):
-        assert served.encode(item.prompt) == smollm2.encode(item.prompt)
+        assert served.encode(item.prompt) == small_llama.encode(item.prompt)
 
 
 def test_a_score_is_the_sum_over_llama_cpps_own_full_distributions(served: EndpointModel, llama_cpp: str) -> None:
     """Chain rule, from another answer of the same server: the log-probabilities of the whole vocabulary."""
-    prompt, options = "Aspirin is used to treat", (" mild pain and fever", " zzyzx", " pain")
+    prompt, options = "Aspirin is used to treat", (" mild pain", " zzyzx")
     given = served.encode(prompt)
     for option, score in zip(options, served.score([prompt], [options])[0], strict=True):
         whole, expected = served.encode(prompt + option), 0.0
@@ -102,13 +80,13 @@ def test_scores_agree_with_the_same_weights_here(
     served: EndpointModel, smollm2: CausalLM, medqa_root: Path, protocol: str
 ) -> None:
     """llama.cpp computes with the quantised weights, healthfm with the dequantised ones: close, not equal."""
-    items = medqa_items(medqa_root, protocol, 8)
+    items = medqa_items(medqa_root, protocol, 4)
     prompts, options = [i.prompt for i in items], [i.continuations for i in items]
     there, here = served.score(prompts, options), smollm2.score(prompts, options)
     apart = np.concatenate(there) - np.concatenate(here)
     assert np.abs(apart).mean() < 0.4
     assert np.corrcoef(np.concatenate(there), np.concatenate(here))[0, 1] > 0.99
-    assert sum(a.argmax() == b.argmax() for a, b in zip(there, here, strict=True)) >= 7
+    assert sum(a.argmax() == b.argmax() for a, b in zip(there, here, strict=True)) >= 3
 
 
 def test_white_space_at_the_prompts_end_moves_to_the_option(served: EndpointModel) -> None:
@@ -126,10 +104,10 @@ def test_greedy_text_stops_and_streams(served: EndpointModel) -> None:
 
 
 def test_messages_take_the_servers_chat_template_or_the_local_tokenizers(
-    served: EndpointModel, smollm2: CausalLM, llama_cpp: str, tmp_path: Path
+    served: EndpointModel, small_llama: CausalLM, llama_cpp: str, tmp_path: Path
 ) -> None:
-    assert smollm2.tokenizer is not None
-    smollm2.tokenizer.save_pretrained(tmp_path)
+    assert small_llama.tokenizer is not None
+    small_llama.tokenizer.save_pretrained(tmp_path)
     local = load_model(MODEL, tmp_path, endpoint=llama_cpp)
     assert local.provenance["tokenizer"] == "local"
     assert local.generate([HELLO], 12) == served.generate([HELLO], 12)
@@ -139,9 +117,9 @@ def test_messages_take_the_servers_chat_template_or_the_local_tokenizers(
     )  # fmt: skip
 
 
-def test_another_models_tokenizer_is_refused(smollm2: CausalLM, llama_cpp: str, tmp_path: Path) -> None:
-    assert smollm2.tokenizer is not None
-    smollm2.tokenizer.save_pretrained(tmp_path)
+def test_another_models_tokenizer_is_refused(small_llama: CausalLM, llama_cpp: str, tmp_path: Path) -> None:
+    assert small_llama.tokenizer is not None
+    small_llama.tokenizer.save_pretrained(tmp_path)
     rules = json.loads((tmp_path / "tokenizer.json").read_text())
     words = rules["model"]["vocab"]
     words["Ġpatient"], words["Ġthe"] = words["Ġthe"], words["Ġpatient"]
@@ -164,10 +142,10 @@ def test_too_long_a_prompt_is_refused_not_cut(served: EndpointModel) -> None:
         served.score(["word " * 3000], [[" a", " b"]])
 
 
-def test_embeddings_come_from_a_server_that_has_them(path: Path) -> None:
+def test_embeddings_come_from_a_server_that_has_them(smollm2_file: Path) -> None:
     import xllamacpp
 
-    server = start_llama_cpp(path, embedding=True, pooling_type=xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN)
+    server = serve(smollm2_file, embedding=True, pooling_type=xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN)
     model = load_model(MODEL, endpoint=server.listening_address)
     assert "embed" in model.capabilities
     texts = ["aspirin relieves pain", "ibuprofen relieves pain", "the stock market fell"]
@@ -195,7 +173,7 @@ def test_a_name_the_server_does_not_hold_is_refused(llama_cpp: str) -> None:
 
 
 def test_an_evaluation_names_the_endpoint_and_counts_its_tokens(
-    llama_cpp: str, medqa_root: Path, tmp_path: Path
+    llama_cpp: str, smollm2_file: Path, medqa_root: Path, tmp_path: Path
 ) -> None:
     run = evaluate(MODEL, "medqa", root=medqa_root, limit=4, endpoint=llama_cpp, output=tmp_path / "run")
     facts = run.facts
@@ -207,13 +185,9 @@ def test_an_evaluation_names_the_endpoint_and_counts_its_tokens(
     assert again.facts["usage"] == load_run(tmp_path / "run").facts["usage"] == facts["usage"]
     with pytest.raises(RunError, match="another request"):
         evaluate(MODEL, "medqa", root=medqa_root, limit=4, output=tmp_path / "run")
-    other = start_llama_cpp(locate(run_card(), None))
+    other = serve(smollm2_file)
     with pytest.raises(RunError, match=r"another request \(endpoint"):
         evaluate(MODEL, "medqa", root=medqa_root, limit=4, endpoint=other.listening_address, output=tmp_path / "run")
-
-
-def run_card() -> Any:
-    return card(MODEL, "model")
 
 
 # A server that echoes -------------------------------------------------------------------------------------------------
@@ -287,27 +261,27 @@ def completions(model: CausalLM, tokenize: bool) -> Callable[[str, Any, dict[str
 
 
 @pytest.mark.parametrize("tokenize", [True, False])
-def test_echoed_scores_equal_the_networks_own(smollm2: CausalLM, medqa_root: Path, tokenize: bool) -> None:
+def test_echoed_scores_equal_the_networks_own(small_llama: CausalLM, medqa_root: Path, tokenize: bool) -> None:
     items = medqa_items(medqa_root, "text", 2)
     prompts, options = [i.prompt for i in items], [i.continuations for i in items]
-    with serving(completions(smollm2, tokenize)) as url:
+    with serving(completions(small_llama, tokenize)) as url:
         model = load_model(MODEL, endpoint=url)
         assert model.provenance["scoring"] == "echo"
-        for ours, there in zip(smollm2.score(prompts, options), model.score(prompts, options), strict=True):
+        for ours, there in zip(small_llama.score(prompts, options), model.score(prompts, options), strict=True):
             np.testing.assert_allclose(ours, there, atol=1e-3)
 
 
 def test_echoed_scores_equal_lm_evals_client_on_the_same_server(
-    smollm2: CausalLM, medqa_root: Path, tmp_path: Path
+    small_llama: CausalLM, medqa_root: Path, tmp_path: Path
 ) -> None:
     """lm-evaluation-harness's own client of this protocol, over the same wire."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.openai_completions import LocalCompletionsAPI
 
-    assert smollm2.tokenizer is not None
-    smollm2.tokenizer.save_pretrained(tmp_path)
+    assert small_llama.tokenizer is not None
+    small_llama.tokenizer.save_pretrained(tmp_path)
     items = medqa_items(medqa_root, "letters", 3)
-    with serving(completions(smollm2, True)) as url:
+    with serving(completions(small_llama, True)) as url:
         theirs = LocalCompletionsAPI(
             base_url=f"{url}/v1/completions", model="real", tokenizer=str(tmp_path), tokenizer_backend="huggingface", batch_size=1
         )  # fmt: skip

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,11 +12,11 @@ import transformers
 
 from healthfm import RunError, card
 from healthfm.cards.schema import Decoding
-from healthfm.models.files.weights import locate
 from healthfm.models.language import generation, prompts
 from healthfm.models.language.causal_lm import CausalLM
 from healthfm.models.language.text_model import TextModel
 from healthfm.records import Message
+from tests.llama_cpp import ask
 from tests.models.published import EXPECTED
 from tests.references.answer_cases import SAID
 
@@ -27,26 +26,6 @@ TALKS = [
     [Message("system", "Answer in one word."), Message("user", "What is the capital of France?")],
     [Message("user", "Hello"), Message("assistant", "Hello!"), Message("user", "What does  <b>BP</b> mean?\n")],
 ]
-
-
-@pytest.fixture(scope="module")
-def llama_cpp(smollm2: CausalLM) -> Iterator[Callable[[str, dict[str, Any]], dict[str, Any]]]:
-    """llama.cpp's own server on this machine."""
-    import xllamacpp
-
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(locate(smollm2.card, None))
-    parameters.n_ctx, parameters.warmup, parameters.verbosity = 512, False, -1
-    server = xllamacpp.Server(parameters)
-
-    def ask(path: str, body: dict[str, Any]) -> dict[str, Any]:
-        request = urllib.request.Request(
-            f"{server.listening_address}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=300) as answer:
-            return dict(json.load(answer))
-
-    yield ask
 
 
 def theirs(model: CausalLM, ids: Sequence[int], count: int) -> str:
@@ -60,41 +39,39 @@ def theirs(model: CausalLM, ids: Sequence[int], count: int) -> str:
 
 def test_greedy_text_is_transformers(smollm2: CausalLM) -> None:
     asked = [*PLAIN, *TALKS]
-    ours = smollm2.generate(asked, max_new_tokens=24, stop=[])
-    assert ours == [theirs(smollm2, prompts.encode(smollm2, one)[0], 24) for one in asked]
+    ours = smollm2.generate(asked, max_new_tokens=10, stop=[])
+    assert ours == [theirs(smollm2, prompts.encode(smollm2, one)[0], 10) for one in asked]
     assert "Paris" in ours[0]
 
 
-def test_first_greedy_tokens_are_llama_cpps(smollm2: CausalLM, llama_cpp: Callable[..., dict[str, Any]]) -> None:
+def test_first_greedy_tokens_are_llama_cpps(smollm2: CausalLM, llama_cpp: str) -> None:
     """The first words: the two multiply Q4_1 weights at other precisions (theirs rounds activations to eight bits)."""
     for text in PLAIN:
         body = {"prompt": text, "n_predict": 4, "temperature": 0, "top_k": 1, "cache_prompt": False}
-        found = llama_cpp("completion", body)["content"]
+        found = ask(llama_cpp, "completion", body)["content"]
         assert smollm2.generate([text], max_new_tokens=4, stop=[])[0] == found
 
 
-def test_the_chat_template_writes_what_llama_cpps_writes(
-    smollm2: CausalLM, llama_cpp: Callable[..., dict[str, Any]]
-) -> None:
+def test_the_chat_template_writes_what_llama_cpps_writes(smollm2: CausalLM, llama_cpp: str) -> None:
     for talk in TALKS:
         body = {"messages": [{"role": one.role, "content": one.content} for one in talk]}
-        assert prompts.chat_text(smollm2, talk) == llama_cpp("apply-template", body)["prompt"]
+        assert prompts.chat_text(smollm2, talk) == ask(llama_cpp, "apply-template", body)["prompt"]
 
 
-def test_company_changes_nothing(smollm2: CausalLM) -> None:
-    together = smollm2.generate([*PLAIN, TALKS[0]], max_new_tokens=8)
-    assert together == [smollm2.generate([one], max_new_tokens=8)[0] for one in (*PLAIN, TALKS[0])]
-    drawn = smollm2.generate([*PLAIN, PLAIN[0]], max_new_tokens=8, temperature=1.0, seed=7)
-    assert drawn[0] == drawn[3] == smollm2.generate([PLAIN[0]], max_new_tokens=8, temperature=1.0, seed=7)[0]
-    assert drawn[0] != smollm2.generate([PLAIN[0]], max_new_tokens=8, temperature=1.0, seed=8)[0]
+def test_company_changes_nothing(small_llama: CausalLM) -> None:
+    together = small_llama.generate([*PLAIN, TALKS[0]], max_new_tokens=8)
+    assert together == [small_llama.generate([one], max_new_tokens=8)[0] for one in (*PLAIN, TALKS[0])]
+    drawn = small_llama.generate([*PLAIN, PLAIN[0]], max_new_tokens=8, temperature=1.0, seed=7)
+    assert drawn[0] == drawn[3] == small_llama.generate([PLAIN[0]], max_new_tokens=8, temperature=1.0, seed=7)[0]
+    assert drawn[0] != small_llama.generate([PLAIN[0]], max_new_tokens=8, temperature=1.0, seed=8)[0]
 
 
-def test_pieces_make_the_whole(smollm2: CausalLM) -> None:
-    pieces = list(smollm2.generate([PLAIN[2]], max_new_tokens=16, stream=True))
+def test_pieces_make_the_whole(small_llama: CausalLM) -> None:
+    pieces = list(small_llama.generate([PLAIN[2]], max_new_tokens=16, stream=True))
     assert len(pieces) > 3
-    assert "".join(pieces) == smollm2.generate([PLAIN[2]], max_new_tokens=16)[0]
+    assert "".join(pieces) == small_llama.generate([PLAIN[2]], max_new_tokens=16)[0]
     with pytest.raises(RunError, match="stream takes one prompt, 2"):
-        smollm2.generate(PLAIN[:2], stream=True)
+        small_llama.generate(PLAIN[:2], stream=True)
 
 
 # Stop strings, on texts that are known beforehand -----------------------------------------------------------------------
@@ -131,14 +108,14 @@ def say(model: CausalLM, text: str, stop: Sequence[str], stream: bool = False, c
         (" 休息。高血压 再休息。", ["高血压"], " 休息。"),  # each of its characters comes in several tokens
     ],
 )
-def test_a_stop_string_is_cut_wherever_tokens_end(smollm2: CausalLM, text: str, stop: list[str], left: str) -> None:
-    assert say(smollm2, text, stop) == [left]
-    assert "".join(say(smollm2, text, stop, stream=True)) == left
+def test_a_stop_string_is_cut_wherever_tokens_end(small_llama: CausalLM, text: str, stop: list[str], left: str) -> None:
+    assert say(small_llama, text, stop) == [left]
+    assert "".join(say(small_llama, text, stop, stream=True)) == left
 
 
-def test_no_piece_shows_a_stop_string_or_half_a_character(smollm2: CausalLM) -> None:
+def test_no_piece_shows_a_stop_string_or_half_a_character(small_llama: CausalLM) -> None:
     text = " 🫀 Pat Patient is fine. 高血压 Patient: next"
-    pieces = list(say(smollm2, text, ["Patient: "], stream=True))
+    pieces = list(say(small_llama, text, ["Patient: "], stream=True))
     assert "".join(pieces) == " 🫀 Pat Patient is fine. 高血压 "
     assert not any("\ufffd" in piece for piece in pieces)
     shown = ""
@@ -147,23 +124,23 @@ def test_no_piece_shows_a_stop_string_or_half_a_character(smollm2: CausalLM) -> 
         assert not shown.endswith("Patient:")
 
 
-def test_a_limit_ends_a_text(smollm2: CausalLM) -> None:
-    assert say(smollm2, " one two three four", [], count=2) == [" one two"]
+def test_a_limit_ends_a_text(small_llama: CausalLM) -> None:
+    assert say(small_llama, " one two three four", [], count=2) == [" one two"]
 
 
-def test_a_stop_string_that_is_a_special_token_ends_a_text(smollm2: CausalLM) -> None:
-    assert say(smollm2, " over<|im_start|>again", ["<|im_start|>"]) == [" over"]
+def test_a_stop_string_that_is_a_special_token_ends_a_text(small_llama: CausalLM) -> None:
+    assert say(small_llama, " over<|im_start|>again", ["<|im_start|>"]) == [" over"]
 
 
 # The owners' rules for where an answer ends, on the same words ------------------------------------------------------------
 
 
 @pytest.mark.evidence("chatdoctor", "output")
-def test_chatdoctors_answer_ends_before_the_patient(smollm2: CausalLM) -> None:
+def test_chatdoctors_answer_ends_before_the_patient(small_llama: CausalLM) -> None:
     """What chat.py itself keeps of these texts: cut at "Patient: ", the line breaks before it left standing."""
     theirs = json.loads((EXPECTED / "answers.json").read_text(encoding="utf-8"))["chatdoctor"]
     stop = card("chatdoctor").prompts["chat"].stop  # type: ignore[union-attr]
-    assert [say(smollm2, text, stop)[0] for text in SAID["chatdoctor"]] == theirs
+    assert [say(small_llama, text, stop)[0] for text in SAID["chatdoctor"]] == theirs
 
 
 # Drawing ----------------------------------------------------------------------------------------------------------------
@@ -210,7 +187,7 @@ def test_draws_follow_the_probabilities() -> None:
     ],
 )  # fmt: skip
 def test_calls_that_make_no_sense_are_refused(
-    smollm2: CausalLM, asked: Any, words: dict[str, Any], reason: str
+    small_llama: CausalLM, asked: Any, words: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(RunError, match=reason):
-        smollm2.generate(asked, **words)
+        small_llama.generate(asked, **words)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +14,8 @@ import transformers
 from healthfm import CheckpointError, load_model, open_dataset
 from healthfm.formats.gguf import GGUF
 from healthfm.models.files import gguf_llama, sentencepiece_bpe
-from healthfm.models.files.weights import locate
 from healthfm.models.language.causal_lm import CausalLM
+from tests.llama_cpp import ask, serve
 from tests.models import published
 from tests.references.recipe_weights import fill
 
@@ -32,51 +30,36 @@ HARD = [
 
 
 @pytest.fixture(scope="module")
-def path(smollm2: CausalLM) -> Path:
-    return locate(smollm2.card, None)
+def path(smollm2_file: Path) -> Path:
+    return smollm2_file
 
 
-@pytest.fixture(scope="module")
-def llama_cpp(path: Path) -> Iterator[Callable[[str], list[int]]]:
-    """llama.cpp's own tokenizer, asked through its server on this machine."""
-    yield served(path)
+def cut(address: str, text: str) -> list[int]:
+    """llama.cpp's own tokens, asked through its server."""
+    return list(ask(address, "tokenize", {"content": text, "parse_special": True, "add_special": True})["tokens"])
 
 
-def served(path: Path) -> Callable[[str], list[int]]:
-    import xllamacpp
-
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(path)
-    parameters.n_ctx, parameters.warmup, parameters.verbosity = 512, False, -1
-    server = xllamacpp.Server(parameters)
-
-    def tokenize(text: str) -> list[int]:
-        body = json.dumps({"content": text, "parse_special": True, "add_special": True}).encode()
-        request = urllib.request.Request(
-            f"{server.listening_address}/tokenize", body, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return list(json.load(answer)["tokens"])
-
-    tokenize.server = server  # type: ignore[attr-defined]
-    return tokenize
-
-
-def test_tokens_equal_llama_cpps(smollm2: CausalLM, llama_cpp: Callable[[str], list[int]], pubmedqa_root: Path) -> None:
+def test_tokens_equal_llama_cpps(smollm2: CausalLM, llama_cpp: str, pubmedqa_root: Path) -> None:
     texts = [record.context + "\n" + record.question for record in open_dataset("pubmedqa", pubmedqa_root, "test")]  # type: ignore[attr-defined]
     for text in HARD + texts[:100]:
-        assert smollm2.encode(text) == llama_cpp(text)
+        assert smollm2.encode(text) == cut(llama_cpp, text)
 
 
-def test_another_models_cut_would_differ(path: Path, llama_cpp: Callable[[str], list[int]]) -> None:
+def test_another_models_cut_would_differ(path: Path, llama_cpp: str) -> None:
     """Negative control: cut as Llama 3 cuts, some of the texts come out as other tokens."""
     gguf = GGUF(path)
     gguf.metadata["tokenizer.ggml.pre"] = "llama-bpe"
     wrong = gguf_llama.tokenizer(gguf)
-    assert any(wrong.encode(text) != llama_cpp(text) for text in HARD)
+    assert any(wrong.encode(text) != cut(llama_cpp, text) for text in HARD)
 
 
-def test_logits_equal_transformers_own_gguf_loader(smollm2: CausalLM, path: Path) -> None:
+def test_logits_equal_transformers_own_gguf_loader(
+    smollm2: CausalLM, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped = np.memmap
+    monkeypatch.setattr(
+        np, "memmap", lambda *words, **more: np.asarray(mapped(*words, **more))
+    )  # slices of it are slow
     theirs = transformers.AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=torch.float32
     ).eval()
@@ -193,10 +176,10 @@ def written(name: str, value: torch.Tensor) -> tuple[str, np.ndarray]:
 
 def test_sentencepiece_tokens_equal_llama_cpps(spm: Path, pubmedqa_root: Path) -> None:
     model = load_model("medalpaca", spm, device="cpu")
-    llama_cpp = served(spm)
+    server = serve(spm)
     texts = [record.context + "\n" + record.question for record in open_dataset("pubmedqa", pubmedqa_root, "test")]  # type: ignore[attr-defined]
     for text in HARD + texts[:100]:
-        assert model.encode(text) == llama_cpp(text), text[:40]  # type: ignore[attr-defined]
+        assert model.encode(text) == cut(server.listening_address, text), text[:40]  # type: ignore[attr-defined]
 
 
 def test_the_same_network_from_gguf_and_from_its_folder(spm: Path) -> None:

@@ -103,7 +103,7 @@ def fit_on_meta(slug: str, variant: str, tensors: dict[str, torch.Tensor]) -> tr
     card = catalog.card(slug, "model")
     with torch.device("meta"):
         network = masked_lm.build(masked_lm.settings(card, variant, {}, {})[1])  # type: ignore[arg-type]
-        masked_lm.fit(network, tensors, card)  # type: ignore[arg-type]
+        masked_lm.fit(network, tensors, card.runner(variant).ignore_keys)  # type: ignore[union-attr]
     return network
 
 

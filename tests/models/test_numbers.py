@@ -24,7 +24,7 @@ from healthfm.models.vision import hierarchical, resnet, swin, vit
 from healthfm.models.vision import vision_model as vision
 
 TABLES = Path(__file__).parent.parent / "data" / "numbers"
-PARTS = ("config", "transform")
+TABLED = ("config", "transform", "tokenizer", "projection")  # the tables of [run] and of a part that hold numbers
 NOT_NUMBERS = {"source", "checked"}  # of a transform: where it was read
 Numbers = dict[str, Any]
 
@@ -53,36 +53,60 @@ def variants(found: ModelCard) -> list[str | None]:
 
 
 def recorded(slug: str, variant: str | None) -> Numbers:
-    """A variant's numbers as the table has them, named ``part.name``. No number may stand in it twice."""
+    """A variant's numbers as the table has them, named ``config.name``, ``parts.image.config.name``. None may stand in it twice."""
     found: Numbers = {}
     for group in table(slug):
         if variant in group.get("variants", [variant]):
-            new = {name: value for part in PARTS for name, value in _named(part, group.get(part, {})).items()}
-            new |= {"pooling": group["pooling"]} if "pooling" in group else {}
+            new = _recorded(group)
             assert not new.keys() & found.keys(), f"{slug}: twice: {sorted(new.keys() & found.keys())}"
             found |= new
     return found
 
 
+def _recorded(group: Numbers) -> Numbers:
+    """What a group says of [run], and in the same words of its parts."""
+    found = {name: value for kind in TABLED for name, value in _named(kind, group.get(kind, {})).items()}
+    found |= {"pooling": group["pooling"]} if "pooling" in group else {}
+    for part, own in group.get("parts", {}).items():
+        found |= {f"parts.{part}.{name}": value for name, value in _recorded(own).items()}
+    return found
+
+
 def used(found: ModelCard, variant: str | None, asked: Numbers) -> Numbers:
     """What the code runs a variant with: every number of a family of ours, defaults too; of a transformers network, what the card
-    says and what is ``asked``.
+    says and what is ``asked``. Of a part, the same as if it were a model alone, and what stands around it.
     """
     run = found.runner(variant)
+    parts: Numbers = {}
+    for name, part in run.parts.items():
+        prefix = f"parts.{name}."
+        of_it = {key.removeprefix(prefix): value for key, value in asked.items() if key.startswith(prefix)}
+        own = used(_alone(found, run.part(name)), None, of_it)
+        for kind in ("tokenizer", "projection"):
+            around = getattr(part, kind)
+            facts = {} if around is None else around.model_dump(exclude=NOT_NUMBERS)
+            own |= _named(kind, facts)
+        parts |= {
+            prefix + key: value for key, value in own.items() if value is not None
+        }  # a whole may pool for its part
     if run.family in OURS:
-        return {**_named("config", OURS[run.family](run.config)), **_pixels(run), "pooling": run.pooling}
+        return {**_named("config", OURS[run.family](run.config)), **_pixels(run), "pooling": run.pooling, **parts}
     names, stated, network = THEIRS[run.family](found, variant)
     names |= {name.partition(".")[2] for name in asked if name.startswith("config.")}
-    return _named("config", {name: stated[name] if name in stated else _of(network, name) for name in names})
+    return {
+        **_named("config", {name: stated[name] if name in stated else _of(network, name) for name in names}),
+        **parts,
+    }
+
+
+def _alone(found: ModelCard, part: Runner) -> ModelCard:
+    """A card whose [run] is one part of another's."""
+    facts = found.model_dump(include={"slug", "name", "summary", "group", "modalities", "access", "architecture"})
+    return ModelCard.model_validate({**facts, "run": part.model_dump()})
 
 
 def _tower(kind: Any, config: Numbers) -> Numbers:
     return dataclasses.asdict(vision.numbers(kind, config))
-
-
-def _stages(config: Numbers) -> Numbers:
-    whole = _tower(hierarchical.Numbers, config)
-    return {**whole, **{stage: _tower(vit.Numbers, config[stage]) for stage in ("tiles", "region")}}
 
 
 def _causal(found: ModelCard, variant: str | None) -> tuple[set[str], Numbers, Any]:
@@ -107,7 +131,7 @@ def _encoder_decoder(found: ModelCard, variant: str | None) -> tuple[set[str], N
 
 OURS = {
     "vit": functools.partial(_tower, vit.Numbers), "swin": functools.partial(_tower, swin.Numbers),
-    "resnet": functools.partial(_tower, resnet.Numbers), "hierarchical": _stages,
+    "resnet": functools.partial(_tower, resnet.Numbers), "hierarchical": functools.partial(_tower, hierarchical.Numbers),
 }  # fmt: skip
 THEIRS = {"causal_lm": _causal, "masked_lm": _masked, "seq2seq": _encoder_decoder}
 
@@ -168,10 +192,11 @@ def test_every_number_of_a_card_is_the_owners(slug: str) -> None:
 def test_every_number_says_where_it_was_read_or_why_not(slug: str) -> None:
     known = set(card(slug).variants)  # type: ignore[union-attr]
     for group in table(slug):
-        assert set(group) <= {"read", "unverified", "variants", "pooling", *PARTS}
+        assert set(group) <= {"read", "unverified", "variants", "pooling", "parts", *TABLED}
         assert len({"read", "unverified"} & set(group)) == 1 and len(group.get("read", group.get("unverified"))) > 15
         assert set(group.get("variants", [])) <= known and group.get("variants") != []
-        assert set(group) & {"pooling", *PARTS}
+        assert set(group) & {"pooling", "parts", *TABLED}
+        assert all(set(part) <= {"pooling", *TABLED} for part in group.get("parts", {}).values())
     assert coverage.unread(catalog.lookup(slug, "model")) is not read(slug)  # the card says so too
     assert {path.stem for path in TABLES.glob("*.toml")} == set(runnable())
 
@@ -183,7 +208,7 @@ PLANTED: list[tuple[str, str | None, Numbers]] = [
     ("pmc-llama", "13b", {"num_attention_heads": 20}), ("pmc-llama", "7b", {"rms_norm_eps": 1e-5}),
     ("pmc-llama", "13b", {"rope_theta": 1e6}), ("pmc-llama", "13b", {"attention_bias": True}),
     ("clinical-t5", "base", {"feed_forward_proj": "gated-gelu"}), ("clinical-t5", "large", {"relative_attention_max_distance": 64}),
-    ("clinical-t5", "base", {"layer_norm_epsilon": 1e-5}), ("taiyi", "taiyi-2", {"rms_norm_eps": 1e-5}),
+    ("clinical-t5", "base", {"layer_norm_epsilon": 1e-5}), ("clinical-t5", "base", {"tie_word_embeddings": False}), ("taiyi", "taiyi-2", {"rms_norm_eps": 1e-5}),
     ("taiyi", "taiyi-2", {"partial_rotary_factor": 1.0}), ("remedis", "cxr-50x1-remedis-m", {"eps": 1e-8}),
     ("remedis", "cxr-152x2-remedis-m", {"minus_one_to_one": False}), ("retfound", "dinov2-meh", {"positions": "dino"}),
     ("hipt", "vit-256", {"positions": "timm"}), ("ctranspath", None, {"norm_eps": 1e-6}), ("biogpt", "large", {"scale_embedding": False}),
@@ -206,6 +231,8 @@ def test_a_wrong_number_shows(slug: str, variant: str | None, wrong: Numbers) ->
         ("ctranspath", None, {"transform": {"micrometres_per_pixel": [0.5]}}), ("uni", None, {"transform": {"interpolation": "bicubic"}}),
         ("hipt", "vit-256", {"transform": {"std": [0.229, 0.224, 0.225]}}), ("retfound", "mae-meh", {"transform": {"crop": 256}}),
         ("remedis", "path-50x1-remedis-m", {"transform": {"resize": [448, 448]}}), ("uni", None, {"transform": {"grey": True}}),
+        ("hipt", "hipt-4k", {"parts": {"tiles": {"pooling": "mean"}}}), ("hipt", "hipt-4k", {"parts": {"tiles": {"config": {"num_heads": 12}}}}),
+        ("hipt", "hipt-4k", {"parts": {"region": {"config": {"positions": "timm"}}}}),
     ],
 )  # fmt: skip
 def test_a_wrong_step_shows(slug: str, variant: str | None, wrong: Numbers) -> None:

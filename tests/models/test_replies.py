@@ -16,7 +16,7 @@ from healthfm.models.remote.client import Client, Endpoint, Refused
 from healthfm.models.remote.served import is_row
 from healthfm.records import Message
 from healthfm.report import page
-from healthfm.score import sentences
+from healthfm.score import limits, sentences
 from tests.models.test_endpoint import serving
 
 MODEL = "smollm2-135m-instruct"
@@ -286,7 +286,7 @@ def test_another_models_numbers_never_stand_under_a_rows_name_alone(tmp_path: Pa
     assert right.facts["served"]["is_row"] is True
     note = "the server calls its model 'thinker' and 'gpt-x', which is no name of smollm2-135m-instruct"
     assert note in sentences.headline_notes(run)[0]
-    assert any("which is no name of" in one for one in sentences.limits(run))
+    assert any("which is no name of" in one for one in limits.limits(run))
     assert note in page.render(load_run(tmp_path / "run")).replace("&#39;", "'")
     assert not any("no name of" in one for one in sentences.headline_notes(right))
     both = compare([tmp_path / "run", tmp_path / "right"])

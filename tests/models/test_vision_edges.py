@@ -121,9 +121,10 @@ def test_the_gate_of_a_bag_is_a_tanh_times_a_sigmoid_also_where_both_are_at_thei
 def test_a_regions_odd_rest_is_cut_as_torchvisions_centre_crop_does_and_tiles_stay_in_their_places() -> None:
     """``int(round((height - crop) / 2.0))``: of 7 rows that are too many 4 go above, of 5 columns 2 to the left. 36 tiles: two batches."""
     numbers_ = {"embed_dim": 8, "depth": 1, "num_heads": 2}
-    network = hierarchical.Regions(hierarchical.Numbers(
-        tile=16, tiles={**numbers_, "img_size": 16, "patch_size": 8}, region={**numbers_, "img_size": 64, "features": 8},
-    )).eval()  # fmt: skip
+    tiles = vit.ViT(vit.Numbers(**numbers_, img_size=16, patch_size=8))
+    network = hierarchical.Regions(
+        hierarchical.Numbers(tile=16), tiles, vit.ViT(vit.Numbers(**numbers_, img_size=64, features=8))
+    ).eval()
     filled(network, 0.5)
     x = pixels(4 * 16 + 7, 9 * 16 + 5)
     with torch.no_grad():

@@ -84,7 +84,7 @@ def test_hipts_two_checkpoints_load_strictly_at_full_size() -> None:
     run = card("hipt").runner("hipt-4k")
     with torch.device("meta"):
         whole = hierarchical.build(run)
-        checkpoint.load_strict(whole, hierarchical.joined(stages, run), run.ignore_keys)
+        checkpoint.load_strict(whole, hierarchical.joined(stages, run, whole), run.ignore_keys)
     assert sum(p.numel() for p in whole.parameters()) == card("hipt").variants["hipt-4k"].parameters
 
 
@@ -221,7 +221,7 @@ def test_hipt_tiles_alone_are_stage_one() -> None:
 @pytest.mark.evidence("hipt", "network")
 def test_hipts_slide_stage_scores_as_the_owners_class_does() -> None:
     facts = expected("hipt-slide")
-    slide = hierarchical.Slide(card("hipt").runner("hipt-4k").config["region"], num_classes=3)
+    slide = hierarchical.Slide(card("hipt").runner("hipt-4k").parts["region"].config, num_classes=3)
     weights = recipe(facts["shapes"])
     checkpoint.load_strict(slide, weights)
     bags: list[torch.Tensor] = []

@@ -187,13 +187,16 @@ def tail(log: Path, lines: int = 40) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def try_change(root: Path, change: Change, log: Path) -> bool:
-    """Whether the change's tests notice it. Raises ``Wrong`` where they could not run."""
+def try_change(root: Path, change: Change, log: Path) -> str:
+    """Return whether the change's tests "noticed" it, it "survives", or something "hangs" (noticed too, if the machine is not just slow).
+
+    Raises ``Wrong`` where they could not run.
+    """
     with changed(root, change):
         code = outcome(root, change.tests, log, LONGEST)
     if code not in (None, 0, FAILED):
         raise Wrong(f"{change.name}: its tests could not run (pytest's exit code {code})\n{tail(log)}")
-    return code != 0
+    return "hangs" if code is None else "noticed" if code else "survives"
 
 
 def run(every: Sequence[Change], root: Path) -> list[Change]:
@@ -210,12 +213,13 @@ def run(every: Sequence[Change], root: Path) -> list[Change]:
     for number, one in enumerate(every, 1):
         began = time.monotonic()
         try:
-            noticed = try_change(root, one, log)
+            found = try_change(root, one, log)
         except Wrong as error:
             print(f"{number:>4}/{len(every)} WRONG    {one.name}", flush=True)
             wrong.append(str(error))
             continue
-        word = "noticed" if noticed else "SURVIVES" if one.survives is None else "survives"
+        noticed = found != "survives"
+        word = "SURVIVES" if not noticed and one.survives is None else found
         why = f" ({one.survives})" if not noticed and one.survives else ""
         print(f"{number:>4}/{len(every)} {word:<8} {time.monotonic() - began:5.1f} s  {one.name}{why}", flush=True)
         if noticed and one.survives:

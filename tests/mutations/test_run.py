@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,14 +30,29 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_noticed_and_what_survives(
+def told(printed: str) -> list[str]:
+    return [line.split()[1] for line in printed.splitlines()[1:]]
+
+
+def test_what_is_noticed_and_what_survives(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reasoned = replace(EQUAL, name="equal again", survives="of equal numbers either is the larger")
+    assert run([TURNED, EQUAL, reasoned], project) == [EQUAL]
+    assert told(capsys.readouterr().out) == ["noticed", "SURVIVES", "survives"]
+    assert (project / "src/made_for_this.py").read_text() == LARGER
+
+
+def test_what_takes_too_long_is_no_survivor_and_is_told_apart(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "LONGEST", 2)
-    reasoned = replace(EQUAL, name="equal again", survives="of equal numbers either is the larger")
-    assert run([TURNED, EQUAL, HANGS, reasoned], project) == [EQUAL]
-    told = [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]]
-    assert told == ["noticed", "SURVIVES", "noticed", "survives"]
+    """A slow machine may end a change's tests too early: what was seen to be noticed is another word."""
+    whole = runner.outcome
+
+    def impatient(root: Path, tests: Sequence[str], log: Path, longest: float) -> int | None:
+        return whole(root, tests, log, 2 if "while True" in (root / "src/made_for_this.py").read_text() else longest)
+
+    monkeypatch.setattr(runner, "outcome", impatient)
+    assert run([HANGS], project) == []
+    assert told(capsys.readouterr().out) == ["hangs"]
     assert (project / "src/made_for_this.py").read_text() == LARGER
 
 

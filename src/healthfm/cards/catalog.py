@@ -26,13 +26,14 @@ Entry = dict[str, Any]
 KINDS = {"models": "model", "datasets": "dataset"}
 SHIPPED = Path(__file__).parent
 _CACHE_FORMAT = 1
+_VALID: dict[tuple[str, int], ModelCard | DatasetCard] = {}
 
 
-def card_files() -> list[Path]:
+def card_files() -> list[str]:
     """Return every card's path: the shipped ones, then those of the folders in ``HEALTHFM_CARDS``, sorted."""
     folders = [SHIPPED]
     folders += [Path(p).expanduser() for p in os.environ.get("HEALTHFM_CARDS", "").split(os.pathsep) if p]
-    files: list[Path] = []
+    files: list[str] = []
     for folder in folders:
         if not folder.is_dir():
             raise CardError(f"HEALTHFM_CARDS: no folder {folder}")
@@ -40,7 +41,11 @@ def card_files() -> list[Path]:
             raise CardError(f"HEALTHFM_CARDS: {folder} has neither a folder models nor a folder datasets")
         for top in KINDS:
             for place, _, names in os.walk(folder / top):
-                files += [Path(place, n) for n in names if n.endswith(".toml") and not n.startswith(".")]
+                files += [
+                    os.path.join(place, name)  # noqa: PTH118  a Path a file makes every look-up slow
+                    for name in names
+                    if name.endswith(".toml") and not name.startswith(".")
+                ]
     return sorted(files)
 
 
@@ -63,14 +68,21 @@ def parse(path: Path) -> Entry:
 
 
 @functools.cache
-def _entries(key: str, paths: tuple[Path, ...]) -> dict[tuple[str, str], Entry]:
+def _parsed(path: str, _time: int, _size: int) -> Entry:
+    return parse(Path(path))
+
+
+@functools.cache
+def _entries(stats: tuple[tuple[str, int, int], ...]) -> dict[tuple[str, str], Entry]:
+    key = hashlib.sha256(repr((_CACHE_FORMAT, stats)).encode()).hexdigest()[:16]
     cache = home() / "cache" / f"cards-{key}.json"
+    paths = [path for path, _, _ in stats]
     try:
         listed = json.loads(cache.read_text(encoding="utf-8"))
-        if [entry["path"] for entry in listed] != [str(path) for path in paths]:
+        if [entry["path"] for entry in listed] != paths:
             raise ValueError("not the cache of these cards")
     except (OSError, ValueError, TypeError, KeyError):
-        listed = [parse(path) for path in paths]
+        listed = [_parsed(*one) for one in stats]
         for entry in listed:
             if not Path(entry["path"]).is_relative_to(SHIPPED):
                 validate(entry)  # the shipped cards are validated by their tests
@@ -98,10 +110,8 @@ def _write_cache(cache: Path, listed: list[Entry]) -> None:
 
 def entries() -> dict[tuple[str, str], Entry]:
     """Return every card as a plain dictionary, keyed by (kind, slug)."""
-    paths = card_files()
-    stats = [(str(p), s.st_mtime_ns, s.st_size) for p in paths if (s := p.stat())]
-    key = hashlib.sha256(repr((_CACHE_FORMAT, stats)).encode()).hexdigest()[:16]
-    return _entries(key, tuple(paths))
+    stats = ((path, os.stat(path)) for path in card_files())  # noqa: PTH116
+    return _entries(tuple((path, one.st_mtime_ns, one.st_size) for path, one in stats))
 
 
 def validate(entry: Entry) -> ModelCard | DatasetCard:
@@ -109,16 +119,13 @@ def validate(entry: Entry) -> ModelCard | DatasetCard:
     from pydantic import ValidationError
 
     from healthfm.cards.schema import DatasetCard, ModelCard
+    from healthfm.cards.schema.common import in_a_line
 
     fields = {k: v for k, v in entry.items() if k != "path"}
     try:
         return ModelCard(**fields) if entry["kind"] == "model" else DatasetCard(**fields)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors(include_url=False, include_input=False)
-        )
-        raise CardError(f"{entry.get('path', entry.get('slug'))}: {problems}") from None
+        raise CardError(f"{entry.get('path', entry.get('slug'))}: {in_a_line(error)}") from None
 
 
 def is_shipped(slug: str) -> bool:
@@ -134,6 +141,7 @@ def split_name(name: str) -> tuple[str, str | None, str | None]:
     return slug.strip(), variant.strip() or None, protocol.strip() or None
 
 
+@functools.lru_cache(maxsize=4096)
 def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9一-鿿]+", "", text.lower())
 
@@ -175,9 +183,12 @@ def lookup(name: str, kind: str | None = None) -> Entry:
     raise CardError(f"no {kind or 'model or dataset'} is called '{slug}'{hint} (healthfm find lists them)")
 
 
-@functools.cache
-def _validated(path: str, _stamp: int, kind: str, slug: str) -> ModelCard | DatasetCard:
-    return validate(entries()[kind, slug])
+def _validated(entry: Entry) -> ModelCard | DatasetCard:
+    """Return an entry's card; it is validated once while its file stays as it is."""
+    state = (entry["path"], Path(entry["path"]).stat().st_mtime_ns)
+    if state not in _VALID:
+        _VALID[state] = validate(entry)
+    return _VALID[state]
 
 
 def card(name: str, kind: str | None = None) -> ModelCard | DatasetCard:
@@ -187,7 +198,7 @@ def card(name: str, kind: str | None = None) -> ModelCard | DatasetCard:
     Raises ``CardError``: no such row (with near names), or an unknown variant or protocol (with the known ones).
     """
     entry = lookup(name, kind)
-    found = _validated(entry["path"], Path(entry["path"]).stat().st_mtime_ns, entry["kind"], entry["slug"])
+    found = _validated(entry)
     _, variant, protocol = split_name(name)
     if variant is not None and variant not in found.variants:
         known = ", ".join(found.variants) or "none"
@@ -202,7 +213,7 @@ def all_cards(kind: str | None = None) -> Iterator[ModelCard | DatasetCard]:
     """Yield every card, validated."""
     for entry in entries().values():
         if kind in (None, entry["kind"]):
-            yield card(entry["slug"], entry["kind"])
+            yield _validated(entry)
 
 
 _WEIGHTS = (("slug", 12), ("name", 12), ("aliases", 10), ("tasks", 5), ("modalities", 5), ("group", 4), ("summary", 3))
@@ -281,4 +292,4 @@ def find(
         licence=licence,
         has_runner=has_runner,
     )
-    return [card(entry["slug"], entry["kind"]) for entry in hits]
+    return [_validated(entry) for entry in hits]

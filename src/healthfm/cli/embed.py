@@ -80,8 +80,7 @@ def register(app: typer.Typer) -> None:
         from healthfm.embed.run import embed as run_embed
         from healthfm.errors import CapabilityError, RunError
         from healthfm.models.load import load_model
-        from healthfm.models.vision.vision_model import VisionModel
-        from healthfm.records import Volume
+        from healthfm.records import Visual, Volume
 
         if engine not in ("auto", "torch"):
             raise RunError(f"--engine is '{engine}'; use auto or torch")
@@ -91,7 +90,7 @@ def register(app: typer.Typer) -> None:
             loaded = load_model(model, weights, device=device, dtype=again)
         if "embed" not in loaded.capabilities:
             raise CapabilityError(f"{loaded.name} cannot embed; it can {', '.join(sorted(loaded.capabilities))}")
-        texts = not isinstance(loaded, VisionModel)
+        texts = not any(issubclass(kind, Visual) for kind in loaded.takes)
         if window is not None:
             loaded.show_between(*window)
         loading = time.perf_counter() - began

@@ -11,20 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from healthfm.embed import engines, first
+from healthfm.embed import check, engines, first
 from healthfm.embed.engines import Network
 from healthfm.embed.items import of_contents, of_record
+from healthfm.embed.key import key_of
 from healthfm.embed.plan import UNITS_PER_PART, batches
+from healthfm.embed.preparer import Preparer
 from healthfm.embed.run import finite, readers
 from healthfm.embed.shared import Shared
-from healthfm.embed.units import Preparer, Unit, is_blank, open_tiles
+from healthfm.embed.tiles import open_tiles
+from healthfm.embed.units import Unit
 from healthfm.engine.pipeline import Clock, ordered
 from healthfm.errors import RunError
 from healthfm.formats import notices
 from healthfm.models.model import Float32, Model
-from healthfm.models.vision import transform
-from healthfm.models.vision import vision_model as vision
-from healthfm.models.vision.vision_model import VisionModel
+from healthfm.models.vision import pictures, transform
 from healthfm.records import Slide, Visual, Volume
 
 
@@ -62,7 +63,7 @@ class Embedder:
         """
         units = iter(units)
         if self._network is None:
-            begin = list(itertools.islice(units, engines.CHECKED))
+            begin = list(itertools.islice(units, check.CHECKED))
             if not begin:
                 return
             self._network, begin = self._begin(begin)
@@ -101,29 +102,30 @@ class Embedder:
     def _begin(self, units: Sequence[Unit]) -> tuple[Network, list[Unit]]:
         """Return the network, checked on the first units or as it was ``settled``, and those units, as far as they are prepared."""
         network = engines.choose(self.model, engine=self.engine)
-        if self.settled is not None and isinstance(self.model, VisionModel):
-            if "openvino" in self.settled["check"]:
+        if self.settled is not None:
+            before = self.settled.get("check", {})
+            if "openvino" in before:
                 network = engines.by_torch(self.model)
-            if {**network.facts, "check": self.settled["check"]} == self.settled:
-                network.check = dict(self.settled["check"])
+            if {**network.facts, "check": before} == self.settled:
+                network.check = dict(before)
                 self._take(network)
                 return network, list(units)
         self._take(network)
-        if not engines.needs_check(self.model, network):
+        if not check.needed(network):
             return network, list(units)
         made = first.prepared(self._prepare, units, len(units))
         found = first.checked(self.model, network, self._prepare, made)
-        shared = self._shared if found is network else Shared(engines.key_of(self.model, found))
+        shared = self._shared if found is network else Shared(key_of(self.model, found))
         self._shared = shared
         return found, first.settled(self._prepare, shared, units, made)
 
     def _take(self, network: Network) -> None:
-        self._shared = Shared(engines.key_of(self.model, network))
+        self._shared = Shared(key_of(self.model, network))
         self._prepare = Preparer(self.model, Clock(), self._shared)
 
 
 @contextmanager
-def instances(record: Visual, model: VisionModel) -> Iterator[Iterator[Unit]]:
+def instances(record: Visual, model: Model) -> Iterator[Iterator[Unit]]:
     """Give the pictures that a record is a bag of: a slide's tiles as the card says, a volume's axial slices, a film's frames.
 
     An image is one. The record is open inside ``with``. Raises ``DatasetError``: no tissue, or not to be opened;
@@ -132,8 +134,8 @@ def instances(record: Visual, model: VisionModel) -> Iterator[Iterator[Unit]]:
     item = of_record(record)
     if not isinstance(record, Slide):
         with notices.listening() as said:
-            found = vision.pictures(record, model.transform)  # of a film one after another, as they are asked for
-            blank, ratio = isinstance(record, Volume) and is_blank(found), transform.pixel_ratio(record)
+            found = pictures.pictures(record, model.transform)  # of a film one after another, as they are asked for
+            blank, ratio = isinstance(record, Volume) and pictures.is_blank(found), transform.pixel_ratio(record)
         yield _pictures(Unit(item, None, blank=blank, ratio=ratio, notices=tuple(said)), found)
         return
     if model.transform is None or not model.transform.micrometres_per_pixel:
@@ -154,10 +156,10 @@ def instances(record: Visual, model: VisionModel) -> Iterator[Iterator[Unit]]:
 
 def _pictures(unit: Unit, found: Iterable[Any]) -> Iterator[Unit]:
     """Yield a unit for each picture, with what is said while it is decoded."""
-    pictures = enumerate(found)
+    numbered = enumerate(found)
     while True:
         with notices.listening() as said:
-            number, one = next(pictures, (0, None))
+            number, one = next(numbered, (0, None))
         if one is None:
             return
         yield replace(unit, content=one, number=number, notices=tuple(dict.fromkeys((*unit.notices, *said))))

@@ -1,4 +1,4 @@
-"""Which arithmetic makes the vectors, how far it is from torch's float32, and the key under which they are shared.
+"""Which arithmetic makes the vectors: torch's on a CPU or a GPU, OpenVINO's, 8 bits.
 
 On a CPU one picture is computed at a time, several side by side: its vector does not depend on its neighbours, so that a run
 that was killed, a cache, and another order of the items all give the same bytes.
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
-import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -23,20 +21,12 @@ import torch
 
 from healthfm.embed.units import Unit
 from healthfm.errors import CapabilityError, RunError
-from healthfm.formats import image
-from healthfm.models import state
 from healthfm.models.arithmetic import onednn, openvino
-from healthfm.models.language.text_model import TextModel
 from healthfm.models.model import Float32, Model
-from healthfm.models.vision import transform
-from healthfm.models.vision import vision_model as vision
-from healthfm.models.vision.vision_model import VisionModel
+from healthfm.models.vision.vision_model import PIXELS_PER_BATCH
 
 PRECISIONS = ("auto", "float32", "bfloat16", "int8")
-SAME = 1e-4  # the largest relative difference from torch's float32 that float32 may have
-ALIKE = 0.999  # the smallest cosine to it that bfloat16 may have
 SHAPES = 8  # pictures of so many shapes are compiled for; the others go through torch
-CHECKED = 8  # units of the first batch
 
 
 @dataclass
@@ -94,25 +84,30 @@ def choose(model: Model, precision: str = "auto", compiled: bool = False, engine
     if precision == "int8":
         openvino.needed()
         raise CapabilityError("int8 is for models of pictures, on a CPU, and needs pictures to calibrate on")
-    if not isinstance(model, VisionModel):
+    if not model.stacks:
         return _of_verb(model, precision)
-    first = next(model.network.parameters())
+    network = _network(model)
+    first = next(network.parameters())
     loaded = str(first.dtype).removeprefix("torch.")
     if first.device.type != "cpu":
         _need_loaded(precision, loaded)
-        return _on_gpu(model, loaded, compiled)
+        return _on_gpu(network, loaded, compiled)
     if engine == "auto" and openvino.version() is not None and loaded == "float32":
         return _by_openvino(model, "float32" if precision == "auto" else precision)
     _need_loaded(precision, loaded)
     return by_torch(model)
 
 
+def _network(model: Model) -> Any:
+    """Return the network of a model that ``stacks``."""
+    assert model.network is not None
+    return model.network
+
+
 def loaded_for(model: Model, precision: str) -> str | None:
     """Return the ``dtype`` in which a model must be loaded again for a precision; None where it is right as it is."""
     loaded = str(model.provenance.get("dtype"))
-    by_openvino = (
-        isinstance(model, VisionModel) and model.provenance.get("device") == "cpu" and openvino.version() is not None
-    )
+    by_openvino = model.stacks and model.provenance.get("device") == "cpu" and openvino.version() is not None
     return None if precision in ("auto", "int8", loaded) or by_openvino else precision
 
 
@@ -123,30 +118,31 @@ def _need_loaded(precision: str, loaded: str) -> None:
         )
 
 
-def by_torch(model: VisionModel) -> Network:
+def by_torch(model: Model) -> Network:
     """Return torch's own arithmetic on a CPU, linear layers through oneDNN where they can go."""
-    first = next(model.network.parameters())
+    network = _network(model)
+    first = next(network.parameters())
     facts = {
         "engine": f"torch {torch.__version__}", "precision": str(first.dtype).removeprefix("torch."),
-        "linear": "oneDNN" if onednn.available(model.network) else "torch",
+        "linear": "oneDNN" if onednn.available(network) else "torch",
     }  # fmt: skip
     return Network(
         lambda pictures: np.stack([reference(model, [one]) for one in pictures]), facts,
-        around=lambda: onednn.packed_linear(model.network),
+        around=lambda: onednn.packed_linear(network),
     )  # fmt: skip
 
 
-def reference(model: VisionModel, pictures: Sequence[Float32]) -> Float32:
+def reference(model: Model, pictures: Sequence[Float32]) -> Float32:
     """Return the vector of one unit (the mean over its pictures), one picture at a time."""
-    return _mean([model.forward({"pixels": torch.from_numpy(one[None])})["pooled"][0] for one in pictures])
+    return _mean([model.embed_prepared([one])[0] for one in pictures])
 
 
 def _mean(vectors: Sequence[Float32]) -> Float32:
     return vectors[0] if len(vectors) == 1 else np.mean(vectors, 0)
 
 
-def _by_openvino(model: VisionModel, precision: str) -> Network:
-    threads = torch.get_num_threads()
+def _by_openvino(model: Model, precision: str) -> Network:
+    network, threads = _network(model), torch.get_num_threads()
     compiled: dict[tuple[int, ...], Callable[[Float32], Float32]] = {}
     lock = threading.Lock()
 
@@ -154,7 +150,7 @@ def _by_openvino(model: VisionModel, precision: str) -> Network:
         with lock:
             if shape not in compiled:
                 if len(compiled) < SHAPES:
-                    compiled[shape] = openvino.convert(model.network, shape, precision, threads)
+                    compiled[shape] = openvino.convert(network, shape, precision, threads)
                 else:
                     compiled[shape] = lambda one: reference(model, [one])
             return compiled[shape]
@@ -166,7 +162,7 @@ def _by_openvino(model: VisionModel, precision: str) -> Network:
     return Network(work, facts, threads=threads)
 
 
-def quantised(model: VisionModel, pictures: Sequence[Float32]) -> Network:
+def quantised(model: Model, pictures: Sequence[Float32]) -> Network:
     """Return the 8 bit network whose ranges come from ``pictures``."""
     shapes = {one.shape for one in pictures}
     if len(shapes) != 1:
@@ -174,7 +170,7 @@ def quantised(model: VisionModel, pictures: Sequence[Float32]) -> Network:
     seen = hashlib.sha256()
     for one in pictures:
         seen.update(one.tobytes())
-    return of_compiled(openvino.quantise(model.network, pictures, torch.get_num_threads()), seen.hexdigest())
+    return of_compiled(openvino.quantise(_network(model), pictures, torch.get_num_threads()), seen.hexdigest())
 
 
 def saved(path: Path, calibration: str) -> Network:
@@ -194,11 +190,11 @@ def of_compiled(small: openvino.Compiled, calibration: str) -> Network:
     return Network(work, facts, threads=torch.get_num_threads(), quantised=small)
 
 
-def _on_gpu(model: VisionModel, precision: str, compiled: bool) -> Network:
+def _on_gpu(network: Any, precision: str, compiled: bool) -> Network:
     """Batches of neighbours, channels last. Not yet run on a GPU by the project's own tests."""
-    model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = torch.compile(model.network) if compiled else model.network
-    first = next(model.network.parameters())
+    network.to(memory_format=torch.channels_last)
+    run = torch.compile(network) if compiled else network
+    first = next(network.parameters())
 
     @torch.inference_mode()
     def work(pictures: Sequence[Float32]) -> Float32:
@@ -208,128 +204,18 @@ def _on_gpu(model: VisionModel, precision: str, compiled: bool) -> Network:
 
     facts = {
         "engine": f"torch {torch.__version__}, {torch.cuda.get_device_name(first.device)}", "precision": precision,
-        "compiled": compiled, "pixels_per_batch": vision.PIXELS_PER_BATCH,
+        "compiled": compiled, "pixels_per_batch": PIXELS_PER_BATCH,
     }  # fmt: skip
-    return Network(work, facts, batch=vision.PIXELS_PER_BATCH // (224 * 224))
+    return Network(work, facts, batch=PIXELS_PER_BATCH // (224 * 224))
 
 
 def _of_verb(model: Model, precision: str) -> Network:
-    """Whatever has the verb ``embed``: texts one at a time on a CPU, so that none is padded; batches elsewhere."""
-    _need_loaded(precision, str(model.provenance.get("dtype") or "float32"))
-    on_cpu = str(model.provenance.get("device", "cpu")) == "cpu"
-    facts = {"engine": f"torch {torch.__version__}", "precision": model.provenance.get("dtype")}
+    """Whatever embeds what it prepared: one at a time on a CPU, so that no text is padded; batches elsewhere."""
     network = model.network if isinstance(model.network, torch.nn.Module) else None
+    first = next(network.parameters(), None) if network is not None else None
+    loaded = model.provenance.get("dtype") or (None if first is None else str(first.dtype).removeprefix("torch."))
+    _need_loaded(precision, str(loaded or "float32"))
+    on_cpu = str(model.provenance.get("device", "cpu" if first is None else first.device)) == "cpu"
+    facts = {"engine": f"torch {torch.__version__}", "precision": loaded}
     around = (lambda: onednn.packed_linear(network)) if network is not None and on_cpu else nullcontext
-
-    def work(items: Sequence[Any]) -> Float32:
-        by_tokens = isinstance(model, TextModel) and all(isinstance(one, np.ndarray) for one in items)
-        made = model.embed_tokens([one.tolist() for one in items]) if by_tokens else model.embed(list(items))
-        return np.asarray(made, np.float32)
-
-    return Network(work, facts, 1 if on_cpu else 32, around=around)
-
-
-# How far from torch's float32 -------------------------------------------------------------------------------------------
-
-
-def measure(reference: Float32, found: Float32) -> dict[str, Any]:
-    """Return how far vectors [n, d] are from their reference: the worst of the rows.
-
-    ``centred_cosine`` is that after the mean reference is taken off, which is what a classifier sees; None where all
-    references are (nearly) the same.
-    """
-    size = np.linalg.norm(reference, axis=1)
-    middle = reference.mean(0)
-    spread = np.linalg.norm(reference - middle, axis=1)
-    telling = len(reference) > 1 and float(spread.min()) > 1e-6 * float(size.max())
-    return {
-        "units": len(reference),
-        "relative_difference": float((np.linalg.norm(found - reference, axis=1) / np.maximum(size, 1e-30)).max()),
-        "cosine": float(_cosine(reference, found).min()),
-        "centred_cosine": float(_cosine(reference - middle, found - middle).min()) if telling else None,
-    }  # fmt: skip
-
-
-def _cosine(a: Float32, b: Float32) -> Any:
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    return (a * b).sum(1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-30)
-
-
-def needs_check(model: Model, network: Network) -> bool:
-    """Say whether a network's vectors are to be held against torch's float32."""
-    return isinstance(model, VisionModel) and network.facts["engine"].startswith("openvino")
-
-
-def checked(model: Model, network: Network, inputs: Sequence[Any]) -> Network:
-    """Return the network with its ``check`` on these inputs; torch's own where OpenVINO's float32 does not pass.
-
-    Raises ``RunError``: bfloat16 is too far off.
-    """
-    if not isinstance(model, VisionModel) or not needs_check(model, network) or not inputs:
-        return network
-    precision = network.facts["precision"]
-    try:
-        found = measure(np.stack([reference(model, one) for one in inputs]), np.stack(vectors(network, inputs)))
-    except CapabilityError as error:
-        if precision != "float32":
-            raise
-        return _replaced(model, {"refused": str(error)})
-    if precision == "float32" and not found["relative_difference"] <= SAME:
-        return _replaced(model, {"refused": "its float32 differs from torch's", **found})
-    if precision == "bfloat16" and not found["cosine"] >= ALIKE:
-        raise RunError(
-            f"bfloat16 changes this model's vectors too much here (cosine to float32 {found['cosine']:.5f}, at least {ALIKE} is "
-            "needed): use float32"
-        )
-    network.check = found
-    return network
-
-
-def _replaced(model: VisionModel, why: dict[str, Any]) -> Network:
-    network = by_torch(model)
-    network.check = {"openvino": why}
-    return network
-
-
-# The key ----------------------------------------------------------------------------------------------------------------
-
-
-def key_of(model: Model, network: Network) -> dict[str, Any] | None:
-    """Return all that a vector depends on beside what the network is given; None for an object of the caller's, of which nothing
-    is known, and where functions of the caller's (hooks) work inside the network.
-
-    ``random`` is there for random weights alone, whose vectors are shared with nobody.
-    """
-    if not isinstance(model.network, torch.nn.Module) or state.hooked(model.network):
-        return None
-    random = {"random": True} if str(model.provenance.get("weights")).startswith("random weights") else {}
-    settings = model.settings()
-    return {
-        "model": model.name, "weights": settings["tensors"], "settings": _digest(settings), "code": code(model),
-        **random, **network.facts,
-    }  # fmt: skip
-
-
-def state_of(model: Model) -> str:
-    """Return the digest of a loaded model as it is now: its settings."""
-    return "state:" + _digest(model.settings())
-
-
-def _digest(settings: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-
-
-def code(model: Model) -> str:
-    """Return the version of the code that vectors come from: ours, by the bytes of its files, and the libraries'."""
-    ours = {module.__module__ for module in (model.network or torch.nn.Identity()).modules()}
-    ours |= {kind.__module__ for kind in type(model).__mro__}
-    names = {one for one in ours if one.startswith("healthfm.")} | {
-        transform.__name__,
-        image.__name__,
-        openvino.__name__,
-    }
-    seen = hashlib.sha256()
-    for name in sorted(names):
-        seen.update(Path(str(sys.modules[name].__file__)).read_bytes())
-    libraries = {name: metadata.version(name) for name in ("torch", "transformers", "tokenizers", "Pillow", "numpy")}
-    return f"{metadata.version('healthfm')}+{seen.hexdigest()[:12]} {json.dumps(libraries)}"
+    return Network(model.embed_prepared, facts, 1 if on_cpu else 32, around=around)

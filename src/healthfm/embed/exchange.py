@@ -12,19 +12,16 @@ import numpy as np
 
 from healthfm.embed.items import Item
 from healthfm.embed.plan import Plan, matrix
-from healthfm.embed.units import is_slide, open_slide, slide_name, tile_at
+from healthfm.embed.tiles import is_tiled, open_slide, slide_name, tile_at
 from healthfm.errors import DatasetError, RunError
 from healthfm.formats.slide import tile_files
 from healthfm.formats.slide.tiling import Tiles, scale_of
 from healthfm.models.model import Model
-from healthfm.models.vision.vision_model import VisionModel
 
 
 def slides_among(items: Sequence[Item], model: Model) -> list[tuple[int, Item]]:
     """Return the slides of a run with their places in it. Raises ``RunError``: none, or two whose files would be one."""
-    slides = [
-        (place, item) for place, item in enumerate(items) if isinstance(model, VisionModel) and is_slide(item.content)
-    ]
+    slides = [(place, item) for place, item in enumerate(items) if is_tiled(item, model)]
     if not slides:
         raise RunError("coordinates and features are for slides, and no item is one")
     names: dict[str, str] = {}

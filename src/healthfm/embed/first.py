@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from healthfm.embed import engines
+from healthfm.embed import check
 from healthfm.embed.engines import Network
+from healthfm.embed.preparer import Preparer
 from healthfm.embed.shared import Shared
-from healthfm.embed.units import Preparer, Unit
+from healthfm.embed.units import Unit
 from healthfm.models.model import Model
 
 
@@ -41,7 +42,7 @@ def checked(model: Model, network: Network, prepare: Preparer, made: Sequence[Un
     if not inputs:
         network.check = shared.check or {}
         return network
-    found = engines.checked(model, network, inputs)
+    found = check.checked(model, network, inputs)
     if found is network:
         shared.keep_check(network.check)
     return found

@@ -13,7 +13,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -32,6 +32,7 @@ LIBRARIES = (
     "openslide-python", "openslide-bin",
 )  # fmt: skip
 READERS = 8  # files are waited for, not computed
+COMMON = frozenset(one.name for one in fields(Record))
 HEADERS = (".mhd", ".nhdr", ".hdr")  # their voxels lie in a file beside them
 
 
@@ -57,7 +58,7 @@ def held(source: Source) -> Source:
 
 
 def origin(content: Any) -> Source | Path | None:
-    """Return the file or folder that an item of pixels is decoded from; None where it is not known to be one."""
+    """Return the file or folder that an item is decoded from; None where it is not known to be one."""
     if isinstance(content, Source | Path):
         return content
     found = [one for one in _arguments(content) if isinstance(one, Source | Path)]
@@ -74,7 +75,7 @@ def from_memory(content: Any, data: Source) -> Any:
 
 
 def of_content(content: Any, place: Source | Path) -> str:
-    """Return what an item of pixels holds: the identity of its file or folder ``place``, and how that is read.
+    """Return what an item holds: the identity of its file or folder ``place``, and how that is read.
 
     Raises ``DatasetError``: it cannot be read.
     """
@@ -82,8 +83,16 @@ def of_content(content: Any, place: Source | Path) -> str:
     if reader is None or (reader.func is media.picture and not reader.keywords):
         return of_file(place)
     others = [one for one in reader.args if not isinstance(one, Source | Path)]
-    how = (type(content).__name__, reader.func.__qualname__, others, sorted(reader.keywords.items()))
+    how = (type(content).__name__, reader.func.__qualname__, others, sorted(reader.keywords.items()), *_beside(content))
     return of_bytes(f"{of_file(place)} {how}".encode())
+
+
+def _beside(content: Record) -> list[tuple[str, Any]]:
+    """Return what a record says of its content that may stand in no file of it (a recording's rate, its channels)."""
+    if isinstance(content, Visual):  # all of a picture is in its file
+        return []
+    own = [one.name for one in fields(content) if one.name not in COMMON]
+    return [(name, getattr(content, name)) for name in own if not callable(getattr(content, name))]
 
 
 def of_file(place: Source | Path) -> str:
@@ -132,18 +141,18 @@ def stamp(place: Source | Path) -> tuple[Any, ...]:
 
 
 def of_record(record: Record) -> str:
-    """Return what a record holds, for the list of what a run was asked: of pixels the identity of their files, else the digest.
+    """Return what a record holds, for the list of what a run was asked: the identity of its files, else its digest.
 
-    Pixels that no file is known of are decoded for it. A file that cannot be read has none: that is told where it is decoded.
+    What no file is known of is decoded for it. A file that cannot be read has none: that is told where it is decoded.
     """
-    if not isinstance(record, Visual):
-        return record.digest()
     place = origin(record)
-    if place is not None:
-        try:
+    try:
+        if place is not None:
             return of_content(record, place)
-        except DatasetError:
-            return ""
+        if not isinstance(record, Visual):
+            return record.digest()
+    except DatasetError:
+        return ""
     load = getattr(record, "load", None)
     return _of_pixels(load()) if load is not None else ""
 
@@ -159,7 +168,7 @@ def _of_pixels(pixels: Any) -> str:
 
 def _reader(content: Any) -> functools.partial[Any] | None:
     found = getattr(content, "load", None) or getattr(content, "open", None) or getattr(content, "frames", None)
-    return found if isinstance(found, functools.partial) and isinstance(content, Visual) else None
+    return found if isinstance(found, functools.partial) and isinstance(content, Record) else None
 
 
 def _arguments(content: Any) -> tuple[Any, ...]:

@@ -23,7 +23,7 @@ from healthfm.formats.slide import files as slide_files
 from healthfm.formats.slide import pyramid as slide
 from healthfm.formats.source import Source
 from healthfm.formats.walk import BELONGS, Entry, Passed, by_name, told, walk
-from healthfm.records import QA, Document, MultipleChoice, Record
+from healthfm.records import Record, TextRecord, Visual
 
 TEXTS = (".txt",)
 
@@ -171,9 +171,11 @@ def _of_dataset(opened: Dataset, split: str | None, items: Items, before: str) -
 
 def of_record(record: Record, name: str | None = None) -> Item:
     """Return the item of a record; a text record stands for its text."""
-    if isinstance(record, Document | QA | MultipleChoice):
+    if isinstance(record, TextRecord):
         return Item(name or record.id, record.as_text, (record.digest(),))
     place = identity.origin(record)
+    if place is None and not isinstance(record, Visual):
+        return Item(name or record.id, record, (identity.of_record(record),))
     return Item(name or record.id, record, identity.stamp(place) if place is not None else ())
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from healthfm.embed.items import Item
-from healthfm.embed.units import Unit, is_slide, open_tiles, told
+from healthfm.embed.tiles import is_tiled, open_tiles
+from healthfm.embed.units import Unit, told
 from healthfm.engine.store import RunFolder
 from healthfm.errors import HealthfmError, MissingExtra
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision.transform import is_square
-from healthfm.models.vision.vision_model import Frames, VisionModel
 
 ROOM = "embeddings"
 UNITS_PER_PART = 128
@@ -35,7 +35,7 @@ class Plan:
     """Which units there are, and which of them have no vector yet. A pure function of the items and ``size``, the units of a part.
 
     Single pictures and texts share parts; a slide has its own, so that its tiles need not be counted before it is opened.
-    ``mpp``, ``coords``: which tiles a slide has (``units.open_tiles``).
+    ``mpp``, ``coords``: which tiles a slide has (``tiles.open_tiles``).
     """
 
     def __init__(
@@ -50,8 +50,7 @@ class Plan:
     def units(self, todo: bool = True) -> Iterator[Unit]:
         """Yield units in order; with ``todo`` only those that have no vector yet."""
         self.total = len(self.items)
-        pictures = isinstance(self.model, VisionModel)
-        for slide, group in itertools.groupby(enumerate(self.items), lambda one: pictures and is_slide(one[1].content)):
+        for slide, group in itertools.groupby(enumerate(self.items), lambda one: is_tiled(one[1], self.model)):
             if slide:
                 for index, item in group:
                     yield from self._of_slide(index, item, todo)
@@ -166,12 +165,12 @@ def batches(units: Iterable[Unit], most: int) -> Iterator[list[Unit]]:
 
 
 def _shape(unit: Unit) -> Any:
-    """Return the shapes of a unit's pictures; texts go together whatever their length."""
+    """Return the shapes of a unit's inputs, a film's without decoding; texts go together whatever their length."""
     if unit.inputs is None:
         return None
-    if isinstance(unit.inputs, Frames):
+    if hasattr(unit.inputs, "shape"):
         return [unit.inputs.shape]
-    return [one.shape if getattr(one, "ndim", 0) == 3 else None for one in unit.inputs]
+    return [one.shape if getattr(one, "ndim", 0) > 1 else None for one in unit.inputs]
 
 
 def merged(kept: pa.Table | None, units: Sequence[Unit]) -> pa.Table:

@@ -12,7 +12,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from healthfm.embed import engines, exchange, first
+from healthfm.embed import check, engines, exchange, first
 from healthfm.embed.engines import Network
 from healthfm.embed.items import Item, Items, of_contents
+from healthfm.embed.key import key_of
 from healthfm.embed.plan import (
     ROOM,
     UNITS_PER_PART,
@@ -36,9 +37,13 @@ from healthfm.embed.plan import (
     slides_of,
     squared_of,
 )
+from healthfm.embed.preparer import Preparer
 from healthfm.embed.shared import Shared
-from healthfm.embed.units import Preparer, Unit, is_slide
+from healthfm.embed.tiles import is_tiled
+from healthfm.embed.units import Unit
+from healthfm.engine import steps
 from healthfm.engine.pipeline import Clock, ordered
+from healthfm.engine.steps import Progress
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
 from healthfm.formats import notices
@@ -46,12 +51,10 @@ from healthfm.formats.dicom import pixel_shape
 from healthfm.formats.walk import summary, told
 from healthfm.models.arithmetic import openvino
 from healthfm.models.model import Float32, Model
-from healthfm.models.vision.vision_model import VisionModel
 
 FORMAT = "healthfm embeddings 1"
 INPUT = ("read", "decode", "preprocess")
 CALIBRATE_ON = 32  # units that 8 bit ranges are taken from; never those that are checked
-Progress = Callable[[int, int], None]
 Ready = dict[tuple[str, int], Unit]  # units that are prepared already, by item and number
 NOTICES = {
     "blank": "volumes that are all black or all white, as if the window were wrong",
@@ -123,7 +126,7 @@ def embed(
         clock = Clock()
         prepare = Preparer(model, clock)
         network, ready = _network(plan, prepare, precision, engine, compiled, calibration, folder, manifest)
-        key = engines.key_of(model, network)
+        key = key_of(model, network)
         if manifest.setdefault("key", key) != key:
             raise RunError(
                 f"{output}: was begun with other weights, settings (a window, say) or versions; choose another folder with --output"
@@ -170,22 +173,12 @@ def embed(
 
 
 def _begin(folder: RunFolder, asked: Mapping[str, Any], count: int) -> dict[str, Any]:
-    stored = folder.read_json("manifest.json")
-    if stored is None:
-        if (folder.path / "run.json").exists():
-            raise RunError(f"{folder.path}: holds an evaluation; choose another folder with --output")
-        if folder.published(ROOM):
-            raise RunError(f"{folder.path}: holds embeddings but no manifest.json; choose another folder with --output")
-        stored = {"format": FORMAT, "asked": dict(asked), "count": count, "finished": False}
-        folder.write_json("manifest.json", stored)
-    before = stored["asked"]
-    differing = [name for name in {**asked, **before} if asked.get(name) != before.get(name)]
-    if differing:
-        raise RunError(
-            f"{folder.path}: holds embeddings of another request ({', '.join(differing)} differ; items also when a file was "
-            "changed); choose another folder with --output"
-        )
-    return stored
+    if (folder.path / "run.json").exists():
+        raise RunError(f"{folder.path}: holds an evaluation; choose another folder with --output")
+    facts = {"format": FORMAT, "asked": dict(asked), "count": count, "finished": False}
+    return steps.begin(
+        folder, "manifest.json", "asked", facts, (ROOM,), "embeddings", "; items also when a file was changed"
+    )
 
 
 def _same_coords(output: Path, before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
@@ -205,7 +198,7 @@ def _whole(items: Sequence[Item], model: Model, mpp: float | None) -> list[str]:
         return []
     if not 0 < mpp < float("inf"):
         raise RunError(f"mpp is {mpp:g}; it is the micrometres that a pixel of a tile spans, 0.5 for example")
-    others = [item.id for item in items if not (isinstance(model, VisionModel) and is_slide(item.content))]
+    others = [item.id for item in items if not is_tiled(item, model)]
     if items and len(others) == len(items):
         raise RunError(
             "mpp is for the tiles of slides, and no item is one. A .tif is a slide where it is stored as several tiles and says a "
@@ -263,10 +256,10 @@ def _network(
     model = plan.model
     units: list[Unit] = []
     made: list[Unit] = []
-    before, check = manifest.get("key") or {}, manifest.get("check")
-    if precision == "int8" and isinstance(model, VisionModel):
+    before, settled = manifest.get("key") or {}, manifest.get("check")
+    if precision == "int8" and model.stacks:
         openvino.needed()
-        if check is not None:
+        if settled is not None:
             network = engines.saved(folder.path / "int8.xml", before["calibration"])
         else:
             units, made = _to_calibrate(plan, prepare, calibration)
@@ -278,19 +271,19 @@ def _network(
             network.quantised.save(folder.path / "int8.xml")
             network = engines.saved(folder.path / "int8.xml", network.facts["calibration"])
             units, made = (units, made) if calibration is None else ([], [])
-    elif check is not None and "openvino" in check and isinstance(model, VisionModel):
+    elif settled is not None and "openvino" in settled:
         network = engines.by_torch(model)
     else:
         network = engines.choose(model, precision, compiled, engine)
-    shared = Shared(engines.key_of(model, network))
-    if check is not None:
-        network.check = check
-    elif engines.needs_check(model, network):
+    shared = Shared(key_of(model, network))
+    if settled is not None:
+        network.check = settled
+    elif check.needed(network):
         made = first.settled(prepare, shared, units, made)
-        begin = list(itertools.islice(plan.units(todo=False), 4 * engines.CHECKED))
-        found = first.prepared(prepare, begin, engines.CHECKED)
+        begin = list(itertools.islice(plan.units(todo=False), 4 * check.CHECKED))
+        found = first.prepared(prepare, begin, check.CHECKED)
         begin, chosen = begin[: len(found)], first.checked(model, network, prepare, found)
-        shared = shared if chosen is network else Shared(engines.key_of(model, chosen))
+        shared = shared if chosen is network else Shared(key_of(model, chosen))
         network, units, made = chosen, [*begin, *units], [*found, *made]
     ready = first.settled(prepare, shared, units, made)
     return network, {(unit.item.id, unit.number): one for unit, one in zip(units, ready, strict=True)}
@@ -301,7 +294,7 @@ def _to_calibrate(plan: Plan, prepare: Preparer, items: Items | None) -> tuple[l
     if items is not None:
         every: Iterator[Unit] = Plan(items.found, plan.model, plan.mpp, plan.folder).units(todo=False)
     else:
-        every = itertools.islice(plan.units(todo=False), engines.CHECKED, None)
+        every = itertools.islice(plan.units(todo=False), check.CHECKED, None)
     units = list(itertools.islice(every, 4 * CALIBRATE_ON))
     made = first.prepared(prepare, units, CALIBRATE_ON)
     return units[: len(made)], made

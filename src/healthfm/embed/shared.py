@@ -31,7 +31,7 @@ CHECK = "check.json"
 
 class Known(NamedTuple):
     """What a content became: the digest of the network's inputs, that of its pixels ("": none is kept), whether it shows nothing, a
-    pixel's height over its width, and what was said while it was decoded.
+    pixel's height over its width, what was said while it was decoded, and whether it was cut.
     """
 
     digest: str
@@ -39,6 +39,7 @@ class Known(NamedTuple):
     blank: bool = False
     ratio: float = 1.0
     notices: tuple[str, ...] = ()
+    cut: bool = False
 
 
 class Shared:
@@ -129,6 +130,7 @@ class Shared:
             "seen": [one.seen for one in rows.values()], "blank": pa.array([one.blank for one in rows.values()], pa.bool_()),
             "ratio": pa.array([one.ratio for one in rows.values()], pa.float64()),
             "notices": pa.array([list(one.notices) for one in rows.values()], pa.list_(pa.string())),
+            "cut": pa.array([one.cut for one in rows.values()], pa.bool_()),
         })  # fmt: skip
         with suppress(OSError):
             (self.folder / "contents").mkdir(exist_ok=True, mode=0o700)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -41,9 +42,17 @@ def ordered(work: Callable[[Given], Made], items: Iterable[Given], threads: int,
 
 @dataclass
 class Done:
-    """How many units a stage is about to have done; set it inside, where only the work itself tells."""
+    """How many units a stage is about to have done; set it inside, where only the work itself tells.
+
+    ``clock`` times it; ``inside`` are the seconds that stages within it took, which count as theirs.
+    """
 
     units: int
+    clock: Clock | None = None
+    inside: float = 0.0
+
+
+_running: ContextVar[Done | None] = ContextVar("stage", default=None)
 
 
 class Clock:
@@ -62,16 +71,20 @@ class Clock:
     @contextmanager
     def stage(self, name: str, units: int = 1) -> Iterator[Done]:
         """Count what happens inside as work of a stage on so many units; where it fails, its time alone."""
-        began, done = time.perf_counter(), Done(units)
+        outer, began, done = _running.get(), time.perf_counter(), Done(units, self)
+        token = _running.set(done)
         try:
             yield done
         except BaseException:
             done.units = 0
             raise
         finally:
+            _running.reset(token)
             spent = time.perf_counter() - began
+            if outer is not None:
+                outer.inside += spent
             with self._lock:
-                self._seconds[name] = self._seconds.get(name, 0) + spent
+                self._seconds[name] = self._seconds.get(name, 0) + spent - done.inside
                 self._units[name] = self._units.get(name, 0) + done.units
 
     def report(self, threads: dict[str, int]) -> dict[str, Any]:
@@ -88,3 +101,14 @@ class Clock:
             for name, seconds in self._seconds.items()
         }  # fmt: skip
         return {"wall_seconds": time.perf_counter() - self._began, "stages": stages}
+
+
+@contextmanager
+def stage(name: str, units: int = 1) -> Iterator[Done]:
+    """Count what happens inside as work of a stage, at the clock that times what this is a part of; at none where none does."""
+    outer = _running.get()
+    if outer is None or outer.clock is None:
+        yield Done(units)
+        return
+    with outer.clock.stage(name, units) as done:
+        yield done

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +25,16 @@ from healthfm.embed.items import of_record
 from healthfm.errors import CapabilityError, DatasetError, RunError
 from healthfm.evaluate import protocols
 from healthfm.evaluate.classification import chance_columns, label_of, labelled
-from healthfm.evaluate.job import CHARACTERS_PER_PART, Ask, Job, cut_parts, sample_columns, subgroup_columns
-from healthfm.evaluate.probes import PICTURE, classes_of, one_embedder, said_among, squared_among, two_splits
+from healthfm.evaluate.embedded import said_among, settle, squared_among
+from healthfm.evaluate.job import CHARACTERS_PER_PART, Ask, Finished, Job, cut_parts, sample_columns, subgroup_columns
+from healthfm.evaluate.probes import PICTURE, classes_of, two_splits
 from healthfm.models.model import Model
-from healthfm.records import Image, Record, Slide, Video, Visual, Volume, unit_of
+from healthfm.records import Image, Record, Visual, unit_of
 
 if TYPE_CHECKING:
     from healthfm.embed.embedder import Embedder
     from healthfm.embed.units import Unit
 
-NOUNS: Mapping[type[Visual], str] = {Slide: "slide", Volume: "volume", Video: "film", Image: "patient"}
 SCHEMA = pa.schema([
     ("bag", pa.int32()), ("id", pa.string()), ("record", pa.string()), ("number", pa.int32()), ("x", pa.int64()), ("y", pa.int64()),
     ("digest", pa.string()), ("embedding", pa.list_(pa.float32())), ("problem", pa.string()), ("input", pa.string()), ("blank", pa.bool_()),
@@ -61,15 +61,52 @@ class Bag:
         return unit_of(self.record)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bagged(Job):
+    """Bags of pictures, those to ``fit`` on before those to ``test``; attention pooling is fitted on the first.
+
+    A bag to fit on without a picture (a slide without tissue) is left out; an evaluated one has no prediction, counts as wrong, and its
+    probabilities are the classes' shares of the bags that were fitted on.
+    """
+
+    fit: Sequence[Bag]
+    test: Sequence[Bag]
+    seed: int
+    room: str = "embeddings"
+    whole: ClassVar[bool] = True
+
+    def tool(self, model: Model, settled: Mapping[str, Any] | None) -> Embedder:
+        from healthfm.embed.embedder import Embedder  # needs torch, which statistics alone do not
+
+        return Embedder(model, settled=(settled or {}).get("arithmetic"))
+
+    def compute(self, tool: Embedder, rows: range) -> pa.Table:
+        return settle(tool, _embedded(tool, [*self.fit, *self.test], rows))
+
+    def finish(self, table: pa.Table, settled: Mapping[str, Any]) -> Finished:
+        assert self.classes is not None
+        chances, attention, how = _predicted(table, self.fit, self.test, self.classes, self.seed)
+        found = [None if row is None else self.classes[int(row.argmax())] for row in chances]
+        prior = np.array([sum(bag.label == one for bag in self.fit) for one in self.classes]) / len(self.fit)
+        whole = pa.table({
+            **sample_columns(self.records, [bag.label for bag in self.test], _inputs(table, [*self.fit, *self.test])[len(self.fit) :]),
+            **chance_columns(self.classes, np.stack([prior if row is None else row for row in chances])),
+            "prediction": pa.array(found, pa.string()), **self.columns,
+        })  # fmt: skip
+        return Finished(
+            whole, {**how, **_told(table), "arithmetic": settled.get("arithmetic", {})}, {"attention": attention}
+        )
+
+
 def prepare(ask: Ask) -> Job:
     """Return the job of embedding the pictures of all bags, fitting attention pooling on a split's and predicting another's.
 
-    ``shots_from`` is as for probes. A bag to fit on without a picture (a slide without tissue) is left out; an evaluated one has
-    no prediction, counts as wrong, and its probabilities are the classes' shares of the bags that were fitted on.
+    ``shots_from`` is as for probes.
     """
     from healthfm.adapt import mil  # needs torch, which statistics alone do not
 
-    opened = ask.opened
+    assert ask.task is not None
+    opened, request = ask.opened, ask.request
     source, fit_on, evaluated, notices = two_splits(ask)
     fit_on, _, unfit = labelled(fit_on, lambda record: label_of(record, opened))
     evaluated, _, lost = labelled(evaluated, lambda record: label_of(record, opened))
@@ -77,49 +114,13 @@ def prepare(ask: Ask) -> Job:
     noun = _refuse_unfit([*fit_on, *evaluated], opened)
     fit, every = _bags(fit_on, opened), _bags(evaluated, opened)
     classes = classes_of([bag.label for bag in fit], [bag.label for bag in every], opened)
-    test = [every[i] for i in protocols.sample(len(every), ask.limit, ask.seed)]
+    test = [every[i] for i in protocols.sample(len(every), request.limit, request.seed)]
     mil.refuse_few([bag.label for bag in fit], [bag.group for bag in fit])
-    bags, records = [*fit, *test], [bag.record for bag in test]
-    columns = subgroup_columns(records, ask.subgroups)
-    kept: dict[str, Any] = {}
-    embedder = one_embedder(kept)
-    beside: dict[str, pa.Table] = {}
-
-    def compute(model: Model, rows: range) -> pa.Table:
-        part = _embedded(embedder(model), bags, rows)
-        if facts := embedder(model).facts:  # none where no bag so far has a picture
-            kept.setdefault("arithmetic", facts)
-        return part
-
-    def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
-        chances, beside["attention"], how = _predicted(table, fit, test, classes, ask.seed)
-        found = [None if row is None else classes[int(row.argmax())] for row in chances]
-        empty = (
-            table.filter(pc.and_(table["problem"].is_valid(), table["number"].is_null()))
-            .select(["id", "problem"])
-            .to_pylist()
-        )
-        damaged = table.filter(pc.and_(table["problem"].is_valid(), table["number"].is_valid()))["id"].to_pylist()
-        of_slides = dict(
-            zip(*(table.filter(table["notice"].is_valid())[one].to_pylist() for one in ("id", "notice")), strict=True)
-        )
-        blank = table.filter(pc.fill_null(table["blank"], False))["record"].unique().to_pylist()
-        prior = np.array([sum(bag.label == one for bag in fit) for one in classes]) / len(fit)
-        return pa.table({
-            **sample_columns(records, [bag.label for bag in test], _inputs(table, bags)[len(fit) :]),
-            **chance_columns(classes, np.stack([prior if row is None else row for row in chances])),
-            "prediction": pa.array(found, pa.string()), **columns,
-        }), {
-            **how, "pictures": len(table) - len(empty) - len(damaged), "empty": empty, "damaged": dict(Counter(damaged)), "slides": of_slides,
-            "blank": sorted(blank), "squared": squared_among(table["record"].to_pylist(), table),
-            "said": said_among(table["record"].to_pylist(), table), "arithmetic": kept.get("arithmetic", {}),
-        }  # fmt: skip
-
-    return Job(
-        task="mil", name=f"{opened.name}#mil", verb="embed", records=records, total=len(every), classes=classes,
-        every_target=[bag.label for bag in every], targets=[bag.label for bag in test], parts=cut_parts([_size(bag) for bag in bags]), compute=compute,
-        room="embeddings", finish=finish, beside=beside, kept=kept,
-        content=[[bag.record.id, bag.sources, bag.label] for bag in bags],
+    records, bags = [bag.record for bag in test], [*fit, *test]
+    return Bagged(
+        task=ask.task, name=f"{opened.name}#{ask.task}", records=records, total=len(every), classes=classes, fit=fit, test=test, seed=request.seed,
+        every_target=[bag.label for bag in every], targets=[bag.label for bag in test], columns=subgroup_columns(records, request.subgroups),
+        parts=cut_parts([_size(bag) for bag in bags]), content=[[bag.record.id, bag.sources, bag.label] for bag in bags],
         asked={"fit_on": source, "fitted_on": len(fit)}, facts={"notices": notices, "noun": noun},
     )  # fmt: skip
 
@@ -130,9 +131,9 @@ def prepare(ask: Ask) -> Job:
 def _refuse_unfit(records: Sequence[Record], opened: Dataset) -> str:
     """Return what a bag of these records is called. Raises ``RunError`` where they make none."""
     kind = type(records[0]) if records else Image
-    if kind not in NOUNS:
+    if not issubclass(kind, Visual):
         raise RunError(f"mil needs slides, volumes, films, or images of patients; these are {kind.__name__} records")
-    if kind is Image:
+    if not kind.stacked:
         nobody = sum(record.patient is None for record in records)
         if nobody:
             raise RunError(
@@ -149,14 +150,14 @@ def _refuse_unfit(records: Sequence[Record], opened: Dataset) -> str:
                 f"{opened.name}: the images of {apart} of {len(labels)} patients have different classes, and a bag has one. Give "
                 "them one, leave these patients out, or classify image by image (--task linear-probe)"
             )
-    return NOUNS[kind]  # type: ignore[index]
+    return kind.noun if kind.stacked else "patient"
 
 
 def _bags(records: Sequence[Record], opened: Dataset) -> list[Bag]:
     """Return the bags of records, in order; of images those of each patient, who is named by what all of them have in common."""
     groups: dict[str, list[Any]] = {}
     for record in records:
-        groups.setdefault(str(record.patient) if isinstance(record, Image) else record.id, []).append(record)
+        groups.setdefault(record.id if record.stacked else str(record.patient), []).append(record)
     sources = dict(zip([record.id for record in records], identity.of_records(records), strict=True))
     return [
         _bag(name, tuple(members), str(label_of(members[0], opened)), tuple(sources[one.id] for one in members))
@@ -166,7 +167,7 @@ def _bags(records: Sequence[Record], opened: Dataset) -> list[Bag]:
 
 def _bag(name: str, members: tuple[Any, ...], label: str, sources: tuple[str, ...]) -> Bag:
     first = members[0]
-    if not isinstance(first, Image):
+    if first.stacked:
         return Bag(first, members, label, sources)
     shared = {
         what: {key: value for key, value in getattr(first, what).items() if all(getattr(one, what).get(key) == value for one in members)}
@@ -179,7 +180,7 @@ def _bag(name: str, members: tuple[Any, ...], label: str, sources: tuple[str, ..
 def _inputs(table: pa.Table, bags: Sequence[Bag]) -> list[str | None]:
     """Return the digest of what each bag holds, of images: their ids and pixels; None of others, whose pixels are too many for one."""
     seen: dict[int, list[Any]] = {}
-    if not isinstance(bags[0].members[0], Image):
+    if bags[0].members[0].stacked:
         return [None] * len(bags)
     for bag, record, pixels in zip(*(table[name].to_pylist() for name in ("bag", "record", "input")), strict=True):
         seen.setdefault(bag, []).append([record, pixels])
@@ -188,7 +189,7 @@ def _inputs(table: pa.Table, bags: Sequence[Bag]) -> list[str | None]:
 
 def _size(bag: Bag) -> int:
     """Return what a bag counts for in a part: that of images by their number; any other has a part to itself."""
-    return PICTURE * len(bag.members) if isinstance(bag.members[0], Image) else CHARACTERS_PER_PART
+    return CHARACTERS_PER_PART if bag.members[0].stacked else PICTURE * len(bag.members)
 
 
 # Vectors --------------------------------------------------------------------------------------------------------------
@@ -199,10 +200,9 @@ def _embedded(embedder: Embedder, bags: Sequence[Bag], rows: range) -> pa.Table:
     from healthfm.embed.embedder import instances
     from healthfm.embed.units import told
     from healthfm.models.vision.transform import is_square
-    from healthfm.models.vision.vision_model import VisionModel
 
     model = embedder.model
-    if not isinstance(model, VisionModel):
+    if not any(issubclass(kind, Visual) for kind in model.takes):
         raise CapabilityError(f"{model.name} reads no pictures, which the bags of mil are made of")
     problems = dict.fromkeys(rows, "no pictures in it")
     made: dict[int, list[Unit]] = {number: [] for number in rows}
@@ -217,7 +217,7 @@ def _embedded(embedder: Embedder, bags: Sequence[Bag], rows: range) -> pa.Table:
                         problems[number] = told(of_record(record), error)
                         continue
                     for unit in found:
-                        yield replace(unit, part=number, source=source if isinstance(record, Image) else "")
+                        yield replace(unit, part=number, source="" if record.stacked else source)
 
         for unit in embedder.stream(units(), tiles_may_fail=True):
             made[unit.part].append(unit)
@@ -236,6 +236,21 @@ def _embedded(embedder: Embedder, bags: Sequence[Bag], rows: range) -> pa.Table:
         if not some:
             found.append({"bag": number, "id": name, "problem": problems[number]})
     return pa.Table.from_pylist(found, SCHEMA)
+
+
+def _told(table: pa.Table) -> dict[str, Any]:
+    """Return what a report says of the pictures of all bags: how many, and which are none, damaged, blank, or were made square."""
+    lost = table.filter(table["problem"].is_valid())
+    empty = lost.filter(lost["number"].is_null()).select(["id", "problem"]).to_pylist()
+    damaged = lost.filter(lost["number"].is_valid())["id"].to_pylist()
+    noticed = table.filter(table["notice"].is_valid())
+    names = table["record"].to_pylist()
+    return {
+        "pictures": len(table) - len(lost), "empty": empty, "damaged": dict(Counter(damaged)),
+        "slides": dict(zip(noticed["id"].to_pylist(), noticed["notice"].to_pylist(), strict=True)),
+        "blank": sorted(table.filter(pc.fill_null(table["blank"], False))["record"].unique().to_pylist()),
+        "squared": squared_among(names, table), "said": said_among(names, table),
+    }  # fmt: skip
 
 
 def _predicted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,24 +17,48 @@ from healthfm.evaluate import protocols
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
 from healthfm.models.model import Model
 from healthfm.records import Mark, MultipleChoice, Record
+from healthfm.score.tasks import TASKS
 
 YES_NO = ("yes", "no")
 HALF = 0.5  # a class is predicted where yes is likelier than no
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoredClasses(Job):
+    """Texts whose classes are scored by likelihood: of their names, or (``several``) of yes and no for each.
+
+    ``prompts``: one a record, or one for each class of a record; ``options``: what is scored behind each.
+    """
+
+    prompts: Sequence[str]
+    options: Sequence[str]
+    words: Sequence[str]
+    several: bool
+
+    def compute(self, tool: Model, rows: range) -> pa.Table:
+        assert self.classes is not None and self.targets is not None
+        part, each = self.records[rows.start : rows.stop], len(self.classes) if self.several else 1
+        likely = likelihoods(tool, self.prompts[rows.start * each : rows.stop * each], self.options)
+        shares = shares_of(likely)
+        scored = {} if self.several else {
+            "log_likelihoods": pa.array(likely.tolist(), pa.list_(pa.float64())),
+            "option_lengths": pa.array([[len(word) for word in self.words]] * len(part), pa.list_(pa.int64())),
+        }  # fmt: skip
+        chances = shares[:, 0].reshape(len(part), -1) if self.several else shares
+        return pa.table({
+            **sample_columns(part, self.targets[rows.start : rows.stop]), **chance_columns(self.classes, chances), **scored,
+            "prediction": chosen_column(self.classes, chances, self.several), **rows_of(self.columns, rows),
+        })  # fmt: skip
+
+
 def prepare(ask: Ask) -> Job:
-    """Return the job of asking for one class of each text: the name that is the likeliest continuation."""
-    return _prepare(ask, several=False)
+    """Return the job of asking for the class of each text, the likeliest name; or yes or no for each class of several.
 
-
-def prepare_multi_label(ask: Ask) -> Job:
-    """Return the job of asking yes or no for each class of each text; a class's probability is that of yes against no."""
-    return _prepare(ask, several=True)
-
-
-def _prepare(ask: Ask, several: bool) -> Job:
+    There a class's probability is that of yes against no.
+    """
     name, protocol = protocols.choose_protocol(ask.opened.card, ask.protocol, ask.task)
-    if ask.shots or protocol.shots:
+    request, several = ask.request, TASKS[protocol.task].kind == "labels"
+    if request.shots or protocol.shots:
         raise RunError(f"{protocol.task} is asked without solved examples")
     split = need_split(ask.opened, ask.split)
     every = list(split)
@@ -42,47 +67,27 @@ def _prepare(ask: Ask, several: bool) -> Job:
     if len(classes) < 2 and not several:
         raise RunError(f"{ask.opened.name}: the card names no classes of '{space.name}' to choose from")
     every, labels, lost = labelled(every, lambda r: labels_of(r, space) if several else label_of(r, ask.opened, space))
-    chosen = protocols.sample(len(every), ask.limit, ask.seed)
+    chosen = protocols.sample(len(every), request.limit, request.seed)
     records, targets = [every[i] for i in chosen], [labels[i] for i in chosen]
     words = [protocol.words.get(one, one) for one in classes]
     options = [protocol.delimiter + one for one in (YES_NO if several else words)]
-    per_record = len(classes) if several else 1
+    each = len(classes) if several else 1
     prompts = [
         protocols.render(record, protocol, **({"text": record.as_text} if not hasattr(record, "text") else {}), **more)
         for record in records
         for more in ([{"label": word} for word in words] if several else [{"labels": words}])
     ]
-    columns = subgroup_columns(records, ask.subgroups)
-
-    def compute(model: Model, rows: range) -> pa.Table:
-        part = records[rows.start : rows.stop]
-        asked = prompts[rows.start * per_record : rows.stop * per_record]
-        likely = likelihoods(model, asked, options)
-        shares = shares_of(likely)
-        scored = {} if several else {
-            "log_likelihoods": pa.array(likely.tolist(), pa.list_(pa.float64())),
-            "option_lengths": pa.array([[len(word) for word in words]] * len(part), pa.list_(pa.int64())),
-        }  # fmt: skip
-        chances = shares[:, 0].reshape(len(part), -1) if several else shares
-        found = [
-            [c for c, p in zip(classes, row, strict=True) if p > HALF] if several else classes[int(row.argmax())]
-            for row in chances
-        ]
-        return pa.table({
-            **sample_columns(part, targets[rows.start : rows.stop]), **chance_columns(classes, chances), **scored,
-            "prediction": pa.array(found, pa.list_(pa.string()) if several else pa.string()), **rows_of(columns, rows),
-        })  # fmt: skip
-
-    lengths = [sum(map(len, prompts[i * per_record : (i + 1) * per_record])) for i in range(len(records))]
-    return Job(
-        task=protocol.task, name=f"{ask.opened.name}@{name}", verb="score", records=records, total=len(every), classes=classes,
-        every_target=None if several else labels, targets=targets, parts=cut_parts(lengths), compute=compute,
+    lengths = [sum(map(len, prompts[i * each : (i + 1) * each])) for i in range(len(records))]
+    return ScoredClasses(
+        task=protocol.task, name=f"{ask.opened.name}@{name}", records=records, total=len(every), classes=classes,
+        prompts=prompts, options=options, words=words, several=several, columns=subgroup_columns(records, request.subgroups),
+        every_target=None if several else labels, targets=targets, parts=cut_parts(lengths),
         content=[prompts, options, [[r.id, target] for r, target in zip(records, targets, strict=True)]],
         facts={"protocol": protocol.model_dump(), "notices": [*split.notices, *lost]},
     )  # fmt: skip
 
 
-def likelihoods(model: Model, prompts: list[str], options: list[str]) -> npt.NDArray[np.float64]:
+def likelihoods(model: Model, prompts: Sequence[str], options: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return the summed log-likelihoods of the options behind each prompt, float64 [n, options]."""
     scores = [np.asarray(row, dtype=np.float64) for row in model.score(prompts, [options] * len(prompts))]
     if len(scores) != len(prompts) or any(row.shape != (len(options),) for row in scores):
@@ -101,7 +106,7 @@ def shares_of(found: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
-def chance_columns(classes: list[str], chances: npt.NDArray[np.float64]) -> dict[str, pa.Array]:
+def chance_columns(classes: Sequence[str], chances: npt.NDArray[np.float64]) -> dict[str, pa.Array]:
     """Return the columns ``options`` and ``probabilities`` of chances, float64 [n, classes]."""
     return {
         "options": pa.array([list(classes)] * len(chances), pa.list_(pa.string())),
@@ -110,6 +115,15 @@ def chance_columns(classes: list[str], chances: npt.NDArray[np.float64]) -> dict
 
 
 # Labels of records ----------------------------------------------------------------------------------------------------
+
+
+def chosen_column(classes: Sequence[str], chances: Any, several: bool) -> pa.Array:
+    """Return what is predicted by chances [rows, classes]: the likeliest class, or (``several``) all that are likelier than not."""
+    found = [
+        [c for c, p in zip(classes, row, strict=True) if p > HALF] if several else classes[int(row.argmax())]
+        for row in chances
+    ]
+    return pa.array(found, pa.list_(pa.string()) if several else pa.string())
 
 
 def space_of(card: DatasetCard, name: str | None) -> Labels:

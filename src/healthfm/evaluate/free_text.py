@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pyarrow as pa
 
 from healthfm.errors import RunError
@@ -17,10 +19,29 @@ NO_JUDGE = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class FreeText(Job):
+    """Questions that the model answers in its own words."""
+
+    writing: Writing
+    seed: int
+
+    def compute(self, tool: Model, rows: range) -> pa.Table:
+        part = self.records[rows.start : rows.stop]
+        outputs = self.writing.write(tool, rows, self.seed)
+        return pa.table({
+            **sample_columns(part, self.targets[rows.start : rows.stop] if self.targets is not None else None),
+            **written_columns(outputs),
+            "prediction": pa.array([text.strip() or None for text in outputs], pa.string()),
+            **rows_of(self.columns, rows),
+        })  # fmt: skip
+
+
 def prepare(ask: Ask) -> Job:
     """Return the job of having a model answer a split's questions. Questions without an accepted answer are left out, and counted."""
     name, protocol = protocols.choose_protocol(ask.opened.card, ask.protocol, ask.task)
-    if ask.shots or protocol.shots:
+    request = ask.request
+    if request.shots or protocol.shots:
         raise RunError("free-text answers are asked without solved examples")
     split = need_split(ask.opened, ask.split)
     every = [record for record in split if isinstance(record, QA)]
@@ -29,28 +50,13 @@ def prepare(ask: Ask) -> Job:
         raise RunError(
             f"{ask.opened.name}: no question of split '{ask.split}' has an answer to compare with; use another split"
         )
-    records = [solved[i] for i in protocols.sample(len(solved), ask.limit, ask.seed)]
+    records = [solved[i] for i in protocols.sample(len(solved), request.limit, request.seed)]
     writing = Writing.by_protocol(protocol, [protocols.render(record, protocol) for record in records])
-    columns = subgroup_columns(records, ask.subgroups)
     lost = left_out([record for record in every if not record.answers], "questions have no accepted answer")
-
-    def compute(model: Model, rows: range) -> pa.Table:
-        part = records[rows.start : rows.stop]
-        outputs = writing.write(model, rows, ask.seed)
-        return pa.table({
-            **sample_columns(part, [record.answers for record in part]),
-            **written_columns(outputs),
-            "prediction": pa.array([text.strip() or None for text in outputs], pa.string()),
-            **rows_of(columns, rows),
-        })  # fmt: skip
-
-    return Job(
-        task="free-text", name=f"{ask.opened.name}@{name}", verb="generate", records=records, total=len(solved),
-        targets=[record.answers for record in records], parts=cut_parts([len(text) + writing.characters for text in writing.prompts]), compute=compute,
+    return FreeText(
+        task=protocol.task, name=f"{ask.opened.name}@{name}", records=records, total=len(solved), writing=writing, seed=request.seed,
+        targets=[record.answers for record in records], columns=subgroup_columns(records, request.subgroups),
+        parts=cut_parts([len(text) + writing.characters for text in writing.prompts]),
         content=[[record.id, text, record.answers] for record, text in zip(records, writing.prompts, strict=True)],
-        asked=writing.asked,
-        facts={
-            "protocol": protocol.model_dump(), **writing.facts,
-            "notices": [*split.notices, *lost],
-        },
+        asked=writing.asked, facts={"protocol": protocol.model_dump(), **writing.facts, "notices": [*split.notices, *lost]},
     )  # fmt: skip

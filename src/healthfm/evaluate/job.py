@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -14,77 +15,120 @@ from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import RunError
 from healthfm.models.model import Model
+from healthfm.models.remote.client import Endpoint
 from healthfm.records import Mark, Record, Visual
 
 CHARACTERS_PER_PART = 12_000
+SETTLED = "settled"  # the metadata of a part that says what the run goes by from then on
 NAMED = 5  # how many records a notice names
 
 
-@dataclass(frozen=True)
-class Ask:
-    """What ``evaluate`` was asked (its arguments, see there), with the dataset open and the model's card read."""
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What ``evaluate`` was asked: its arguments, see there."""
 
-    opened: Dataset
-    card: ModelCard
-    task: str | None
-    protocol: str | None
-    split: str
+    model: str | Model
+    dataset: str | Path | Dataset
+    root: Path | str | None = None
+    task: str | None = None
+    split: str = "test"
     shots: int | None = None
     shots_from: str = "train"
     shots_order: str = "first"
     subgroups: Sequence[str] | None = None
     seed: int = 0
     limit: int | None = None
+    output: Path | str | None = None
+    resume: bool = True
+    weights: Path | str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    endpoint: str | Endpoint | None = None
+    allow_remote: str | Sequence[str] | None = None
+    judge: str | Model | None = None
+    human: Mapping[str, float] | Path | None = None
+    window: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True)
-class Review:
-    """A second model's look at every answer: ``load`` gives that model, ``compute`` a part of answers with its columns added."""
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A request with its dataset open and its model's card read. ``task``, ``protocol`` and ``split`` are those that are meant."""
 
-    load: Callable[[], Model]
-    compute: Callable[[Model, pa.Table, range], pa.Table]
-    verb: str = "generate"
+    request: Request
+    opened: Dataset
+    card: ModelCard
+    task: str | None
+    protocol: str | None
+    split: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """A prepared evaluation. Nothing in it needs the model until ``compute`` is called with one.
+    """A prepared evaluation: plain fields that another process could be given. A class a way of asking gives them their methods.
 
     ``records`` are the evaluated samples, ``total`` how many the whole split has; ``every_target`` are the classes of all of
-    those, where the task is to name one, ``targets`` what is right for ``records``. ``compute`` makes one part (a range of ``parts``) with a model that has ``verb``;
-    parts go to the subfolder ``room``. Where that is not ``predictions``, either ``finish`` makes the predictions of all parts
-    together (and may leave in ``beside`` what else the run folder keeps, tables by their rooms), or ``review`` those of each
-    part. ``asked`` is what the request adds for this task, ``content`` everything the model will be shown, ``facts`` what else
-    the run should say. ``kept`` is what ``compute`` finds out once and the run goes by from then on, also when it is resumed:
-    plain data, read back from the run folder.
+    those, where the task is to name one, ``targets`` what is right for ``records``. ``parts`` are ranges of what is computed; they go
+    to the subfolder ``room``. Where that is not ``predictions``, ``finish`` makes the predictions of all parts together, or a
+    ``Review`` those of each part. ``asked`` is what the request adds for this task, ``content`` everything the model will be shown,
+    ``facts`` what else the run should say, ``columns`` the subgroups of ``records``.
     """
 
     task: str
     name: str
-    verb: str
     records: Sequence[Record]
     total: int
     parts: list[list[int]]
-    compute: Callable[[Model, range], pa.Table]
     content: Any
     every_target: Sequence[str] | None = None
     targets: Sequence[Any] | None = None
     classes: list[str] | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, pa.Array] = field(default_factory=dict)
     room: str = "predictions"
-    finish: Callable[[pa.Table], tuple[pa.Table, Mapping[str, Any]]] | None = None
-    beside: Mapping[str, pa.Table] = field(default_factory=dict)
-    review: Review | None = None
-    kept: dict[str, Any] = field(default_factory=dict)
+    whole: ClassVar[bool] = False  # ``finish`` makes one table of all parts
+
+    def tool(self, model: Model, settled: Mapping[str, Any] | None) -> Any:
+        """Return what ``compute`` works with, made once for all parts. ``settled``: what parts before were ``SETTLED`` on, if any."""
+        return model
+
+    def compute(self, tool: Any, rows: range) -> pa.Table:
+        """Return one part. Its metadata may hold, as ``SETTLED``, what the run goes by from then on, also when it is resumed."""
+        raise NotImplementedError
+
+    def finish(self, table: pa.Table, settled: Mapping[str, Any]) -> Finished:
+        """Return the predictions, made of all parts together."""
+        raise NotImplementedError
 
     @property
     def plan(self) -> dict[str, Any]:
         """The batch plan: a pure function of the items and of the budget it records."""
         items = hashlib.sha256(json.dumps(self.content).encode()).hexdigest()[:16]
-        whole = [[0, len(self.records)]] if self.finish is not None else self.parts
+        whole = [[0, len(self.records)]] if self.whole else self.parts
         rooms = {"parts": whole, **({self.room: self.parts} if self.room != "predictions" else {})}
         return {"characters_per_part": CHARACTERS_PER_PART, **rooms, "items": items}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The predictions of a whole run, ``how`` they were made, and what else the run folder keeps: tables by their rooms."""
+
+    table: pa.Table
+    how: Mapping[str, Any]
+    beside: Mapping[str, pa.Table] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Review:
+    """A second model's look at every answer: ``compute`` gives a part of answers with its columns added."""
+
+    def load(self) -> Model:
+        """Return that model."""
+        raise NotImplementedError
+
+    def compute(self, model: Model, answers: pa.Table, records: Sequence[Record]) -> pa.Table:
+        """Return the answers to some records, judged."""
+        raise NotImplementedError
 
 
 def cut_parts(lengths: Sequence[int]) -> list[list[int]]:

@@ -27,7 +27,8 @@ from healthfm.formats.source import Source
 from healthfm.models.load import load_model, own_model_card
 from healthfm.models.model import Model
 from healthfm.models.remote.client import Client
-from healthfm.records import QA, Message
+from healthfm.records import QA, Message, Record
+from healthfm.score.tasks import TASKS
 
 PROMPT_NAME = "healthfm-judge-1"  # the name changes with any word of what follows
 RULE = """You mark answers to health questions. An answer is correct if it says what an accepted answer says, in whatever words, \
@@ -81,44 +82,54 @@ def _served(card: ModelCard, client: Client) -> Model:
     return endpoint.load(card, None, client, None)
 
 
-def attach(job: Job, judge: Judge | None, human: Mapping[str, float] | None = None) -> Job:
-    """Return a job whose answers a judge looks at, beside a ``human`` score (0 to 1, by id) where there is one.
+@dataclass(frozen=True)
+class Marking(Review):
+    """A judge's look at every answer, beside a ``human`` score (0 to 1, by id) where there is one."""
 
-    Without a judge the run says so. Raises ``RunError``: a judge for another task, human scores without a judge, or none of
-    them of a record of this run.
-    """
-    if judge is None:
-        if human is not None:
-            raise RunError("human scores are there to hold a judge against; name one (judge=, --judge)")
-        if job.task != "free-text":
-            return job
-        return replace(job, facts={**job.facts, "notices": [*job.facts["notices"], NO_JUDGE]})
-    if job.task != "free-text":
-        raise RunError(f"a judge looks at free-text answers; {job.task} has an answer key of its own")
-    if human is not None and not set(human) & {record.id for record in job.records}:
-        raise RunError("none of the human scores is of a record of this run; their ids must be the records'")
+    judge: Judge
+    human: Mapping[str, float] | None
 
-    def compute(model: Model, answers: pa.Table, rows: range) -> pa.Table:
-        records = [record for record in job.records[rows.start : rows.stop] if isinstance(record, QA)]
+    def load(self) -> Model:
+        return self.judge.load()
+
+    def compute(self, model: Model, answers: pa.Table, records: Sequence[Record]) -> pa.Table:
+        questions = [record for record in records if isinstance(record, QA)]
         texts = answers["prediction"].to_pylist()
         written = [i for i, text in enumerate(texts) if text is not None]
-        asked = [prompt(records[i], texts[i]) for i in written]
+        asked = [prompt(questions[i], texts[i]) for i in written]
         raw = dict(zip(written, generate(model, asked, LONGEST_VERDICT, ("\n\n",), 0) if asked else [], strict=True))
         verdicts = [verdict(raw[i]) if i in raw else 0.0 for i in range(len(texts))]  # no answer is no right answer
         found = answers.append_column("judge", pa.array(verdicts, pa.float64()))
         found = found.append_column("judge_raw", pa.array([raw.get(i) for i in range(len(texts))], pa.string()))
         ends = [getattr(raw.get(i), "finish", None) for i in range(len(texts))]
         found = found.append_column("judge_finish_reason", pa.array(ends, pa.string()))
-        if human is not None:
-            found = found.append_column("human", pa.array([human.get(record.id) for record in records], pa.float64()))
+        if self.human is not None:
+            scores = [self.human.get(record.id) for record in questions]
+            found = found.append_column("human", pa.array(scores, pa.float64()))
         return found
 
+
+def attach(job: Job, judge: Judge | None, human: Mapping[str, float] | None = None) -> tuple[Job, Marking | None]:
+    """Return a job, and a judge's look at its answers where there is a judge, which the job then speaks of.
+
+    Without a judge the run says so. Raises ``RunError``: a judge for another task, human scores without a judge, or none of
+    them of a record of this run.
+    """
+    free = TASKS[job.task].kind == "text"
+    if judge is None:
+        if human is not None:
+            raise RunError("human scores are there to hold a judge against; name one (judge=, --judge)")
+        return (replace(job, facts={**job.facts, "notices": [*job.facts["notices"], NO_JUDGE]}) if free else job), None
+    if not free:
+        raise RunError(f"a judge looks at free-text answers; {job.task} has an answer key of its own")
+    if human is not None and not set(human) & {record.id for record in job.records}:
+        raise RunError("none of the human scores is of a record of this run; their ids must be the records'")
     scores = {"human": digest_of(repr(sorted(human.items())))} if human is not None else {}
     about = {**judge.identity, "prompt": PROMPT_NAME, "prompt_digest": digest_of(PROMPT), **scores}
-    return replace(
-        job, room="answers", review=Review(judge.load, compute), asked={**job.asked, "judge": about},
-        facts={**job.facts, "judge_prompt": PROMPT},
-    )  # fmt: skip
+    told = replace(
+        job, room="answers", asked={**job.asked, "judge": about}, facts={**job.facts, "judge_prompt": PROMPT}
+    )
+    return told, Marking(judge, human)
 
 
 def prompt(record: QA, answer: str) -> list[Message]:

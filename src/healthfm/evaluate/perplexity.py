@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -18,32 +19,38 @@ from healthfm.score.scripts import spaced
 WINDOW = 2048  # tokens of a window at most: a row of logits over the vocabulary is kept for each of them
 
 
-def prepare(ask: Ask) -> Job:
-    """Return the job of summing the log-likelihood of each record's whole text."""
-    split = need_split(ask.opened, ask.split)
-    every = list(split)
-    records = [every[i] for i in protocols.sample(len(every), ask.limit, ask.seed)]
-    texts = [whole_text(record) for record in records]
-    empty = [record.id for record, text in zip(records, texts, strict=True) if not text.strip()]
-    if empty:
-        raise RunError(f"{len(empty)} records have no text: {', '.join(empty[:5])}")
-    columns = subgroup_columns(records, ask.subgroups)
+@dataclass(frozen=True, kw_only=True)
+class WholeTexts(Job):
+    """Texts whose every token is asked."""
 
-    def compute(model: Model, rows: range) -> pa.Table:
-        part = texts[rows.start : rows.stop]
-        found = [log_likelihood(model, text) for text in part]
+    texts: Sequence[str]
+
+    def compute(self, tool: Model, rows: range) -> pa.Table:
+        part = self.texts[rows.start : rows.stop]
+        found = [log_likelihood(tool, text) for text in part]
         return pa.table({
-            **sample_columns(records[rows.start : rows.stop]),
+            **sample_columns(self.records[rows.start : rows.stop]),
             "log_likelihood": pa.array([value for value, _ in found], pa.float64()),
             "tokens": pa.array([tokens for _, tokens in found], pa.int64()),
             "words": pa.array([len(re.split(r"\s+", spaced(text))) for text in part], pa.int64()),
             "bytes": pa.array([len(text.encode()) for text in part], pa.int64()),
-            **rows_of(columns, rows),
+            **rows_of(self.columns, rows),
         })  # fmt: skip
 
-    return Job(
-        task="perplexity", name=f"{ask.opened.name}#perplexity", verb="logits", records=records, total=len(every),
-        parts=cut_parts([len(text) for text in texts]), compute=compute,
+
+def prepare(ask: Ask) -> Job:
+    """Return the job of summing the log-likelihood of each record's whole text."""
+    assert ask.task is not None
+    split = need_split(ask.opened, ask.split)
+    every = list(split)
+    records = [every[i] for i in protocols.sample(len(every), ask.request.limit, ask.request.seed)]
+    texts = [whole_text(record) for record in records]
+    empty = [record.id for record, text in zip(records, texts, strict=True) if not text.strip()]
+    if empty:
+        raise RunError(f"{len(empty)} records have no text: {', '.join(empty[:5])}")
+    return WholeTexts(
+        task=ask.task, name=f"{ask.opened.name}#{ask.task}", records=records, total=len(every), texts=texts,
+        columns=subgroup_columns(records, ask.request.subgroups), parts=cut_parts([len(text) for text in texts]),
         content=[[record.id, text] for record, text in zip(records, texts, strict=True)],
         facts={
             "windows": f"of the model's longest input, at most {WINDOW} tokens; each but the first begins with the last token of the one before",

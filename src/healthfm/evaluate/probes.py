@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,29 +16,96 @@ from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.embed import identity
 from healthfm.errors import RunError
 from healthfm.evaluate import protocols
-from healthfm.evaluate.classification import HALF, chance_columns, label_of, labelled, labels_of, space_of
+from healthfm.evaluate.classification import chance_columns, chosen_column, label_of, labelled, labels_of, space_of
+from healthfm.evaluate.embedded import Embedded, said
 from healthfm.evaluate.job import (
     CHARACTERS_PER_PART,
     Ask,
+    Finished,
     Job,
     cut_parts,
     need_split,
     sample_columns,
     subgroup_columns,
 )
-from healthfm.models.model import Model
-from healthfm.records import Image, Record, Slide, Visual, unit_of
+from healthfm.records import Record, Slide, TextRecord, unit_of
 from healthfm.score import learning
+from healthfm.score.tasks import TASKS
 
-if TYPE_CHECKING:
-    from healthfm.embed.embedder import Embedder
+PICTURE = 400  # what a picture or a recording counts for in a part, in characters
 
-CURVED = (
-    "linear-probe",
-    "balanced-probe",
-    "multi-label-probe",
-)  # also fitted on parts of their samples: a learning curve
-PICTURE = 400  # what a picture counts for in a part, in characters
+
+@dataclass(frozen=True, kw_only=True)
+class Probed(Embedded):
+    """A classifier between two splits' embeddings: ``rule`` says which (``Task.rule``).
+
+    ``fit_on``: the records of the first rows, with their ``labels`` and ``groups`` (patients); ``shots``: examples a class, of few.
+    """
+
+    rule: str
+    fit_on: Sequence[Record]
+    labels: Sequence[Any]
+    groups: Sequence[str]
+    seed: int
+    shots: int | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether a row may have several classes."""
+        return TASKS[self.task].kind == "labels"
+
+    def finish(self, table: pa.Table, settled: Mapping[str, Any]) -> Finished:
+        assert self.classes is not None
+        vectors, count = np.stack(table["embedding"].to_numpy()), len(self.labels)
+        train, test = vectors[:count], vectors[count:]
+        lazy = any(isinstance(one, Record) for one in self.inputs)
+        common = sample_columns(self.records, self.targets, table["input"].to_pylist()[count:] if lazy else None)
+        beside: dict[str, pa.Table] = {}
+        if self.rule == "few":  # the draw that is shown, and those of all beside it
+            assert self.shots is not None and self.targets is not None
+            draws, how = few_shot(
+                train, self.labels, test, self.targets, self.classes, self.groups, self.shots, self.seed
+            )
+            beside[learning.DRAWS] = learning.stack(
+                {i: self._predicted(common, one) for i, one in enumerate(draws)}, learning.DRAW
+            )
+            shares = draws[how["shown_draw"]]
+        else:
+            shares, fitted = self._fitted(train, test, range(count))
+            how = dict(fitted)
+        whole = self._predicted(common, shares)
+        ids = [record.id for record in self.fit_on] + [record.id for record in self.records]
+        how = {**how, **said(table, ids), "arithmetic": settled["arithmetic"]}
+        for name, column in self.columns.items():
+            whole = whole.append_column(name, column)
+        if not TASKS[self.task].curve:
+            return Finished(whole, how, beside)
+        named: list[Any] = list(self.labels) if self.several else [(one,) for one in self.labels]
+        smaller = {
+            len(rows): self._fitted(train, test, rows.tolist())
+            for rows in learning.nested(self.groups, named, self.seed)
+        }
+        if smaller:
+            few = {size: self._predicted(common, one) for size, (one, _) in smaller.items()}
+            beside[learning.ROOM] = learning.stack(few)
+        return Finished(whole, {**how, "curve": [dict(one) for _, one in smaller.values()]}, beside)
+
+    def _fitted(self, train: Any, test: Any, rows: Sequence[int]) -> tuple[Any, Mapping[str, Any]]:
+        """Return the probabilities by a classifier fitted on some rows, and what was chosen for it."""
+        assert self.classes is not None
+        x, y, who = train[rows], [self.labels[i] for i in rows], [self.groups[i] for i in rows]
+        if self.rule == "several":
+            return probe.multi_label_probe(x, y, test, self.classes, who, self.seed)
+        if self.rule == "nearest":
+            return probe.nearest_neighbours(x, y, test, self.classes)
+        return probe.linear_probe(x, y, test, self.classes, who, self.seed, self.rule == "balanced")
+
+    def _predicted(self, common: Mapping[str, pa.Array], shares: Any) -> pa.Table:
+        """Return predictions by probabilities [rows, classes]. ``common``: the columns that those of all fits have."""
+        assert self.classes is not None
+        return pa.table({
+            **common, **chance_columns(self.classes, shares), "prediction": chosen_column(self.classes, shares, self.several),
+        })  # fmt: skip
 
 
 def prepare(ask: Ask) -> Job:
@@ -47,11 +114,11 @@ def prepare(ask: Ask) -> Job:
     ``shots_from`` names the training split; when it is the evaluated one, half of its patients (a seeded draw) are for fitting.
     """
     assert ask.task is not None
-    opened, task = ask.opened, ask.task
+    opened, request, task = ask.opened, ask.request, TASKS[ask.task]
     source, fit, records, notices = two_splits(ask)
-    if task == "few-shot" and not ask.shots:
-        raise RunError("few-shot needs the number of examples a class: shots=5 (--shots 5)")
-    several = task == "multi-label-probe"
+    if task.rule == "few" and not request.shots:
+        raise RunError(f"{ask.task} needs the number of examples a class: shots=5 (--shots 5)")
+    several = task.kind == "labels"
     if several:
         space = space_of(opened.card, None)
         classes = list(space.classes)
@@ -61,76 +128,19 @@ def prepare(ask: Ask) -> Job:
     notices += [*(f"to fit on: {one}" for one in unfit), *lost]
     if not several:
         classes = classes_of(labels, every, opened)
-    if task == "few-shot":
-        _refuse_few(labels, ask.shots or 0)
-    chosen = protocols.sample(len(records), ask.limit, ask.seed)
+    if task.rule == "few":
+        _refuse_few(labels, request.shots or 0)
+    chosen = protocols.sample(len(records), request.limit, request.seed)
     total, records, targets = len(records), [records[i] for i in chosen], [every[i] for i in chosen]
-    inputs = [_input(r, task) for r in (*fit, *records)]
+    inputs = [_input(r, ask.task) for r in (*fit, *records)]
     sources = identity.of_records([*fit, *records])
-    columns = subgroup_columns(records, ask.subgroups)
-    kept: dict[str, Any] = {}
-    embedder = one_embedder(kept)
-
-    def compute(model: Model, rows: range) -> pa.Table:
-        part = slice(rows.start, rows.stop)
-        return embed_part(embedder(model), inputs[part], sources[part], kept)
-
-    groups = [unit_of(r) for r in fit]
-    pictured = any(isinstance(one, Visual) for one in inputs)
-    beside: dict[str, pa.Table] = {}
-    common: dict[str, pa.Array] = {}  # the columns that the predictions of all fits have
-
-    def fitted(train: Any, test: Any, rows: Sequence[int]) -> tuple[pa.Table, Mapping[str, Any]]:
-        """Return the predictions of a classifier fitted on some rows, and what was chosen for it."""
-        x, y, who = train[rows], [labels[i] for i in rows], [groups[i] for i in rows]
-        if several:
-            shares, how = probe.multi_label_probe(x, y, test, classes, who, ask.seed)
-        elif task == "knn":
-            shares, how = probe.nearest_neighbours(x, y, test, classes)
-        else:
-            shares, how = probe.linear_probe(x, y, test, classes, who, ask.seed, task == "balanced-probe")
-        return predicted(shares), how
-
-    def predicted(shares: Any) -> pa.Table:
-        found = [
-            [c for c, p in zip(classes, row, strict=True) if p > HALF] if several else classes[int(row.argmax())]
-            for row in shares
-        ]
-        return pa.table({
-            **common, **chance_columns(classes, shares),
-            "prediction": pa.array(found, pa.list_(pa.string()) if several else pa.string()),
-        })  # fmt: skip
-
-    def drawn(train: Any, test: Any) -> tuple[pa.Table, Mapping[str, Any]]:
-        """Return the predictions of the draw that is shown, those of all beside them, and how the draws did."""
-        assert ask.shots is not None
-        shares, how = few_shot(train, labels, test, targets, classes, groups, ask.shots, ask.seed)
-        beside[learning.DRAWS] = learning.stack({i: predicted(one) for i, one in enumerate(shares)}, learning.DRAW)
-        return predicted(shares[how["shown_draw"]]), how
-
-    def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
-        vectors = np.stack(table["embedding"].to_numpy())
-        train, test = vectors[: len(fit)], vectors[len(fit) :]
-        common.update(sample_columns(records, targets, table["input"].to_pylist()[len(fit) :] if pictured else None))
-        whole, how = drawn(train, test) if task == "few-shot" else fitted(train, test, range(len(fit)))
-        how = {**how, **said(table, [r.id for r in (*fit, *records)]), "arithmetic": kept["arithmetic"]}
-        for name, column in columns.items():
-            whole = whole.append_column(name, column)
-        if task not in CURVED:
-            return whole, how
-        named: list[Any] = labels if several else [(one,) for one in labels]
-        parts = learning.nested(groups, named, ask.seed)
-        smaller = {len(rows): fitted(train, test, rows.tolist()) for rows in parts}
-        if smaller:
-            beside[learning.ROOM] = learning.stack({size: few for size, (few, _) in smaller.items()})
-        return whole, {**how, "curve": [dict(one) for _, one in smaller.values()]}
-
-    return Job(
-        task=task, name=f"{opened.name}#{task}", verb="embed", records=records, total=total, classes=classes,
-        every_target=None if several else every, targets=targets, parts=cut_parts([_size(one) for one in inputs]), compute=compute,
-        room="embeddings", finish=finish, beside=beside, kept=kept,
+    return Probed(
+        task=ask.task, rule=task.rule, name=f"{opened.name}#{ask.task}", records=records, total=total, classes=classes,
+        every_target=None if several else every, targets=targets, parts=cut_parts([_size(one) for one in inputs]),
+        inputs=inputs, sources=sources, fit_on=fit, labels=labels, groups=[unit_of(r) for r in fit], seed=request.seed, shots=request.shots,
+        columns=subgroup_columns(records, request.subgroups),
         content=[[r.id, source, label] for r, source, label in zip((*fit, *records), sources, (*labels, *targets), strict=True)],
-        asked={"fit_on": source, "fitted_on": len(fit), **({"shots": ask.shots} if task == "few-shot" else {})}, facts={"notices": notices},
+        asked={"fit_on": source, "fitted_on": len(fit), **({"shots": request.shots} if task.rule == "few" else {})}, facts={"notices": notices},
     )  # fmt: skip
 
 
@@ -142,18 +152,18 @@ def _refuse_few(labels: Sequence[str], shots: int) -> None:
         raise RunError(f"class '{few}' has {counts[few]} examples to fit on, {shots} are asked for")
 
 
-def _input(record: Record, task: str) -> str | Visual:
+def _input(record: Record, task: str) -> str | Record:
     """Return what is embedded of a record. Raises ``RunError`` for a slide, which is many pictures too many."""
     if isinstance(record, Slide):
         raise RunError(f"a slide is a bag of tiles, which {task} does not take: use --task mil")
-    return record if isinstance(record, Visual) else record.as_text
+    return record.as_text if isinstance(record, TextRecord) else record
 
 
-def _size(content: str | Visual) -> int:
+def _size(content: str | Record) -> int:
     """Return what an input counts for in a part; a volume or film has a part to itself."""
     if isinstance(content, str):
         return len(content)
-    return PICTURE if isinstance(content, Image) else CHARACTERS_PER_PART
+    return CHARACTERS_PER_PART if content.stacked else PICTURE
 
 
 def two_splits(ask: Ask) -> tuple[str, list[Record], list[Record], list[str]]:
@@ -161,12 +171,13 @@ def two_splits(ask: Ask) -> tuple[str, list[Record], list[Record], list[str]]:
 
     Raises ``RunError``: a split is absent, patients stand in both, or a number of examples was asked of what takes none.
     """
-    opened, split, task = ask.opened, ask.split, ask.task
-    source = split_name(opened.card, ask.shots_from)
+    assert ask.task is not None
+    opened, split, task, request = ask.opened, ask.split, ask.task, ask.request
+    source = split_name(opened.card, request.shots_from)
     asked = need_split(opened, split)
     records = list(asked)
     if source == split:
-        fit, records = _carve(records, ask.seed)
+        fit, records = _carve(records, request.seed)
     elif source in opened.splits:
         fit = list(opened[source])
     else:
@@ -176,67 +187,11 @@ def two_splits(ask: Ask) -> tuple[str, list[Record], list[Record], list[str]]:
             "and evaluates the others"
         )
     _refuse_straddling(fit, records)
-    if ask.shots and task != "few-shot":
+    if request.shots and TASKS[task].rule != "few":
         raise RunError(
             f"{task} is fitted on a whole split and takes no number of examples; few-shot does (--task few-shot)"
         )
     return source, fit, records, list(asked.notices)
-
-
-def one_embedder(kept: Mapping[str, Any]) -> Callable[[Model], Embedder]:
-    """Return what gives a model's ``Embedder``, always the same one: its network is made and checked once a run, as ``kept`` says."""
-
-    @functools.cache
-    def make(model: Model) -> Embedder:
-        from healthfm.embed.embedder import Embedder  # needs torch, which statistics alone do not
-
-        return Embedder(model, settled=kept.get("arithmetic"))
-
-    return make
-
-
-def embed_part(
-    embedder: Embedder, inputs: Sequence[str | Visual], sources: Sequence[str] | None, kept: dict[str, Any]
-) -> pa.Table:
-    """Return a model's embeddings as a table, a row each, with what a report says of them. Notes the arithmetic in ``kept``.
-
-    ``sources``: the identities of the inputs, where they are files. Raises ``RunError``: NaN, or another number of vectors.
-    """
-    from healthfm.models.vision.transform import is_square  # needs Pillow
-
-    units = embedder.units(inputs, sources)
-    kept.setdefault("arithmetic", embedder.facts)
-    return pa.table({
-        "embedding": pa.array([unit.vector for unit in units], pa.list_(pa.float32())),
-        "content": pa.array([unit.source or None for unit in units], pa.string()),
-        "input": pa.array([unit.seen or None for unit in units], pa.string()),
-        "blank": pa.array([unit.blank for unit in units], pa.bool_()), "cut": pa.array([unit.cut for unit in units], pa.bool_()),
-        "ratio": pa.array([None if is_square(unit.ratio) else unit.ratio for unit in units], pa.float64()),
-        "notices": pa.array([list(unit.notices) for unit in units], pa.list_(pa.string())),
-    })  # fmt: skip
-
-
-def said(table: pa.Table, ids: Sequence[str]) -> dict[str, Any]:
-    """Return what a report says of embeddings: the volumes that show nothing, and how many texts were cut, if any."""
-    blank = sorted({one for one, empty in zip(ids, table["blank"].to_pylist(), strict=True) if empty})
-    cut = sum(table["cut"].to_pylist())
-    return {
-        "blank": blank, "squared": squared_among(ids, table), "said": said_among(ids, table), **({"cut": cut} if cut else {}),
-    }  # fmt: skip
-
-
-def squared_among(ids: Sequence[str], table: pa.Table) -> dict[str, float]:
-    """Return, by id, the height over width of the pixels that were made square before a network saw them."""
-    return {one: ratio for one, ratio in zip(ids, table["ratio"].to_pylist(), strict=True) if ratio is not None}
-
-
-def said_among(ids: Sequence[str], table: pa.Table) -> dict[str, list[str]]:
-    """Return what was said while contents were decoded, each with the ids it holds for."""
-    found: dict[str, dict[str, None]] = {}
-    for one, notices in zip(ids, table["notices"].to_pylist(), strict=True):
-        for notice in notices or ():
-            found.setdefault(notice, {})[one] = None
-    return {notice: list(names) for notice, names in found.items()}
 
 
 def classes_of(labels: Sequence[str], every: Sequence[str], opened: Dataset) -> list[str]:

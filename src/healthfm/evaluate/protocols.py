@@ -18,6 +18,7 @@ from healthfm.records import MultipleChoice, Record
 from healthfm.score.tasks import TASKS
 
 BETWEEN_SHOTS = "\n\n"
+PROMPTED = tuple(name for name, task in TASKS.items() if task.prompted)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ def choose_protocol(card: DatasetCard, name: str | None, task: str | None) -> tu
 
     Raises ``RunError``: no such protocol, or none for the task.
     """
+    for one, protocol in card.protocols.items():
+        if protocol.task not in PROMPTED:
+            raise RunError(
+                f"{card.slug}: protocol '{one}' is for the task '{protocol.task}', which no protocol asks (tasks: {', '.join(PROMPTED)})"
+            )
     known = f"protocols: {', '.join(f'@{n} ({p.task})' for n, p in card.protocols.items()) or 'none'}"
     if name is not None and name not in card.protocols:
         raise RunError(f"{card.slug} has no protocol '{name}' ({known})")
@@ -51,7 +57,7 @@ def choose_protocol(card: DatasetCard, name: str | None, task: str | None) -> tu
     order = [n for n in (name or card.default_protocol, *card.protocols) if n is not None]
     chosen = next((n for n in order if task in (None, card.protocols[n].task)), None)
     if chosen is None:
-        plain = ", ".join(n for n, one in TASKS.items() if one.verb == "embed") + ", perplexity"
+        plain = ", ".join(n for n, one in TASKS.items() if one.way is not None and not one.prompted)
         wanted = f"no protocol for the task {task}" if task is not None else "no protocol to evaluate by"
         raise RunError(
             f"{card.slug}: {wanted}; its card or dataset.toml may name one ({known}). Tasks that need none: {plain} (--task)"

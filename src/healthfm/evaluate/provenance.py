@@ -41,7 +41,7 @@ def model_digest(model: Model) -> str:
     """
     if not hasattr(model.network, "state_dict"):
         return str(model.provenance.get("digest") or model.provenance.get("weights"))
-    from healthfm.embed.engines import state_of  # needs torch, which statistics alone do not
+    from healthfm.embed.key import state_of  # needs torch, which statistics alone do not
 
     return state_of(model)
 

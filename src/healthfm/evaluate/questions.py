@@ -14,59 +14,72 @@ from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.errors import RunError
 from healthfm.evaluate import protocols
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
+from healthfm.evaluate.protocols import Item
 from healthfm.evaluate.writing import Writing, own_prompt, written_columns
 from healthfm.models.model import Model
 from healthfm.records import MultipleChoice, Record, unit_of
 
 
-def prepare(ask: Ask) -> Job:
+@dataclass(frozen=True, kw_only=True)
+class Scored(Job):
+    """Questions whose options are scored by their likelihood."""
+
+    items: Sequence[Item]
+
+    def compute(self, tool: Model, rows: range) -> pa.Table:
+        part = self.items[rows.start : rows.stop]
+        scores = tool.score([item.prompt for item in part], [item.continuations for item in part])
+        return part_table(part, scores, rows_of(self.columns, rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written(Job):
+    """Questions whose answer the model writes, read by a rule; what the rule cannot read is no answer."""
+
+    items: Sequence[Item]
+    writing: Writing
+    seed: int
+
+    def compute(self, tool: Model, rows: range) -> pa.Table:
+        part = self.items[rows.start : rows.stop]
+        outputs = self.writing.write(tool, rows, self.seed)
+        read = [self.writing.read(text, item.record.options) for text, item in zip(outputs, part, strict=True)]
+        return pa.table({
+            **sample_columns([item.record for item in part], [item.target for item in part]),
+            **written_columns(outputs),
+            "prediction": pa.array(read, pa.string()),
+            **rows_of(self.columns, rows),
+        })  # fmt: skip
+
+
+def scored(ask: Ask) -> Job:
     """Return the job of asking a split's questions by a protocol of the card, each option scored by its likelihood."""
     asked = _asked(ask)
-    items, columns = asked.items, asked.columns
-
-    def compute(model: Model, rows: range) -> pa.Table:
-        part = items[rows.start : rows.stop]
-        scores = model.score([item.prompt for item in part], [item.continuations for item in part])
-        return part_table(part, scores, rows_of(columns, rows))
-
-    return _job(
-        ask, asked, "score", compute,
-        content=[[item.record.id, item.prompt, item.continuations, item.target] for item in items],
-        lengths=[len(item.prompt) + sum(map(len, item.continuations)) for item in items],
+    return Scored(
+        items=asked.items, **_common(ask, asked),
+        content=[[item.record.id, item.prompt, item.continuations, item.target] for item in asked.items],
+        parts=cut_parts([len(item.prompt) + sum(map(len, item.continuations)) for item in asked.items]),
     )  # fmt: skip
 
 
-def prepare_generated(ask: Ask) -> Job:
-    """Return the job of having the model write its answer, read by a rule; what the rule cannot read is no answer.
+def written(ask: Ask) -> Job:
+    """Return the job of having the model write its answer.
 
     The prompt is the model card's own where one of its prompts has a rule and fits, else the protocol's template.
     """
     assert ask.task is not None
     own = own_prompt(ask.card, ask.task)
-    if own is not None and ask.shots:
+    if own is not None and ask.request.shots:
         raise RunError(f"{ask.card.slug} is asked by its card's own prompt '{own[0]}', which takes no examples")
     asked = _asked(ask, no_shots=own is not None)
-    items, columns = asked.items, asked.columns
     if own is not None:
-        writing = Writing.by_card(*own, [item.record for item in items])
+        writing = Writing.by_card(*own, [item.record for item in asked.items])
     else:
-        writing = Writing.by_protocol(asked.protocol, [item.prompt for item in items])
-
-    def compute(model: Model, rows: range) -> pa.Table:
-        part = items[rows.start : rows.stop]
-        outputs = writing.write(model, rows, ask.seed)
-        read = [writing.read(text, item.record.options) for text, item in zip(outputs, part, strict=True)]
-        return pa.table({
-            **sample_columns([item.record for item in part], [item.target for item in part]),
-            **written_columns(outputs),
-            "prediction": pa.array(read, pa.string()),
-            **rows_of(columns, rows),
-        })  # fmt: skip
-
-    return _job(
-        ask, asked, "generate", compute, writing=writing,
-        content=[[item.record.id, text, item.target] for item, text in zip(items, writing.prompts, strict=True)],
-        lengths=[len(text) + writing.characters for text in writing.prompts],
+        writing = Writing.by_protocol(asked.protocol, [item.prompt for item in asked.items])
+    return Written(
+        items=asked.items, writing=writing, seed=ask.request.seed, **_common(ask, asked, writing),
+        content=[[item.record.id, text, item.target] for item, text in zip(asked.items, writing.prompts, strict=True)],
+        parts=cut_parts([len(text) + writing.characters for text in writing.prompts]),
     )  # fmt: skip
 
 
@@ -77,15 +90,15 @@ class _Asked:
     name: str
     protocol: Protocol
     shots: Sequence[MultipleChoice]
-    every: list[protocols.Item]
-    items: list[protocols.Item]
+    every: list[Item]
+    items: list[Item]
     columns: Mapping[str, pa.Array]
     notices: list[str]
 
 
 def _asked(ask: Ask, no_shots: bool = False) -> _Asked:
     name, protocol = protocols.choose_protocol(ask.opened.card, ask.protocol, ask.task)
-    count = 0 if no_shots else protocol.shots if ask.shots is None else ask.shots
+    count = 0 if no_shots else protocol.shots if ask.request.shots is None else ask.request.shots
     split = need_split(ask.opened, ask.split)
     whole = list(split)
     drawn, records = _draw_shots(ask, whole, count)
@@ -99,38 +112,37 @@ def _asked(ask: Ask, no_shots: bool = False) -> _Asked:
         solved or records, protocol, drawn
     )  # says so where the whole split withholds its answers
     items = _limited(every, whole if len(records) < len(whole) else None, ask)
-    columns = subgroup_columns([item.record for item in items], ask.subgroups)
+    columns = subgroup_columns([item.record for item in items], ask.request.subgroups)
     return _Asked(name, protocol, drawn, every, items, columns, [*split.notices, *lost])
 
 
-def _limited(every: list[protocols.Item], whole: Sequence[Record] | None, ask: Ask) -> list[protocols.Item]:
+def _limited(every: list[Item], whole: Sequence[Record] | None, ask: Ask) -> list[Item]:
     """Return the items that a limit keeps. Where examples were taken out of the ``whole`` split, they are the first in a seeded order
     of all of it, so that runs with other numbers of examples are asked the same questions.
     """
-    if whole is None or ask.limit is None or not 1 <= ask.limit < len(every):
-        return [every[i] for i in protocols.sample(len(every), ask.limit, ask.seed)]
-    rank = {whole[place].id: i for i, place in enumerate(protocols.order(len(whole), ask.seed))}
-    kept = {item.record.id for item in sorted(every, key=lambda item: rank[item.record.id])[: ask.limit]}
+    if whole is None or ask.request.limit is None or not 1 <= ask.request.limit < len(every):
+        return [every[i] for i in protocols.sample(len(every), ask.request.limit, ask.request.seed)]
+    rank = {whole[place].id: i for i, place in enumerate(protocols.order(len(whole), ask.request.seed))}
+    kept = {item.record.id for item in sorted(every, key=lambda item: rank[item.record.id])[: ask.request.limit]}
     return [item for item in every if item.record.id in kept]
 
 
-def _job(
-    ask: Ask, asked: _Asked, verb: str, compute: Any, *, content: Any, lengths: Sequence[int], writing: Writing | None = None
-) -> Job:  # fmt: skip
-    count = len(asked.shots)
-    return Job(
-        task=asked.protocol.task, name=f"{ask.opened.name}@{asked.name}", verb=verb, records=[item.record for item in asked.items],
-        total=len(asked.every), every_target=[item.target for item in asked.every], targets=[item.target for item in asked.items], classes=_classes(asked.every, ask.opened),
-        parts=cut_parts(lengths), compute=compute, content=content,
-        asked={
-            "shots": count, "shots_from": ask.shots_from if count else None, "shots_order": ask.shots_order if count else None,
+def _common(ask: Ask, asked: _Asked, writing: Writing | None = None) -> dict[str, Any]:
+    """Return the fields that both ways of asking questions have."""
+    count, request = len(asked.shots), ask.request
+    return {
+        "task": asked.protocol.task, "name": f"{ask.opened.name}@{asked.name}", "records": [item.record for item in asked.items],
+        "total": len(asked.every), "every_target": [item.target for item in asked.every], "targets": [item.target for item in asked.items],
+        "classes": _classes(asked.every, ask.opened), "columns": asked.columns,
+        "asked": {
+            "shots": count, "shots_from": request.shots_from if count else None, "shots_order": request.shots_order if count else None,
             "shot_ids": [shot.id for shot in asked.shots], **(writing.asked if writing is not None else {}),
         },
-        facts={"protocol": asked.protocol.model_dump(), "notices": asked.notices, **(writing.facts if writing is not None else {})},
-    )  # fmt: skip
+        "facts": {"protocol": asked.protocol.model_dump(), "notices": asked.notices, **(writing.facts if writing is not None else {})},
+    }  # fmt: skip
 
 
-def part_table(items: Sequence[protocols.Item], scores: Sequence[Any], columns: Mapping[str, pa.Array]) -> pa.Table:
+def part_table(items: Sequence[Item], scores: Sequence[Any], columns: Mapping[str, pa.Array]) -> pa.Table:
     """Return one part of the predictions, one row an item."""
     likelihoods = [np.asarray(row, dtype=np.float64) for row in scores]
     if len(likelihoods) != len(items) or any(
@@ -160,7 +172,7 @@ def _draw_shots(ask: Ask, records: list[Record], count: int) -> tuple[list[Multi
     if count == 0:
         return [], records
     opened, split = ask.opened, ask.split
-    source = split_name(opened.card, ask.shots_from)
+    source = split_name(opened.card, ask.request.shots_from)
     if source not in opened.splits:
         raise RunError(
             f"{opened.name}: {count} examples were asked from split '{source}', which is absent in {opened.root} "
@@ -174,8 +186,8 @@ def _draw_shots(ask: Ask, records: list[Record], count: int) -> tuple[list[Multi
     ]
     if len(pool) < count:
         raise RunError(f"{opened.name}: split '{source}' has {len(pool)} solved questions, {count} examples were asked")
-    first = ask.shots_order == "first"
-    picks = range(count) if first else np.random.default_rng(ask.seed).permutation(len(pool))[:count].tolist()
+    first = ask.request.shots_order == "first"
+    picks = range(count) if first else np.random.default_rng(ask.request.seed).permutation(len(pool))[:count].tolist()
     drawn = [pool[i] for i in picks]
     if source != split:
         return drawn, records
@@ -183,7 +195,7 @@ def _draw_shots(ask: Ask, records: list[Record], count: int) -> tuple[list[Multi
     return drawn, [r for r in records if unit_of(r) not in gone]
 
 
-def _classes(items: Sequence[protocols.Item], opened: Dataset) -> list[str] | None:
+def _classes(items: Sequence[Item], opened: Dataset) -> list[str] | None:
     used = {key for item in items for key in item.keys}
     if any(item.target not in used for item in items):
         return None

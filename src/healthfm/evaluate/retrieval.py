@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,21 +11,40 @@ import pyarrow as pa
 
 from healthfm.errors import RunError
 from healthfm.evaluate import protocols
-from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, sample_columns, subgroup_columns
-from healthfm.evaluate.probes import embed_part, one_embedder, said
-from healthfm.models.model import Model
+from healthfm.evaluate.embedded import Embedded, said
+from healthfm.evaluate.job import Ask, Finished, Job, cut_parts, left_out, need_split, sample_columns, subgroup_columns
 from healthfm.records import QA, MultipleChoice, Record
 
 DEPTH = 100  # how many of the best passages a row keeps
 QUERIES_AT_ONCE = 256
 
 
+@dataclass(frozen=True, kw_only=True)
+class Retrieval(Embedded):
+    """Questions, and all passages of their split, ranked for each by the cosine of embeddings. ``ids``: of the passages."""
+
+    ids: Sequence[str]
+
+    def finish(self, table: pa.Table, settled: Mapping[str, Any]) -> Finished:
+        vectors, count = _unit(np.stack(table["embedding"].to_numpy())), len(self.ids)
+        best, scores = _rank(vectors[count:], vectors[:count])
+        found = pa.table({
+            **sample_columns(self.records, self.targets),
+            "ranking": pa.array([[self.ids[i] for i in row] for row in best.tolist()], pa.list_(pa.string())),
+            "scores": pa.array(scores.tolist(), pa.list_(pa.float64())),
+            **self.columns,
+        })  # fmt: skip
+        told = {name: value for name, value in said(table, [""] * len(self.inputs)).items() if name == "cut"}
+        return Finished(found, {"retrieval": "cosine of embeddings", "passages": count, "kept": best.shape[1], **told})
+
+
 def prepare(ask: Ask) -> Job:
-    """Return the job of ranking the passages of a split for each of its questions, by the cosine of their embeddings.
+    """Return the job of ranking the passages of a split for each of its questions.
 
     A question's passages are its context, or its answers where it has none. Equal passages are one; it is named by the first
     record that has it, and right for all of them. A limit draws questions: the passages stay those of the whole split.
     """
+    assert ask.task is not None
     split = need_split(ask.opened, ask.split)
     every = list(split)
     asking = [record for record in every if passages_of(record)]
@@ -34,36 +54,14 @@ def prepare(ask: Ask) -> Job:
     for record in asking:
         for number, passage in enumerate(passages_of(record)):
             names.setdefault(passage, f"{record.id}#{number}" if number else record.id)
-    records = [asking[i] for i in protocols.sample(len(asking), ask.limit, ask.seed)]
+    records = [asking[i] for i in protocols.sample(len(asking), ask.request.limit, ask.request.seed)]
     targets = [list(dict.fromkeys(names[passage] for passage in passages_of(record))) for record in records]
-    passages, ids = list(names), list(names.values())
-    texts = [*passages, *(record.question for record in records)]  # type: ignore[attr-defined]
-    columns = subgroup_columns(records, ask.subgroups)
-
-    kept: dict[str, Any] = {}
-    embedder = one_embedder(kept)
-
-    def compute(model: Model, rows: range) -> pa.Table:
-        return embed_part(embedder(model), texts[rows.start : rows.stop], None, kept)
-
-    def finish(table: pa.Table) -> tuple[pa.Table, Mapping[str, Any]]:
-        vectors = _unit(np.stack(table["embedding"].to_numpy()))
-        best, scores = _rank(vectors[len(passages) :], vectors[: len(passages)])
-        found = pa.table({
-            **sample_columns(records, targets),
-            "ranking": pa.array([[ids[i] for i in row] for row in best.tolist()], pa.list_(pa.string())),
-            "scores": pa.array(scores.tolist(), pa.list_(pa.float64())),
-            **columns,
-        })  # fmt: skip
-        told = {name: value for name, value in said(table, [""] * len(texts)).items() if name == "cut"}
-        return found, {"retrieval": "cosine of embeddings", "passages": len(passages), "kept": best.shape[1], **told}
-
+    texts = [*names, *(record.question for record in records)]  # type: ignore[attr-defined]
     lost = left_out([record for record in every if not passages_of(record)], "records have no passage")
-    return Job(
-        task="retrieval", name=f"{ask.opened.name}#retrieval", verb="embed", records=records, total=len(asking),
-        targets=targets, parts=cut_parts([len(text) for text in texts]), compute=compute, room="embeddings", finish=finish, kept=kept,
-        content=[texts, targets, [record.id for record in records]],
-        facts={"notices": [*split.notices, *lost]},
+    return Retrieval(
+        task=ask.task, name=f"{ask.opened.name}#{ask.task}", records=records, total=len(asking), inputs=texts, ids=list(names.values()),
+        targets=targets, columns=subgroup_columns(records, ask.request.subgroups), parts=cut_parts([len(text) for text in texts]),
+        content=[texts, targets, [record.id for record in records]], facts={"notices": [*split.notices, *lost]},
     )  # fmt: skip
 
 

@@ -16,12 +16,15 @@ from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.datasets.open import open_dataset
+from healthfm.engine import steps
+from healthfm.engine.steps import Progress
 from healthfm.engine.store import RunFolder
 from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate import (
     bags,
     classification,
     free_text,
+    notes,
     perplexity,
     probes,
     protocols,
@@ -30,28 +33,27 @@ from healthfm.evaluate import (
     retrieval,
 )
 from healthfm.evaluate import judge as judging
-from healthfm.evaluate.job import Ask, Job
+from healthfm.evaluate.job import SETTLED, Ask, Job, Request, Review
 from healthfm.models.load import check_placement, load_model
 from healthfm.models.model import External, Model
 from healthfm.models.remote.client import Client, Endpoint, keep_in_house
 from healthfm.report.run import Run
-from healthfm.score import scoring, tasks, written
+from healthfm.score import scoring, written
 from healthfm.score.result import FORMAT, finished, refuse_other_files
+from healthfm.score.tasks import TASKS
 
-Progress = Callable[[int, int], None]
 FINISHES = ("finish_reason", "judge_finish_reason")  # columns that say why a text ended; run.json counts them
-USAGE = "usage"  # the metadata of a part that says what an endpoint was asked for it
-PREPARE: Mapping[str, Callable[[Ask], Job]] = {
-    "multiple-choice": questions.prepare, "yes-no-maybe": questions.prepare,
-    "multiple-choice-generated": questions.prepare_generated, "yes-no-maybe-generated": questions.prepare_generated,
-    "free-text": free_text.prepare, "text-classification": classification.prepare,
-    "multi-label-classification": classification.prepare_multi_label, "retrieval": retrieval.prepare,
-    "linear-probe": probes.prepare, "balanced-probe": probes.prepare, "few-shot": probes.prepare, "knn": probes.prepare,
-    "multi-label-probe": probes.prepare, "mil": bags.prepare, "perplexity": perplexity.prepare,
-}  # fmt: skip
-UNPROMPTED = (  # tasks that need no protocol
-    "linear-probe", "balanced-probe", "few-shot", "knn", "multi-label-probe", "mil", "retrieval", "perplexity"
-)  # fmt: skip
+WAYS: Mapping[str, Callable[[Ask], Job]] = {  # how a model is asked (``Task.way``)
+    "scored question": questions.scored,
+    "written choice": questions.written,
+    "written answer": free_text.prepare,
+    "scored classes": classification.prepare,
+    "retrieval": retrieval.prepare,
+    "probe": probes.prepare,
+    "bags": bags.prepare,
+    "whole text": perplexity.prepare,
+}
+ASKED = tuple(name for name, task in TASKS.items() if task.way is not None)
 
 
 def evaluate(
@@ -81,80 +83,160 @@ def evaluate(
     Raises, before the model is loaded: ``CardError``, ``DatasetError``, ``RunError`` (absent split, withheld answers,
     another request's folder); and ``CheckpointError``, ``CapabilityError`` when the model cannot be loaded or asked.
     """
-    check_placement(device, dtype)
-    card = _model_card(model, endpoint)
-    opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, root)
-    client = Client(endpoint) if endpoint is not None else getattr(model, "client", None)
-    judged = judging.open_judge(judge, device, dtype) if judge is not None else None
-    for one in (client, judged.client if judged is not None else None):
-        if one is not None:
-            _keep_in_house(opened, one, allow_remote)
-    split = split_name(opened.card, split)
-    protocol = catalog.split_name(dataset)[2] if isinstance(dataset, str) else opened.protocol
-    if shots is not None and shots < 0:
-        raise RunError(f"shots is {shots}; it must be 0 or more")
-    ask = Ask(opened, card, task, protocol, split, shots, shots_from, shots_order, subgroups, seed, limit)
-    scores = judging.read_human(human) if isinstance(human, Path) else human
-    job = judging.attach(prepare(ask), judged, scores)
+    request = Request(
+        model=model, dataset=dataset, root=root, task=task, split=split, shots=shots, shots_from=shots_from, shots_order=shots_order,
+        subgroups=subgroups, seed=seed, limit=limit, output=output, resume=resume, weights=weights, device=device, dtype=dtype,
+        endpoint=endpoint, allow_remote=allow_remote, judge=judge, human=human, window=window,
+    )  # fmt: skip
+    return run(request, progress)
+
+
+def run(request: Request, progress: Progress | None = None) -> Run:
+    """Carry out a request (see ``evaluate``)."""
+    ask, client, judge = _opened(request)
+    model, opened = request.model, ask.opened
+    human = judging.read_human(request.human) if isinstance(request.human, Path) else request.human
+    job, review = judging.attach(prepare(ask), judge, human)
     if not job.records:
-        raise RunError(f"{opened.name}: split '{split}' has no records")
+        raise RunError(f"{opened.name}: split '{ask.split}' has no records")
     if job.targets is not None:
         scoring.check_targets(job.task, [record.id for record in job.records], job.targets, job.classes)
-    if endpoint is not None:
-        model = load_model(model, weights, endpoint=client)  # type: ignore[arg-type]
-    if window is not None and isinstance(model, Model):
-        model.show_between(*window)
+    if request.endpoint is not None:
+        model = load_model(model, request.weights, endpoint=client)  # type: ignore[arg-type]
+    if request.window is not None and isinstance(model, Model):
+        model.show_between(*request.window)
 
     def load() -> Model:
-        loaded = model if isinstance(model, Model) else load_model(model, weights, device=device, dtype=dtype)
-        if window is not None:
-            loaded.show_between(*window)
+        loaded = (
+            model
+            if isinstance(model, Model)
+            else load_model(model, request.weights, device=request.device, dtype=request.dtype)
+        )
+        if request.window is not None:
+            loaded.show_between(*request.window)
         return loaded
 
-    request = {
-        "model": model if isinstance(model, str) else model.name, "dataset": job.name, "task": job.task, "split": split,
-        **job.asked, "subgroups": list(subgroups or ()), "seed": seed, "limit": limit,
-        "weights": provenance.weights_digest(model, card, weights), "device": device, "dtype": dtype,
-        **({"window": list(window)} if window is not None else {}),
-        "cards": {"model": provenance.card_digest(card), "dataset": provenance.card_digest(opened.card)}, "items": job.plan["items"],
-        **({"endpoint": model.provenance["endpoint"]} if isinstance(model, Model) and client is not None else {}),
-    }  # fmt: skip
+    asked = _asked(request, ask, job, model, client)
     facts = {
-        "format": FORMAT, "request": request, "plan": job.plan, **job.facts, "root": str(Path(opened.root).absolute()) if opened.root else None, "classes": job.classes,
+        "format": FORMAT, "request": asked, "plan": job.plan, **job.facts, "root": str(Path(opened.root).absolute()) if opened.root else None, "classes": job.classes,
         "majority": _majority(job.every_target) if job.every_target is not None else None, "split_records": job.total,
-        "lineage": provenance.lineage_finding(card, opened), "data": provenance.data_facts(opened),
+        "lineage": provenance.lineage_finding(ask.card, opened), "data": provenance.data_facts(opened),
     }  # fmt: skip
-    path = Path(output) if output is not None else default_folder(request, isinstance(model, External))
+    path = Path(request.output) if request.output is not None else default_folder(asked, isinstance(model, External))
     refuse_other_files(path)
     with RunFolder(path) as folder:
-        _begin(folder, facts, resume)
-        if not _finished(folder, job):
-            _work(folder, job, load, progress)
-        stored = _with_usage(folder, job)
+        if not request.resume and (folder.path / "run.json").exists():
+            raise RunError(f"{path}: already holds a run, and resume is off; choose another folder with --output")
+        steps.begin(folder, "run.json", "request", facts, (job.room, "predictions"), "a run")
+        if steps.missing(folder, "predictions", job.plan["parts"]):
+            _work(folder, job, review, load, progress)
+        stored = notes.with_usage(folder, (job.room, "predictions"))
         table = folder.predictions()
         ends = {name: found for name in FINISHES if (found := written.finishes(table, name))}
-        if job.review is not None or ends:
-            judged_by = {"judge": written.judged(table)} if job.review is not None else {}
+        if review is not None or ends:
+            judged_by = {"judge": written.judged(table)} if review is not None else {}
             stored = {**stored, **judged_by, **{f"{name}s": found for name, found in ends.items()}}
             folder.write_json("run.json", stored)
-        run = finished(stored, folder, Run)
-        folder.write_json("metrics.json", run.scores)
-    return run
+        made = finished(stored, folder, Run)
+        folder.write_json("metrics.json", made.scores)
+    return made
+
+
+def _opened(request: Request) -> tuple[Ask, Client | None, judging.Judge | None]:
+    """Return what is asked, with the dataset open and the cards read; the model's server, and the judge. Nothing is sent yet."""
+    check_placement(request.device, request.dtype)
+    card = _model_card(request.model, request.endpoint)
+    named = request.dataset
+    opened = named if isinstance(named, Dataset) else open_dataset(named, request.root)
+    client = Client(request.endpoint) if request.endpoint is not None else getattr(request.model, "client", None)
+    judge = judging.open_judge(request.judge, request.device, request.dtype) if request.judge is not None else None
+    for one in (client, judge.client if judge is not None else None):
+        if one is not None:
+            _keep_in_house(opened, one, request.allow_remote)
+    if request.shots is not None and request.shots < 0:
+        raise RunError(f"shots is {request.shots}; it must be 0 or more")
+    protocol = catalog.split_name(named)[2] if isinstance(named, str) else opened.protocol
+    split = split_name(opened.card, request.split)
+    ask = Ask(request=request, opened=opened, card=card, task=request.task, protocol=protocol, split=split)
+    return ask, client, judge
+
+
+def _asked(request: Request, ask: Ask, job: Job, model: str | Model, client: Client | None) -> dict[str, Any]:
+    """Return the request as run.json has it: what must be the same for a run to go on."""
+    return {
+        "model": model if isinstance(model, str) else model.name, "dataset": job.name, "task": job.task, "split": ask.split,
+        **job.asked, "subgroups": list(request.subgroups or ()), "seed": request.seed, "limit": request.limit,
+        "weights": provenance.weights_digest(model, ask.card, request.weights), "device": request.device, "dtype": request.dtype,
+        **({"window": list(request.window)} if request.window is not None else {}),
+        "cards": {"model": provenance.card_digest(ask.card), "dataset": provenance.card_digest(ask.opened.card)}, "items": job.plan["items"],
+        **({"endpoint": model.provenance["endpoint"]} if isinstance(model, Model) and client is not None else {}),
+    }  # fmt: skip
 
 
 def prepare(ask: Ask) -> Job:
     """Return the job of what was asked. Raises ``RunError``: no such task, or one that asks nothing of a model."""
     task = ask.task
-    if task is not None and task not in PREPARE:
-        known = f"tasks: {', '.join(PREPARE)}"
+    if task is not None and task not in ASKED:
+        known = f"tasks: {', '.join(ASKED)}"
         raise RunError(
-            f"{task} is for predictions made elsewhere ({known})"
-            if task in tasks.TASKS
-            else f"no task '{task}' ({known})"
+            f"{task} is for predictions made elsewhere ({known})" if task in TASKS else f"no task '{task}' ({known})"
         )
-    if task is None or task not in UNPROMPTED:
+    if task is None or TASKS[task].prompted:
         task = protocols.choose_protocol(ask.opened.card, ask.protocol, task)[1].task
-    return PREPARE[task](replace(ask, task=task))
+    way = TASKS[task].way
+    assert way is not None
+    return WAYS[way](replace(ask, task=task))
+
+
+def _work(
+    folder: RunFolder, job: Job, review: Review | None, load: Callable[[], Model], progress: Progress | None
+) -> None:  # fmt: skip
+    """Compute the parts that are missing, then the predictions where they need all parts or a second model."""
+    if steps.missing(folder, job.room, job.parts):
+        model = _able(load(), job)
+        tool = job.tool(model, notes.settled(folder, job.room))
+        _fill(folder, job.room, job, model, lambda number, rows: job.compute(tool, rows), progress, judge=False)
+    if review is not None and steps.missing(folder, "predictions", job.parts):
+        judge = _able(review.load(), job)
+
+        def judged(number: int, rows: range) -> pa.Table:
+            return review.compute(judge, folder.part(number, job.room), job.records[rows.start : rows.stop])
+
+        _fill(folder, "predictions", job, judge, judged, progress, judge=True)
+    if job.whole:
+        made = job.finish(folder.predictions(job.room), notes.settled(folder, job.room) or {})
+        folder.write_json("run.json", {**(folder.read_json("run.json") or {}), "fitted": made.how})
+        for room, more in made.beside.items():
+            folder.publish(0, more, room)
+        folder.publish(0, made.table)
+
+
+def _able(model: Model, job: Job) -> Model:
+    """Return a model that has the task's verb. Raises ``CapabilityError``: it has not."""
+    verb = TASKS[job.task].verb
+    if verb not in model.capabilities:
+        others = ", ".join(name for name in ASKED if TASKS[name].verb in model.capabilities) or "none"
+        raise CapabilityError(
+            f"{model.name} cannot {verb}, which {job.task} needs; it can {', '.join(sorted(model.capabilities))} (tasks for it: {others})"
+        )
+    return model
+
+
+def _fill(
+    folder: RunFolder, room: str, job: Job, model: Model, compute: Callable[[int, range], pa.Table], progress: Progress | None, *, judge: bool
+) -> None:  # fmt: skip
+    """Publish the parts that a room lacks; the run and each part say which model made them."""
+    notes.served(folder, model, judge)
+    notes.environment(folder, model, judge)
+
+    def noted(number: int, rows: range) -> pa.Table:
+        spent = dict(model.provenance.get("usage", {}))
+        part = compute(number, rows)
+        notes.served(folder, model, judge)
+        kept = {key: value for key, value in (part.schema.metadata or {}).items() if key == SETTLED.encode()}
+        return part.replace_schema_metadata({**kept, **notes.used(model, spent)} or None)
+
+    steps.fill(folder, room, job.parts, noted, progress)
 
 
 def _keep_in_house(opened: Dataset, client: Client, allowed: str | Sequence[str] | None) -> None:
@@ -165,62 +247,6 @@ def _keep_in_house(opened: Dataset, client: Client, allowed: str | Sequence[str]
         except RunError:
             continue
     keep_in_house(opened.card, client, hosts[-1] if hosts else None)
-
-
-def _finished(folder: RunFolder, job: Job) -> bool:
-    return len(folder.published()) >= len(job.plan["parts"])
-
-
-def _work(folder: RunFolder, job: Job, load: Callable[[], Model], progress: Progress | None) -> None:
-    """Compute the parts that are missing, then the predictions where they need all parts or a second model."""
-    job.kept.update((folder.read_json("run.json") or {}).get("kept", {}))
-    _fill(folder, job, job.room, job.verb, load, job.compute, progress)
-    if job.review is not None:
-        review, number = job.review, {start: n for n, (start, _) in enumerate(job.parts)}
-
-        def judged(model: Model, rows: range) -> pa.Table:
-            return review.compute(model, folder.part(number[rows.start], job.room), rows)
-
-        _fill(folder, job, "predictions", review.verb, review.load, judged, progress)
-    if job.finish is not None:
-        table, how = job.finish(folder.predictions(job.room))
-        folder.write_json("run.json", {**(folder.read_json("run.json") or {}), "fitted": how})
-        for room, more in job.beside.items():
-            folder.publish(0, more, room)
-        folder.publish(0, table)
-
-
-def _fill(
-    folder: RunFolder, job: Job, room: str, verb: str, load: Callable[[], Model], compute: Callable[[Model, range], pa.Table],
-    progress: Progress | None,
-) -> None:  # fmt: skip
-    """Publish the parts that a room lacks."""
-    done = folder.published(room)
-    todo = {number: range(*job.parts[number]) for number in range(len(job.parts)) if number not in done}
-    if not todo:
-        return
-    loaded = load()
-    if verb not in loaded.capabilities:
-        others = ", ".join(name for name in PREPARE if tasks.TASKS[name].verb in loaded.capabilities) or "none"
-        raise CapabilityError(
-            f"{loaded.name} cannot {verb}, which {job.task} needs; it can {', '.join(sorted(loaded.capabilities))} (tasks for it: {others})"
-        )
-    by_judge = job.review is not None and room == "predictions"
-    _note_served(folder, loaded, by_judge)
-    _note_environment(folder, loaded, by_judge)
-    total = job.parts[-1][1]
-    count = total - sum(map(len, todo.values()))
-    for number, rows in todo.items():
-        if progress is not None:
-            progress(count, total)
-        spent = dict(loaded.provenance.get("usage", {}))
-        part = compute(loaded, rows)
-        _note_served(folder, loaded, by_judge)
-        _note_kept(folder, job)
-        folder.publish(number, part.replace_schema_metadata(_used(loaded, spent)), room)
-        count += len(rows)
-    if progress is not None:
-        progress(count, total)
 
 
 def _model_card(model: str | Model, endpoint: str | Endpoint | None) -> ModelCard:
@@ -258,83 +284,3 @@ def _majority(targets: Sequence[str]) -> dict[str, Any]:
         counts[target] = counts.get(target, 0) + 1
     best = max(sorted(counts), key=lambda key: counts[key])
     return {"class": best, "accuracy": counts[best] / len(targets), "n": len(targets)}
-
-
-def _begin(folder: RunFolder, facts: Mapping[str, Any], resume: bool) -> None:
-    stored, begun = folder.read_json("run.json"), next(folder.path.glob("*/part-*"), None) is not None
-    if stored is None and begun:
-        raise RunError(f"{folder.path}: holds predictions but no run.json; choose another folder")
-    if stored is None or (resume and not begun):
-        folder.write_json("run.json", facts)
-        return
-    if not resume:
-        raise RunError(f"{folder.path}: already holds a run, and resume is off; choose another folder with --output")
-    asked, before = json.loads(json.dumps(facts["request"])), stored.get("request", {})
-    differing = [key for key in {**asked, **before} if asked.get(key) != before.get(key)]
-    if differing:
-        raise RunError(
-            f"{folder.path}: holds a run of another request ({', '.join(differing)} differ); choose another folder with --output"
-        )
-
-
-def _note_environment(folder: RunFolder, model: Model, judge: bool) -> None:
-    facts = folder.read_json("run.json")
-    assert facts is not None
-    stable = {key: value for key, value in model.provenance.items() if key not in ("usage", "truncated")}
-    now = {
-        "versions": provenance.versions(),
-        "hardware": provenance.hardware(),
-        "model": stable,
-        **({"role": "judge"} if judge else {}),
-    }
-    seen = facts.get("environments", [])
-    if json.loads(json.dumps(now)) not in seen:
-        folder.write_json("run.json", {**facts, "environments": [*seen, now]})
-
-
-def _note_served(folder: RunFolder, model: Model, judge: bool) -> None:
-    """Note what a server calls its model. Raises ``RunError`` where that is another one than the run was begun with."""
-    if not hasattr(model, "whose"):
-        return
-    facts, key = folder.read_json("run.json") or {}, "judge_served" if judge else "served"
-    before = facts.get(key, {})
-    model.client.answered.update({**before.get("replies", {}), **model.client.answered})  # type: ignore[attr-defined]
-    now = {name: one for name, one in model.whose().items() if not (judge and name == "is_row")}  # a judge is no row
-    replies = before.get("replies", {})
-    apart = [name for name, one in now["replies"].items() if replies.get(name, one) != one]
-    if before and (before["name"] != now["name"] or apart or model.other(before["server"], now["server"])):  # type: ignore[attr-defined]
-        was, is_now = (", ".join(sorted({one["name"], *one["replies"].values()})) for one in (before, now))
-        raise RunError(
-            f"{folder.path}: this run was begun with the model '{was}', and the server now holds '{is_now}'"
-            f"{' (of another size)' if was == is_now else ''}; choose another folder with --output"
-        )
-    if now != before:
-        folder.write_json("run.json", {**facts, key: now})
-
-
-def _note_kept(folder: RunFolder, job: Job) -> None:
-    """Write down what the run goes by from now on, before the first part that rests on it appears."""
-    facts = folder.read_json("run.json") or {}
-    if job.kept and json.loads(json.dumps(job.kept)) != facts.get("kept"):
-        folder.write_json("run.json", {**facts, "kept": job.kept})
-
-
-def _used(model: Model, spent: Mapping[str, int]) -> dict[str, str] | None:
-    """Return what an endpoint was asked since ``spent``, as a part says it of itself: so both are there, or neither."""
-    now = model.provenance.get("usage")
-    return {USAGE: json.dumps({key: now[key] - spent.get(key, 0) for key in now})} if now else None
-
-
-def _with_usage(folder: RunFolder, job: Job) -> dict[str, Any]:
-    """Return ``run.json``, with what all parts together asked of endpoints."""
-    facts = folder.read_json("run.json")
-    assert facts is not None
-    usage: dict[str, int] = {}
-    for room in dict.fromkeys((job.room, "predictions")):
-        for number in sorted(folder.published(room)):
-            for key, count in json.loads(folder.metadata(number, room).get(USAGE, "{}")).items():
-                usage[key] = usage.get(key, 0) + count
-    if usage and usage != facts.get("usage"):
-        facts = {**facts, "usage": usage}
-        folder.write_json("run.json", facts)
-    return facts

@@ -13,10 +13,11 @@ from healthfm.cards import catalog
 from healthfm.cards.schema import DatasetCard, ModelCard, Recipe
 from healthfm.datasets.dataset import split_name
 from healthfm.datasets.open import open_dataset
+from healthfm.engine.steps import Progress
 from healthfm.engine.store import RunFolder
 from healthfm.errors import CardError, CheckpointError, RunError
 from healthfm.evaluate import provenance
-from healthfm.evaluate.runner import Progress, evaluate
+from healthfm.evaluate.runner import evaluate
 from healthfm.models.load import load_model
 from healthfm.models.model import Model
 

@@ -17,11 +17,8 @@ from healthfm.models.language import prompts as card_prompts
 from healthfm.models.language.rendered import Asked, Rendered, text_given
 from healthfm.models.model import Model
 from healthfm.records import Message, Record
+from healthfm.score.tasks import TASKS
 
-NEEDED = {
-    "multiple-choice-generated": frozenset({"question", "options"}),
-    "yes-no-maybe-generated": frozenset({"question", "context"}),
-}
 CHARACTERS_PER_TOKEN = 4  # a rule of thumb, for the size of a part only
 DEFAULT_TOKENS = 256  # what a model writes at most where neither card says
 
@@ -138,9 +135,10 @@ def _in_form(model: Model, asked: str | Sequence[Message]) -> Asked:
 
 def own_prompt(card: ModelCard, task: str) -> tuple[str, Prompt] | None:
     """Return the first prompt of a model's card that fits a task and names the rule to read its answers by, or None."""
+    needed = TASKS[task].slots
     for name, prompt in card.prompts.items():
         slots = card_prompts.slots(prompt)
-        if prompt.parser in RULES and slots >= NEEDED[task] and ("options" in slots) == ("options" in NEEDED[task]):
+        if prompt.parser in RULES and slots >= needed and ("options" in slots) == ("options" in needed):
             return name, prompt
     return None
 

@@ -17,6 +17,7 @@ from healthfm.formats.source import DAMAGE, Row, Source
 
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
+UNSEEN = "\ufeff\u200b"  # marks of byte order and blanks of no width: a program that reads one as text writes a second
 NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of other bytes
 ENCLOSED = re.compile(r'"((?:[^"]|"")*)"', re.DOTALL)
 csv.field_size_limit(2**31 - 1)  # a clinical note may be longer than the csv module's 128 KiB
@@ -48,6 +49,7 @@ class _Lines:
 
     def __next__(self) -> str:
         line = self._back.pop() if self._back else next(self.handle)
+        line = line if self.number else line.lstrip(UNSEEN)
         self.number += 1
         self.held.append(line)
         return line
@@ -105,13 +107,18 @@ def _header(lines: _Lines, source: Source, promised: str) -> tuple[list[str], st
         delimiter = told.group(1) if told else _delimiter(head, promised)
         if not told:
             lines.put_back(1)
-        header = [name.strip().strip("\ufeff\u200b").strip() for name in _record(lines, delimiter, None)]
+        header = [bare_name(name) for name in _record(lines, delimiter, None)]
         if header[0].startswith("#") and header[0] != "#":
             raise BadValue("begins with #: take comments out of the file, and the # off the names of columns")
     except (BadValue, StopIteration) as error:
         raise DatasetError(f"{source}, line {max(lines.number, 1)}: {error or 'no names of columns'}") from None
     each_once([name for name in header if name], source)
     return header, delimiter
+
+
+def bare_name(name: str) -> str:
+    """Return a column's name without blanks around it, seen or not."""
+    return name.strip().strip(UNSEEN).strip()
 
 
 def each_once(names: Sequence[str], source: Source) -> None:

@@ -5,6 +5,7 @@ Format: the GGUF specification of ggml. Shapes are returned in numpy order (rows
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,9 @@ class GGUF(Mapping[str, npt.NDArray[np.float32]]):
 
     def __init__(self, path: Path) -> None:
         """Read the header. Raises ``CheckpointError`` when the file is not GGUF or is cut short."""
+        kind = _reader()
         try:
-            from gguf import GGUFReader
-        except ImportError:
-            raise MissingExtra("models", "gguf") from None
-        try:
-            reader = GGUFReader(path)
+            reader = kind(path)
             self.metadata: dict[str, Any] = {name: field.contents() for name, field in reader.fields.items()}
         except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError) as error:
             raise CheckpointError(f"{path}: not a readable GGUF file, or cut short ({type(error).__name__})") from None
@@ -56,3 +54,19 @@ class GGUF(Mapping[str, npt.NDArray[np.float32]]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+
+@functools.cache
+def _reader() -> Any:
+    """Return the package's reader, which here takes numbers from the mapped bytes at once: a vocabulary is 100,000 of them."""
+    try:
+        from gguf import GGUFReader
+    except ImportError:
+        raise MissingExtra("models", "gguf") from None
+
+    class Reader(GGUFReader):  # type: ignore[misc]
+        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: str | None = None) -> npt.NDArray[Any]:
+            kind = np.dtype(dtype).newbyteorder(override_order or self.byte_order)
+            return np.frombuffer(self.data, kind, int(count), int(offset))
+
+    return Reader

@@ -31,7 +31,7 @@ def _parquet(source: Source) -> Iterator[Row]:
         with source.open() as handle:
             number = 0
             file = pq.ParquetFile(handle)
-            names = [name.strip() for name in file.schema_arrow.names]
+            names = [delimited.bare_name(name) for name in file.schema_arrow.names]
             delimited.each_once(names, source)
             for batch in file.iter_batches():
                 for values in batch.rename_columns(names).to_pylist():
@@ -43,8 +43,8 @@ def _parquet(source: Source) -> Iterator[Row]:
 
 def _trimmed(row: Row) -> Row:
     """Return a row with its names bare of the blanks around them."""
-    if all(name == name.strip() for name in row):
+    names = [delimited.bare_name(name) for name in row]
+    if names == list(row):
         return row
-    names = [name.strip() for name in row]
     delimited.each_once(names, row.source)
     return Row(dict(zip(names, row.values(), strict=True)), row.source, row.number)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from healthfm.cards.schema import ModelCard
+from healthfm.cards.schema import ModelCard, Transform
 from healthfm.errors import CapabilityError, RunError
 from healthfm.models.language.rendered import Asked, Rendered, text_given
+from healthfm.models.prepared import Prepared
+from healthfm.records import Record
 
 if TYPE_CHECKING:
     import torch
@@ -35,9 +38,16 @@ class Model:
     """A loaded model. ``capabilities`` names the verbs it has; the others raise ``CapabilityError``.
 
     ``network`` is the torch module itself, ``provenance`` says which weights, in which precision, on which device.
+
+    ``takes``: the kinds of records that it embeds (classes of ``healthfm.records``; a slide tile by tile); none for an object of which
+    nothing is known. ``transform``: how pictures become its inputs, where it takes pictures. ``stacks``: ``network`` itself takes inputs
+    of one shape stacked, float32 [n, ...], and returns (tokens, vectors [n, d]), so that others than torch can compute it.
     """
 
     capabilities: frozenset[str] = frozenset()
+    takes: tuple[type[Record], ...] = ()
+    transform: Transform | None = None
+    stacks: bool = False
 
     def __init__(self, card: ModelCard, variant: str | None = None) -> None:
         self.card = card
@@ -120,6 +130,21 @@ class Model:
     def embed_tokens(self, token_ids: Sequence[Sequence[int]]) -> Float32:
         """Return pooled vectors, float32 [n, d], of token ids, before any tokenizer."""
         raise self._cannot("embed_tokens")
+
+    def prepare(self, content: Any) -> Prepared:
+        """Return what the network is given for one item: a text (str), a record of a kind in ``takes``, or, of pictures, also an array,
+        a PIL image or a path. Raises ``HealthfmError``: it cannot be read.
+
+        An object of which nothing is known is given the item itself.
+        """
+        told = content if isinstance(content, str) else repr(content)
+        if isinstance(content, Record) and not content.stacked:
+            told = content.digest()
+        return Prepared([content], hashlib.sha256(told.encode()).hexdigest(), lone=True)
+
+    def embed_prepared(self, inputs: Sequence[Any]) -> Float32:
+        """Return the vectors, float32 [n, d], of inputs as ``prepare`` gives them."""
+        return np.asarray(self.embed(list(inputs)), np.float32)
 
     def fill(self, texts: Sequence[str], top_k: int = 5) -> list[list[tuple[str, float]]]:
         """Return, for each text with one mask token, the ``top_k`` (token, probability) that fit it best."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,11 @@ class Image(Visual):
         """Decode and return the pixels."""
         return self.load()
 
+    def decoded(self) -> Self:
+        """Return the record with its pixels in memory."""
+        pixels = self.pixels
+        return replace(self, load=lambda: pixels)
+
     def digest(self) -> str:
         """Return a short, stable fingerprint of the pixels, which are decoded for it, and of their shape."""
         pixels, tall = self.pixels, self.aspect
@@ -78,6 +83,7 @@ class Volume(Visual):
     """
 
     noun: ClassVar[str] = "volume"
+    stacked: ClassVar[bool] = True
 
     load: Callable[[], npt.NDArray[Any]]
     place: Callable[[], npt.NDArray[np.float64]]
@@ -116,6 +122,7 @@ class Slide(Visual):
     """A whole-slide image. ``open()`` gives its levels, micrometres per pixel and pixels; nothing is read before."""
 
     noun: ClassVar[str] = "slide"
+    stacked: ClassVar[bool] = True
 
     open: Callable[[], Pyramid]
 
@@ -125,6 +132,7 @@ class Video(Visual):
     """A film. ``frames()`` decodes one RGB frame after another; ``track()`` gives rate, length and size without decoding."""
 
     noun: ClassVar[str] = "film"
+    stacked: ClassVar[bool] = True
 
     frames: Callable[[], Iterator[npt.NDArray[np.uint8]]]
     track: Callable[[], Any]

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from healthfm.errors import DatasetError
 
@@ -37,11 +37,16 @@ class Record:
     labels: Mapping[str, Label] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     noun: ClassVar[str] = "record"
+    stacked: ClassVar[bool] = False  # many pictures, which are never all held: such a record has no digest of its own
 
     @property
     def as_text(self) -> str:
         """The text that stands for the record. Raises ``DatasetError``: it has none."""
         raise DatasetError(f"a {type(self).__name__} has no text")
+
+    def decoded(self) -> Self:
+        """Return the record with its content in memory, where it is lazy and can be held."""
+        return self
 
     def digest(self) -> str:
         """Return a short, stable fingerprint of the content (not of labels or meta); an image is decoded for it."""

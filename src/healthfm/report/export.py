@@ -10,7 +10,7 @@ from typing import Any
 from healthfm.report.contamination import section
 from healthfm.report.page import asked_for, headline_sentences
 from healthfm.report.words import big, big_span, number, span, word
-from healthfm.score import sentences
+from healthfm.score import limits, sentences
 from healthfm.score.result import Result
 
 COLUMNS = ("part", "of", "metric", "value", "low", "high", "n", "method", "note")
@@ -26,7 +26,7 @@ def as_data(run: Result, *, show_inputs: bool = False) -> dict[str, Any]:
         seen = {**seen, "content": [_without_snippets(one) for one in seen["content"]]}
     return {
         "path": str(run.path) if run.path else None, "title": run.title, "says": headline_sentences(run), "request": run.facts["request"],
-        "notes": sentences.headline_notes(run), "limits": sentences.limits(run), "contamination": seen, **run.scores,
+        "notes": sentences.headline_notes(run), "limits": limits.limits(run), "contamination": seen, **run.scores,
     }  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def to_markdown(run: Result) -> str:
             (word(k).label, number(one["value"]), span(one), f"{one['n']:,}", one["method"]) for k, one in run.metrics.items()
         ]),
         *_by_class(run.scores), *_by_size(run.scores), *_by_group(run.scores), "## Has the model seen this data?", _bullets(section(run)["says"]),
-        "## What this cannot say", _bullets(sentences.limits(run)),
+        "## What this cannot say", _bullets(limits.limits(run)),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 

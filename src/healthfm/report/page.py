@@ -15,7 +15,7 @@ from healthfm.report.contamination import section
 from healthfm.report.samples import errors, inputs, listed
 from healthfm.report.svg import Axis, bar, covering, scale
 from healthfm.report.words import counted, number, span, word
-from healthfm.score import sentences
+from healthfm.score import limits, sentences
 from healthfm.score.result import Result, served_names
 from healthfm.score.statistics.subgroups import apart
 from healthfm.score.written import finishes, judged
@@ -52,7 +52,7 @@ def render(run: Result, *, show_inputs: bool = False) -> str:
     told = bool(texts) or scores["kind"] == "text" or any(one["found"] for one in seen["content"])
     context = {
         "title": run.title, "n": scores["n"], "request": facts["request"], "facts": facts, "protocol": facts.get("protocol"),
-        "notes": sentences.headline_notes(run), "limits": sentences.limits(run), "asked_for": asked_for(run),
+        "notes": sentences.headline_notes(run), "limits": limits.limits(run), "asked_for": asked_for(run),
         "confusion": scores["confusion"], "classes": scores["classes"], "rules": [_rule(one) for one in scores["rules"]],
         **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_subgroups(run),
         "scatter": _scatter(run), "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,

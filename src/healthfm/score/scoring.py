@@ -47,7 +47,7 @@ def check_table(
     """
     checker = kind_of(task)
     if named and tasks.TASKS[task].kind in ("classes", "ordinal", "labels"):
-        table = names.unify(table, task, classes or one_class.CLASSES.get(task))
+        table = names.unify(table, task, classes or tasks.TASKS[task].classes or None)
     return checker.check(table)
 
 

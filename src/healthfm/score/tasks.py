@@ -1,4 +1,4 @@
-"""The tasks: what is asked of a model, each a short declaration."""
+"""The tasks: what is asked of a model. Each is one declaration here, and nothing else lists them."""
 
 from __future__ import annotations
 
@@ -8,53 +8,97 @@ from healthfm.records import QA, Document, Image, MultipleChoice, Record, Slide,
 
 TEXTS = (Document, QA, MultipleChoice)
 PICTURES = (Image, Volume, Video)
+YES_NO_MAYBE = ("yes", "no", "maybe")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task: the ``records`` it takes, the ``verb`` it asks of a model, and the ``kind`` of its table of predictions.
+    """A task. ``kind``: of its table of predictions (a key of ``scoring.KINDS``), ``noun``: what one of its samples is called.
 
-    ``kind`` is a key of ``scoring.KINDS``. Without a ``verb`` it is for predictions made elsewhere only; a ``fitted`` one
-    needs a second split to fit on.
+    ``way``: how a model is asked (a key of ``runner.WAYS``), with ``rule``, a word that this way knows, and the ``verb`` it needs of the
+    model; without one the task is for predictions made elsewhere only. ``records``: those it takes.
+    ``prompted``: a protocol of the dataset's card says how. ``slots``: what a prompt of the model's own card must have to be used.
+    ``fitted``: on a second split; ``curve``: also on parts of it. ``classes``: where they are always the same; ``two``: there are two of
+    them; ``letters``: they are a question's options, no classes that recur.
     """
 
     summary: str
     kind: str
+    noun: str = "sample"
+    way: str | None = None
+    rule: str = ""
     verb: str | None = None
     records: tuple[type[Record], ...] = ()
+    prompted: bool = False
+    slots: frozenset[str] = frozenset()
     fitted: bool = False
+    curve: bool = False
+    classes: tuple[str, ...] = ()
+    two: bool = False
+    letters: bool = False
 
 
 TASKS = {
-    "multiple-choice": Task("one of the question's options, by likelihood", "classes", "score", (MultipleChoice,)),
-    "multiple-choice-generated": Task("one of the question's options, read in generated text", "classes", "generate", (MultipleChoice,)),
-    "yes-no-maybe": Task("yes, no or maybe, by likelihood", "classes", "score", (MultipleChoice,)),
-    "yes-no-maybe-generated": Task("yes, no or maybe, read in generated text", "classes", "generate", (MultipleChoice,)),
-    "free-text": Task("a written answer, beside the accepted ones", "text", "generate", (QA,)),
-    "text-classification": Task("one of several classes, by the likelihood of their names", "classes", "score", (Document,)),
-    "multi-label-classification": Task("any of several classes, each asked yes or no, by likelihood", "labels", "score", (Document,)),
-    "retrieval": Task("a question's own text among all, by the cosine of embeddings", "ranking", "embed", (QA, MultipleChoice)),
+    "multiple-choice": Task(
+        summary="one of the question's options, by likelihood", kind="classes", noun="question", letters=True,
+        way="scored question", verb="score", records=(MultipleChoice,), prompted=True,
+    ),
+    "multiple-choice-generated": Task(
+        summary="one of the question's options, read in generated text", kind="classes", noun="question", letters=True,
+        way="written choice", verb="generate", records=(MultipleChoice,), prompted=True, slots=frozenset({"question", "options"}),
+    ),
+    "yes-no-maybe": Task(
+        summary="yes, no or maybe, by likelihood", kind="classes", noun="question", classes=YES_NO_MAYBE,
+        way="scored question", verb="score", records=(MultipleChoice,), prompted=True,
+    ),
+    "yes-no-maybe-generated": Task(
+        summary="yes, no or maybe, read in generated text", kind="classes", noun="question", classes=YES_NO_MAYBE,
+        way="written choice", verb="generate", records=(MultipleChoice,), prompted=True, slots=frozenset({"question", "context"}),
+    ),
+    "free-text": Task(
+        summary="a written answer, beside the accepted ones", kind="text", noun="question",
+        way="written answer", verb="generate", records=(QA,), prompted=True,
+    ),
+    "text-classification": Task(
+        summary="one of several classes, by the likelihood of their names", kind="classes",
+        way="scored classes", verb="score", records=(Document,), prompted=True,
+    ),
+    "multi-label-classification": Task(
+        summary="any of several classes, each asked yes or no, by likelihood", kind="labels",
+        way="scored classes", verb="score", records=(Document,), prompted=True,
+    ),
+    "retrieval": Task(
+        summary="a question's own text among all, by the cosine of embeddings", kind="ranking",
+        way="retrieval", verb="embed", records=(QA, MultipleChoice),
+    ),
     "linear-probe": Task(
-        "one of several classes, by logistic regression on frozen embeddings", "classes", "embed", (*TEXTS, *PICTURES), fitted=True
+        summary="one of several classes, by logistic regression on frozen embeddings", kind="classes",
+        way="probe", rule="linear", verb="embed", records=(*TEXTS, *PICTURES), fitted=True, curve=True,
     ),
     "balanced-probe": Task(
-        "one of several classes, by the same with rare classes weighing as much as others", "classes", "embed", (*TEXTS, *PICTURES), fitted=True
+        summary="one of several classes, by the same with rare classes weighing as much as others", kind="classes",
+        way="probe", rule="balanced", verb="embed", records=(*TEXTS, *PICTURES), fitted=True, curve=True,
     ),
     "few-shot": Task(
-        "one of several classes, by the same fitted on --shots examples a class, drawn 20 times", "classes", "embed", (*TEXTS, *PICTURES), fitted=True
+        summary="one of several classes, by the same fitted on --shots examples a class, drawn 20 times", kind="classes",
+        way="probe", rule="few", verb="embed", records=(*TEXTS, *PICTURES), fitted=True,
     ),
-    "knn": Task("one of several classes, by the nearest embeddings", "classes", "embed", (*TEXTS, *PICTURES), fitted=True),
+    "knn": Task(
+        summary="one of several classes, by the nearest embeddings", kind="classes",
+        way="probe", rule="nearest", verb="embed", records=(*TEXTS, *PICTURES), fitted=True,
+    ),
     "multi-label-probe": Task(
-        "any of several classes, by one logistic regression each on frozen embeddings", "labels", "embed", (Document, *PICTURES), fitted=True
+        summary="any of several classes, by one logistic regression each on frozen embeddings", kind="labels",
+        way="probe", rule="several", verb="embed", records=(Document, *PICTURES), fitted=True, curve=True,
     ),
     "mil": Task(
-        "one of several classes of a bag (a slide's tiles, a volume's slices, a film's frames, a patient's images), by attention over all of it",
-        "classes", "embed", (Slide, *PICTURES), fitted=True,
+        summary="one of several classes of a bag (a slide's tiles, a volume's slices, a film's frames, a patient's images), by attention over all of it",
+        kind="classes", way="bags", verb="embed", records=(Slide, *PICTURES), fitted=True,
     ),
-    "perplexity": Task("how likely whole texts are", "likelihood", "logits", TEXTS),
-    "binary": Task("one of two classes", "classes"),
-    "multi-class": Task("one of several classes", "classes"),
-    "multi-label": Task("any of several classes", "labels"),
-    "ordinal": Task("one of several classes in order", "ordinal"),
-    "regression": Task("a number", "numbers"),
+    "perplexity": Task(summary="how likely whole texts are", kind="likelihood", way="whole text", verb="logits", records=TEXTS),
+    "binary": Task(summary="one of two classes", kind="classes", two=True),
+    "multi-class": Task(summary="one of several classes", kind="classes"),
+    "multi-label": Task(summary="any of several classes", kind="labels"),
+    "ordinal": Task(summary="one of several classes in order", kind="ordinal"),
+    "regression": Task(summary="a number", kind="numbers"),
 }  # fmt: skip

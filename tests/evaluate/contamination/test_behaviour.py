@@ -15,14 +15,8 @@ import healthfm as hfm
 from healthfm.curate.corpus import text_of
 from healthfm.datasets.open import open_dataset
 from healthfm.errors import CapabilityError, RunError
-from healthfm.evaluate.contamination import behaviour
-from healthfm.evaluate.contamination.behaviour import (
-    MIN_K_CAUTION,
-    ORDER_CAUTION,
-    _has_a_reason,
-    min_k_plus_plus,
-    option_order,
-)
+from healthfm.evaluate.contamination import behaviour, min_k, option_order
+from healthfm.evaluate.contamination.min_k import min_k_plus_plus
 from healthfm.records import MultipleChoice
 from tests.conftest import PROJECT
 
@@ -119,7 +113,7 @@ def test_texts_a_model_knows_are_told_from_a_reference_and_others_are_not(tmp_pa
     assert unseen.min_k["reference"]["low"] < 0.5 < unseen.min_k["reference"]["high"]
     assert "not told apart from the reference" in unseen.says[0]
     assert seen.min_k["mean"]["low"] < seen.min_k["mean"]["value"] < seen.min_k["mean"]["high"]
-    assert MIN_K_CAUTION in seen.says and (seen.n, seen.min_k["n"], seen.min_k["reference"]["n"]) == (30, 30, 30)
+    assert min_k.CAUTION in seen.says and (seen.n, seen.min_k["n"], seen.min_k["reference"]["n"]) == (30, 30, 30)
 
 
 def test_without_a_reference_the_score_is_not_judged(tmp_path: Path) -> None:
@@ -154,14 +148,14 @@ def exam(n: int, options: tuple[str, ...] = ("pear", "apple", "quince", "fig")) 
 
 def test_printed_orders_a_model_knows_are_counted_and_tested_exactly() -> None:
     asked = exam(60)
-    known = option_order(loaded(Orders({q.question for q in asked[:30]})), asked)
+    known = option_order.probe(loaded(Orders({q.question for q in asked[:30]})), asked)
     assert (
         known["likeliest"] >= 30
         and known["p"] < 1e-20
         and (known["n"], known["orders"], known["left_out"]) == (60, 24, 0)
     )
     assert known["chance"] == pytest.approx(1 / 24) and known["low"] < known["share"] < known["high"]
-    unknown = option_order(loaded(Orders(set())), asked)
+    unknown = option_order.probe(loaded(Orders(set())), asked)
     assert unknown["p"] > 0.001 and unknown["mean_rank"]["low"] < 0.5 < unknown["mean_rank"]["high"]
 
 
@@ -170,27 +164,38 @@ def test_printed_orders_a_model_knows_are_counted_and_tested_exactly() -> None:
     [("1 mg", "2 mg", "5 mg", "10 mg"), ("30 %", "20 %", "10 %", "5 %"), ("apple", "fig", "pear", "quince"), ("pear", "apple", "fig", "None of the above"), ("b", "a")],
 )  # fmt: skip
 def test_orders_that_have_a_reason_are_left_out(options: tuple[str, ...]) -> None:
-    found = option_order(loaded(Orders(set())), exam(5, options))
+    found = option_order.probe(loaded(Orders(set())), exam(5, options))
     assert (found["n"], found["left_out"], found["p"]) == (0, 5, None)
 
 
 def test_questions_with_other_numbers_of_options_have_their_own_chance() -> None:
     mixed = [*exam(20, ("pear", "apple", "fig")), *exam(20, ("pear", "apple", "quince", "fig", "nut"))]
-    found = option_order(loaded(Orders({q.question for q in mixed})), mixed)
+    found = option_order.probe(loaded(Orders({q.question for q in mixed})), mixed)
     assert found["likeliest"] == 40 and found["chance"] == pytest.approx((1 / 6 + 1 / 24) / 2)
     assert found["p"] == pytest.approx((1 / 6) ** 20 * (1 / 24) ** 20, rel=1e-6)
 
 
+@pytest.mark.parametrize("hits", range(7))
+def test_the_p_of_orders_counts_as_many_hits_or_more(hits: int) -> None:
+    """Also where fewer were hit than by chance: a model that knows no order is no finding. Held against every outcome, one by one."""
+    for asked in ([1 / 6] * 6, [1 / 6] * 3 + [1 / 2] * 3):
+        outcomes = itertools.product((True, False), repeat=6)
+        expected = sum(
+            math.prod(p if hit else 1 - p for p, hit in zip(asked, one, strict=True)) for one in outcomes if sum(one) >= hits
+        )  # fmt: skip
+        assert option_order._p_at_least(hits, asked) == pytest.approx(expected)
+
+
 def test_a_tie_counts_against_the_printed_order() -> None:
     flat = loaded(type("Flat", (), {"score": lambda self, prompts, options: [np.zeros(len(o)) for o in options]})())
-    assert option_order(flat, exam(5))["likeliest"] == 0
+    assert option_order.probe(flat, exam(5))["likeliest"] == 0
 
 
 def test_what_a_model_cannot_do_is_said(tmp_path: Path, medqa_root: Path) -> None:
     only_score = behaviour(loaded(Orders(set())), "medqa", root=medqa_root, split="test", limit=12)
     assert only_score.min_k is None and only_score.says[0] == "Min-K%++ was not computed: the model gives no logits."
     assert only_score.order is not None and only_score.order["n"] + only_score.order["left_out"] == 12
-    assert ORDER_CAUTION in only_score.says
+    assert option_order.CAUTION in only_score.says
     with pytest.raises(CapabilityError, match="gives no likelihoods to probe"):
         behaviour(loaded(Orders(set())), jsonl(tmp_path / "t.jsonl", texts(3, 1)))
 
@@ -215,4 +220,4 @@ def test_the_same_seed_draws_the_same_sample(medqa_root: Path) -> None:
     ],
 )
 def test_an_order_by_size_or_an_option_about_the_others_is_a_reason(options: list[str], has: bool) -> None:
-    assert _has_a_reason(options) is has
+    assert option_order._has_a_reason(options) is has

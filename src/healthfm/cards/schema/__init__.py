@@ -13,12 +13,11 @@ from healthfm.cards.schema.model import (
     Prompt,
     Recipe,
     Result,
-    Runner,
-    Transform,
     Weights,
 )
+from healthfm.cards.schema.runner import FAMILIES, Part, Projection, Runner, Tokenizer, Transform
 
 __all__ = [
-    "Card", "DatasetCard", "Decoding", "Exposure", "Labels", "Listing", "ModelCard", "OfficialFile", "Prompt", "Protocol", "Recipe", "Result",
-    "Runner", "Transform", "Variant", "Weights",
+    "FAMILIES", "Card", "DatasetCard", "Decoding", "Exposure", "Labels", "Listing", "ModelCard", "OfficialFile", "Part", "Projection",
+    "Prompt", "Protocol", "Recipe", "Result", "Runner", "Tokenizer", "Transform", "Variant", "Weights",
 ]  # fmt: skip

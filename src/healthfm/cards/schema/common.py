@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -22,6 +22,14 @@ class Facts(BaseModel):
     """Base of every part of a card: unknown fields are errors, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def in_a_line(error: ValidationError) -> str:
+    """Return what is wrong, field by field, in one line."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors(include_url=False, include_input=False)
+    )
 
 
 class Listing(Facts):
@@ -51,10 +59,10 @@ class Licence(Facts):
 
 
 class Variant(Facts):
-    """A named member of a row: a size, a part, a language. ``[config]`` on a model's variant overrides ``[run.config]``.
+    """A named member of a row: a size, a part, a language. ``[config]`` on a model's variant overrides single numbers of ``[run.config]``.
 
     ``architecture``: where it is not ``[run]``'s; the variant's ``[config]`` then stands alone. ``[run]`` on a model's variant
-    overrides the card's own fields of ``[run]``.
+    overrides the card's own fields of ``[run]``, and single fields of its parts (see ``Runner.under``).
     """
 
     summary: Text

@@ -67,7 +67,7 @@ class Labels(Facts):
 
 
 class Protocol(Facts):
-    """A published way to ask the dataset's questions, or healthfm's own where ``follows`` says so.
+    """A published way to ask the dataset's questions, or healthfm's own where ``follows`` says so. ``task``: a prompted one (``score.tasks``).
 
     ``options``: what is scored for each option (its letter or key, or its text), behind ``delimiter``. Generated answers: ``parser``
     names the rule that reads them, ``stop`` and ``max_new_tokens`` end them. Classification: ``label`` names the label
@@ -75,10 +75,7 @@ class Protocol(Facts):
     """
 
     summary: Text
-    task: Literal[
-        "multiple-choice", "multiple-choice-generated", "yes-no-maybe", "yes-no-maybe-generated", "free-text",
-        "text-classification", "multi-label-classification",
-    ]  # fmt: skip
+    task: Text
     template: Template
     options: Literal["letters", "keys", "text"] = "keys"
     delimiter: str = " "

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from healthfm.cards.schema.common import Card, Checked, Facts, Slug, Template, Text, Variant
-
-Side = Annotated[int, Field(gt=0, le=8192)]
-NATIVE_FAMILIES = ("causal_lm", "seq2seq")
+from healthfm.cards.schema.runner import Runner
 
 
 class Result(Facts):
@@ -39,7 +37,10 @@ class Exposure(Facts):
 
 
 class Weights(Facts):
-    """One published checkpoint: where it is, in which file format, how it may be had."""
+    """One published checkpoint: where it is, in which file format, how it may be had.
+
+    ``part``: the part of [run.parts] that it holds, where each has files of its own.
+    """
 
     variant: Text | None = None
     source: Text
@@ -52,81 +53,11 @@ class Weights(Facts):
     digest: Text | None = None
     note: Text | None = None
     checked: Checked = "unverified"
+    part: Text | None = None
 
-
-class Transform(Facts):
-    """How the owner's code makes a picture into pixels. The steps run in this order, on 8 bit RGB; absent ones are left out.
-
-    ``pad``: "square", evenly around the picture, in the colour ``fill``. ``part``: the middle with the shape of ``resize``, so large
-    that this share of the shorter side is kept. ``resize``: the shorter side, or (height, width).
-    ``crop``: the middle (height, width), or a square of that side. ``grey``: the luminance in all three channels. ``scale``:
-    what values are divided by. ``mean`` and ``std``: a number a channel; or ``mean = "image"``: every picture's own, a channel.
-    ``window``: the values of a volume's voxels that become black and white in its slices. ``volumes``: each slice is a grey
-    picture ("slices"), or one whose channels are the slice below, itself and the slice above ("2.5d").
-    """
-
-    window: tuple[float, float] | None = None
-    volumes: Literal["slices", "2.5d"] = "slices"
-    pad: Literal["square"] | None = None
-    fill: tuple[int, int, int] = (0, 0, 0)
-    part: float | None = Field(default=None, gt=0, le=1)
-    resize: Side | tuple[Side, Side] | None = None
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "tensorflow-bicubic"] = "bilinear"
-    crop: Side | tuple[Side, Side] | None = None
-    grey: bool = False
-    scale: float = Field(default=255, gt=0)
-    mean: tuple[float, float, float] | Literal["image"] | None = None
-    std: tuple[float, float, float] | None = None
-    micrometres_per_pixel: tuple[float, ...] = ()
-    source: Text | None = None
-    checked: Checked = "unverified"
-
-    @model_validator(mode="after")
-    def _mean_and_std_go_together(self) -> Transform:
-        if isinstance(self.mean, tuple) != (self.std is not None):
-            raise ValueError("mean and std go together (mean = 'image' stands alone)")
-        if self.window is not None and not self.window[0] < self.window[1]:
-            raise ValueError("window is (black, white), the smaller value first")
-        if self.volumes == "2.5d" and self.grey:
-            raise ValueError("volumes = '2.5d' needs the channels that grey makes one")
-        whole = isinstance(self.resize, tuple)
-        if (self.part is not None and not whole) or (
-            self.interpolation == "tensorflow-bicubic" and (not whole or self.crop or self.grey)
-        ):
-            raise ValueError(
-                "part and tensorflow-bicubic need resize = [height, width]; the latter is the last step before the mean"
-            )
-        return self
-
-
-class Runner(Facts):
-    """How a model runs: ``family`` names the module in ``healthfm.models``, ``config`` holds its architecture numbers.
-
-    ``native``: the network is transformers' own class and the published key names are its own, in a family that builds such and reads
-    them as they are (``NATIVE_FAMILIES``). ``dialect``: whose key names the checkpoint has. ``state``: the key under which its tensors stand; ``strip``: what comes off the front of key names, in
-    this order. ``transform`` and ``pooling``: how pictures go in, and how one vector comes out.
-    """
-
-    family: Text
-    architecture: Text
-    native: bool = False
-    dialect: Text | None = None
-    state: Text | None = None
-    strip: tuple[Text, ...] = ()
-    config: Mapping[str, Any] = Field(default_factory=dict)
-    ignore_keys: tuple[str, ...] = ()
-    transform: Transform | None = None
-    pooling: Text | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-
-    @model_validator(mode="after")
-    def _native_is_plain(self) -> Runner:
-        if self.native and (self.family not in NATIVE_FAMILIES or self.dialect or self.state or self.strip):
-            raise ValueError(
-                f"native is for transformers' own classes under their own key names: families {', '.join(NATIVE_FAMILIES)}, without "
-                "dialect, state or strip"
-            )
-        return self
+    @model_serializer(mode="wrap")
+    def _without_no_part(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name != "part" or value is not None}
 
 
 class Decoding(Facts):
@@ -231,15 +162,23 @@ class ModelCard(Card):
         """Return ``[run]`` as a variant has it, its ``config`` included. Raises ``ValueError``: no runner, or one that does not fit."""
         if self.run is None:
             raise ValueError(f"{self.slug} has no [run]")
-        special = self.variants.get(variant or self.default_variant or "", Variant(summary="the only one"))
-        config = {**self.run.config, **special.config}
-        return Runner.model_validate({**self.run.model_dump(), **special.run, "config": config})
+        name = variant or self.default_variant or ""
+        if name not in self.variants:
+            return self.run
+        try:
+            return self.run.under(_layer(self.variants[name]))
+        except ValueError as error:
+            raise ValueError(f"variants.{name}.run.{error}") from None
 
     @model_validator(mode="after")
     def _variants_run(self) -> ModelCard:
+        parts = set(self.run.parts) if self.run is not None else set[str]()
         for name, variant in self.variants.items():
-            if variant.run:
-                self.runner(name)
+            if variant.run or self.run is not None:
+                parts |= set(self.runner(name).parts)
+        for weights in self.weights:
+            if weights.part is not None and weights.part not in parts:
+                raise ValueError(f"weights: part '{weights.part}' is not among [run.parts]")
         return self
 
     def published(self, recipe: Recipe) -> Result:
@@ -255,3 +194,14 @@ class ModelCard(Card):
         for recipe in self.verify:
             self.published(recipe)
         return self
+
+
+def _layer(variant: Variant) -> dict[str, Any]:
+    """Return what a variant says of ``[run]``. Raises ``ValueError``: a thing said in two places."""
+    if "config" in variant.run:
+        raise ValueError("config: a variant's numbers stand in its own [config]")
+    if variant.architecture is None:
+        return {**variant.run, "config": variant.config}
+    if "architecture" in variant.run:
+        raise ValueError("architecture: it stands beside the variant's summary too")
+    return {**variant.run, "architecture": variant.architecture, "config": variant.config}

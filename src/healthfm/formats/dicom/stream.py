@@ -76,10 +76,10 @@ def _told_jpeg(frame: bytes) -> Stream:
             lossy = body[1 + 2 * body[0]] > 0
     if not kind:
         raise BadValue("a JPEG without a frame header")
+    if frame.rfind(EOI) < 0:  # the decoder of JPEG-LS would look for it for seconds
+        raise BadValue("its compressed pixels are cut short")
     if kind == LS:
         return Stream(kind, len(names), precision, False, lossy)
-    if frame.rfind(EOI) < 0:
-        raise BadValue("its compressed pixels are cut short")
     colours = adobe or ("RGB" if names in RGB_NAMES else None) or ("YBR_FULL" if jfif and kind != LOSSLESS else None)
     return Stream(kind, len(names), precision, False, lossy, colours if len(names) == 3 else None)
 

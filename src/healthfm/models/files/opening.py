@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from healthfm.cards.schema import ModelCard
+from healthfm.cards.schema import ModelCard, Runner
 from healthfm.errors import CapabilityError
 from healthfm.models.files import checkpoint, delta
 from healthfm.models.files.checkpoint import Checkpoint, Tensors
@@ -27,18 +27,21 @@ def open_weights(card: ModelCard, variant: str | None, weights: Path | str | Ten
     return delta.read(path) if delta.is_delta(card, variant) else checkpoint.read(path)
 
 
-def place(network: torch.nn.Module, card: ModelCard, device: str, dtype: str) -> None:
+def place(network: torch.nn.Module, run: Runner, device: str, dtype: str) -> None:
     """Move a network to its device and precision, ready to run. Raises ``CapabilityError`` where there is no CUDA."""
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if where.startswith("cuda") and not torch.cuda.is_available():
         raise CapabilityError("device is 'cuda', but torch sees no CUDA device here (healthfm doctor)")
-    stated = card.run.dtype if card.run is not None else "float32"
-    precision = dtype if dtype != "auto" else "float32" if where == "cpu" else stated
     exact = {name: value for name, value in network.named_buffers() if name.endswith("inv_freq")}
-    network.to(device=where, dtype=DTYPES[precision]).eval()
+    network.to(device=where, dtype=DTYPES[precision(run, where, dtype)]).eval()
     for name, value in exact.items():  # rotary frequencies stay in float32: in 16 bits late positions would be others
         parent, _, last = name.rpartition(".")
         setattr(network.get_submodule(parent), last, value.to(where))
+
+
+def precision(run: Runner, where: str, dtype: str) -> str:
+    """Return the number format that a call's ``dtype`` means on a device: "auto" is float32 on the CPU, [run]'s elsewhere."""
+    return dtype if dtype != "auto" else "float32" if where == "cpu" else run.dtype
 
 
 def provenance(found: Checkpoint, network: torch.nn.Module) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Each family tells how far tensors go with a variant (``match``); the rule that f
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
-from healthfm.errors import CheckpointError
+from healthfm.errors import CardError, CheckpointError
 from healthfm.models.families import family_of
 
 NAMED = 6  # names that one message lists
@@ -94,8 +95,11 @@ def rows_of(card: ModelCard, tensors: Mapping[str, Any]) -> list[str]:
         other = catalog.card(slug, "model")
         assert isinstance(other, ModelCard)
         for name in other.variants or (None,):
-            if match(other, name, tensors) is Match.EXACT:
-                found.append(named(other, name))
+            with contextlib.suppress(
+                CardError
+            ):  # a card of the user's own that cannot run is no reason to stop another row
+                if match(other, name, tensors) is Match.EXACT:
+                    found.append(named(other, name))
     return found
 
 

@@ -24,6 +24,7 @@ from healthfm.models.language import published_keys as remap
 from healthfm.models.language.rendered import Asked, Rendered
 from healthfm.models.language.sequence_classifier import SequenceClassifier
 from healthfm.models.language.text_model import TextModel, build_network, published_config, read_tokenizer
+from healthfm.models.merge import merged
 from healthfm.models.model import Float32, Float64
 from healthfm.models.vision import heads
 
@@ -90,23 +91,23 @@ def load(
     architecture = architecture_of(card, variant)
     shown = remap.sizes(tensors)
     vocabulary = {"vocab_size": shown["vocab_size"]} if "vocab_size" in shown else {}
-    numbers = {**shown, **numbers_of(card, variant), **vocabulary, **_stated(found, architecture), **config}
+    run = merged(card, variant, {**vocabulary, **_stated(found, architecture)}, config)
+    numbers = {**shown, **run.config}
     own = recognise.shape(tensors, "score.weight") if not adapters else ()
     classes = own[0] if own else lora.classes(adapters)
-    network = build(card, variant, numbers, classes)
+    network = built(architecture, numbers, classes)
     if weights == "random":
         torch.manual_seed(0)
         network.init_weights()
     else:
-        assert card.run is not None
-        ignored = card.run.ignore_keys + ((HEADS[0],) if own else HEADS if classes else ())
+        ignored = run.ignore_keys + ((HEADS[0],) if own else HEADS if classes else ())
         checkpoint.load_strict(network, remap.to_transformers(tensors, numbers), ignored)
     network.tie_weights()
     if found.gguf is not None:
         gguf_llama.turn(network, found.gguf)
     for adapter in adapters:
         network = lora.apply(network, adapter, merge or adapter is not adapters[-1])
-    place(network, card, device, dtype)
+    place(network, run, device, dtype)
     tokenizer = _tokenizer(found, adapters)
     check_vocabulary(network, tokenizer)
     kind = SequenceClassifier if classes else CausalLM
@@ -127,7 +128,7 @@ def match(card: ModelCard, variant: str | None, tensors: Tensors, config: Mappin
         architecture = architecture_of(card, variant)
     except CapabilityError:
         return recognise.Match.OTHER
-    return remap.match(tensors, {**numbers_of(card, variant), **config}, architecture)
+    return remap.match(tensors, numbers_of(card, variant, config), architecture)
 
 
 def _open(
@@ -179,9 +180,7 @@ def check_vocabulary(
 
 def architecture_of(card: ModelCard, variant: str | None) -> str:
     """Return the architecture of a variant. Raises ``CapabilityError``: not one of ``ARCHITECTURES``."""
-    assert card.run is not None
-    own = card.variants[variant].architecture if variant in card.variants else None
-    name = own or card.run.architecture
+    name = card.runner(variant).architecture
     if name not in ARCHITECTURES:
         raise CapabilityError(
             f"healthfm cannot run {card.slug}:{variant}: architecture '{name}' is not one of {', '.join(ARCHITECTURES)}"
@@ -189,25 +188,25 @@ def architecture_of(card: ModelCard, variant: str | None) -> str:
     return name
 
 
-def numbers_of(card: ModelCard, variant: str | None) -> dict[str, Any]:
-    """Return the architecture numbers of a card's variant."""
-    assert card.run is not None
-    if variant not in card.variants:
-        return dict(card.run.config)
-    own = card.variants[variant]
-    return {**({} if own.architecture else card.run.config), **own.config}
+def numbers_of(card: ModelCard, variant: str | None, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the architecture numbers of a card's variant, with ``overrides``."""
+    return dict(merged(card, variant, {}, overrides or {}).config)
 
 
 def build(
     card: ModelCard, variant: str | None, overrides: Mapping[str, Any], classes: int | None = None
 ) -> transformers.PreTrainedModel:
-    """Build the network of a card, uninitialised, with a classification head if it has ``classes``.
+    """Build the network of a card (see ``built``)."""
+    return built(architecture_of(card, variant), numbers_of(card, variant, overrides), classes)
+
+
+def built(architecture: str, numbers: Mapping[str, Any], classes: int | None = None) -> transformers.PreTrainedModel:
+    """Build a network, uninitialised, with a classification head if it has ``classes``.
 
     ``with torch.device("meta")`` around it costs no memory.
     """
-    config_name, class_name = ARCHITECTURES[architecture_of(card, variant)]
-    numbers = {**numbers_of(card, variant), **overrides}
+    config_name, class_name = ARCHITECTURES[architecture]
     if classes:
         class_name = re.sub("ForCausalLM|LMHeadModel", "ForSequenceClassification", class_name)
-        numbers["num_labels"] = classes
+        numbers = {**numbers, "num_labels": classes}
     return build_network(config_name, class_name, numbers)

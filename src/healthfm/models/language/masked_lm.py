@@ -15,23 +15,26 @@ import numpy as np
 import torch
 import transformers
 
-from healthfm.cards.schema import ModelCard
-from healthfm.errors import CapabilityError, CheckpointError, RunError
+from healthfm.cards.schema import ModelCard, Runner
+from healthfm.errors import CapabilityError, CardError, CheckpointError, RunError
 from healthfm.models.files import bert_files, checkpoint, recognise
 from healthfm.models.files.checkpoint import Checkpoint, Tensors
 from healthfm.models.files.opening import open_weights, place, provenance
 from healthfm.models.files.weights import locate
 from healthfm.models.language.text_model import TextModel, build_network, published_config
+from healthfm.models.merge import merged
 from healthfm.models.model import Float32
 from healthfm.models.vision import heads
 
 TOKENS_PER_BATCH = 8192
+ARCHITECTURES = ("bert",)
 PARTS = ("bert.pooler", "cls.predictions", "cls.seq_relationship")  # what a published BERT may lack
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How a model's owner uses it; a variant's [config] and ``load_model``'s ``config`` override the card's.
+    """How a model's owner uses it; a variant's [config] and ``load_model``'s ``config`` override the card's. ``pooling`` may stand in
+    [run] instead.
 
     ``lower_case``: lower the text and strip its accents. ``pooling``: "cls" (last hidden state of [CLS]), "pooler" (the
     trained tanh layer over it) or "mean" (of all tokens, [CLS] and [SEP] too). ``normalise``: scale to length 1.
@@ -225,16 +228,17 @@ def _assemble(
     config: dict[str, Any], device: str, dtype: str,
 ) -> MaskedLM:  # fmt: skip
     said = recognise.check(card, variant, found.tensors, config) if found.tensors else []
+    run = card.runner(variant)
     rules, numbers = settings(card, variant, published_config(found.config, "bert"), config)
     flags = bert_files.flags(found.folder)
     tokenizer = _tokenizer(card, vocabulary, rules, numbers["vocab_size"], flags) if vocabulary is not None else None
     network = build(numbers)
     if found.tensors:
-        said += fit(network, found.tensors, card)
+        said += fit(network, found.tensors, run.ignore_keys)
     else:
         torch.manual_seed(0)
         network.init_weights()
-    place(network, card, device, dtype)
+    place(network, run, device, dtype)
     model = MaskedLM(card, variant, network, tokenizer, rules)
     if "classify" in model.capabilities:
         model.classes = heads.names(found.config, network.classifier.out_features)  # type: ignore[union-attr]
@@ -247,13 +251,26 @@ def settings(
     card: ModelCard, variant: str | None, stated: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> tuple[Rules, dict[str, Any]]:
     """Return the rules and BERT's numbers: the card's, its variant's, the checkpoint's own (``stated``), the caller's."""
-    assert card.run is not None
-    special = card.variants[variant].config if variant is not None and variant in card.variants else {}
-    words = [field.name for field in fields(Rules)]
-    every = {**card.run.config, **special, **{k: v for k, v in stated.items() if k not in words}, **overrides}
-    rules = Rules(**{word: every.pop(word) for word in words if word in every})
+    name, own = recognise.named(card, variant), card.runner(variant)
+    if own.pooling and "pooling" in own.config:
+        raise CardError(f"{name}: pooling stands in [run] and in [run.config]; state it once")
+    words = {field.name for field in fields(Rules)}
+    numbers = {key: value for key, value in stated.items() if key not in words}
+    return parted(merged(card, variant, numbers, overrides, ("pooling",)), name)
+
+
+def parted(run: Runner, name: str) -> tuple[Rules, dict[str, Any]]:
+    """Return the rules and BERT's numbers that stand in [run]. Raises ``CapabilityError``, ``CardError``, ``CheckpointError``."""
+    if run.architecture not in ARCHITECTURES:
+        raise CapabilityError(
+            f"healthfm cannot run {name}: architecture '{run.architecture}' is not one of {', '.join(ARCHITECTURES)}"
+        )
+    every = {**run.config, **({"pooling": run.pooling} if run.pooling else {})}
+    if "lower_case" not in every:
+        raise CardError(f"{name}: [run.config] lacks lower_case")
+    rules = Rules(**{word.name: every.pop(word.name) for word in fields(Rules) if word.name in every})
     if rules.pooling not in ("cls", "pooler", "mean"):
-        raise CheckpointError(f"{card.slug}: pooling is '{rules.pooling}'; use cls, pooler or mean")
+        raise CheckpointError(f"{name}: pooling is '{rules.pooling}'; use cls, pooler or mean")
     return rules, every
 
 
@@ -286,12 +303,11 @@ def build(numbers: Mapping[str, Any]) -> transformers.BertForPreTraining:
     return network
 
 
-def fit(network: transformers.BertForPreTraining, tensors: Tensors, card: ModelCard) -> list[str]:
-    """Load published tensors strictly; a part of ``PARTS`` of which the file has nothing is taken off the network.
+def fit(network: transformers.BertForPreTraining, tensors: Tensors, ignored: Sequence[str]) -> list[str]:
+    """Load published tensors strictly but for those ``ignored``; a part of ``PARTS`` of which the file has nothing is taken off the network.
 
     A classifier's head on the pooler is put on; return what must be said of a head that is left off.
     """
-    assert card.run is not None
     given = bert_files.modern_names(tensors)
     for part in PARTS:
         if not any(key.startswith(part + ".") for key in given):
@@ -300,7 +316,7 @@ def fit(network: transformers.BertForPreTraining, tensors: Tensors, card: ModelC
     if network.cls.predictions is not None:
         _untie_what_differs(network, given)
     said = _take_head(network, given)
-    checkpoint.load_strict(network, given, card.run.ignore_keys)
+    checkpoint.load_strict(network, given, ignored)
     return said
 
 

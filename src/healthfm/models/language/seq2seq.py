@@ -18,6 +18,7 @@ from healthfm.models.files.opening import open_weights, place, provenance
 from healthfm.models.language import generation
 from healthfm.models.language.rendered import Asked, Rendered, text_given
 from healthfm.models.language.text_model import TextModel, build_network, published_config, read_tokenizer
+from healthfm.models.merge import merged
 from healthfm.models.model import Float32, Float64
 
 ARCHITECTURES = {"t5": ("T5Config", "T5ForConditionalGeneration")}
@@ -112,15 +113,15 @@ def load(
     if head := next((key for key in found.tensors if "classification_head." in key), None):
         raise CheckpointError(f"{card.slug}: {head} is a classifier's head on T5, which healthfm does not run")
     said = recognise.check(card, variant, found.tensors, config) if found.tensors else []
-    network = build(card, variant, {**published_config(found.config, "t5"), **config})
+    run = merged(card, variant, published_config(found.config, "t5"), config)
+    network = build(card, variant, run.config)
     if weights == "random":
         torch.manual_seed(0)
         network.init_weights()
     else:
-        assert card.run is not None
-        checkpoint.load_strict(network, found.tensors, card.run.ignore_keys)
+        checkpoint.load_strict(network, found.tensors, run.ignore_keys)
     network.tie_weights()
-    place(network, card, device, dtype)
+    place(network, run, device, dtype)
     model = Seq2SeqLM(card, variant, network, read_tokenizer(found.folder))
     model.provenance = {**provenance(found, network), "notices": said}
     model.take_generation(stated.generation(found.config, stated.generation_file(found.folder)))
@@ -144,19 +145,15 @@ def match(
 
 def numbers_of(card: ModelCard, variant: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the architecture numbers: the card's, its variant's, ``overrides``."""
-    assert card.run is not None
-    special = card.variants[variant].config if variant in card.variants else {}
-    return {**card.run.config, **special, **overrides}
+    return dict(merged(card, variant, {}, overrides).config)
 
 
 def build(card: ModelCard, variant: str | None, overrides: Mapping[str, Any]) -> transformers.PreTrainedModel:
     """Build the network of a card, uninitialised."""
-    assert card.run is not None
-    if card.run.architecture not in ARCHITECTURES:
-        raise CheckpointError(
-            f"{card.slug}: architecture '{card.run.architecture}' is not one of {', '.join(ARCHITECTURES)}"
-        )
-    config_name, class_name = ARCHITECTURES[card.run.architecture]
+    architecture = card.runner(variant).architecture
+    if architecture not in ARCHITECTURES:
+        raise CheckpointError(f"{card.slug}: architecture '{architecture}' is not one of {', '.join(ARCHITECTURES)}")
+    config_name, class_name = ARCHITECTURES[architecture]
     numbers = numbers_of(card, variant, overrides)
     numbers["max_position_embeddings"] = numbers.pop("n_positions", numbers.get("max_position_embeddings"))
     return build_network(config_name, class_name, numbers)

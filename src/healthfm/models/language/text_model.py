@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
@@ -16,9 +18,12 @@ from healthfm.errors import CheckpointError, MissingExtra
 from healthfm.models import state
 from healthfm.models.files import sentencepiece_bpe, stated, tiktoken_bpe
 from healthfm.models.language import framing
-from healthfm.models.model import Model
+from healthfm.models.model import Float32, Model
+from healthfm.models.prepared import Prepared
+from healthfm.records import QA, Document, MultipleChoice
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
+TURN = threading.Lock()  # a tokenizer is not safe to ask from several threads
 
 
 class TextModel(Model):
@@ -28,6 +33,7 @@ class TextModel(Model):
     scored prompts began with, and their keys and values. ``stated_generation``: what the files state about generating.
     """
 
+    takes = (Document, QA, MultipleChoice)
     network: transformers.PreTrainedModel
 
     def __init__(
@@ -66,6 +72,16 @@ class TextModel(Model):
     def whole(self, text: str) -> tuple[list[int], bool]:
         """Return the token ids of a text as the network is given them, and whether the text was cut for that."""
         return self.encode(text), False
+
+    def prepare(self, content: str) -> Prepared:
+        """Return the token ids of a text, int64 [length], and whether it was cut (see ``Model.prepare``)."""
+        with TURN:
+            ids, cut = self.whole(content)
+        return Prepared([np.array(ids, np.int64)], cut=cut)
+
+    def embed_prepared(self, inputs: Sequence[Any]) -> Float32:
+        """Return the vectors of token ids, float32 [n, d]."""
+        return self.embed_tokens([one.tolist() for one in inputs])
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, with the special tokens the tokenizer itself adds."""

@@ -6,7 +6,7 @@ Source: mahmoodlab/HIPT ``HIPT_4K/hipt_4k.py``, ``vision_transformer4k.py``, ``2
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +15,27 @@ from torch import nn
 
 from healthfm.cards.schema import ModelCard, Runner
 from healthfm.errors import CheckpointError, RunError
+from healthfm.models.families import module_of
 from healthfm.models.files import checkpoint, recognise
 from healthfm.models.files.checkpoint import Checkpoint, Tensors
 from healthfm.models.files.opening import open_weights
 from healthfm.models.files.recognise import Match
 from healthfm.models.files.weights import locate
+from healthfm.models.merge import FILES, merged
 from healthfm.models.vision import vision_model as vision
-from healthfm.models.vision import vit, vit_keys
+from healthfm.models.vision import vit
 from healthfm.models.vision.vision_model import Tower, VisionModel, Weights
 
 TILES_PER_BATCH = 32
+READS = ("transform", "pooling", "state", "strip")  # of [run]; the last two for parts that say nothing of them
+PARTS = {"tiles": ("pooling", *FILES), "region": FILES}  # and what is read of each; the region is pooled as [run] says
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """The two stages' numbers, those of ``vit.Numbers``; ``tile``: the side of a tile in pixels."""
+    """``tile``: the side of a tile in pixels. All other numbers are the two parts'."""
 
     tile: int = 256
-    tiles: Mapping[str, Any] = field(default_factory=dict)
-    region: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Regions(Tower):
@@ -46,11 +48,11 @@ class Regions(Tower):
     pooling = "cls"
     prefix = 1
 
-    def __init__(self, n: Numbers) -> None:
+    def __init__(self, n: Numbers, tiles: Tower, region: vit.ViT) -> None:
         super().__init__()
         self.n = n
-        self.tiles = vit.ViT(vision.numbers(vit.Numbers, n.tiles))
-        self.region = vit.ViT(vision.numbers(vit.Numbers, n.region))
+        self.tiles = tiles
+        self.region = region
 
     def grid(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the tiles' class tokens [n, d, rows, columns]; the region is cut to whole tiles around its middle."""
@@ -117,20 +119,22 @@ class Slide(nn.Module):
 # Loading ----------------------------------------------------------------------------------------------------------------
 
 
-def joined(stages: Mapping[str, Any], run: Runner) -> Tensors:
-    """Return one state of the two stages: ``stages`` holds, as "tiles" and "region", what each published file holds."""
+def joined(stages: Mapping[str, Any], run: Runner, network: Regions) -> Tensors:
+    """Return one state of the two parts: ``stages`` holds, by their names, what each one's published file holds."""
     found: dict[str, torch.Tensor] = {}
-    for stage in ("tiles", "region"):
-        if not isinstance(stages.get(stage), Mapping):
+    for name in PARTS:
+        if not isinstance(stages.get(name), Mapping):
             raise CheckpointError(
-                f"two stages' weights are expected, a mapping of 'tiles' and 'region'; '{stage}' is missing"
+                f"two stages' weights are expected, a mapping of {' and '.join(map(repr, PARTS))}; '{name}' is missing"
             )
-        found |= {f"{stage}.{key}": value for key, value in vision.state(stages[stage], run).items()}
+        part = run.part(name)
+        own = vision.published(stages[name], getattr(network, name), part, _family(part).DIALECTS)
+        found |= {f"{name}.{key}": value for key, value in own.items()}
     return found
 
 
 def open_stages(card: ModelCard, variant: str | None, weights: Weights) -> Checkpoint:
-    """Return both stages' checkpoints: from a folder with both published files, or the caller's mapping."""
+    """Return both stages' checkpoints: from a folder with the published file of each part, or the caller's mapping."""
     if (
         isinstance(weights, Mapping)
         or weights == "random"
@@ -139,32 +143,54 @@ def open_stages(card: ModelCard, variant: str | None, weights: Weights) -> Check
         return open_weights(card, variant, weights)
     folder = Path(weights).expanduser() if weights is not None else locate(card, variant)
     parts = {}
-    for stage, of in (("tiles", "vit-256"), ("region", "vit-4k")):
-        [name] = [Path(file).name for w in card.weights if w.variant == of for file in w.files]
-        files = [*folder.glob(name), *folder.glob(f"*/{name}"), *folder.glob(f"*/*/{name}")]
+    for part in PARTS:
+        names = {Path(file).name for one in card.weights if one.part == part for file in one.files}
+        files = [file for name in sorted(names) for place in ("", "*/", "*/*/") for file in folder.glob(place + name)]
         if len(files) != 1:
-            raise CheckpointError(f"{folder}: one {name} was expected there, {len(files)} were found")
-        parts[stage] = checkpoint.read(files[0])
+            wanted = " or ".join(sorted(names)) or f"file of the part {part}"
+            raise CheckpointError(f"{folder}: one {wanted} was expected there, {len(files)} were found")
+        parts[part] = checkpoint.read(files[0])
     files = [file for part in parts.values() for file in part.files]
     stages = {stage: part.tensors for stage, part in parts.items()}
     return Checkpoint(stages, parts["tiles"].config, folder=folder, files=tuple(files))  # type: ignore[arg-type]
 
 
+def _family(part: Runner) -> Any:
+    """Return the module of a part's family. Raises ``CheckpointError``: its networks are no towers."""
+    module = module_of(part.family)
+    if not hasattr(module, "fits"):
+        raise CheckpointError(f"a part is of the family {part.family}, whose networks make no vectors of pictures")
+    return module
+
+
 def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> Match:
     """Return how far both stages' published tensors go with a variant (see ``recognise``)."""
-    run = settings(card, variant, config)
-    n = vision.numbers(Numbers, run.config)
+    run = settings(card, variant, {}, config)
     found = []
-    for stage, own in (("tiles", n.tiles), ("region", n.region)):
-        if not isinstance(tensors.get(stage), Mapping):
+    for name in PARTS:
+        if not isinstance(tensors.get(name), Mapping):
             return Match.OTHER
-        found.append(vit_keys.match(vision.state(tensors[stage], run), vision.numbers(vit.Numbers, own), None))
-    return min(found)
+        part = run.part(name)
+        found.append(_family(part).fits(part, tensors[name]))
+    return Match(min(found))
 
 
 def build(run: Runner) -> Regions:
-    """Build the network. ``with torch.device("meta")`` around it costs no memory."""
-    return Regions(vision.numbers(Numbers, run.config))
+    """Build the network, each part by its own family. ``with torch.device("meta")`` around it costs no memory."""
+    n = vision.numbers(Numbers, run.config)
+    tiles, region = (_built(run, name) for name in PARTS)
+    if not isinstance(region, vit.ViT) or region.n.features != tiles.head_width:
+        raise CheckpointError(
+            f"the part region takes a grid of the tiles' vectors: a vit whose features are {tiles.head_width} was expected"
+        )
+    return Regions(n, tiles, region)
+
+
+def _built(run: Runner, name: str) -> Tower:
+    part = run.part(name)
+    tower: Tower = _family(part).build(part)
+    vision.set_pooling(tower, part, name)
+    return tower
 
 
 def load(
@@ -172,15 +198,14 @@ def load(
 ) -> VisionModel:  # fmt: skip
     """Load both stages of HIPT; see ``healthfm.load_model``. ``config``: ``{"tiles": {...}, "region": {...}}``, merged with the card's."""
     found = open_stages(card, variant, weights)
-    run = settings(card, variant, {**vision.model_args(Numbers, found.config), **config})
+    run = settings(card, variant, vision.model_args(Numbers, found.config, PARTS), config)
     said = recognise.check(card, variant, found.tensors, config) if found.tensors else []
     return vision.filled(
-        card, variant, run, found, weights == "random", device, dtype, build, lambda tensors, _: joined(tensors, run), said
+        card, variant, run, found, weights == "random", device, dtype, build,
+        lambda tensors, network: joined(tensors, run, network), said,
     )  # fmt: skip
 
 
-def settings(card: ModelCard, variant: str | None, config: Mapping[str, Any]) -> Runner:
-    """Return [run]; the caller's numbers are merged into each stage's."""
-    base = card.runner(variant).config
-    merged = {stage: {**base[stage], **config[stage]} for stage in ("tiles", "region") if stage in config}
-    return vision.settings(card, variant, {}, {**config, **merged})
+def settings(card: ModelCard, variant: str | None, stated: Mapping[str, Any], overrides: Mapping[str, Any]) -> Runner:
+    """Return [run] (see ``merge.merged``)."""
+    return merged(card, variant, stated, overrides, READS, PARTS)

@@ -234,7 +234,11 @@ def match(
     card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]
 ) -> recognise.Match:
     """Return how far published tensors go with a variant (see ``recognise``)."""
-    run = vision.settings(card, variant, {}, config)
+    return fits(vision.settings(card, variant, {}, config), tensors)
+
+
+def fits(run: Runner, tensors: Mapping[str, Any]) -> recognise.Match:
+    """Return how far published tensors go with a network's numbers."""
     n, bare = vision.numbers(Numbers, run.config), vision.state(tensors, run)
     found = {(one[1] or one[2], one[3]) for key in bare if (one := UNITS.search(key))}
     roots = [tuple(value.shape) for key, value in bare.items() if key.endswith(ROOTS) and 7 in value.shape]

@@ -240,7 +240,11 @@ def match(
     card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]
 ) -> recognise.Match:
     """Return how far published tensors go with a variant (see ``recognise``)."""
-    run = vision.settings(card, variant, {}, config)
+    return fits(vision.settings(card, variant, {}, config), tensors)
+
+
+def fits(run: Runner, tensors: Mapping[str, Any]) -> recognise.Match:
+    """Return how far published tensors go with a network's numbers."""
     n, bare = vision.numbers(Numbers, run.config), vision.state(tensors, run)
     stages = [re.match(r"layers\.(\d+)\.blocks\.(\d+)\.", key) for key in bare]
     found = {(int(one[1]), int(one[2])) for one in stages if one}

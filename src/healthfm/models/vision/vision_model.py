@@ -16,16 +16,18 @@ import numpy as np
 import torch
 
 from healthfm.cards.schema import ModelCard, Runner, Transform
-from healthfm.errors import CapabilityError, CheckpointError, DatasetError, RunError
+from healthfm.errors import CapabilityError, CheckpointError, RunError
 from healthfm.models.files import checkpoint, recognise
 from healthfm.models.files.checkpoint import Checkpoint, Tensors
 from healthfm.models.files.opening import open_weights, place, provenance
+from healthfm.models.merge import FILES, merged
 from healthfm.models.model import Float32, Model
+from healthfm.models.prepared import Prepared
 from healthfm.models.vision import config_keys as vision_keys
-from healthfm.models.vision import heads, pixels, transform
-from healthfm.models.vision.transform import Picture
-from healthfm.records import Record, Video, Volume
+from healthfm.models.vision import heads, pictures, transform
+from healthfm.records import Image, Slide, Video, Volume
 
+WORDS = ("transform", "pooling", *FILES)  # of [run], that a tower reads
 TRAINED = ("model", "state_dict")  # under what training scripts save a network, whatever it was trained from
 SPREAD = "module."
 PIXELS_PER_BATCH = 32 * 224 * 224
@@ -76,6 +78,8 @@ class VisionModel(Model):
     """
 
     capabilities = frozenset({"preprocess", "forward", "embed"})
+    takes = (Image, Volume, Slide, Video)
+    stacks = True
     network: Tower
     classes: tuple[str, ...] = ()
     several = False
@@ -130,7 +134,7 @@ class VisionModel(Model):
     def embed(self, items: Sequence[Any], output: str = "pooled", batch_size: int | str = "auto") -> Any:
         """Return "pooled" vectors, float32 [n, d], or "tokens": a list of float32 [t, d].
 
-        Pictures are decoded as they are needed; an item that stands for several (see ``pictures``) has the mean of their vectors,
+        Pictures are decoded as they are needed; an item that stands for several (see ``pictures.pictures``) has the mean of their vectors,
         and the tokens of all of them.
         """
         if output not in ("pooled", "tokens"):
@@ -156,6 +160,16 @@ class VisionModel(Model):
             values = np.stack([np.mean(group, 0) for group in groups])
         return heads.answers(self.name, values, classes, self.classes, self.several, templates, logits)
 
+    def prepare(self, content: Any) -> Prepared:
+        """Return an item's pictures as the network takes them, each float32 [3, height, width] (see ``Model.prepare``)."""
+        if self.transform is None:
+            return Prepared(list(self.preprocess([content])["pixels"].numpy()))
+        return pictures.prepared(content, self.transform)
+
+    def embed_prepared(self, inputs: Sequence[Float32]) -> Float32:
+        """Return the vectors of pictures as the network takes them, one at a time, float32 [n, d]."""
+        return np.stack([self.forward({"pixels": torch.from_numpy(one[None])})["pooled"][0] for one in inputs])
+
     def each(self, items: Sequence[Any], output: str, batch_size: int | str = "auto") -> list[list[Float32]]:
         """Return an output of ``forward`` for each picture of each item: what every verb of pictures is made of."""
         counts: list[int] = []
@@ -168,7 +182,7 @@ class VisionModel(Model):
     def _pixels(self, items: Sequence[Any], counts: list[int]) -> Iterator[Float32]:
         for item in items:
             count = 0
-            for picture in pictures(item, self.transform):
+            for picture in pictures.pictures(item, self.transform):
                 count += 1
                 yield self._array(picture)
             counts.append(count)
@@ -180,54 +194,6 @@ class VisionModel(Model):
         if array.ndim != 3:
             raise RunError(f"{self.name} takes arrays [channels, rows, columns], not {list(array.shape)}")
         return array
-
-
-def pictures(item: Any, rule: Transform | None) -> Iterable[Picture]:
-    """Return the still pictures an item stands for: itself, a film's frames, or a volume's axial slices (``transform.slices``).
-
-    An item is a path to anything healthfm reads (but slides), a record, an array or a PIL image: ``pixels.opened`` is the door. Frames are
-    decoded as they are asked for, one after another: a film may be longer than the memory is large. Slices have their neighbours
-    beside them where the card says so (``transform.with_neighbours``).
-    """
-    item = pixels.opened(item)
-    if isinstance(item, Video):
-        return _some(transform.frames(item), item)
-    if isinstance(item, Volume):
-        stack = transform.slices(item, rule.window if rule is not None else None)
-        shown = transform.with_neighbours(stack) if rule is not None and rule.volumes == "2.5d" else stack
-        return list(_some(shown, item))
-    return [item]
-
-
-def _some(found: Iterable[Picture], item: Record) -> Iterator[Picture]:
-    """Yield pictures. Raises ``DatasetError`` where there is none."""
-    place = -1
-    for place, one in enumerate(found):  # noqa: B007
-        yield one
-    if place < 0:
-        raise DatasetError(f"{item.id}: it holds no picture")
-
-
-class Frames(Sequence[Float32]):
-    """The ``count`` frames of a film as the network takes them, decoded anew each time they are gone through: memory holds one."""
-
-    def __init__(self, film: Video, rule: Transform, count: int) -> None:
-        self.film, self.rule, self.count = film, rule, count
-        self.shape = self[0].shape
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[Float32]:
-        found = 0
-        for picture in pictures(self.film, self.rule):
-            yield transform.pixels(picture, self.rule)
-            found += 1
-        if found != self.count:
-            raise RunError(f"{self.film.id}: has changed while it was read")
-
-    def __getitem__(self, index: Any) -> Any:
-        return next(itertools.islice(iter(self), range(self.count)[index], None))
 
 
 def batches(arrays: Iterator[Float32], batch_size: int | str) -> Iterator[list[Float32]]:
@@ -290,27 +256,24 @@ def filled(
             heads.check_width(card.slug, tensors, network.head_width)
         network.to_empty(device="cpu")
         checkpoint.load_strict(network, tensors, run.ignore_keys)
-    network.pooling = run.pooling or network.pooling
-    if network.pooling not in network.poolings:
-        raise CheckpointError(f"{card.slug}: pooling is '{run.pooling}'; use {', '.join(network.poolings)}")
-    place(network, card, device, dtype)
+    set_pooling(network, run, card.slug)
+    place(network, run, device, dtype)
     model = VisionModel(card, variant, network, run.transform)
     model.classes, model.several = heads.names(found.config, network.num_classes), heads.several(found.config)
     model.provenance = {**provenance(found, network), "notices": list(said)}
     return model
 
 
+def set_pooling(network: Tower, run: Runner, name: str) -> None:
+    """Let a tower pool as [run] says. Raises ``CheckpointError``: it cannot."""
+    network.pooling = run.pooling or network.pooling
+    if network.pooling not in network.poolings:
+        raise CheckpointError(f"{name}: pooling is '{run.pooling}'; use {', '.join(network.poolings)}")
+
+
 def settings(card: ModelCard, variant: str | None, stated: Mapping[str, Any], overrides: Mapping[str, Any]) -> Runner:
-    """Return [run]: the card's, its variant's, the numbers of the checkpoint's own config (``stated``), the caller's."""
-    run = card.runner(variant)
-    ours = {
-        word: overrides[word] for word in ("pooling", "transform", "dialect", "state", "strip") if word in overrides
-    }
-    numbers = {**run.config, **stated, **{k: v for k, v in overrides.items() if k not in ours}}
-    try:
-        return Runner.model_validate({**run.model_dump(), **ours, "config": numbers})
-    except ValueError as error:
-        raise CheckpointError(f"{card.slug}: config does not fit the card: {error}") from None
+    """Return [run] of a row whose network is one tower (see ``merge.merged``)."""
+    return merged(card, variant, stated, overrides, WORDS)
 
 
 def numbers(kind: type[Numbers], config: Mapping[str, Any]) -> Numbers:
@@ -325,9 +288,12 @@ def numbers(kind: type[Numbers], config: Mapping[str, Any]) -> Numbers:
         raise CheckpointError(f"the architecture is not complete: {str(error).partition('() ')[2]}") from None
 
 
-def model_args(kind: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the family's numbers among timm's ``model_args`` of a ``config.json``. Raises ``CheckpointError``: one it has not."""
-    known = {field.name for field in fields(kind)}
+def model_args(kind: type[Any], config: Mapping[str, Any], parts: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the family's numbers, and those of ``parts`` by their names, among timm's ``model_args`` of a ``config.json``.
+
+    Raises ``CheckpointError``: one it has not.
+    """
+    known = {*(field.name for field in fields(kind)), *parts}
     vision_keys.check_timm(config, known)
     return {name: value for name, value in config.get("model_args", {}).items() if name in known}
 

@@ -235,7 +235,11 @@ DIALECTS: vision.Dialects = vit_keys.DIALECTS
 
 def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> Match:
     """Return how far published tensors go with a variant (see ``recognise``)."""
-    run = vision.settings(card, variant, {}, config)
+    return fits(vision.settings(card, variant, {}, config), tensors)
+
+
+def fits(run: Runner, tensors: Mapping[str, Any]) -> Match:
+    """Return how far published tensors go with a network's numbers."""
     return vit_keys.match(vision.state(tensors, run), vision.numbers(Numbers, run.config), run.dialect)
 
 

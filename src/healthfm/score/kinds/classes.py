@@ -27,8 +27,8 @@ from healthfm.score.statistics.statistic import (
     of_counts,
     of_mean,
 )
+from healthfm.score.tasks import TASKS
 
-CLASSES = {"yes-no-maybe": ("yes", "no", "maybe"), "yes-no-maybe-generated": ("yes", "no", "maybe")}
 TINY = np.finfo(np.float64).eps  # the least probability that log-loss believes, as scikit-learn's does
 ROUNDED = 0.02  # how far from 1 a sum of probabilities may be that were written with few decimals
 LETTERS = "a question's options are not classes that recur: no AUROC, kappa or balanced accuracy is given"
@@ -64,15 +64,15 @@ def check(table: pa.Table) -> pa.Table:
 def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: str, ordered: bool = False) -> Read:
     """Return the metrics of one class a row. ``ordered``: the classes are a scale."""
     targets, predictions = table["target"].to_pylist(), table["prediction"].to_pylist()
-    known, letters = classes or CLASSES.get(task), task.startswith(kind.MULTIPLE_CHOICE)
+    known, letters = classes or TASKS[task].classes or None, TASKS[task].letters
     if not letters or all(_share(one) and "." in one for one in predictions if one is not None):
         # a few questions may all be answered by letters that no target is
         _refuse_no_class(targets, predictions, {*(known or ()), *_offered(table, task)})
     seen = {one for one in (*targets, *predictions) if one is not None} | _offered(table, task)
     space = list(known) if known else sorted(seen)
-    if task == "binary" and len(space) > 2:
+    if TASKS[task].two and len(space) > 2:
         raise RunError(
-            f"a binary task has two classes, these are {len(space)}: {', '.join(space[: kind.NAMED])}; use multi-class"
+            f"a {task} task has two classes, these are {len(space)}: {', '.join(space[: kind.NAMED])}; use multi-class"
         )
     for what, names in (("target", targets), ("prediction", predictions)):
         kind.refuse(
@@ -219,7 +219,7 @@ def _absent(counts: Ints, space: Sequence[str]) -> list[str]:
 
 def _offered(table: pa.Table, task: str) -> set[str]:
     """Return the classes that probabilities speak of, beside those that occur."""
-    if "probabilities" not in table.column_names or task.startswith(kind.MULTIPLE_CHOICE):
+    if "probabilities" not in table.column_names or TASKS[task].letters:
         return set()
     return {one for row in table["options"].to_pylist() for one in row}
 

@@ -13,7 +13,6 @@ from healthfm.errors import RunError
 from healthfm.score.statistics.statistic import Bools, Floats, Ints, Statistic
 
 NAMED = 5  # how many offending rows an error names
-MULTIPLE_CHOICE = "multiple-choice"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from healthfm.errors import RunError
 from healthfm.score.kinds import kind
+from healthfm.score.tasks import TASKS
 from healthfm.spelling import clash, fit, fold
 
 COLUMNS = ("target", "prediction", "options", "uncertain")
@@ -24,7 +25,7 @@ def unify(table: pa.Table, task: str, classes: Sequence[str] | None) -> pa.Table
     Raises ``RunError``: a class that is written in several ways and not declared, or a word that stands for nothing.
     """
     columns = {name: table[name].to_pylist() for name in COLUMNS if name in table.column_names}
-    if task.startswith(kind.MULTIPLE_CHOICE):
+    if TASKS[task].letters:
         _refuse_within_rows(columns)
         return table
     counts: Counter[str] = Counter()

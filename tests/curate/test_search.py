@@ -16,7 +16,7 @@ from healthfm.curate.search import Index, run_length
 from healthfm.curate.texts import Part, parts
 from healthfm.curate.words import fold
 from healthfm.records import Document, MultipleChoice
-from tests.evaluate.contamination.planted import change, corpus, plant, records
+from tests.curate.planted import change, corpus, plant, records
 from tests.real_files import ELSEWHERE
 
 MEDQUAD = ELSEWHERE / "medquad"

@@ -25,6 +25,12 @@ def test_a_csv_file_scores_as_the_table_it_holds(tmp_path: Path) -> None:
     assert [one["group"] for one in run.scores["subgroups"]["sex"]] == ["f", "m"]
 
 
+def test_marks_of_byte_order_are_no_part_of_the_first_name(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text('\ufeff\ufeff"id","target","prediction"\na,yes,yes\n', encoding="utf-8")
+    assert read_predictions(path)["id"].to_pylist() == ["a"]
+
+
 def test_probabilities_may_stand_in_a_column_for_each_class(tmp_path: Path) -> None:
     wide, listed = tmp_path / "wide.csv", tmp_path / "listed.csv"
     wide.write_text("id,target,probability.no,probability.yes\na,yes,0.2,0.8\nb,no,0.6,0.4\n")
