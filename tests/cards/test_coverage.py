@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from healthfm.cards.coverage import TICKS, WHOLE, kind_of, level, rows
+from healthfm.cards.coverage import TICKS, WHOLE, level, rows, speaks_of
 
 CITED = {"layout_source": ["the owner's documentation"]}
 FIVE = {"keys", "network", "input", "output", "road"}
@@ -43,10 +43,10 @@ def test_level_of_a_dataset(ticks: set[str], entry: dict[str, list[str]], expect
 
 
 def test_tick_says_its_kind() -> None:
-    assert {kind_of(tick) for tick in (*TICKS["model"], *WHOLE)} == {"model"}
-    assert {kind_of(tick) for tick in TICKS["dataset"]} == {"dataset"}
+    assert {speaks_of(tick) for tick in (*TICKS["model"], *WHOLE)} == {"model"}
+    assert {speaks_of(tick) for tick in TICKS["dataset"]} == {"dataset"}
     with pytest.raises(ValueError, match="no tick 'speed'"):
-        kind_of("speed")
+        speaks_of("speed")
 
 
 def test_all_207_rows_have_a_known_level() -> None:

@@ -26,7 +26,7 @@ def part(text: str, *more: str) -> Part:
     return Part("text", tuple(tuple(fold(one).split()) for one in (text, *more)), ("x",))
 
 
-def found(text: str, *documents: str, others: tuple[str, ...] = ()) -> list[search.Match]:
+def found(text: str, *documents: str, others: tuple[str, ...] = ()) -> list[search.Hit]:
     index = Index([part(text), *(part(one) for one in others)])
     return [m for m in index.search((str(i), 0, one) for i, one in enumerate(documents)) if m.part == 0]
 

@@ -85,7 +85,7 @@ def claimed(test: str, mark: pytest.Mark) -> str:
     """Return what a mark claims: kind, slug, tick and where. Raises ``UsageError`` that names the test."""
     try:
         slug, tick = mark.args
-        kind = coverage.kind_of(tick)
+        kind = coverage.speaks_of(tick)
         slug = catalog.lookup(slug, kind)["slug"]
     except (ValueError, CardError) as error:
         raise pytest.UsageError(f"{test}: its evidence mark is wrong: {error}") from None

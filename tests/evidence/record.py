@@ -117,7 +117,7 @@ def _misshapen(claim: Claim) -> str | None:
     if set(claim) != FIELDS[where] | {"kind", "slug"}:
         return f"its fields are {', '.join(sorted(claim))}; a {where} claim has {', '.join(sorted(FIELDS[where]))}"
     try:
-        if coverage.kind_of(claim["tick"]) != claim["kind"]:
+        if coverage.speaks_of(claim["tick"]) != claim["kind"]:
             return f"a {claim['kind']} has no tick '{claim['tick']}'"
         if catalog.lookup(claim["slug"], claim["kind"])["slug"] != claim["slug"]:
             return "its file is not named by the row's slug"

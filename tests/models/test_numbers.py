@@ -130,8 +130,8 @@ def _encoder_decoder(found: ModelCard, variant: str | None) -> tuple[set[str], N
 
 
 OURS = {
-    "vit": functools.partial(_tower, vit.Numbers), "swin": functools.partial(_tower, swin.Numbers),
-    "resnet": functools.partial(_tower, resnet.Numbers), "hierarchical": functools.partial(_tower, hierarchical.Numbers),
+    "vit": functools.partial(_tower, vit.ViTNumbers), "swin": functools.partial(_tower, swin.SwinNumbers),
+    "resnet": functools.partial(_tower, resnet.ResNetNumbers), "hierarchical": functools.partial(_tower, hierarchical.RegionNumbers),
 }  # fmt: skip
 THEIRS = {"causal_lm": _causal, "masked_lm": _masked, "seq2seq": _encoder_decoder}
 

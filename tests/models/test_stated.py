@@ -304,6 +304,6 @@ def test_a_vision_networks_key_is_not_passed_over(changes: dict[str, Any], says:
 )
 def test_timms_arguments_are_not_passed_over(told: dict[str, Any]) -> None:
     fine = {"embed_dim": 32, "init_values": 1e-5, "dynamic_img_size": True, "act_layer": "torch.nn.GELU"}
-    assert vision.model_args(vit.Numbers, {"model_args": fine}) == {"embed_dim": 32}
+    assert vision.model_args(vit.ViTNumbers, {"model_args": fine}) == {"embed_dim": 32}
     with pytest.raises(CheckpointError, match=f"model_args: '{next(iter(told))} = "):
-        vision.model_args(vit.Numbers, {"model_args": told})
+        vision.model_args(vit.ViTNumbers, {"model_args": told})

@@ -178,7 +178,7 @@ def test_a_file_without_tensors_is_no_random_network(tmp_path: Path) -> None:
 
 def test_an_architecture_that_lacks_a_number_is_named() -> None:
     with pytest.raises(CheckpointError, match=r"the architecture is not complete: missing 1 required .*: 'depth'"):
-        vision.numbers(vit.Numbers, {"embed_dim": 8, "num_heads": 2})
+        vision.numbers(vit.ViTNumbers, {"embed_dim": 8, "num_heads": 2})
 
 
 def test_half_precision_stays_near(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,7 @@ def test_windows_shift_by_half_of_their_side_but_where_one_covers_the_maps_short
     height: int, width: int, shift: int
 ) -> None:
     """timm and Microsoft: ``if min(input_resolution) <= window_size: shift_size = 0``; 7 // 2 is 3. The even block never shifts."""
-    n = swin.Numbers(embed_dim=8, window_size=7)
+    n = swin.SwinNumbers(embed_dim=8, window_size=7)
     for odd in (True, False):
         block = filled(swin.Block(8, 2, n, odd=odd), 0.4)
         maps = drawn(1, height, width, 8)
@@ -121,9 +121,9 @@ def test_the_gate_of_a_bag_is_a_tanh_times_a_sigmoid_also_where_both_are_at_thei
 def test_a_regions_odd_rest_is_cut_as_torchvisions_centre_crop_does_and_tiles_stay_in_their_places() -> None:
     """``int(round((height - crop) / 2.0))``: of 7 rows that are too many 4 go above, of 5 columns 2 to the left. 36 tiles: two batches."""
     numbers_ = {"embed_dim": 8, "depth": 1, "num_heads": 2}
-    tiles = vit.ViT(vit.Numbers(**numbers_, img_size=16, patch_size=8))
+    tiles = vit.ViT(vit.ViTNumbers(**numbers_, img_size=16, patch_size=8))
     network = hierarchical.Regions(
-        hierarchical.Numbers(tile=16), tiles, vit.ViT(vit.Numbers(**numbers_, img_size=64, features=8))
+        hierarchical.RegionNumbers(tile=16), tiles, vit.ViT(vit.ViTNumbers(**numbers_, img_size=64, features=8))
     ).eval()
     filled(network, 0.5)
     x = pixels(4 * 16 + 7, 9 * 16 + 5)
@@ -153,7 +153,9 @@ def encoded(x: Array, layer: torch.nn.TransformerEncoderLayer, heads: int) -> Ar
 
 def test_the_regions_of_a_slide_attend_to_each_other_and_are_weighed_together() -> None:
     """HIPT's third stage from the regions' vectors on, of loud weights: two layers over five regions, the gate, the classes."""
-    slide = hierarchical.Slide({"embed_dim": 12, "depth": 1, "num_heads": 3, "img_size": 32, "features": 8}, 3, dim=12)
+    slide = hierarchical.SlideHead(
+        {"embed_dim": 12, "depth": 1, "num_heads": 3, "img_size": 32, "features": 8}, 3, dim=12
+    )
     filled(slide, 0.8)
     tiles = drawn(5, 4, 8)
     with torch.no_grad():
@@ -200,7 +202,7 @@ def test_retfounds_trained_norm_is_kept_and_acts_on_the_mean_of_the_patches() ->
 
 def test_the_norm_after_pooling_adds_the_rows_own_epsilon() -> None:
     """RETFound: 1e-6, which shows where the mean's spread is a thousandth."""
-    network = vit.ViT(vit.Numbers(embed_dim=16, depth=1, num_heads=2, img_size=32, fc_norm=True))
+    network = vit.ViT(vit.ViTNumbers(embed_dim=16, depth=1, num_heads=2, img_size=32, fc_norm=True))
     network.pooling = "fc_norm"
     tokens = drawn(2, 5, 16) * 1e-3
     wanted = layer_norm(numbers(tokens)[:, 1:].mean(1), np.ones(16), np.zeros(16), 1e-6)
@@ -220,7 +222,7 @@ def test_a_layers_gelu_is_the_exact_one() -> None:
 def test_positions_are_stretched_to_a_grid_of_as_many_places_and_another_shape(rule: str) -> None:
     """16 places as 2 x 8: the table of 4 x 4 fits by its size, and would be wrong."""
     n: dict[str, Any] = {"embed_dim": 8, "depth": 1, "num_heads": 2, "img_size": 64, "positions": rule}
-    network = vit.ViT(vit.Numbers(**n))
+    network = vit.ViT(vit.ViTNumbers(**n))
     down = torch.arange(4.0)[:, None].expand(4, 4).reshape(16, 1)
     across = torch.arange(4.0)[None].expand(4, 4).reshape(16, 1)
     with torch.no_grad():

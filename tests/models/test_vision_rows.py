@@ -221,7 +221,7 @@ def test_hipt_tiles_alone_are_stage_one() -> None:
 @pytest.mark.evidence("hipt", "network")
 def test_hipts_slide_stage_scores_as_the_owners_class_does() -> None:
     facts = expected("hipt-slide")
-    slide = hierarchical.Slide(card("hipt").runner("hipt-4k").parts["region"].config, num_classes=3)
+    slide = hierarchical.SlideHead(card("hipt").runner("hipt-4k").parts["region"].config, num_classes=3)
     weights = recipe(facts["shapes"])
     checkpoint.load_strict(slide, weights)
     bags: list[torch.Tensor] = []
@@ -453,7 +453,7 @@ def test_a_plain_resnet_is_torchvisions() -> None:
         assert distance(model.forward(x)["pooled"], run["pooled"]) <= LIMIT
         assert distance(third.forward(x)["pooled"], run["third"]) <= LIMIT
     with torch.device("meta"):
-        whole = resnet.ResNet(resnet.Numbers(version=1))
+        whole = resnet.ResNet(resnet.ResNetNumbers(version=1))
     shapes = {k: torch.empty(s, device="meta") for k, s in manifest("resnet50")["only"].items()}
     checkpoint.load_strict(whole, resnet.torchvision(shapes, whole))
 
@@ -481,7 +481,7 @@ def test_retfounds_training_network_paints_as_the_references_does() -> None:
     facts = expected("retfound-mae")
     run = facts["runs"][0]
     numbers = {k: v for k, v in facts["config"].items() if k != "decoder"}
-    network = mae.MaskedAutoencoder(vit.Numbers(**numbers), **facts["config"]["decoder"])
+    network = mae.MaskedAutoencoder(vit.ViTNumbers(**numbers), **facts["config"]["decoder"])
     assert torch.equal(network.pos_embed[:, 1:], mae.waves(32, 4)[None])
     checkpoint.load_strict(network, recipe(facts["shapes"]))
     x, mask = pixels(64, 64), hidden(run, 16)
@@ -509,7 +509,7 @@ def test_vis_maes_three_networks_are_the_owners() -> None:
         numbers = vision.settings(
             card("vis-mae"), None, {}, {k: v for k, v in facts["config"].items() if k != "num_classes"}
         ).config
-        network = build(vision.numbers(swin.Numbers, numbers)).eval()
+        network = build(vision.numbers(swin.SwinNumbers, numbers)).eval()
         own = {k: v for k, v in recipe(facts["shapes"]).items() if not k.endswith("relative_position_index")}
         checkpoint.load_strict(network, own)
         x = pixels(*run["size"])
@@ -525,7 +525,7 @@ def test_vis_maes_keys_load_strictly_at_full_size() -> None:
     assert network.n.depths == (2, 2, 2, 2)
     for variant, depths in (("pretraining", (2, 2, 2, 2)), ("segmentation", (2, 2, 6, 2))):
         with torch.device("meta"):
-            n = swin.Numbers(depths=depths, norm_eps=1e-6, shift_last=True)
+            n = swin.SwinNumbers(depths=depths, norm_eps=1e-6, shift_last=True)
             whole = swin_decoders.SwinMAE(n) if variant == "pretraining" else swin_decoders.SwinUnet(n, 3)
         tensors = {
             k: torch.empty(s, device="meta")

@@ -23,7 +23,7 @@ WHOLE = ("reproduced", "architecture", "closed")  # claims about a model as a wh
 Claim = dict[str, Any]
 
 
-def kind_of(tick: str) -> str:
+def speaks_of(tick: str) -> str:
     """Return whether a tick speaks of models or of datasets."""
     if tick in TICKS["model"] or tick in WHOLE:
         return "model"

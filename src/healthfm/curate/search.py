@@ -36,7 +36,7 @@ BLOCK = 1 << 20  # bytes of folded text searched at a time
 
 
 @dataclass(frozen=True)
-class Match:
+class Hit:
     """A text found: which part, in which document, where (characters), how ("exact" or "near"), the share covered."""
 
     part: int
@@ -101,7 +101,7 @@ class Index:
         sieve[keys >> shift] = True
         return _Runs(n, keys, np.append(first, keep.sum()), part[keep], at[keep], sieve, shift)
 
-    def search(self, documents: Iterable[tuple[str, int, str]]) -> Iterator[Match]:
+    def search(self, documents: Iterable[tuple[str, int, str]]) -> Iterator[Hit]:
         """Yield the texts found in a stream of (name, offset, text), block by block."""
         block: list[tuple[str, int, str]] = []
         size = 0
@@ -114,7 +114,7 @@ class Index:
         if block:
             yield from self._search_block(block)
 
-    def _search_block(self, documents: list[tuple[str, int, str]]) -> Iterator[Match]:
+    def _search_block(self, documents: list[tuple[str, int, str]]) -> Iterator[Hit]:
         folded = [fold(text) for _, _, text in documents]
         words, starts = word_hashes(BREAK.join(folded))
         begins = np.cumsum([0, *(len(one) + len(BREAK) for one in folded)])[:-1]
@@ -128,7 +128,7 @@ class Index:
             if found is not None:
                 how, share, start, end = found
                 where = _offsets(text, start, end)
-                yield Match(part, name, offset + where[0], offset + where[1], how, share, text[where[0] : where[1]])
+                yield Hit(part, name, offset + where[0], offset + where[1], how, share, text[where[0] : where[1]])
 
     def _candidates(self, words: Hashes, first: Places) -> Iterator[tuple[int, int, int, int]]:
         """Yield (part, document, first and last word of the hints within it) where enough runs of a part stand close together."""

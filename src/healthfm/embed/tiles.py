@@ -18,7 +18,7 @@ from healthfm.models.vision.pixels import is_slide
 from healthfm.records import Slide
 
 
-class Bag(NamedTuple):
+class OpenTiles(NamedTuple):
     """An open slide as tiles: their x and y in level-0 pixels, int64 [n, 2], and how tile ``i`` is read."""
 
     places: npt.NDArray[np.int64]
@@ -32,7 +32,7 @@ def is_tiled(item: Item, model: Model) -> bool:
     return issubclass(Slide, model.takes) and is_slide(item.content)
 
 
-def open_tiles(item: Item, model: Model, mpp: float | None, coords: Path | None = None) -> Bag:
+def open_tiles(item: Item, model: Model, mpp: float | None, coords: Path | None = None) -> OpenTiles:
     """Open a slide and find its tiles: those of its file in the folder ``coords``, or as ``tile_at`` says. Raises ``DatasetError``."""
     from healthfm.formats.slide import tile_files
     from healthfm.formats.slide.tiling import plan, read_tile
@@ -48,7 +48,7 @@ def open_tiles(item: Item, model: Model, mpp: float | None, coords: Path | None 
     except BaseException:
         opened.close()
         raise
-    return Bag(found.coords, lambda i: read_tile(opened, found, i), opened.close, found.notice)
+    return OpenTiles(found.coords, lambda i: read_tile(opened, found, i), opened.close, found.notice)
 
 
 def open_slide(item: Item) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from healthfm.report.svg import Axis, Frame, covering
+from healthfm.report.svg import Axis, PlotArea, covering
 from healthfm.report.words import NO_INTERVAL, number, span, word
 
 COLOURS = 6  # as many classes are told apart by colour and dashes; of more, the best and the worst
@@ -28,7 +28,7 @@ def headline(name: str, one: Facts, baseline: float | None) -> Markup:
     )
     if name in AT_LEAST_CHANCE and min(_ends(one)) >= 0.5:
         axis = Axis("", 0.4, 1)
-    frame = Frame(axis, Axis(""), height=92, bottom=24)
+    frame = PlotArea(axis, Axis(""), height=92, bottom=24)
     left, y, right = frame.at(axis.low, 0)[0], 48, frame.at(axis.high, 0)[0]
     value = frame.at(one["value"], 0)[0]
     low, high = (frame.at(end, 0)[0] for end in (min(_ends(one)), max(_ends(one))))
@@ -54,7 +54,7 @@ def _ends(one: Facts) -> list[float]:
 def calibration(found: Facts) -> Markup:
     """Return the reliability curve: accuracy against confidence in bins, with intervals; the area of a dot is its count."""
     bins = found["bins"]
-    frame = Frame(Axis("confidence"), Axis("share right"))
+    frame = PlotArea(Axis("confidence"), Axis("share right"))
     x, y, most = [b["confidence"] for b in bins], [b["accuracy"] for b in bins], max(b["n"] for b in bins)
     above = sum(b["confidence"] > b["accuracy"] for b in bins)
     says = f"{len(bins)} bins; in {above} of them confidence is higher than accuracy. Expected calibration error {number(found['ece'])}."
@@ -77,14 +77,14 @@ def shown(curves: Sequence[Facts], by: str) -> list[tuple[Facts, str]]:
 
 def roc(curves: Sequence[Facts]) -> Markup:
     """Return the ROC curve of each class."""
-    frame = Frame(Axis("1 - specificity"), Axis("sensitivity"))
+    frame = PlotArea(Axis("1 - specificity"), Axis("sensitivity"))
     lines = [frame.line(one["fpr"], one["tpr"], kind) for one, kind in shown(curves, "auroc")]
     return frame.svg("ROC", _areas("AUROC", curves, "auroc"), frame.line([0, 1], [0, 1], "guide"), *lines)
 
 
 def precision_recall(curves: Sequence[Facts]) -> Markup:
     """Return the precision-recall curve of each class."""
-    frame = Frame(Axis("recall (sensitivity)"), Axis("precision"))
+    frame = PlotArea(Axis("recall (sensitivity)"), Axis("precision"))
     lines = [frame.line(one["recall"], one["precision"], kind) for one, kind in shown(curves, "average_precision")]
     return frame.svg("Precision and recall", _areas("Average precision", curves, "average_precision"), *lines)
 
@@ -98,7 +98,7 @@ def _areas(name: str, curves: Sequence[Facts], by: str) -> str:
 
 def risk_coverage(found: Facts) -> Markup:
     """Return the share of wrong answers among the surest share of rows."""
-    frame = Frame(Axis("share answered, the surest first"), Axis("share of those wrong"))
+    frame = PlotArea(Axis("share answered, the surest first"), Axis("share of those wrong"))
     coverage, risk = [0.0, *found["coverage"]], [found["risk"][0], *found["risk"]]
     says = f"Answering all, {risk[-1]:.1%} are wrong; answering the surest half, {at_half(found):.1%}."
     return frame.svg(
@@ -116,7 +116,7 @@ def numbers(target: Sequence[float], prediction: Sequence[float]) -> Markup:
     keep = np.unique(np.linspace(0, len(target) - 1, min(MOST_DOTS, len(target))).round().astype(int))
     x, y = np.asarray(target, float)[keep], np.asarray(prediction, float)[keep]
     low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
-    frame = Frame(Axis("target", low, high), Axis("prediction", low, high))
+    frame = PlotArea(Axis("target", low, high), Axis("prediction", low, high))
     over = float((y > x).mean())
     return frame.svg(
         "Predicted against true", f"{len(keep)} rows; {over:.0%} are predicted above their target.",
@@ -131,7 +131,7 @@ def learning_curve(points: Sequence[Facts], metric: str) -> Markup:
     scale = word(metric)
     if scale.worst is not None and scale.best is not None:
         known = Axis("", max(known.low, min(scale.worst, scale.best)), min(known.high, max(scale.worst, scale.best)))
-    frame = Frame(Axis("samples fitted on", 0, 1.05 * max(sizes)), Axis(scale.label, known.low, known.high))
+    frame = PlotArea(Axis("samples fitted on", 0, 1.05 * max(sizes)), Axis(scale.label, known.low, known.high))
     sure = [one for one in points if one["low"] is not None]
     says = f"{scale.label} from {number(values[0])} at {sizes[0]:,.0f} samples to {number(values[-1])} at {sizes[-1]:,.0f}."
     return frame.svg(

@@ -33,7 +33,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Listing:
+class SampleList:
     """Samples under a title; ``measure`` names their number, ``note`` says how they were chosen."""
 
     title: str
@@ -42,22 +42,22 @@ class Listing:
     samples: Sequence[Sample]
 
 
-def errors(run: Result, private: bool) -> Listing:
+def errors(run: Result, private: bool) -> SampleList:
     """Return the errors to read first: the most confident ones, the farthest off, the last found. ``private``: no free text."""
     found = _kind(run).errors(run.predictions.to_pylist())
     return _without_text(found) if private and _kind(run).free else found
 
 
-def listed(run: Result, most: int, private: bool) -> Listing:
+def listed(run: Result, most: int, private: bool) -> SampleList:
     """Return the first rows of a run, as they come. ``private``: no free text."""
     kind = _kind(run)
-    found = Listing(
+    found = SampleList(
         "Samples", "", kind.measure, [kind.sample(row) for row in run.predictions.slice(0, most).to_pylist()]
     )
     return _without_text(found) if private and kind.free else found
 
 
-def _without_text(found: Listing) -> Listing:
+def _without_text(found: SampleList) -> SampleList:
     return replace(
         found, samples=[replace(one, target="", said=None if one.said is None else "") for one in found.samples]
     )
@@ -76,13 +76,13 @@ def _confidence(row: Row) -> float | None:
     return max(row["probabilities"]) if row.get("probabilities") else None
 
 
-def _wrong_classes(rows: Sequence[Row]) -> Listing:
+def _wrong_classes(rows: Sequence[Row]) -> SampleList:
     wrong = [row for row in rows if row["prediction"] is not None and row["prediction"] != row["target"]]
     sure = sorted((row for row in wrong if _confidence(row) is not None), key=lambda row: -(_confidence(row) or 0))
     first = (sure or wrong)[:ERRORS]
     how = "that the model was surest of" if sure else "that come first: the model gave no confidence"
     note = f"the {len(first)} of {len(wrong):,} wrong answers {how}"
-    return Listing(
+    return SampleList(
         "The most confident errors" if sure else "Errors", note, "confidence", [_class(row) for row in first]
     )
 
@@ -101,13 +101,13 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _wrong_labels(rows: Sequence[Row]) -> Listing:
+def _wrong_labels(rows: Sequence[Row]) -> SampleList:
     found = sorted(
         (one for row in rows for one in _decisions(row)), key=lambda one: (-one[0], one[1].id, one[1].target)
     )
     samples = [sample for _, sample in found[:ERRORS]]
     note = f"the {len(samples)} farthest off of {len(found):,} wrong decisions about one class of one row"
-    return Listing("The most confident errors", note, "distance", samples)
+    return SampleList("The most confident errors", note, "distance", samples)
 
 
 def _decisions(row: Row) -> Iterator[tuple[float, Sample]]:
@@ -134,11 +134,11 @@ def _number(row: Row) -> Sample:
     return Sample(row["id"], number(row["target"]), None if said is None else number(said), number(off, signed=True))
 
 
-def _far_numbers(rows: Sequence[Row]) -> Listing:
+def _far_numbers(rows: Sequence[Row]) -> SampleList:
     known = [row for row in rows if row["prediction"] is not None]
     first = sorted(known, key=lambda row: -abs(row["prediction"] - row["target"]))[:ERRORS]
     note = f"the {len(first)} of {len(known):,} rows farthest from their target"
-    return Listing("The largest errors", note, "error", [_number(row) for row in first])
+    return SampleList("The largest errors", note, "error", [_number(row) for row in first])
 
 
 def _text(row: Row) -> Sample:
@@ -154,13 +154,13 @@ def _text_score(row: Row) -> float:
     return float(text_metrics.token_f1(row["prediction"] or "", row["target"]))
 
 
-def _far_texts(rows: Sequence[Row]) -> Listing:
+def _far_texts(rows: Sequence[Row]) -> SampleList:
     judged = any(row.get("judge") is not None for row in rows)
     known = [row for row in rows if row["prediction"] is not None and (row.get("judge") is not None or not judged)]
     first = sorted(known, key=_text_score)[:ERRORS]
     by = "by the judge's score" if judged else "by shared words, which does not say that they are wrong"
     note = f"the {len(first)} of {len(known):,} answers with the lowest score, {by}"
-    return Listing("Answers to read first", note, "score", [_text(row) for row in first])
+    return SampleList("Answers to read first", note, "score", [_text(row) for row in first])
 
 
 def _ranked(row: Row) -> Sample:
@@ -172,10 +172,10 @@ def _first_hit(row: Row) -> int | None:
     return next((i for i, one in enumerate(row["ranking"], 1) if one in row["target"]), None)
 
 
-def _late_hits(rows: Sequence[Row]) -> Listing:
+def _late_hits(rows: Sequence[Row]) -> SampleList:
     late = sorted((row for row in rows if _first_hit(row) != 1), key=lambda row: -(_first_hit(row) or math.inf))
     note = f"the {len(late[:ERRORS])} of {len(late):,} queries whose first hit came last; beside them what was ranked first"
-    return Listing("Found last", note, "first hit at rank", [_ranked(row) for row in late[:ERRORS]])
+    return SampleList("Found last", note, "first hit at rank", [_ranked(row) for row in late[:ERRORS]])
 
 
 def _likelihood(row: Row) -> Sample:
@@ -186,10 +186,10 @@ def _bits(row: Row) -> float:
     return -float(row["log_likelihood"]) / math.log(2) / float(row["bytes"])
 
 
-def _unlikely_texts(rows: Sequence[Row]) -> Listing:
+def _unlikely_texts(rows: Sequence[Row]) -> SampleList:
     first = sorted(rows, key=_bits, reverse=True)[:ERRORS]
     note = f"the {len(first)} of {len(rows):,} texts that cost most bits a byte"
-    return Listing("The least expected texts", note, "bits per byte", [_likelihood(row) for row in first])
+    return SampleList("The least expected texts", note, "bits per byte", [_likelihood(row) for row in first])
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class _Kind:
 
     measure: str
     sample: Callable[[Row], Sample]
-    errors: Callable[[Sequence[Row]], Listing]
+    errors: Callable[[Sequence[Row]], SampleList]
     free: bool = False
 
 

@@ -52,7 +52,7 @@ def _round(step: float) -> float:
 
 
 @dataclass(frozen=True)
-class Frame:
+class PlotArea:
     """The area of a plot between two axes. Its methods return marks; ``svg`` puts them together."""
 
     x: Axis

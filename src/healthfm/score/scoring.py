@@ -31,7 +31,7 @@ UNASKED = {  # the column of answers, before there are any
 UNCERTAIN = "ignore"  # how uncertain labels count unless asked otherwise
 
 
-def kind_of(task: str) -> Kind:
+def table_kind(task: str) -> Kind:
     """Return the kind of a task's table. Raises ``RunError`` for an unknown task."""
     if task not in tasks.TASKS:
         raise RunError(f"no task '{task}' (tasks: {', '.join(tasks.TASKS)})")
@@ -45,7 +45,7 @@ def check_table(
 
     ``named``: every class gets one name, that of the ``classes`` where they are declared (``kinds.names``). Raises ``RunError`` naming the rows: no id, an id twice, a missing target, a NaN, a label outside the known ones.
     """
-    checker = kind_of(task)
+    checker = table_kind(task)
     if named and tasks.TASKS[task].kind in ("classes", "ordinal", "labels"):
         table = names.unify(table, task, classes or tasks.TASKS[task].classes or None)
     return checker.check(table)
@@ -76,7 +76,7 @@ def statistics_of(
     table: pa.Table, task: str, classes: Sequence[str] | None = None, uncertain: str = UNCERTAIN
 ) -> dict[str, Statistic]:  # fmt: skip
     """Return every metric of a checked table by name (``NAME/CLASS`` for one class), as functions of the rows drawn."""
-    return dict(kind_of(task).read(table, task, classes, uncertain).statistics)
+    return dict(table_kind(task).read(table, task, classes, uncertain).statistics)
 
 
 def patients_of(table: pa.Table) -> list[str | None]:
@@ -95,7 +95,7 @@ def score(
     fitted on each draw of examples; metrics are then means over draws, and what has no mean (confusion, calibration, curves) is
     that of ``table``.
     """
-    read = kind_of(task).read(table, task, classes, uncertain)
+    read = table_kind(task).read(table, task, classes, uncertain)
     if draws:
         many = [statistics_of(one, task, classes or read.facts.get("classes"), uncertain) for one in draws]
         read = replace(read, statistics=over(many))

@@ -13,8 +13,8 @@ from statsmodels.stats.contingency_tables import mcnemar as theirs
 from statsmodels.stats.multitest import multipletests
 
 from healthfm.score.metrics.arrays import lanes
-from healthfm.score.metrics.classification import confusion, macro_f1
 from healthfm.score.metrics.discrimination import Auroc, macro
+from healthfm.score.metrics.single_label import confusion, macro_f1
 from healthfm.score.statistics import Statistic, bootstrap, of_cells, of_counts, of_mean, paired
 from healthfm.score.statistics.paired import Difference, difference, holm, of_aurocs, of_hits, sign_permutation
 from healthfm.score.statistics.statistic import Cells

@@ -136,7 +136,7 @@ class _Counter:
             yield name, start, text
 
 
-def _collect(matches: Iterable[search.Match], texts: Sequence[Part], shown: bool) -> list[dict[str, Any]]:
+def _collect(matches: Iterable[search.Hit], texts: Sequence[Part], shown: bool) -> list[dict[str, Any]]:
     """Gather matches by text: the best places, and in how many documents."""
     found: dict[int, dict[str, Any]] = {}
     for match in matches:

@@ -32,7 +32,7 @@ PARTS = {"tiles": ("pooling", *FILES), "region": FILES}  # and what is read of e
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbers:
+class RegionNumbers:
     """``tile``: the side of a tile in pixels. All other numbers are the two parts'."""
 
     tile: int = 256
@@ -48,7 +48,7 @@ class Regions(Tower):
     pooling = "cls"
     prefix = 1
 
-    def __init__(self, n: Numbers, tiles: Tower, region: vit.ViT) -> None:
+    def __init__(self, n: RegionNumbers, tiles: Tower, region: vit.ViT) -> None:
         super().__init__()
         self.n = n
         self.tiles = tiles
@@ -92,12 +92,12 @@ class GatedAttention(nn.Module):
         return self.attention_c(self.attention_a(bag) * self.attention_b(bag))[:, 0].softmax(0)
 
 
-class Slide(nn.Module):
+class SlideHead(nn.Module):
     """A slide's regions to class scores: stage 3, which the owners train anew for each task. Keys are their own."""
 
     def __init__(self, region: Mapping[str, Any], num_classes: int, dim: int = 192, heads: int = 3) -> None:
         super().__init__()
-        self.local_vit = vit.ViT(vision.numbers(vit.Numbers, region))
+        self.local_vit = vit.ViT(vision.numbers(vit.ViTNumbers, region))
         self.global_phi = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Dropout(0.25))
         layer = nn.TransformerEncoderLayer(dim, heads, dim, 0.25, "relu")
         self.global_transformer = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
@@ -177,7 +177,7 @@ def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], conf
 
 def build(run: Runner) -> Regions:
     """Build the network, each part by its own family. ``with torch.device("meta")`` around it costs no memory."""
-    n = vision.numbers(Numbers, run.config)
+    n = vision.numbers(RegionNumbers, run.config)
     tiles, region = (_built(run, name) for name in PARTS)
     if not isinstance(region, vit.ViT) or region.n.features != tiles.head_width:
         raise CheckpointError(
@@ -198,7 +198,7 @@ def load(
 ) -> VisionModel:  # fmt: skip
     """Load both stages of HIPT; see ``healthfm.load_model``. ``config``: ``{"tiles": {...}, "region": {...}}``, merged with the card's."""
     found = open_stages(card, variant, weights)
-    run = settings(card, variant, vision.model_args(Numbers, found.config, PARTS), config)
+    run = settings(card, variant, vision.model_args(RegionNumbers, found.config, PARTS), config)
     said = recognise.check(card, variant, found.tensors, config) if found.tensors else []
     return vision.filled(
         card, variant, run, found, weights == "random", device, dtype, build,

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from healthfm.models.vision.vision_model import learned
-from healthfm.models.vision.vit import Block, Numbers, ViT
+from healthfm.models.vision.vit import Block, ViT, ViTNumbers
 
 
 class MaskedAutoencoder(ViT):
     """An encoder of the patches that are not masked, and a decoder of all. ``forward`` gives pixels a patch."""
 
-    def __init__(self, n: Numbers, *, embed_dim: int = 512, depth: int = 8, num_heads: int = 16) -> None:
+    def __init__(self, n: ViTNumbers, *, embed_dim: int = 512, depth: int = 8, num_heads: int = 16) -> None:
         super().__init__(n)
         self.decoder_embed = nn.Linear(n.embed_dim, embed_dim)
         self.mask_token = learned(1, 1, embed_dim)

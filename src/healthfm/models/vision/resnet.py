@@ -29,7 +29,7 @@ GROUPS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbers:
+class ResNetNumbers:
     """A ResNet's numbers: blocks a stage, and the ``width`` by which every layer is wider than the plain one.
 
     ``version``: 2 is Big Transfer's, 1 the plain ResNet with batch norms. ``stages``: how many of the stages are run. ``eps``: what
@@ -84,7 +84,7 @@ class BiT(Tower):
 
     head_name = "head.conv"
 
-    def __init__(self, n: Numbers) -> None:
+    def __init__(self, n: ResNetNumbers) -> None:
         super().__init__()
         self.n = n
         width = n.base * n.width
@@ -142,7 +142,7 @@ class ResNet(Tower):
 
     head_name = "fc"
 
-    def __init__(self, n: Numbers) -> None:
+    def __init__(self, n: ResNetNumbers) -> None:
         super().__init__()
         self.n = n
         given = n.base * n.width
@@ -239,7 +239,7 @@ def match(
 
 def fits(run: Runner, tensors: Mapping[str, Any]) -> recognise.Match:
     """Return how far published tensors go with a network's numbers."""
-    n, bare = vision.numbers(Numbers, run.config), vision.state(tensors, run)
+    n, bare = vision.numbers(ResNetNumbers, run.config), vision.state(tensors, run)
     found = {(one[1] or one[2], one[3]) for key in bare if (one := UNITS.search(key))}
     roots = [tuple(value.shape) for key, value in bare.items() if key.endswith(ROOTS) and 7 in value.shape]
     shown = {
@@ -253,7 +253,7 @@ def fits(run: Runner, tensors: Mapping[str, Any]) -> recognise.Match:
 
 def build(run: Runner) -> Tower:
     """Build the network. ``with torch.device("meta")`` around it costs no memory."""
-    n = vision.numbers(Numbers, run.config)
+    n = vision.numbers(ResNetNumbers, run.config)
     return BiT(n) if n.version == 2 else ResNet(n)
 
 
@@ -262,5 +262,13 @@ def load(
 ) -> VisionModel:  # fmt: skip
     """Load a ResNet row; see ``healthfm.load_model``. BiT's npz files and SavedModel folders are read too."""
     return vision.load_tower(
-        card, variant, weights, config, device, dtype, build, DIALECTS, functools.partial(vision.model_args, Numbers)
+        card,
+        variant,
+        weights,
+        config,
+        device,
+        dtype,
+        build,
+        DIALECTS,
+        functools.partial(vision.model_args, ResNetNumbers),
     )

@@ -28,7 +28,7 @@ APART = -100.0  # what the attention between two regions of a shifted window is 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbers:
+class SwinNumbers:
     """A Swin Transformer's numbers. ``depths`` and ``num_heads``: one a stage.
 
     ``stem``: "patch" (one convolution of 4 x 4) or "conv" (CTransPath's three). ``shift_last``: windows are shifted even where one
@@ -49,7 +49,7 @@ class Numbers:
 class Stem(nn.Module):
     """Pixels to a map [n, rows, columns, d], a quarter of their size, and a norm."""
 
-    def __init__(self, n: Numbers) -> None:
+    def __init__(self, n: SwinNumbers) -> None:
         super().__init__()
         dim = n.embed_dim
         if n.stem == "patch":
@@ -137,7 +137,7 @@ def borders(rows: int, columns: int, side: int, shift: int) -> torch.Tensor:
 class Block(nn.Module):
     """Attention in windows and feed-forward, each on a normed input and added to it. Odd blocks shift the windows."""
 
-    def __init__(self, dim: int, heads: int, n: Numbers, odd: bool) -> None:
+    def __init__(self, dim: int, heads: int, n: SwinNumbers, odd: bool) -> None:
         super().__init__()
         self.odd, self.side, self.shift_last = odd, n.window_size, n.shift_last
         self.norm1 = nn.LayerNorm(dim, n.norm_eps)
@@ -167,7 +167,7 @@ class PatchMerging(nn.Module):
 class Stage(nn.Module):
     """Blocks of one size and, but for the last stage, the joining after them."""
 
-    def __init__(self, index: int, n: Numbers, merge: bool) -> None:
+    def __init__(self, index: int, n: SwinNumbers, merge: bool) -> None:
         super().__init__()
         dim = n.embed_dim * 2**index
         self.blocks = nn.ModuleList(Block(dim, n.num_heads[index], n, i % 2 == 1) for i in range(n.depths[index]))
@@ -182,7 +182,7 @@ class Stage(nn.Module):
 class Swin(Tower):
     """A Swin Transformer; tokens are the last map, row by row."""
 
-    def __init__(self, n: Numbers) -> None:
+    def __init__(self, n: SwinNumbers) -> None:
         super().__init__()
         self.n = n
         self.num_classes = n.num_classes
@@ -245,7 +245,7 @@ def match(
 
 def fits(run: Runner, tensors: Mapping[str, Any]) -> recognise.Match:
     """Return how far published tensors go with a network's numbers."""
-    n, bare = vision.numbers(Numbers, run.config), vision.state(tensors, run)
+    n, bare = vision.numbers(SwinNumbers, run.config), vision.state(tensors, run)
     stages = [re.match(r"layers\.(\d+)\.blocks\.(\d+)\.", key) for key in bare]
     found = {(int(one[1]), int(one[2])) for one in stages if one}
     width, table = (
@@ -262,7 +262,7 @@ def fits(run: Runner, tensors: Mapping[str, Any]) -> recognise.Match:
 
 def build(run: Runner) -> Tower:
     """Build the network. ``with torch.device("meta")`` around it costs no memory."""
-    return Swin(vision.numbers(Numbers, run.config))
+    return Swin(vision.numbers(SwinNumbers, run.config))
 
 
 def load(
@@ -270,5 +270,13 @@ def load(
 ) -> VisionModel:  # fmt: skip
     """Load a Swin Transformer row; see ``healthfm.load_model``."""
     return vision.load_tower(
-        card, variant, weights, config, device, dtype, build, DIALECTS, functools.partial(vision.model_args, Numbers)
+        card,
+        variant,
+        weights,
+        config,
+        device,
+        dtype,
+        build,
+        DIALECTS,
+        functools.partial(vision.model_args, SwinNumbers),
     )

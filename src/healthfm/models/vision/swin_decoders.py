@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from healthfm.models.vision.swin import Block, Numbers, Stage, Stem
+from healthfm.models.vision.swin import Block, Stage, Stem, SwinNumbers
 from healthfm.models.vision.vision_model import learned
 
 
@@ -30,7 +30,7 @@ class PatchExpanding(nn.Module):
 class UpStage(nn.Module):
     """Blocks of one size and, but for the last stage, the doubling after them."""
 
-    def __init__(self, index: int, n: Numbers, expand: bool) -> None:
+    def __init__(self, index: int, n: SwinNumbers, expand: bool) -> None:
         super().__init__()
         dim = n.embed_dim * 2**index
         self.blocks = nn.ModuleList(Block(dim, n.num_heads[index], n, i % 2 == 1) for i in range(n.depths[index]))
@@ -45,7 +45,7 @@ class UpStage(nn.Module):
 class Decoded(nn.Module):
     """An encoder without its last norm, and stages back up."""
 
-    def __init__(self, n: Numbers) -> None:
+    def __init__(self, n: SwinNumbers) -> None:
         super().__init__()
         last = len(n.depths) - 1
         self.n = n
@@ -59,7 +59,7 @@ class Decoded(nn.Module):
 class SwinMAE(Decoded):
     """VIS-MAE's pre-training network. Its table of positions is kept with the weights and, as in the owners' code, not added."""
 
-    def __init__(self, n: Numbers, img_size: int = 224) -> None:
+    def __init__(self, n: SwinNumbers, img_size: int = 224) -> None:
         super().__init__(n)
         self.pos_embed = nn.Parameter(torch.zeros(1, (img_size // 4) ** 2, n.embed_dim), requires_grad=False)
         self.mask_token = learned(1, 1, n.embed_dim)
@@ -80,7 +80,7 @@ class SwinMAE(Decoded):
 class SwinUnet(Decoded):
     """VIS-MAE's segmentation network: class scores [n, classes, height, width]."""
 
-    def __init__(self, n: Numbers, num_classes: int) -> None:
+    def __init__(self, n: SwinNumbers, num_classes: int) -> None:
         super().__init__(n)
         widths = [n.embed_dim * 2**i for i in reversed(range(len(n.depths) - 1))]
         self.skip_connection_layers = nn.ModuleList(nn.Conv2d(2 * width, width, 1) for width in widths)

@@ -33,7 +33,7 @@ SPREAD = "module."
 PIXELS_PER_BATCH = 32 * 224 * 224
 Weights = Path | str | Mapping[str, torch.Tensor] | None
 Dialects = Mapping[str, Callable[[Tensors, Any], Tensors]]
-Numbers = TypeVar("Numbers")
+AnyNumbers = TypeVar("AnyNumbers")
 
 
 class Tower(torch.nn.Module):
@@ -276,7 +276,7 @@ def settings(card: ModelCard, variant: str | None, stated: Mapping[str, Any], ov
     return merged(card, variant, stated, overrides, WORDS)
 
 
-def numbers(kind: type[Numbers], config: Mapping[str, Any]) -> Numbers:
+def numbers(kind: type[AnyNumbers], config: Mapping[str, Any]) -> AnyNumbers:
     """Return architecture numbers as the family's dataclass. Raises ``CheckpointError`` for a name it does not know."""
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     strange = [name for name in config if name not in known]

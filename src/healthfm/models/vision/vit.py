@@ -27,7 +27,7 @@ Turn = tuple[torch.Tensor, torch.Tensor] | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbers:
+class ViTNumbers:
     """A Vision Transformer's numbers, under timm's names.
 
     ``mlp``: "gelu" (fc1, fc2) or "swiglu" (fc1 holds the gate, then the values: fc2 takes half its width). ``layer_scale``: a
@@ -145,7 +145,7 @@ class ViT(Tower):
     poolings = ("cls", "mean", "cls+mean", "fc_norm")
     pooling = "cls"
 
-    def __init__(self, n: Numbers, pooling: str | None = None) -> None:
+    def __init__(self, n: ViTNumbers, pooling: str | None = None) -> None:
         super().__init__()
         self.n = n
         self.num_classes = n.num_classes
@@ -240,12 +240,12 @@ def match(card: ModelCard, variant: str | None, tensors: Mapping[str, Any], conf
 
 def fits(run: Runner, tensors: Mapping[str, Any]) -> Match:
     """Return how far published tensors go with a network's numbers."""
-    return vit_keys.match(vision.state(tensors, run), vision.numbers(Numbers, run.config), run.dialect)
+    return vit_keys.match(vision.state(tensors, run), vision.numbers(ViTNumbers, run.config), run.dialect)
 
 
 def build(run: Runner) -> ViT:
     """Build the network. ``with torch.device("meta")`` around it costs no memory."""
-    n = vision.numbers(Numbers, run.config)
+    n = vision.numbers(ViTNumbers, run.config)
     if (
         run.pooling is not None and (run.pooling == "fc_norm") != n.fc_norm
     ):  # else tokens would lack their norm, or have two
@@ -268,6 +268,6 @@ def load(
         dtype,
         build,
         DIALECTS,
-        functools.partial(vit_keys.stated, Numbers),
+        functools.partial(vit_keys.stated, ViTNumbers),
         vit_keys.headed,
     )

@@ -165,7 +165,7 @@ def sizes(tensors: Tensors) -> dict[str, Any]:
 
 
 def match(tensors: Tensors, n: Any, dialect: str | None) -> recognise.Match:
-    """Return how far the sizes of published tensors go with a transformer's numbers (``vit.Numbers``)."""
+    """Return how far the sizes of published tensors go with a transformer's numbers (``vit.ViTNumbers``)."""
     grid, kept = (
         (n.img_size // n.patch_size) ** 2,
         dialect in ("dinov2", "transformers"),

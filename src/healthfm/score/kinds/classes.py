@@ -11,7 +11,7 @@ import pyarrow as pa
 from healthfm.errors import RunError
 from healthfm.score.kinds import kind
 from healthfm.score.kinds.kind import Read
-from healthfm.score.metrics import classification
+from healthfm.score.metrics import single_label
 from healthfm.score.metrics.arrays import lanes
 from healthfm.score.metrics.discrimination import Auroc, AveragePrecision, macro
 from healthfm.score.metrics.options import by_length
@@ -80,7 +80,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
             [i for i, one in zip(table["id"].to_pylist(), names, strict=True) if one is not None and one not in space],
         )
     truth, guess = kind.indices(targets, space), kind.indices(predictions, space)
-    counts = classification.confusion(truth, guess, len(space))
+    counts = single_label.confusion(truth, guess, len(space))
     found, rules = _answered(truth, guess, len(space), letters, ordered), [LETTERS] if letters else []
     facts: dict[str, Any] = {
         "classes": space, "confusion": counts.tolist(), "unanswered": int((guess < 0).sum()), "majority": majority(truth, space),
@@ -168,23 +168,23 @@ def _answered(truth: Ints, guess: Ints, size: int, letters: bool, ordered: bool)
         return of_cells(name, Cells(cell, size * (size + 1), shaped), rule, **more)
 
     found = [
-        metric("accuracy", classification.accuracy, hits=truth == guess),
-        metric("macro_f1", classification.macro_f1),
+        metric("accuracy", single_label.accuracy, hits=truth == guess),
+        metric("macro_f1", single_label.macro_f1),
     ]
     if letters:
         return found
     found += [
-        metric("balanced_accuracy", classification.balanced_accuracy),
-        metric("mcc", classification.matthews),
-        metric("kappa", classification.kappa),
+        metric("balanced_accuracy", single_label.balanced_accuracy),
+        metric("mcc", single_label.matthews),
+        metric("kappa", single_label.kappa),
     ]
     if ordered:
         rule = "an unanswered row counts as the class farthest from its target" if (guess < 0).any() else None
-        found.append(metric("quadratic_kappa", lambda counts: classification.kappa(counts, quadratic=True), rule))
+        found.append(metric("quadratic_kappa", lambda counts: single_label.kappa(counts, quadratic=True), rule))
     if size == 2:
         found += [
-            metric("sensitivity", classification.sensitivity, hits=truth == guess, among=truth == 1),
-            metric("specificity", classification.specificity, hits=truth == guess, among=truth == 0),
+            metric("sensitivity", single_label.sensitivity, hits=truth == guess, among=truth == 1),
+            metric("specificity", single_label.specificity, hits=truth == guess, among=truth == 0),
         ]
     return found
 

@@ -19,7 +19,7 @@ from sklearn.metrics import (
 )
 
 from healthfm.score import metrics
-from healthfm.score.metrics import classification
+from healthfm.score.metrics import single_label
 
 NONE = 99  # scikit-learn's stand-in for an answer that was not given
 
@@ -100,15 +100,13 @@ def test_balanced_accuracy_mcc_and_kappa_equal_scikit_learn(case: tuple[np.ndarr
     given = np.where(guess < 0, NONE, guess)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert classification.balanced_accuracy(table) == pytest.approx(
-            balanced_accuracy_score(truth, given), abs=1e-12
-        )
+        assert single_label.balanced_accuracy(table) == pytest.approx(balanced_accuracy_score(truth, given), abs=1e-12)
         mcc = (
             matthews_corrcoef(truth, given) if len(set(truth)) > 1 else np.nan
         )  # there it is 0: not defined, says ours
-        assert classification.matthews(table) == pytest.approx(mcc, abs=1e-12, nan_ok=True)
+        assert single_label.matthews(table) == pytest.approx(mcc, abs=1e-12, nan_ok=True)
         theirs = cohen_kappa_score(truth, given)
-    assert classification.kappa(table) == pytest.approx(theirs, abs=1e-12, nan_ok=True)
+    assert single_label.kappa(table) == pytest.approx(theirs, abs=1e-12, nan_ok=True)
 
 
 @given(answers(2))
@@ -117,7 +115,7 @@ def test_quadratic_kappa_equals_scikit_learns_with_the_unanswered_at_the_far_end
 ) -> None:
     truth, guess, classes = case
     far = np.where(truth > (classes - 1) / 2, 0, classes - 1)
-    found = classification.kappa(metrics.confusion(truth, guess, classes), quadratic=True)
+    found = single_label.kappa(metrics.confusion(truth, guess, classes), quadratic=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = cohen_kappa_score(truth, np.where(guess < 0, far, guess), labels=range(classes), weights="quadratic")
@@ -130,7 +128,7 @@ def test_quadratic_kappa_of_a_worked_example() -> None:
     cost = 4 + 1 + 4
     margins_truth, margins_guess = [3, 3, 2], [3, 2, 3]
     chance = sum((i - j) ** 2 * margins_truth[i] * margins_guess[j] for i in range(3) for j in range(3)) / 8
-    found = classification.kappa(metrics.confusion(truth, guess, 3), quadratic=True)
+    found = single_label.kappa(metrics.confusion(truth, guess, 3), quadratic=True)
     assert found == pytest.approx(1 - cost / chance)
 
 
@@ -140,12 +138,12 @@ def test_sensitivity_and_specificity_are_the_recalls_of_the_second_and_first_cla
 ) -> None:
     truth, guess, _ = case
     table = metrics.confusion(truth, guess, 2)
-    for formula, side in ((classification.sensitivity, 1), (classification.specificity, 0)):
+    for formula, side in ((single_label.sensitivity, 1), (single_label.specificity, 0)):
         theirs = recall_score(truth == side, guess == side, zero_division=np.nan)
         assert formula(table) == pytest.approx(theirs, nan_ok=True)
 
 
-@pytest.mark.parametrize("formula", [classification.matthews, classification.kappa, classification.balanced_accuracy])
+@pytest.mark.parametrize("formula", [single_label.matthews, single_label.kappa, single_label.balanced_accuracy])
 def test_many_tables_at_once_equal_each_alone(formula: Callable[[np.ndarray], np.ndarray]) -> None:
     rng = np.random.default_rng(0)
     tables = rng.integers(0, 9, (2, 5, 3, 4))
