@@ -211,7 +211,7 @@ def stages() -> dict[str, Any]:
     """What the two parts' files hold."""
     made = {}
     for name, numbers in (("tiles", TILES), ("region", REGION)):
-        state = vit.ViT(vit.Numbers(**numbers)).state_dict()  # type: ignore[arg-type]
+        state = vit.ViT(vit.ViTNumbers(**numbers)).state_dict()  # type: ignore[arg-type]
         filled = recipe({f"{name} {key}": list(value.shape) for key, value in state.items()})
         made[name] = {"teacher": {key.partition(" ")[2]: value for key, value in filled.items()}}
     return made
