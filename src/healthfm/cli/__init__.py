@@ -21,6 +21,8 @@ from healthfm.cli import (
     lineage,
     read,
     report,
+    run,
+    runs,
     show,
     verify,
 )
@@ -40,6 +42,8 @@ for verb in (
     generate,
     embed,
     evaluate,
+    run,
+    runs,
     compare,
     contamination,
     report,
