@@ -15,6 +15,7 @@ from healthfm.report.run import evaluate_predictions
 from healthfm.score.statistics import bootstrap
 from tests.cli.command import run
 from tests.cli.test_evaluate_command import assert_one_clear_line
+from tests.evaluate.studies import answers, put
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +120,33 @@ def test_run_folders_are_listed_and_filtered(tmp_path: Path) -> None:
     assert json.loads(run("runs", tmp_path, "--task", "BINARY", "--model", "oth", "--json").stdout) == [found[1]]
     assert [one["model"] for one in json.loads(run("runs", tmp_path, "--unfinished", "--json").stdout)] == ["", "poor"]
     assert_one_clear_line(run("runs", tmp_path / "absent"), "absent: no such folder")
+
+
+def test_a_leaderboard_is_a_page_a_table_and_data(tmp_path: Path) -> None:
+    for i, name in enumerate(("good", "poor")):
+        put(tmp_path, name, "heart", answers((0.9, 0.4)[i], 60, i))
+    put(tmp_path, "less", "heart", answers(0.9, 20, 3))
+    result = run("leaderboard", tmp_path, "--paired")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[1].split()[:2] == ["good", "1"] and lines[2].split()[:2] == ["poor", "2"]
+    assert "good is best (mean rank 1.000, first in 100% of resamples), and told apart from the other model." in lines
+    assert any(line.startswith("left out: less on heart: other samples than good") for line in lines)
+    assert any(line.startswith("heart: good less poor +0.500 [") and "McNemar" in line for line in lines)
+    assert (
+        lines[-1] == f"page    {tmp_path / 'leaderboard.html'}"
+        and (tmp_path / "leaderboard.html").stat().st_mode & 0o77 == 0
+    )
+    found = json.loads(run("leaderboard", tmp_path, "--json", "--output", tmp_path / "b.html").stdout)
+    assert found["page"] == str(tmp_path / "b.html") and [one["rank"] for one in found["models"]] == [1, 2]
+    for word, says in (
+        ("--csv", "dataset,split,task"),
+        ("--markdown", "good is best"),
+        ("--latex", "% needs \\usepackage{booktabs}"),
+    ):
+        assert run("leaderboard", tmp_path, word).stdout.startswith(says)
+    assert_one_clear_line(
+        run("leaderboard", tmp_path, "--csv", "--latex"), "choose one of --json, --csv, --markdown and --latex"
+    )
+    (tmp_path / "empty").mkdir()
+    assert_one_clear_line(run("leaderboard", tmp_path / "empty"), "empty: holds no finished run")

@@ -1,4 +1,4 @@
-"""A small study of two plain functions on three own datasets, as the tests of studies and leaderboards share it."""
+"""A small study of two plain functions on three own datasets, and runs made by hand: what the tests of studies and leaderboards share."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from healthfm import load_model
+from healthfm.engine.store import RunFolder
 from healthfm.models.model import Model
+from tests.report.made import facts
 
 DATASETS = ("heart", "lung", "skin")
 
@@ -63,3 +66,34 @@ def study(folder: Path, more: str = "", models: str = '["good", "poor"]') -> Pat
     path = folder / "small.toml"
     path.write_text(f'models = {models}\ntasks = ["multiple-choice"]\n{more}\n{tables}')
     return path
+
+
+def put(
+    place: Path,
+    model: str,
+    dataset: str,
+    hits: Any,
+    *,
+    target: str = "yes",
+    lineage: Any = None,
+    patients: Any = None,
+    **more: Any,
+) -> Path:
+    """A run folder with these right and wrong answers."""
+    n, path = len(hits), place / f"{model}-{dataset.replace('@', '-')}-{more.get('seed', 0)}-{more.get('weights', 'w')}"
+    rows = {
+        "id": [f"{dataset.partition('@')[0]}-{i}" for i in range(n)], "target": [target if i % 2 else "no" for i in range(n)],
+        "patient": pa.array(patients or [None] * n, pa.string()),
+    }  # fmt: skip
+    rows["prediction"] = [t if hit else "maybe" for t, hit in zip(rows["target"], hits, strict=True)]
+    made = facts(dataset=dataset, lineage=lineage or {"asked": True, "overlaps": []})
+    made["request"] |= {"model": model, "limit": None, "weights": "w", **more}
+    made["plan"]["parts"], made["protocol"] = [[0, n]], None
+    with RunFolder(path) as folder:
+        folder.write_json("run.json", made)
+        folder.publish(0, pa.table(rows))
+    return path
+
+
+def answers(share: float, n: int, seed: int) -> Any:
+    return np.random.default_rng(seed).permutation(np.arange(n) < round(share * n))
