@@ -155,6 +155,7 @@ def test_what_is_left_out_is_named_with_its_reason(board: Path) -> None:
     why = {one["run"].split()[0]: one["why"] for one in found.excluded}
     assert set(why) == {"fewer", "otherwise", "stopped", "other-targets"}
     assert why["fewer"].startswith("other samples than a: 150 samples are in the first only")
+    assert "--common" not in why["fewer"], "no option of this command"
     assert why["otherwise"] == "other protocol than a: the solved examples are not the same ones"
     assert why["stopped"] == "unfinished: 0 of 1 parts" and "targets of 60 of 120" in why["other-targets"]
     assert {one["label"] for one in found.models} == set(SHARES)
@@ -189,3 +190,21 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
         leaderboard(tmp_path)
     with pytest.raises(RunError, match="no such folder"):
         leaderboard(tmp_path / "absent")
+
+
+def test_runs_of_a_study_that_failed_or_were_not_begun_are_named(board: Path) -> None:
+    study, runs = board / "study", board / "study" / "runs"
+    for name in ("x", "y"):
+        put(runs, name, "heart", answers(0.9, 40, 1))
+    gone = put(runs, "z", "heart", answers(0.9, 40, 2))
+    next((gone / "predictions").iterdir()).unlink()
+    states = {
+        "lost": ("x on lung", "no weights at w"),
+        "later": ("y on lung", "asked"),
+        gone.name: ("z on heart", "stopped by its server"),
+    }
+    kept = {name: {"run": run, "state": state} for name, (run, state) in states.items()}
+    (study / "study.json").write_text(json.dumps({"runs": kept}))
+    assert {one["run"]: one["why"] for one in leaderboard(study).excluded} == {
+        "z on heart": "unfinished: 0 of 1 parts; stopped by its server", "x on lung": "no weights at w", "y on lung": "not run yet",
+    }  # fmt: skip

@@ -144,6 +144,7 @@ def test_datasets_say_their_own_and_tasks_and_seeds_multiply(tmp_path: Path) -> 
         ('models = [{name = "a", wieghts = "x"}]\ndatasets = ["b"]', "[[models]] 1: wieghts: no such key (keys: name, weights"),
         ('models = ["a"]\n[[datasets]]\nname = "b"\n[[datasets]]\nname = "c"\nshot = 1', "[[datasets]] 2: shot: no such key"),
         ('models = ["a"]\ndatasets = [{name = "b", path = "c"}]', "[[datasets]] 1: give name (a row of the catalogue) or path"),
+        ('models = ["a"]\ndatasets = ["./ward"]', "[[datasets]] 1: own data is given by path"),
         ('models = ["a"]\ndatasets = ["b"]\nlimit = true', "limit: Input should be a valid integer"),
         ('models = ["a"]\ndatasets = ["b"]\nshots_order = "last"', "shots_order: Input should be 'first' or 'random'"),
         ('models = []\ndatasets = ["b"]', "models: Tuple should have at least 1 item"),

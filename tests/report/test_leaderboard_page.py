@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from pathlib import Path
 
 import lxml.html
 import pytest
 
+from healthfm import RunError, load_run
+from healthfm.report import mlflow
 from healthfm.report.leaderboard import render
 from healthfm.report.leaderboard_tables import escaped, to_csv, to_latex, to_markdown
 from healthfm.score.leaderboard import Leaderboard, leaderboard
@@ -83,3 +86,29 @@ def test_markdown_latex_and_csv_hold_the_same_numbers(board: Leaderboard) -> Non
     assert latex.count("\\toprule") == latex.count("\\midrule") == latex.count("\\bottomrule") == 1
     assert "left out: less on lung: other samples than good_1" in markdown
     assert escaped("a\\b{c}$&#%_~^") == r"a\textbackslash{}b\{c\}\$\&\#\%\_\textasciitilde{}\textasciicircum{}"
+
+
+def test_runs_are_exported_as_an_mlflow_file_store(board: Leaderboard, tmp_path: Path) -> None:
+    store = tmp_path / "mlruns"
+    assert mlflow.export(board, store) == 6
+    (experiment,) = store.iterdir()
+    meta = dict(line.split(": ", 1) for line in (experiment / "meta.yaml").read_text().splitlines())
+    assert json.loads(meta["experiment_id"]) == experiment.name and experiment.name.isdigit()
+    runs = {(one / "tags" / "mlflow.runName").read_text(): one for one in experiment.iterdir() if one.is_dir()}
+    one = runs["good_1 on heart@50%"]
+    own = load_run((one / "tags" / "healthfm.run").read_text())
+    time, value, step = (one / "metrics" / "accuracy").read_text().split()
+    assert (float(value), step) == (own.metrics["accuracy"]["value"], "0") and int(time) > 1.6e12
+    assert float((one / "metrics" / "accuracy_low").read_text().split()[1]) == own.metrics["accuracy"]["low"]
+    assert (one / "params" / "model").read_text() == "good_1" and (
+        one / "params" / "shot_ids"
+    ).read_text() == '["1", "2"]'
+    said = dict(line.split(": ", 1) for line in (one / "meta.yaml").read_text().splitlines())
+    assert json.loads(said["run_id"]) == one.name and len(one.name) == 32 and said["status"] == "3"
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    mlflow.export(board, store)
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="holds other files and no MLflow store"):
+        mlflow.export(board, tmp_path / "own")

@@ -29,6 +29,9 @@ def register(app: typer.Typer) -> None:
         csv: Annotated[bool, typer.Option("--csv", help="Print a row for each model on each dataset.")] = False,
         markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
         latex: Annotated[bool, typer.Option("--latex", help="Print the table for LaTeX (booktabs).")] = False,
+        export: Annotated[
+            str | None, typer.Option(help="Also write the runs for another tool: mlflow=DIR (its file store).")
+        ] = None,
         json: JsonFlag = False,
     ) -> None:
         """Rank models over datasets from finished runs: values with intervals, ranks with ties, what was left out and why; as a page.
@@ -40,12 +43,17 @@ def register(app: typer.Typer) -> None:
         from healthfm.errors import RunError
         from healthfm.report import leaderboard as page
         from healthfm.report import leaderboard_tables as tables
+        from healthfm.report import mlflow
         from healthfm.score.leaderboard import leaderboard as board_of
 
         if csv + markdown + latex + json > 1:
             raise RunError("choose one of --json, --csv, --markdown and --latex")
+        tool, _, where = (export or "").partition("=")
+        if export is not None and (tool != "mlflow" or not where):
+            raise RunError(f"--export is '{export}'; use mlflow=DIR")
         board = board_of(folder, paired=paired, across_protocols=across_protocols, seed=seed)
         place = page.write(board, output if output is not None else folder)
+        exported = mlflow.export(board, Path(where)) if export is not None else 0
         if json:
             emit_json({**board.asdict(), "page": str(place)})
         elif csv or markdown or latex:
@@ -59,4 +67,6 @@ def register(app: typer.Typer) -> None:
                 print(f"left out: {one['run']}: {one['why']}")
             for row in board.pairs:
                 print(tables.pair(row))
+            if export is not None:
+                print(f"mlflow  {exported} runs in {where}")
             print(f"page    {place}")

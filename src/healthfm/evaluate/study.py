@@ -23,8 +23,9 @@ from healthfm.models.load import load_model
 from healthfm.models.model import Model
 from healthfm.models.remote.client import Endpoint
 from healthfm.report.run import Run
+from healthfm.score.shelf import ROOM, STUDY
 
-FILE, ROOM, FORMAT = "study.json", "runs", 1
+FORMAT = 1
 Count = Annotated[int, Field(strict=True, ge=0)]
 Some = Annotated[int, Field(strict=True, ge=1)]
 
@@ -76,6 +77,8 @@ class Data(Asked):
     def _one_of_both(self) -> Data:
         if (self.name is None) == (self.path is None):
             raise ValueError("give name (a row of the catalogue) or path (own data), one of the two")
+        if self.name is not None and ("/" in self.name or self.name.startswith(".")):
+            raise ValueError("own data is given by path, not by name")
         return self
 
     @property
@@ -231,7 +234,7 @@ def run_study(
             states = {one.cell.folder: one.problem or "finished" for one in outcomes}
             runs = {one.folder: {"run": one.title, "state": states.get(one.folder, "asked")} for one in every}
             folder.write_json(
-                FILE, {"format": FORMAT, "study": asked.model_dump(mode="json", exclude_unset=True), "runs": runs}
+                STUDY, {"format": FORMAT, "study": asked.model_dump(mode="json", exclude_unset=True), "runs": runs}
             )
 
         note()
@@ -247,7 +250,7 @@ def run_study(
 
 
 def _refuse_other_files(path: Path) -> None:
-    if not path.is_dir() or (path / FILE).is_file():
+    if not path.is_dir() or (path / STUDY).is_file():
         return
     if others := [
         one.name for one in path.iterdir() if one.name not in (".lock", ROOM) and not DRAFT.fullmatch(one.name)

@@ -19,7 +19,7 @@ from healthfm.score.comparable import unlike_protocols, unlike_samples
 from healthfm.score.compare import compare
 from healthfm.score.result import Result, not_the_row, read
 from healthfm.score.sentences import concerning, contamination_line, weights_of
-from healthfm.score.shelf import shelf
+from healthfm.score.shelf import shelf, study_states
 from healthfm.score.statistics import Statistic, bootstrap
 from healthfm.score.statistics.draws import over
 from healthfm.score.statistics.intervals import LEVEL
@@ -101,6 +101,13 @@ def leaderboard(
         except RunError as error:
             name = f"{one.model} on {one.dataset}" if one.model else one.path.name
             excluded.append({"run": name, "path": str(one.path), "why": str(error).removeprefix(f"{one.path}: ")})
+    for path, (title, state) in study_states(Path(place)).items():
+        why = {"asked": "not run yet", "finished": "its folder is gone"}.get(state, state)
+        known = next((one for one in excluded if one["path"] == str(path)), None)
+        if known is not None and state not in ("asked", "finished"):
+            known["why"] += f"; {why}"
+        elif known is None and not (path / "run.json").is_file():
+            excluded.append({"run": title, "path": str(path), "why": why})
     if not runs:
         raise RunError(f"{place}: holds no finished run{f' ({len(excluded)} are not finished)' if excluded else ''}")
     columns = _columns(runs, _names(runs), across_protocols, excluded)

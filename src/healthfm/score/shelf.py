@@ -14,6 +14,8 @@ from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
 from healthfm.score.result import Result, read
 
+STUDY, ROOM = "study.json", "runs"  # a study's folder: what was asked, and the folder of its runs
+
 
 @dataclass(frozen=True)
 class Shelved:
@@ -62,6 +64,17 @@ def shelf(
         if (finished is None or finished == (one.state == "finished"))
         and all(w is None or w.lower() in has.lower() for w, has in ((model, one.model), (dataset, one.dataset), (task, one.task)))
     ]  # fmt: skip
+
+
+def study_states(place: Path) -> dict[Path, tuple[str, str]]:
+    """Return each run that the study at a folder asks for, by its folder: its title and its state (asked, finished, or why it failed)."""
+    try:
+        runs = json.loads((place / STUDY).read_text(encoding="utf-8"))["runs"]
+        return {place / ROOM / name: (str(one["run"]), str(one["state"])) for name, one in runs.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise RunError(f"{place / STUDY}: damaged or not readable") from None
 
 
 def look(path: Path) -> Shelved:
