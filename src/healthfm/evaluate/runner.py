@@ -91,8 +91,12 @@ def evaluate(
     return run(request, progress)
 
 
-def run(request: Request, progress: Progress | None = None) -> Run:
-    """Carry out a request (see ``evaluate``)."""
+def _anew(request: Request) -> Model:
+    return load_model(request.model, request.weights, device=request.device, dtype=request.dtype)  # type: ignore[arg-type]
+
+
+def run(request: Request, progress: Progress | None = None, loading: Callable[[Request], Model] = _anew) -> Run:
+    """Carry out a request (see ``evaluate``). ``loading``: how a model that was named is loaded, once it is needed."""
     ask, client, judge = _opened(request)
     model, opened = request.model, ask.opened
     human = judging.read_human(request.human) if isinstance(request.human, Path) else request.human
@@ -107,11 +111,7 @@ def run(request: Request, progress: Progress | None = None) -> Run:
         model.show_between(*request.window)
 
     def load() -> Model:
-        loaded = (
-            model
-            if isinstance(model, Model)
-            else load_model(model, request.weights, device=request.device, dtype=request.dtype)
-        )
+        loaded = model if isinstance(model, Model) else loading(request)
         if request.window is not None:
             loaded.show_between(*request.window)
         return loaded
