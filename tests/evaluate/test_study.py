@@ -63,13 +63,13 @@ def test_a_study_that_was_killed_five_times_ends_with_the_same_bytes(tmp_path: P
         broken = {**two(), "poor": model("poor", {"heart": 4, "lung": 8, "skin": 3}, stop=stop)}
         with pytest.raises(KeyboardInterrupt):
             run_study(path, tmp_path / "stopped", models=broken)
-        calls += broken["good"].score.__self__.calls  # type: ignore[attr-defined]
+        calls += broken["good"].score.__wrapped__.__self__.calls  # type: ignore[attr-defined]
     states = [one["state"] for one in json.loads((tmp_path / "stopped" / "study.json").read_text())["runs"].values()]
     assert "asked" in states
     last = two()
     assert not run_study(path, tmp_path / "stopped", models=last).failed
     assert numbers(tmp_path / "stopped") == numbers(tmp_path / "whole")
-    assert last["good"].score.__self__.calls == 0, "what was finished is not asked again"  # type: ignore[attr-defined]
+    assert last["good"].score.__wrapped__.__self__.calls == 0, "what was finished is not asked again"  # type: ignore[attr-defined]
 
 
 def test_a_failure_is_said_and_the_rest_is_finished(tmp_path: Path) -> None:

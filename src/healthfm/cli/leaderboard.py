@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, emit_table
+from healthfm.cli.console import emit_json, emit_table
+from healthfm.cli.options import JsonFlag
 
 
 def register(app: typer.Typer) -> None:

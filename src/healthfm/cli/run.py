@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
+from healthfm.cli.console import emit_json, emit_table, progress_bar
+from healthfm.cli.options import JsonFlag
 
 if TYPE_CHECKING:
     from healthfm.evaluate.study import Cell, Outcome
