@@ -566,7 +566,7 @@ def test_mmedbench_reads_each_language_with_one_right_letter_or_several(tmp_path
         assert records[0].meta == {"rationale": "parce que", "human_checked": True, "human_check_passed": False}
 
 
-def test_an_answer_of_two_letters_read_as_one_key_is_no_option(tmp_path: Path) -> None:
+def test_an_answer_of_two_letters_read_as_one_key_is_no_option() -> None:
     with pytest.raises(BadValue, match="the answer is not among the options"):
         MultipleChoice(id="1", question="?", options=mmedbench_row(1, "A")["options"], answer="A,D")
 
