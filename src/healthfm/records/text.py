@@ -1,4 +1,4 @@
-"""Records of text: documents, questions, and the turns and answers of conversations."""
+"""Records of text: documents, questions, queries with candidates, and the turns and answers of conversations."""
 
 from __future__ import annotations
 
@@ -76,6 +76,32 @@ class MultipleChoice(TextRecord):
     def as_text(self) -> str:
         """The question, its context before it."""
         return f"{self.context}\n{self.question}" if self.context else self.question
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking(TextRecord):
+    """A query and the texts that may answer it; ``relevance`` of each is 0 (wrong) or more, None where it is withheld."""
+
+    noun: ClassVar[str] = "query"
+
+    query: str
+    candidates: tuple[str, ...]
+    relevance: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.query, str) or not all(isinstance(one, str) for one in self.candidates):
+            raise BadValue("the query or a candidate is not text")
+        if len(self.candidates) < 2:
+            raise BadValue(f"{len(self.candidates)} candidate(s), at least two are needed")
+        if self.relevance is not None and len(self.relevance) != len(self.candidates):
+            raise BadValue(f"{len(self.candidates)} candidates, the relevance of {len(self.relevance)}")
+        if self.relevance is not None and min(self.relevance) < 0:
+            raise BadValue("the relevance of a candidate is below 0")
+
+    @property
+    def as_text(self) -> str:
+        """The query."""
+        return self.query
 
 
 @dataclass(frozen=True, slots=True)
