@@ -180,7 +180,12 @@ def _quoted(lines: _Lines, delimiter: str, columns: int | None) -> list[str]:
             "a quote opens a cell that runs on, and the lines in it look like records of their own; double a quote that is text, "
             "or keep the cell on one line"
         )
-    if any(cell[:1].isspace() and len(cell.strip()) > 1 and ENCLOSED.fullmatch(cell.strip()) for cell in cells):
+    blanks = [
+        cell for cell in cells if cell[:1].isspace() and len(cell.strip()) > 1 and ENCLOSED.fullmatch(cell.strip())
+    ]
+    if blanks and any(
+        cell in "".join(lines.held) for cell in blanks
+    ):  # where the whole cell is quoted, its quotes are doubled
         raise BadValue("a blank stands before a quoted cell; take it out")
     return cells
 

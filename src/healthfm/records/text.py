@@ -111,6 +111,32 @@ class Message:
     role: str
     content: str | tuple[str | Visual, ...]
 
+    @property
+    def text(self) -> str:
+        """What is said, without the media."""
+        parts = (self.content,) if isinstance(self.content, str) else self.content
+        return "\n".join(part for part in parts if isinstance(part, str))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation(TextRecord):
+    """Turns in the order they were said; who asks has the role "user", who answers "assistant", an instruction for both "system"."""
+
+    noun: ClassVar[str] = "conversation"
+
+    turns: tuple[Message, ...]
+
+    def __post_init__(self) -> None:
+        if not self.turns:
+            raise BadValue("a conversation without a turn")
+        if not all(isinstance(turn.content, str | tuple) for turn in self.turns):
+            raise BadValue("a turn is not text")
+
+    @property
+    def as_text(self) -> str:
+        """All turns, each behind the name of its role."""
+        return "\n".join(f"{turn.role}: {turn.text}" for turn in self.turns)
+
 
 class Answer(str):
     """What a model wrote ("" where it wrote nothing), which remembers why it ended: ``finish``, None where nobody says.
