@@ -9,8 +9,20 @@ import pytest
 
 from healthfm.errors import BadValue, DatasetError
 from healthfm.records import (
-    KINDS, MISSING, UNCERTAIN, Conversation, Document, Image, Message, MultipleChoice, Signal, Video, Volume,
-)  # fmt: skip
+    KINDS,
+    MISSING,
+    UNCERTAIN,
+    Conversation,
+    Document,
+    Image,
+    Message,
+    MultipleChoice,
+    Relation,
+    Signal,
+    Span,
+    Video,
+    Volume,
+)
 
 OPTIONS = {"A": "aspirin", "B": "beta blocker"}
 
@@ -185,3 +197,33 @@ def test_a_conversation_has_turns_of_text(turns: tuple[Message, ...], reason: st
 def test_digests_of_the_records_that_were_stay() -> None:
     assert Document(id="1", text="a").digest() == "fcf7579b2db13f7e"
     assert question().digest() == "e5f10d4fb2bc3bd1"
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 2), (2, 2), (3, 2), (0, 5)])
+def test_a_span_lies_in_its_text(start: int, end: int) -> None:
+    with pytest.raises(BadValue, match="a span does not lie in the text"):
+        Document(id="1", text="four", spans=(Span(start, end, "x"),))
+
+
+@pytest.mark.parametrize("parts", [((0, 1), (3, 5)), ((2, 3), (0, 1)), ((1, 0), (2, 4))])
+def test_the_pieces_of_a_span_lie_in_it_in_order(parts: tuple[tuple[int, int], ...]) -> None:
+    with pytest.raises(BadValue, match="a span does not lie in the text"):
+        Document(id="1", text="four", spans=(Span(0, 4, "x", parts=parts),))
+
+
+def test_a_relation_by_number_speaks_of_a_span_there_is() -> None:
+    spans = (Span(0, 1, "x"), Span(0, 4, "y", ("C1",), ((0, 1), (2, 4))))
+    assert (
+        Document(id="1", text="four", spans=spans, relations=(Relation("r", 0, 1), Relation("r", "C1", "C2"))).spans
+        == spans
+    )
+    with pytest.raises(BadValue, match="a relation speaks of a span"):
+        Document(id="1", text="four", spans=spans, relations=(Relation("r", 0, 2),))
+
+
+def test_what_is_marked_in_a_text_does_not_change_its_digest() -> None:
+    assert (
+        Document(id="1", text="four").digest()
+        == Document(id="2", text="four", spans=(Span(0, 1, "x"),)).digest()
+        == "d5b51ea3360f162b"
+    )

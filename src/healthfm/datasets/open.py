@@ -42,6 +42,13 @@ def open_dataset(
     return opened if split is None else opened[split]
 
 
+def _unread(card: DatasetCard, variant: str | None) -> DatasetError:
+    about = f" ({card.variants[variant].summary})" if variant in card.variants else ""
+    named = {file.variant for file in card.files}
+    read = ", ".join(one for one in card.variants if one in named)
+    return DatasetError(f"{card.slug}:{variant}: this part is not read yet{about}; parts that are: {read or 'none'}")
+
+
 def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "collect"]) -> Dataset:
     try:
         card = catalog.card(name, "dataset")
@@ -65,7 +72,7 @@ def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "c
         except AbsentFile as error:
             reasons.append(error)
     if not present:
-        raise reasons[0]
+        raise reasons[0] if reasons else _unread(card, variant)
 
     def read(split: str, problems: Problems) -> Iterator[Record]:
         return reader(locate(card, tree, variant, split, problems), split)

@@ -20,6 +20,8 @@ from healthfm.records.text import (
     Message,
     MultipleChoice,
     Ranking,
+    Relation,
+    Span,
     TextRecord,
 )
 
@@ -29,5 +31,6 @@ KINDS: Mapping[str, type[Record]] = {
 }
 
 __all__ = [
-    "KINDS", "MISSING", "QA", "UNCERTAIN", "USUAL", "Answer", "Box", "Conversation", "Document", "Image", "Label", "Mark", "Message", "MultipleChoice", "Polygon", "Pyramid", "Ranking", "Record", "Signal", "Slide", "TextRecord", "Video", "Visual", "Volume", "unit_of",
+    "KINDS", "MISSING", "QA", "UNCERTAIN", "USUAL", "Answer", "Box", "Conversation", "Document", "Image", "Label", "Mark", "Message", "MultipleChoice",
+    "Polygon", "Pyramid", "Ranking", "Record", "Relation", "Signal", "Slide", "Span", "TextRecord", "Video", "Visual", "Volume", "unit_of",
 ]  # fmt: skip

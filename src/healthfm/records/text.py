@@ -20,13 +20,48 @@ class TextRecord(Record):
     media: tuple[Visual, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A mention in a text: ``text[start:end]``, characters from 0. ``type`` is the owner's class of it, several joined by commas.
+
+    ``concepts``: the ids it stands for, none where its owner found none, several where it is composite ("A and B disease").
+    ``parts``: the (start, end) of its pieces where it is in pieces; start and end then reach from the first to the last.
+    """
+
+    start: int
+    end: int
+    type: str
+    concepts: tuple[str, ...] = ()
+    parts: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """What its owner says of two things: each the number of a span of the document, or, as text, a concept's id or a name."""
+
+    type: str
+    head: int | str
+    tail: int | str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document(TextRecord):
-    """A text."""
+    """A text, with what is marked in it where its owner marked something."""
 
     noun: ClassVar[str] = "text"
 
     text: str
+    spans: tuple[Span, ...] = ()
+    relations: tuple[Relation, ...] = ()
+
+    def __post_init__(self) -> None:
+        for span in self.spans:
+            inside = [span.start, *(edge for part in span.parts for edge in part), span.end]
+            if not 0 <= span.start < span.end <= len(self.text) or inside != sorted(inside):
+                raise BadValue("a span does not lie in the text, start before end")
+        ends = [end for one in self.relations for end in (one.head, one.tail) if isinstance(end, int)]
+        if any(not 0 <= end < len(self.spans) for end in ends):
+            raise BadValue("a relation speaks of a span that the text has not")
 
     @property
     def as_text(self) -> str:

@@ -1,0 +1,149 @@
+"""Texts in which mentions and relations are marked: PubTator, BioC, CoNLL, sentences with marked entities, texts with triples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from lxml import etree
+
+from healthfm.datasets.locate import Files
+from healthfm.datasets.reader import dataset
+from healthfm.errors import BadValue, DatasetError
+from healthfm.formats import conll, jsonl, pubtator, xml
+from healthfm.formats.source import Row, lines
+from healthfm.records import Document, Relation, Span
+
+MARKED = re.compile(r".*?<< (.+?) >>.*?\[\[ (.+?) \]\].*", re.DOTALL)  # SciBERT's marks: the first mention, the second
+BIOC_SLIPS = {("6415512", 247, 16): 248}  # the owners' development file begins one mention a character early
+
+
+@dataset("medmentions", record=Document)
+def medmentions(files: Files, split: str) -> Iterator[Document]:
+    """One file for all splits, whose PMIDs three lists name; concepts are bare CUIs in both variants."""
+    wanted = {line.strip() for _, line in lines(files["split ids"]) if line.strip()}
+    met: set[str] = set()
+    for row in pubtator.documents(files["abstracts"]):
+        if row["id"] in wanted:
+            met.add(row["id"])
+            with row:
+                yield from_pubtator(row, split)
+    if wanted - met:
+        files.problems.add(
+            DatasetError(
+                f"{files['abstracts']}: {len(wanted - met)} of the {len(wanted)} abstracts of this split are not in it"
+            )
+        )
+
+
+def from_pubtator(row: Row, split: str) -> Document:
+    """Return a PubTator document; what a composite mention names in full stays in ``meta["names"]`` by the number of its span."""
+    mentions, relations = pubtator.annotations(row)
+    spans = [Span(m.start, m.end, m.type, tuple(one.removeprefix("UMLS:") for one in m.concepts)) for m in mentions]
+    return Document(
+        id=row["id"], split=split, text=row["text"], spans=tuple(spans), relations=tuple(Relation(*one) for one in relations),
+        meta={"title": row["title"], "names": {str(n): list(m.names) for n, m in enumerate(mentions) if m.names}},
+    )  # fmt: skip
+
+
+def bc5cdr_pubtator(files: Files, split: str) -> Iterator[Document]:
+    """BC5CDR's PubTator file; a task on one type of mention ("entity" on the card) leaves out those of the other, and the relations."""
+    wanted = files.space("entity").classes
+    for row in pubtator.documents(files["abstracts"]):
+        with row:
+            whole = from_pubtator(row, split)
+            spans = [replace(span, type=_label(files, "mention", span.type)) for span in whole.spans]
+            kept = [n for n, span in enumerate(spans) if span.type in wanted]
+            names = {
+                str(new): whole.meta["names"][str(n)] for new, n in enumerate(kept) if str(n) in whole.meta["names"]
+            }
+            yield replace(whole, spans=tuple(spans[n] for n in kept), relations=(), meta={**whole.meta, "names": names})
+
+
+def bc5cdr_bioc(files: Files, split: str) -> Iterator[Document]:
+    """BC5CDR's BioC file: every annotation, a composite mention and each of its individual ones (which may be in pieces)."""
+    for row, element in xml.elements(files["abstracts"], "document"):
+        with row:
+            text = ""
+            for passage in element.iterfind("passage"):
+                offset = int(xml.text(passage, "offset"))
+                if offset < len(text):
+                    raise BadValue("a passage begins before the one above it ends")
+                text = text.ljust(offset) + (passage.findtext("text") or "")
+            marked = list(element.iterfind("passage/annotation"))
+            kinds = [_infons(one) for one in marked]
+            id = xml.text(element, "id")
+            yield Document(
+                id=id, split=split, text=text, spans=tuple(_bioc_span(files, id, one, text) for one in marked),
+                relations=tuple(
+                    Relation(one["relation"], one["Chemical"], one["Disease"]) for one in map(_infons, element.iterfind("relation"))
+                ),
+                meta={"roles": {str(n): one["CompositeRole"] for n, one in enumerate(kinds) if "CompositeRole" in one}},
+            )  # fmt: skip
+
+
+def _infons(element: etree._Element) -> dict[str, str]:
+    return {str(one.get("key")): (one.text or "").strip() for one in element.iterfind("infon")}
+
+
+def _bioc_span(files: Files, id: str, element: etree._Element, text: str) -> Span:
+    """Return a BioC annotation as a span. Raises ``BadValue``: the text at its locations is not what it says."""
+    places = [(int(one.attrib["offset"]), int(one.attrib["length"])) for one in element.iterfind("location")]
+    starts = [BIOC_SLIPS.get((id, *place), place[0]) for place in places]
+    parts = tuple(sorted((start, start + length) for start, (_, length) in zip(starts, places, strict=True)))
+    if not parts or " ".join(text[start:end] for start, end in parts) != element.findtext("text"):
+        raise BadValue("the text at the locations of an annotation is not the one it says")
+    infons = _infons(element)
+    concepts = tuple(one for one in infons["MESH"].split("|") if one not in pubtator.NOTHING)
+    kind = _label(files, "entity", infons["type"])
+    return Span(parts[0][0], parts[-1][1], kind, concepts, parts if len(parts) > 1 else ())
+
+
+def _label(files: Files, space: str, raw: str) -> str:
+    """Return the one class that a raw value means. Raises ``BadValue``: it means none."""
+    found = files.label(space, raw)
+    if not isinstance(found, str):
+        raise BadValue(f"'{space}' holds nothing")
+    return found
+
+
+def tagged_sentences(files: Files, split: str) -> Iterator[Document]:
+    """CoNLL sentences, their tokens joined by blanks; a sentence belongs to its document, where the file marks documents."""
+    for row in conll.sentences(files["sentences"]):
+        with row:
+            text, found = conll.spans(row["tokens"], row["tags"])
+            document = f"{split}-document-{row['documents']}" if row["documents"] else None
+            yield Document(
+                id=f"{split}-{row.number}", split=split, patient=row["document"] or document, text=text,
+                spans=tuple(Span(start, end, _label(files, "entity", kind)) for start, end, kind in found),
+            )  # fmt: skip
+
+
+def marked_relations(files: Files, split: str) -> Iterator[Document]:
+    """SciBERT's ChemProt: a sentence for each relation in it, "<< >>" around the first of the two mentions, "[[ ]]" around the second."""
+    for row in jsonl.rows(files["sentences"]):
+        with row:
+            marks = MARKED.fullmatch(row["text"])
+            if marks is None:
+                raise BadValue("no mention in << >> and another in [[ ]] behind it")
+            found = _label(files, "relation", row["label"])
+            spans = tuple(Span(*marks.span(n), "chemical or protein") for n in (1, 2))
+            yield Document(
+                id=f"{split}-{row.number}", split=split, text=row["text"], spans=spans, relations=(Relation(found, 0, 1),),
+                labels={"relation": found},
+            )  # fmt: skip
+
+
+def drug_triples(files: Files, split: str) -> Iterator[Document]:
+    """BioGPT's DDI-2013: a text by its document's id, with the interactions in it; they name drugs and do not place them."""
+    for row in jsonl.items(files["texts"]):
+        with row:
+            found = [
+                Relation(_label(files, "interaction", one["interaction"]), one["drug"], one["target"])
+                for one in row["triples"]
+            ]
+            yield Document(
+                id=str(row.number), split=split, text=row["abstract"], relations=tuple(found),
+                labels={"interaction types": frozenset(one.type for one in found)},
+            )  # fmt: skip

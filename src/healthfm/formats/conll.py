@@ -1,0 +1,77 @@
+"""CoNLL columns: a token a line, its tag in the last column, an empty line after each sentence.
+
+Specification: the CoNLL-2003 shared task (https://aclanthology.org/W03-0419) with IOB tags; -DOCSTART- alone in a sentence begins a
+document and is no token of it. Columns are parted by tabs, or by blanks where the line has no tab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from healthfm.errors import BadValue, DatasetError
+from healthfm.formats.source import Row, Source, lines
+
+START = "-DOCSTART-"
+
+
+def sentences(source: Source) -> Iterator[Row]:
+    """Yield one ``Row`` a sentence: tokens, tags, ``document`` (the id that -DOCSTART- gives, or None) and ``documents`` (how many began).
+
+    It is numbered by the line of its first token. A line with other columns than the first has is a problem of its sentence.
+    """
+    columns = 0
+    marks: list[str | None] = []
+    block: list[list[str]] = []
+    first = 1
+    for number, line in lines(source):
+        bare = line.rstrip("\r\n")
+        fields = bare.split("\t") if "\t" in bare else bare.split()
+        starts = bool(fields) and fields[0] == START
+        if not starts and bare.strip():
+            columns = columns or len(fields)
+            first = first if block else number
+            block.append(fields)
+            continue
+        yield from _sentence(block, columns, marks, source, first)
+        block = []
+        if starts:
+            marks.append(next((one.strip("()") for one in fields[1:] if one.startswith("(")), None))
+    yield from _sentence(block, columns, marks, source, first)
+
+
+def _sentence(
+    block: list[list[str]], columns: int, marks: list[str | None], source: Source, number: int
+) -> Iterator[Row]:
+    if not block:
+        return
+    if columns < 2 or any(len(fields) != columns or not fields[0].strip() for fields in block):
+        source.problems.add(
+            DatasetError(
+                f"{source}, row {number}: a line of its sentence has not a token and {columns - 1} more columns"
+            )
+        )
+        return
+    tokens, tags = [fields[0] for fields in block], [fields[-1] for fields in block]
+    document = marks[-1] if marks else None
+    yield Row({"tokens": tokens, "tags": tags, "document": document, "documents": len(marks)}, source, number)
+
+
+def spans(tokens: Sequence[str], tags: Sequence[str]) -> tuple[str, list[tuple[int, int, str]]]:
+    """Return the tokens joined by single blanks, and each chunk as (start, end, type) in characters of that text.
+
+    A chunk begins at B-, and at an I- that does not go on a chunk of its type: so the CoNLL scorer reads IOB1 and IOB2.
+    Raises ``BadValue``: a tag is of another scheme.
+    """
+    found: list[tuple[int, int, str]] = []
+    at, open_type = 0, ""
+    for token, tag in zip(tokens, tags, strict=True):
+        mark, _, kind = tag.partition("-")
+        if not (tag == "O" or (mark in ("B", "I") and kind)):
+            raise BadValue("a tag is not one of the IOB scheme (O, B-type, I-type)")
+        if mark == "I" and kind == open_type:
+            found[-1] = (found[-1][0], at + len(token), kind)
+        elif tag != "O":
+            found.append((at, at + len(token), kind))
+        open_type = kind
+        at += len(token) + 1
+    return " ".join(tokens), found
