@@ -282,9 +282,9 @@ def test_bc5cdrs_two_official_forms_say_the_same(reference_data: Path, proves_wi
     proves_with(root / CDR)
     bioc = open_dataset("bigbio", root)
     assert (bioc.splits, bioc.summary()["errors"], bioc.summary()["notices"]) == (("validation", "test"), [], [])
-    for split, annotations, relations in (("validation", 9773, 1012), ("test", 9928, 1066)):
+    for split, marked, relations in (("validation", 9773, 1012), ("test", 9928, 1066)):
         records = documents(bioc[split])
-        assert sum(len(r.spans) for r in records) == annotations and sum(len(r.relations) for r in records) == relations
+        assert sum(len(r.spans) for r in records) == marked and sum(len(r.relations) for r in records) == relations
         both = (documents(open_dataset(f"blue:bc5cdr-{kind}", root, split)) for kind in ("disease", "chemical"))
         for ours, diseases, chemicals in zip(records, *both, strict=True):
             assert (ours.id, ours.text) == (diseases.id, diseases.text)
