@@ -26,6 +26,11 @@ Entry = dict[str, Any]
 KINDS = {"models": "model", "datasets": "dataset"}
 SHIPPED = Path(__file__).parent
 _CACHE_FORMAT = 1
+FORMS = ("hf", "endpoint", "python")  # what names of models without a card begin with (``healthfm.models.own``)
+OWN_MODELS = (
+    "; a folder of yours: hf:./folder; a server: endpoint:URL#MODEL; your own code: python:module:function; "
+    "your own card: HEALTHFM_CARDS=FOLDER"
+)
 
 
 def card_files() -> list[Path]:
@@ -164,6 +169,11 @@ def lookup(name: str, kind: str | None = None) -> Entry:
         )
     import difflib
 
+    if kind != "dataset" and slug in FORMS:
+        raise CardError(
+            f"'{name}' is a model without a card: evaluate, generate, embed, contamination and --judge take it; what is asked here "
+            "is written on cards"
+        )
     names = {
         n.lower(): e["slug"]
         for e in every.values()
@@ -172,7 +182,8 @@ def lookup(name: str, kind: str | None = None) -> Entry:
     }
     near = list(dict.fromkeys(names[n] for n in difflib.get_close_matches(slug.lower(), names, n=5, cutoff=0.55)))
     hint = f"; near names: {', '.join(near)}" if near else ""
-    raise CardError(f"no {kind or 'model or dataset'} is called '{slug}'{hint} (healthfm find lists them)")
+    more = OWN_MODELS if kind == "model" else ""
+    raise CardError(f"no {kind or 'model or dataset'} is called '{slug}'{hint} (healthfm find lists them{more})")
 
 
 @functools.cache

@@ -14,7 +14,23 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from healthfm.models.remote.client import Client
+
+MODEL = "MODEL[:VARIANT]; or your own: hf:FOLDER, endpoint:URL[#MODEL], python:MODULE:OBJECT[:VERB]."
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def kept_here(model: str, allowed: Sequence[str] | None) -> Client | None:
+    """Return the server that ``endpoint:URL`` names, if a model's name is one. Raises ``RunError``: it is elsewhere, and not allowed."""
+    from healthfm.models import own
+    from healthfm.models.remote.client import Client, keep_here
+
+    address = own.address(model)
+    if address is None:
+        return None
+    client = Client(address)
+    keep_here(client, allowed or ())
+    return client
 
 
 def emit_json(value: Any) -> None:

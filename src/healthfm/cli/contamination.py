@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
+from healthfm.cli.console import JsonFlag, emit_json, emit_table, kept_here, progress_bar
 from healthfm.cli.read import Columns, column_map, dataset_argument
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ def register(app: typer.Typer) -> None:
         device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
         seed: Annotated[int, typer.Option(help="Seed of samples, orders and resamples.")] = 0,
+        allow_remote: Annotated[
+            list[str] | None,
+            typer.Option(
+                help="endpoint:URL on another machine: let what you give go to this HOST (repeatable).", metavar="HOST"
+            ),
+        ] = None,
         columns: Columns = None,
         show_inputs: Annotated[
             bool, typer.Option(help="Show what was matched also of data that may not be shared.")
@@ -88,7 +94,7 @@ def register(app: typer.Typer) -> None:
                     opened, _place(against), corpus_root=against_root, run=loaded_run, show_inputs=show_inputs, seed=seed, progress=advance,
                 ))  # fmt: skip
         if model is not None:
-            loaded = load_model(model, weights, device=device, dtype=dtype)
+            loaded = load_model(model, weights, device=device, dtype=dtype, endpoint=kept_here(model, allow_remote))
             with progress_bar(f"{dataset} by {model}", quiet=json) as advance:
                 found.append(room.behaviour(
                     loaded, opened, limit=limit, reference=_place(reference) if reference is not None else None,

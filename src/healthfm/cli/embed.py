@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
+from healthfm.cli.console import MODEL, JsonFlag, emit_json, emit_table, kept_here, progress_bar
 from healthfm.cli.read import Columns, column_map
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SHOWN = 5
 def register(app: typer.Typer) -> None:
     @app.command()
     def embed(
-        model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
+        model: Annotated[str, typer.Argument(help=MODEL)],
         items: Annotated[
             list[str],
             typer.Argument(help="Files, folders, globs, slides, manifests (CSV, Parquet), or datasets by name."),
@@ -68,6 +68,12 @@ def register(app: typer.Typer) -> None:
         device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         engine: Annotated[str, typer.Option(help="auto (OpenVINO on CPU where installed), or torch.")] = "auto",
         compile: Annotated[bool, typer.Option("--compile", help="torch.compile, on a GPU.")] = False,
+        allow_remote: Annotated[
+            list[str] | None,
+            typer.Option(
+                help="endpoint:URL on another machine: let what you give go to this HOST (repeatable).", metavar="HOST"
+            ),
+        ] = None,
         columns: Columns = None,
         json: JsonFlag = False,
     ) -> None:
@@ -90,10 +96,11 @@ def register(app: typer.Typer) -> None:
 
         if engine not in ("auto", "torch"):
             raise RunError(f"--engine is '{engine}'; use auto or torch")
-        loaded = load_model(model, weights, device=device)
+        served = kept_here(model, allow_remote)
+        loaded = load_model(model, weights, device=device, endpoint=served)
         again = engines.loaded_for(loaded, precision)
         if again is not None:
-            loaded = load_model(model, weights, device=device, dtype=again)
+            loaded = load_model(model, weights, device=device, dtype=again, endpoint=served)
         if "embed" not in loaded.capabilities:
             raise CapabilityError(f"{loaded.name} cannot embed; it can {', '.join(sorted(loaded.capabilities))}")
         texts = not isinstance(loaded, VisionModel)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, emit_table, progress_bar
+from healthfm.cli.console import MODEL, JsonFlag, emit_json, emit_table, progress_bar
 from healthfm.cli.read import Columns, column_map, dataset_argument
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     @app.command()
     def evaluate(
-        model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
+        model: Annotated[str, typer.Argument(help=MODEL)],
         dataset: Annotated[str, typer.Argument(help="DATASET[:VARIANT][@PROTOCOL], or own data (e.g. ./ward).")],
         root: Annotated[
             Path | None, typer.Option(help="Folder with the dataset's official files, packed or not.")
@@ -93,14 +93,18 @@ def register(app: typer.Typer) -> None:
         Example: healthfm evaluate pubmedbert hoc --task multi-label-probe
 
         Example: healthfm evaluate ctranspath ./slides --task mil
+
+        Example: healthfm evaluate hf:./my-model ./ward
         """
         from healthfm.datasets.open import open_dataset
         from healthfm.errors import RunError
         from healthfm.evaluate.runner import evaluate as run_evaluate
+        from healthfm.models import own
         from healthfm.models.remote.client import Endpoint
 
         if shots_order not in ("first", "random"):
             raise RunError(f"--shots-order is '{shots_order}'; use first or random")
+        endpoint = endpoint if endpoint is not None else own.address(model)
         data = dataset_argument(dataset)
         opened = open_dataset(data, root, columns=column_map(columns)) if columns else data
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from healthfm.cli.console import JsonFlag, emit_json, progress_bar
+from healthfm.cli.console import MODEL, JsonFlag, emit_json, kept_here, progress_bar
 
 if TYPE_CHECKING:
     from healthfm.models.model import Model
@@ -24,7 +24,7 @@ HELP = "/clear forgets the conversation, Ctrl-C stops an answer, /exit or Ctrl-D
 def register(app: typer.Typer) -> None:
     @app.command()
     def generate(
-        model: Annotated[str, typer.Argument(help="MODEL[:VARIANT].")],
+        model: Annotated[str, typer.Argument(help=MODEL)],
         prompt: Annotated[
             str | None, typer.Argument(help="The text. Without one: standard input, or a chat in a terminal.")
         ] = None,
@@ -51,6 +51,12 @@ def register(app: typer.Typer) -> None:
         weights: Annotated[str | None, typer.Option(help="File or folder with the published weights.")] = None,
         device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         dtype: Annotated[str, typer.Option(help="auto (float32 on CPU), float32, bfloat16 or float16.")] = "auto",
+        allow_remote: Annotated[
+            list[str] | None,
+            typer.Option(
+                help="endpoint:URL on another machine: let what you give go to this HOST (repeatable).", metavar="HOST"
+            ),
+        ] = None,
         json: JsonFlag = False,
     ) -> None:
         """Generate text: an answer to one prompt, to each prompt of a file, or a chat.
@@ -73,7 +79,7 @@ def register(app: typer.Typer) -> None:
             prompt = sys.stdin.read()
         if sys.stderr.isatty():
             print(f"loading {model} ...", file=sys.stderr)
-        loaded = load_model(model, weights, device=device, dtype=dtype)
+        loaded = load_model(model, weights, device=device, dtype=dtype, endpoint=kept_here(model, allow_remote))
         for notice in _notices(loaded):
             print(f"notice: {notice}", file=sys.stderr)
         how: dict[str, Any] = {
