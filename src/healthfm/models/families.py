@@ -16,6 +16,7 @@ FAMILIES = {
     "resnet": "vision.resnet",
     "seq2seq": "language.seq2seq",
     "swin": "vision.swin",
+    "transformers": "native",
     "vit": "vision.vit",
 }
 
