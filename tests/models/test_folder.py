@@ -412,5 +412,23 @@ def test_embed_takes_a_folder(tmp_path: Path) -> None:
     assert "the mean of all its tokens" in made.stderr
 
 
+def test_a_card_of_ones_own_names_such_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    llama(tmp_path / "net")
+    (tmp_path / "cards" / "models" / "mine").mkdir(parents=True)
+    (tmp_path / "cards" / "models" / "mine" / "ward-llama.toml").write_text(
+        'slug = "ward-llama"\nname = "Ward-Llama"\nsummary = "Ours."\ngroup = "language"\nmodalities = ["text"]\naccess = "closed"\n'
+        'architecture = "Llama"\n[run]\nfamily = "transformers"\narchitecture = "LlamaForCausalLM"\n'
+    )
+    monkeypatch.setenv("HEALTHFM_CARDS", str(tmp_path / "cards"))
+    theirs = load_model("ward-llama", tmp_path / "net")
+    assert theirs.name == "ward-llama"
+    np.testing.assert_array_equal(
+        theirs.score(["the patient has"], [[" pain", " fever"]])[0],
+        load_model(f"hf:{tmp_path / 'net'}").score(["the patient has"], [[" pain", " fever"]])[0],
+    )
+    with pytest.raises(CheckpointError, match="no weights for ward-llama on this machine"):
+        load_model("ward-llama")
+
+
 def test_known_classes_are_those_that_rows_run_by() -> None:
     assert {"LlamaForCausalLM", "Qwen2ForCausalLM"} <= reading.KNOWN

@@ -13,6 +13,7 @@ from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError
 from healthfm.models.files import recognise
 from healthfm.models.files.folder import open_folder
+from healthfm.models.files.weights import locate
 from healthfm.models.language import native as reading
 from healthfm.models.model import Model
 from healthfm.models.vision import native as seeing
@@ -35,6 +36,7 @@ def load(
     config: dict[str, Any], device: str, dtype: str,
 ) -> Model:  # fmt: skip
     """Load a folder by the class that its ``config.json`` names (see ``healthfm.load_model``). ``config``: {"pooling": ...} alone."""
+    weights = locate(card, variant) if weights is None else weights
     if not isinstance(weights, Path):
         raise CapabilityError(f"{card.slug}: a network of transformers' is loaded from its folder (weights=PATH)")
     if strange := sorted(set(config) - {"pooling"}):
@@ -42,7 +44,7 @@ def load(
             f"{card.slug}: config= takes pooling only, not {', '.join(strange)}: the numbers of a folder are those of its config.json"
         )
     pooling = config.get("pooling") or (card.run.pooling if card.run is not None else None)
-    opened = open_folder(weights)
+    opened = open_folder(weights.expanduser())
     name, kind = opened.architecture, type(opened.network)
     sees = kind.main_input_name == "pixel_values"
     if name in DUAL or sees:
