@@ -13,6 +13,7 @@ A server that does neither cannot score: its chat answers hold no probability of
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ class EndpointModel(Model):
         self._closed = 0 if self._tokenizes or completions is None else self._closing(completions)
         self.capabilities = frozenset(
             (["score"] if self.scoring else [])
-            + (["generate"] if self._completes or self._chats() else [])
+            + (["generate"] if self._completes or self.converses else [])
             + (["embed"] if client.attempt(f"{client.path}/embeddings", {"model": self.served, "input": ["a"]}) else [])
         )
         self.provenance = {
@@ -226,6 +227,11 @@ class EndpointModel(Model):
             return ids is not None and self._forced(ids[:-1], ids[-1]) < 0
         except RunError:
             return False
+
+    @functools.cached_property
+    def converses(self) -> bool:
+        """Whether the server takes conversations, in a form of its own."""
+        return self._chats()
 
     def _chats(self) -> bool:
         turn = [{"role": "user", "content": PROBE}]
