@@ -89,7 +89,7 @@ def refuse(*words, **more):
     raise OSError("no network")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 from tests.models.test_openvino import tower
-from healthfm.models import openvino
+from healthfm.models.arithmetic import openvino
 network, pictures = tower("ViT")
 openvino.convert(network, pictures[0].shape, "float32", 1)
 openvino.quantise(network, pictures, 1)
