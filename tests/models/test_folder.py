@@ -15,6 +15,7 @@ import torch
 import transformers as t
 
 from healthfm import CapabilityError, CheckpointError, evaluate, load_model
+from healthfm.embed.embedder import Embedder
 from healthfm.models.language import native as reading
 from healthfm.records import Message
 from tests.cli.command import run
@@ -296,6 +297,9 @@ def test_clip_embeds_pictures_and_texts(tmp_path: Path, pictures: list[PIL.Image
         ).pooler_output
     np.testing.assert_allclose(model.embed(pictures), seen, atol=1e-4)
     np.testing.assert_allclose(model.embed(TEXTS), read, atol=1e-5)
+    arrays = [np.asarray(one.convert("RGB")) for one in pictures]
+    for given, theirs in ((arrays, seen), (TEXTS, read), ([arrays[0], TEXTS[0]], np.stack([seen[0], read[0]]))):
+        np.testing.assert_allclose(Embedder(model)(given), theirs, atol=1e-4)
 
 
 def test_pictures_that_would_go_in_otherwise_are_refused(tmp_path: Path) -> None:

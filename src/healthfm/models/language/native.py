@@ -70,7 +70,7 @@ def begin(model: TextModel, ids: Sequence[int]) -> tuple[generation.Step, list[i
 def causal(card: ModelCard, opened: Opened, device: str, dtype: str) -> CausalLM:
     """Return a causal language model. Raises ``CheckpointError``: the class looks at what comes, so that its likelihoods are none."""
     check_causal(opened)
-    place(opened.network, card, device, dtype)
+    place(opened.network, card.runner(None), device, dtype)
     tokenizer = read_tokenizer(opened.path)
     check_vocabulary(opened.network, tokenizer)
     kind = CausalLM if opened.architecture in KNOWN else NativeCausalLM
@@ -98,7 +98,7 @@ def check_causal(opened: Opened) -> None:
 
 def seq2seq(card: ModelCard, opened: Opened, device: str, dtype: str) -> Seq2SeqLM:
     """Return an encoder-decoder language model."""
-    place(opened.network, card, device, dtype)
+    place(opened.network, card.runner(None), device, dtype)
     tokenizer = read_tokenizer(opened.path)
     check_vocabulary(opened.network, tokenizer)
     model = Seq2SeqLM(card, None, opened.network, tokenizer)
@@ -109,7 +109,7 @@ def seq2seq(card: ModelCard, opened: Opened, device: str, dtype: str) -> Seq2Seq
 
 def classifier(card: ModelCard, opened: Opened, device: str, dtype: str) -> SequenceClassifier:
     """Return a text classifier with its head's own classes."""
-    place(opened.network, card, device, dtype)
+    place(opened.network, card.runner(None), device, dtype)
     tokenizer = read_tokenizer(opened.path)
     check_vocabulary(opened.network, tokenizer)
     model = NativeClassifier(card, None, opened.network, tokenizer)
@@ -240,7 +240,7 @@ def encoder(card: ModelCard, opened: Opened, fills: bool, pooling: str | None, d
         raise CapabilityError(
             f"{opened.path}: {opened.architecture} is an encoder and a decoder without a head: no verb here reads it"
         )
-    place(opened.network, card, device, dtype)
+    place(opened.network, card.runner(None), device, dtype)
     tokenizer = read_tokenizer(opened.path)
     check_vocabulary(opened.network, tokenizer)
     model = Encoder(card, None, opened.network, tokenizer)

@@ -18,8 +18,9 @@ from healthfm.cards.schema import ModelCard, Transform
 from healthfm.errors import CapabilityError, CheckpointError
 from healthfm.models.files.folder import Opened
 from healthfm.models.files.opening import place
-from healthfm.models.language.text_model import read_tokenizer
+from healthfm.models.language.text_model import TextModel, read_tokenizer
 from healthfm.models.model import Float32
+from healthfm.models.prepared import Prepared
 from healthfm.models.vision import transform
 from healthfm.models.vision.vision_model import Tower, VisionModel
 
@@ -78,6 +79,9 @@ def given(out: Any) -> torch.Tensor | None:
 class DualModel(VisionModel):
     """Pictures and texts in one space. ``embed`` takes pictures, or texts (``str``)."""
 
+    takes = (*VisionModel.takes, *TextModel.takes)
+    stacks = False  # the network takes texts too
+
     def __init__(
         self, card: ModelCard, network: DualTower, rule: Transform, tokenizer: transformers.PreTrainedTokenizerBase | None
     ) -> None:  # fmt: skip
@@ -99,25 +103,48 @@ class DualModel(VisionModel):
         size = TEXTS_AT_ONCE if batch_size == "auto" else int(batch_size)
         return np.concatenate([self._texts(items[i : i + size]) for i in range(0, len(items), size)])
 
-    @torch.inference_mode()
-    def _texts(self, texts: Sequence[str]) -> Float32:
-        """Return the vectors of texts, cut to the longest that the text side reads; SigLIP's are padded to it, as it was trained."""
+    def prepare(self, content: Any) -> Prepared:
+        """Return an item's pictures, or a text's token ids, int64 [length], as the network takes them (see ``Model.prepare``)."""
+        if not isinstance(content, str):
+            return super().prepare(content)
+        ids = self._encoded([content])["input_ids"][0].numpy()
+        return Prepared([ids], cut=len(self.tokenizer(content)["input_ids"]) > self._longest)  # type: ignore[misc]
+
+    def embed_prepared(self, inputs: Sequence[Any]) -> Float32:
+        """Return the vectors, float32 [n, d], of pictures or of token ids, one at a time."""
+        made = [
+            self._of_ids(torch.from_numpy(one[None]), torch.ones(1, len(one), dtype=torch.int64)) if one.ndim == 1 else super(DualModel, self).embed_prepared([one])
+            for one in inputs
+        ]  # fmt: skip
+        return np.concatenate(made)
+
+    @property
+    def _longest(self) -> int:
+        return int(self.network.network.config.text_config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
+
+    def _encoded(self, texts: Sequence[str]) -> Any:
+        """Return the token ids and the mask of texts, cut to the longest that the text side reads; SigLIP's are padded to it, as it was trained."""
         if self.tokenizer is None:
             raise CheckpointError(f"{self.name}: no tokenizer beside the weights; it reads pictures only")
-        network: Any = self.network.network
-        longest = int(network.config.text_config.max_position_embeddings)
-        ids = self.tokenizer(
-            list(texts), padding="max_length" if network.config.model_type == "siglip" else True, truncation=True,
-            max_length=longest, return_tensors="pt",
+        padded = self.network.network.config.model_type == "siglip"  # type: ignore[union-attr]
+        return self.tokenizer(
+            list(texts), padding="max_length" if padded else True, truncation=True, max_length=self._longest, return_tensors="pt"
         )  # fmt: skip
-        mask = (
-            {"attention_mask": ids["attention_mask"].to(network.device)}
-            if network.config.model_type != "siglip"
-            else {}
-        )
-        out = network.get_text_features(input_ids=ids["input_ids"].to(network.device), **mask)
+
+    @torch.inference_mode()
+    def _of_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> Float32:
+        network: Any = self.network.network
+        shown = {} if network.config.model_type == "siglip" else {"attention_mask": mask.to(network.device)}
+        out = network.get_text_features(input_ids=ids.to(network.device), **shown)
         found = out if isinstance(out, torch.Tensor) else out.pooler_output
         return found.float().cpu().numpy()  # type: ignore[no-any-return]
+
+    def _texts(self, texts: Sequence[str]) -> Float32:
+        made = self._encoded(texts)
+        return self._of_ids(
+            made["input_ids"],
+            made["attention_mask"] if "attention_mask" in made else torch.ones_like(made["input_ids"]),
+        )
 
 
 def load(card: ModelCard, opened: Opened, dual: bool, pooling: str | None, device: str, dtype: str) -> VisionModel:
@@ -133,7 +160,7 @@ def load(card: ModelCard, opened: Opened, dual: bool, pooling: str | None, devic
     tower = DualTower(network) if dual else NativeTower(network)
     pixels = torch.from_numpy(np.stack([transform.pixels(one, rule) for one in probes()[:2]]))
     _settle(tower, opened, pixels, pooling)
-    place(tower, card, device, dtype)
+    place(tower, card.runner(None), device, dtype)
     model = (
         DualModel(card, tower, rule, read_tokenizer(opened.path))
         if isinstance(tower, DualTower)
