@@ -131,6 +131,9 @@ def test_datasets_say_their_own_and_tasks_and_seeds_multiply(tmp_path: Path) -> 
         ("knn", 9),
         ("linear-probe", 9),
     }
+    two = 'models = [{name = "a", weights = "w"}, "a"]\ndatasets = ["b"]'
+    (tmp_path / "two.toml").write_text(two)
+    assert [cell.title for cell in cells(read_study(tmp_path / "two.toml"))] == ["a (weights w) on b", "a on b"]
     again = path.read_text().replace('root = "files"\n', 'root = "elsewhere"\n')
     path.write_text(again)
     assert {one.folder for one in cells(read_study(path))} == {one.folder for one in found}, "where files lie is free"

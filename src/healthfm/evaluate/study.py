@@ -102,8 +102,11 @@ class Study(Asked):
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study: who is asked what, and the ``folder`` under ``runs/`` that is named from it."""
+    """One run of a study: who is asked what, and the ``folder`` under ``runs/`` that is named from it. ``who``: the model's name, with
+    where its weights are where the study has that name twice.
+    """
 
+    who: str
     model: Asker
     data: Data
     how: Asked
@@ -115,9 +118,7 @@ class Cell:
     def title(self) -> str:
         """``MODEL on DATASET``, with the task and the seed where several are asked."""
         task = f", {self.task}" if len(self.how.tasks) > 1 else ""
-        return (
-            f"{self.model.name} on {self.data.called}{task}{f', seed {self.seed}' if len(self.how.seeds) > 1 else ''}"
-        )
+        return f"{self.who} on {self.data.called}{task}{f', seed {self.seed}' if len(self.how.seeds) > 1 else ''}"
 
 
 @dataclass(frozen=True)
@@ -185,11 +186,14 @@ def cells(study: Study) -> list[Cell]:
     """Return every run that a study asks for, model by model. Raises ``RunError``: the same one twice."""
     found: dict[str, Cell] = {}
     for model in study.models:
+        several = sum(one.name == model.name for one in study.models) > 1
+        apart = model.model_dump(exclude_defaults=True, exclude={"name", "requests_per_minute"}) if several else {}
+        who = model.name + (f" ({', '.join(f'{key} {value}' for key, value in apart.items())})" if apart else "")
         for data in study.datasets:
             how = study.asked(data)
             for task in how.tasks or (None,):
                 for seed in how.seeds:
-                    cell = Cell(model, data, how, task, seed, _folder(model, data, how, task, seed))
+                    cell = Cell(who, model, data, how, task, seed, _folder(model, data, how, task, seed))
                     if cell.folder in found:
                         raise RunError(f"the study asks for the same run twice: {cell.title}")
                     found[cell.folder] = cell
