@@ -9,7 +9,17 @@ import pytest
 
 from healthfm.errors import BadValue, DatasetError
 from healthfm.records import (
-    KINDS, MISSING, UNCERTAIN, Conversation, Document, Image, Message, MultipleChoice, Signal, Video, Volume,
+    KINDS,
+    MISSING,
+    UNCERTAIN,
+    Conversation,
+    Document,
+    Image,
+    Message,
+    MultipleChoice,
+    Signal,
+    Video,
+    Volume,
 )  # fmt: skip
 
 OPTIONS = {"A": "aspirin", "B": "beta blocker"}
