@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from healthfm import open_dataset
+from healthfm.curate.corpus import text_of
+from healthfm.curate.texts import parts
 from healthfm.errors import DatasetError
-from healthfm.records import MISSING, Conversation, Document, Record
+from healthfm.records import MISSING, Conversation, Document, Message, Record
 from tests.datasets.test_instructions import as_lines, as_list
 
 
@@ -113,3 +115,14 @@ def test_a_conversation_goes_out_as_a_row(tmp_path: Path) -> None:
         {"role": "user", "content": "a"},
         {"role": "assistant", "content": "b"},
     ]
+
+
+def test_a_conversation_is_searched_and_looked_for_by_its_turns() -> None:
+    one = Conversation(id="1", turns=(Message("user", "My knee hurts."), Message("assistant", "Rest it.")))
+    assert text_of(one) == "My knee hurts.\nRest it."
+    [part] = parts([one])
+    assert (part.kind, [b" ".join(words) for words in part.segments], part.ids) == (
+        "text",
+        [b"my knee hurts", b"rest it"],
+        ("1",),
+    )

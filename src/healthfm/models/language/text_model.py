@@ -20,7 +20,7 @@ from healthfm.models.files import sentencepiece_bpe, stated, tiktoken_bpe
 from healthfm.models.language import framing
 from healthfm.models.model import Float32, Model
 from healthfm.models.prepared import Prepared
-from healthfm.records import QA, Document, MultipleChoice
+from healthfm.records import QA, Conversation, Document, MultipleChoice
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
 TURN = threading.Lock()  # a tokenizer is not safe to ask from several threads
@@ -36,7 +36,7 @@ class TextModel(Model):
     scored prompts began with, and their keys and values. ``stated_generation``: what the files state about generating.
     """
 
-    takes = (Document, QA, MultipleChoice)
+    takes = (Document, QA, MultipleChoice, Conversation)
     network: transformers.PreTrainedModel
     packs = True  # a row may hold several branches, and logits are the output embedding of the decoder's last states
 

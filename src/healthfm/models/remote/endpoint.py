@@ -30,7 +30,7 @@ from healthfm.models.language.rendered import Asked, Rendered, text_given
 from healthfm.models.model import Float32, Float64, Model
 from healthfm.models.remote import replies, served
 from healthfm.models.remote.client import Client, Endpoint
-from healthfm.records import QA, Document, MultipleChoice
+from healthfm.records import QA, Conversation, Document, MultipleChoice
 
 if TYPE_CHECKING:
     import transformers
@@ -54,7 +54,7 @@ Jobs = list[Any]
 class EndpointModel(Model):
     """A language model that a server runs. ``client.usage`` counts requests and tokens; provenance shows it."""
 
-    takes = (Document, QA, MultipleChoice)
+    takes = (Document, QA, MultipleChoice, Conversation)
 
     def __init__(
         self, card: ModelCard, variant: str | None, client: Client, tokenizer: transformers.PreTrainedTokenizerBase | None
