@@ -125,6 +125,7 @@ def test_a_server_is_evaluated_by_its_address_alone(asked: Path, tmp_path: Path)
         assert made.facts["request"]["endpoint"] == f"{url}/v1#org/ward-7b"
         assert made.facts["lineage"]["asked"] is False
         assert made.facts["served"]["name"] == "org/ward-7b"
+        assert load_model(f"endpoint:{url}").whose()["is_row"] is True  # no row is claimed, so none is belied
         again = evaluate(name, asked, output=tmp_path / "run")
         assert again.facts["usage"] == made.facts["usage"]
         with pytest.raises(RunError, match="names a server, and endpoint another"):
@@ -190,5 +191,7 @@ def test_an_unknown_name_tells_the_ways(tmp_path: Path) -> None:
         load_model(f"hf:{tmp_path / 'absent'}")
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         load_model(f"hf:{tmp_path}")
+    with pytest.raises(RunError, match="weights is for rows"):
+        evaluate(f"hf:{tmp_path}", tmp_path, weights="random")
     with pytest.raises(CardError, match="names nothing"):
         load_model("hf:")

@@ -139,6 +139,11 @@ def is_shipped(slug: str) -> bool:
     return entry is not None and Path(entry["path"]).is_relative_to(SHIPPED)
 
 
+def is_known(model: ModelCard) -> bool:
+    """Say whether a model's card is one of the catalogue's, not one that a caller made under whatever name."""
+    return ("model", model.slug) in entries() and card(model.slug, "model") == model
+
+
 def split_name(name: str) -> tuple[str, str | None, str | None]:
     """Split ``slug[:variant][@protocol]`` into its three parts."""
     head, _, protocol = name.partition("@")

@@ -57,12 +57,7 @@ def card_digest(card: Any) -> str:
 
 def lineage_finding(card: ModelCard, opened: Dataset) -> dict[str, Any]:
     """Return the lineage finding; a model or dataset of the user's own has no cards to ask."""
-    known = catalog.entries()
-    if (
-        ("model", card.slug) not in known
-        or ("dataset", opened.card.slug) not in known
-        or catalog.card(card.slug, "model") != card
-    ):
+    if not catalog.is_known(card) or ("dataset", opened.card.slug) not in catalog.entries():
         return {"asked": False, "overlaps": []}
     found = [overlap_facts(one) for one in lineage(card.slug, opened.card.slug)]
     return {"asked": True, "overlaps": found, "crawls": web_crawls(card.slug)}

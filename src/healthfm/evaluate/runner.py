@@ -152,6 +152,8 @@ def _named(request: Request) -> Request:
         if asked not in (None, served):
             raise RunError(f"{request.model} names a server, and endpoint another ({asked}): give one of them")
         return replace(request, endpoint=request.endpoint or served)
+    if own.form(request.model) in ("hf", "python") and request.weights is not None:
+        raise RunError(f"{request.model} says where the model is; weights is for rows of the catalogue")
     if own.form(request.model) == "python":
         if request.endpoint is not None:
             raise RunError(f"{request.model} is code of this machine, and endpoint a server: give one of them")

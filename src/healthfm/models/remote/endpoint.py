@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard, Prompt
 from healthfm.errors import CapabilityError, CheckpointError, RunError
 from healthfm.models.files import weights as weight_places
@@ -61,6 +62,9 @@ class EndpointModel(Model):
     ) -> None:  # fmt: skip
         super().__init__(card, variant)
         self.client, self.tokenizer = client, tokenizer
+        self.no_row = not catalog.is_known(
+            card
+        )  # a card of the user's own claims nothing that another model would belie
         self.served, about = _served(client)
         self.max_length = int(about.get("n_ctx") or about.get("max_model_len") or 1 << 30)
         self._tokenizes = tokenizer is not None or self._server_tokens(PROBE) is not None
@@ -116,7 +120,7 @@ class EndpointModel(Model):
             "name": name,
             "replies": dict(self.client.answered),
             "server": about,
-            "is_row": served.is_row(names, self.card, self.variant),
+            "is_row": self.no_row or served.is_row(names, self.card, self.variant),
         }
 
     def _end_words(self) -> list[str]:
