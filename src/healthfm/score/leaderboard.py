@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from healthfm.errors import RunError
-from healthfm.score import scoring
 from healthfm.score.comparable import unlike_protocols, unlike_samples
 from healthfm.score.compare import compare
+from healthfm.score.ranks import ENDS, RESAMPLES, SAME, Cell, Column, draw, leave, measure, ranges, ranks
 from healthfm.score.result import Result, not_the_row, read
 from healthfm.score.sentences import concerning, contamination_line, weights_of
 from healthfm.score.shelf import shelf, study_states
-from healthfm.score.statistics import Statistic, bootstrap
-from healthfm.score.statistics.draws import over
-from healthfm.score.statistics.intervals import LEVEL
 from healthfm.score.statistics.paired import holm
-from healthfm.score.statistics.statistic import Ints, Values
 
-RESAMPLES = 2_000
-ENDS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-SAME = 12  # decimals to which two values are one value, and tied
 SEEN, RANDOM, OTHER = "contamination", "random weights", "another model?"
 
 
@@ -54,31 +45,6 @@ class Leaderboard:
     def asdict(self) -> dict[str, Any]:
         """Return everything as a plain dictionary."""
         return asdict(self)
-
-
-@dataclass
-class _Cell:
-    """A model's runs in a column, one a seed, with the metric of each as a statistic and the unit of each of its rows."""
-
-    who: str
-    runs: list[Result]
-    parts: list[tuple[Statistic, Ints]] = field(default_factory=list)
-    drawn: Values = field(default_factory=lambda: np.zeros(0))
-
-    @property
-    def value(self) -> float:
-        return float(np.mean([one.value for one, _ in self.parts]))
-
-
-@dataclass
-class _Column:
-    """What is asked of all models in one way."""
-
-    label: str
-    data: str
-    cells: list[_Cell]
-    metric: str = ""
-    lower: bool = False
 
 
 def leaderboard(
@@ -111,9 +77,9 @@ def leaderboard(
     if not runs:
         raise RunError(f"{place}: holds no finished run{f' ({len(excluded)} are not finished)' if excluded else ''}")
     columns = _columns(runs, _names(runs), across_protocols, excluded)
-    _measure(columns, excluded)
+    measure(columns, excluded)
     columns = [one for one in columns if one.cells]
-    _draw(columns, seed)
+    draw(columns, seed)
     models, notes = _overall(columns)
     pairs = [row for one in columns for row in _pairs(one, across_protocols, seed, notes)] if paired else []
     for row, p in zip(pairs, holm([row["p"] for row in pairs]), strict=True):
@@ -146,7 +112,7 @@ def _asked(run: Result) -> tuple[Any, ...]:
 
 def _columns(
     runs: Sequence[Result], names: Mapping[int, str], across: bool, excluded: list[dict[str, str]]
-) -> list[_Column]:
+) -> list[Column]:
     """Return the columns with the runs that can stand beside each other; the others go to ``excluded``."""
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for run in runs:
@@ -155,17 +121,17 @@ def _columns(
     for key, group in groups.items():
         counts = [names[id(run)] for run in group]
         seeds = {run.facts["request"]["seed"] for run in group} if len(set(counts)) < len(counts) else {None}
-        cells: dict[str, _Cell] = {}
+        cells: dict[str, Cell] = {}
         for seed in sorted(seeds, key=str):
             slot = [run for run in group if seed is None or run.facts["request"]["seed"] == seed]
             for run in _alike(_newest(slot, names, excluded), names, across, excluded):
-                cells.setdefault(names[id(run)], _Cell(names[id(run)], [])).runs.append(run)
+                cells.setdefault(names[id(run)], Cell(names[id(run)], [])).runs.append(run)
         most = max(len(one.runs) for one in cells.values())
         for one in cells.values():
             if len(one.runs) < most:
-                _leave(excluded, one.runs, f"has {len(one.runs)} of the {most} seeds that others have here")
+                leave(excluded, one.runs, f"has {len(one.runs)} of the {most} seeds that others have here")
         kept = sorted((one for one in cells.values() if len(one.runs) == most), key=lambda one: one.who)
-        made.append(_Column(_label(key, groups), f"{re.split('[@#]', str(key[0]))[0]} {key[1]}", kept))
+        made.append(Column(_label(key, groups), f"{re.split('[@#]', str(key[0]))[0]} {key[1]}", kept))
     return sorted(made, key=lambda one: one.label)
 
 
@@ -175,10 +141,6 @@ def _label(key: tuple[Any, ...], groups: Mapping[tuple[Any, ...], Any]) -> str:
     words = (f"{key[1]}", f"{key[2]}", f"{key[3]} shots")
     more = [word for i, word in enumerate(words, 1) if len({one[i] for one in same}) > 1]
     return ", ".join([str(key[0]), *more])
-
-
-def _leave(excluded: list[dict[str, str]], runs: Sequence[Result], why: str) -> None:
-    excluded += [{"run": run.title, "path": str(run.path), "why": why} for run in runs]
 
 
 def _newest(runs: Sequence[Result], names: Mapping[int, str], excluded: list[dict[str, str]]) -> list[Result]:
@@ -191,7 +153,7 @@ def _newest(runs: Sequence[Result], names: Mapping[int, str], excluded: list[dic
     best: dict[str, Result] = {}
     for run in sorted(runs, key=order):
         if (before := best.get(names[id(run)])) is not None:
-            _leave(
+            leave(
                 excluded,
                 [before],
                 f"another run of the same model, newer or on more samples, stands for it: {run.path}",
@@ -221,101 +183,16 @@ def _alike(
     for group in groups:
         if group is not best:
             for run in group:
-                _leave(excluded, [run], apart(best[0], run))
+                leave(excluded, [run], apart(best[0], run))
     return best
 
 
-# Values, and what other samples would have given -----------------------------------------------------------------------
-
-
-def _measure(columns: Sequence[_Column], excluded: list[dict[str, str]]) -> None:
-    """Give every cell its statistics, and its rows their units: patients, or samples; the same ones in all columns of a dataset."""
-    units: dict[str, dict[Any, int]] = {}
-    for column in columns:
-        column.metric = column.cells[0].runs[0].scores["headline"]
-        for cell in list(column.cells):
-            if any(column.metric not in run.metrics for run in cell.runs):
-                column.cells.remove(cell)
-                _leave(excluded, cell.runs, f"has no {column.metric.replace('_', '-')}")
-        numbers = units.setdefault(column.data, {})
-        slots = zip(*(cell.runs for cell in column.cells), strict=True)
-        spaces = [
-            list(dict.fromkeys(itertools.chain.from_iterable(run.scores.get("classes") or [] for run in slot)))
-            for slot in slots
-        ]
-        for cell in column.cells:
-            for run, space in zip(cell.runs, spaces, strict=True):
-                one = _statistic(run, column.metric, space or None)
-                rows = zip(scoring.patients_of(run.predictions), run.predictions["id"].to_pylist(), strict=True)
-                of_row = [
-                    numbers.setdefault(("id", name) if patient is None else patient, len(numbers))
-                    for patient, name in rows
-                ]
-                cell.parts.append((one, np.array(of_row)))
-                column.lower = one.lower_is_better
-
-
-def _statistic(run: Result, metric: str, classes: Sequence[str] | None) -> Statistic:
-    task = run.facts["request"]["task"]
-    many = [
-        scoring.statistics_of(scoring.check_table(one, task), task, classes) for one in run.draws or [run.predictions]
-    ]
-    return (over(many) if run.draws else many[0])[metric]
-
-
-def _draw(columns: Sequence[_Column], seed: int) -> None:
-    """Give every cell its values on resamples [resamples]; those of one dataset are all of the same resamples."""
-    for data in dict.fromkeys(one.data for one in columns):
-        cells = [cell for one in columns if one.data == data for cell in one.cells]
-        units = 1 + max(int(of_row.max()) for cell in cells for _, of_row in cell.parts)
-
-        def values(counts: Any, cells: Sequence[_Cell] = cells) -> Values:
-            of_parts = [[one.at(bootstrap.spread(counts, of_row)) for one, of_row in cell.parts] for cell in cells]
-            return np.stack([np.mean(one, axis=0) for one in of_parts])
-
-        own = int.from_bytes(
-            hashlib.sha256(f"{seed} {data}".encode()).digest()[:4], "big"
-        )  # datasets vary by themselves
-        with np.errstate(all="ignore"):
-            found = bootstrap.over_draws(values, units, own, RESAMPLES)
-        for cell, drawn in zip(cells, found, strict=True):
-            cell.drawn = drawn
-
-
-def _ranks(column: _Column, among: Sequence[_Cell]) -> tuple[Values, Values]:
-    """Return the ranks of cells among each other: as they are [cells], and on the resamples [cells, resamples] (NaN: not defined)."""
-    sign = 1 if column.lower else -1
-    now = stats.rankdata(np.round(sign * np.array([cell.value for cell in among]), SAME))
-    drawn = np.round(sign * np.stack([cell.drawn for cell in among]), SAME)
-    ranks = stats.rankdata(drawn, axis=0)
-    return now, np.where(np.isfinite(drawn).all(axis=0), ranks, np.nan)
-
-
-def _ranges(now: Values, drawn: Values, who: Sequence[str]) -> list[dict[str, Any]]:
-    """Return each one's place: its ``mean_rank`` with the range that 95 % of resamples have, ``rank``, ``first``, ``tied_with``."""
-    known = drawn[:, np.isfinite(drawn).all(axis=0)]
-    if len(who) < 2 or not known.shape[1]:
-        return [dict.fromkeys(("mean_rank", "rank_low", "rank_high", "rank", "first", "tied_with")) for _ in who]
-    low, high = np.quantile(known, ENDS, axis=1, method="inverted_cdf")
-    low, high = np.minimum(low, now), np.maximum(high, now)
-    ahead = np.abs(known - known.min(axis=0)) < 1e-9
-    first = (ahead / ahead.sum(axis=0)).mean(axis=1)
-    return [
-        {
-            "mean_rank": float(now[i]), "rank_low": float(low[i]), "rank_high": float(high[i]), "rank": 1 + int((high < low[i]).sum()),
-            "first": float(first[i]),
-            "tied_with": [who[j] for j in range(len(who)) if j != i and low[j] <= high[i] and low[i] <= high[j]],
-        }
-        for i in range(len(who))
-    ]  # fmt: skip
-
-
-def _overall(columns: Sequence[_Column]) -> tuple[list[dict[str, Any]], list[str]]:
+def _overall(columns: Sequence[Column]) -> tuple[list[dict[str, Any]], list[str]]:
     """Return every model's place over all columns that more than one model has, best first; and what is to be said of that."""
     ranked = [
         one
         for one in columns
-        if len(one.cells) > 1 and _ranges(*_ranks(one, one.cells), [""] * len(one.cells))[0]["rank"]
+        if len(one.cells) > 1 and ranges(*ranks(one, one.cells), [""] * len(one.cells))[0]["rank"]
     ]
     who = list(dict.fromkeys(cell.who for one in columns for cell in one.cells))
     notes = [
@@ -330,7 +207,7 @@ def _overall(columns: Sequence[_Column]) -> tuple[list[dict[str, Any]], list[str
     places: dict[str, dict[str, Any]] = {}
     if complete:
         each = [
-            _ranks(one, [next(cell for cell in one.cells if cell.who == name) for name in complete]) for one in ranked
+            ranks(one, [next(cell for cell in one.cells if cell.who == name) for name in complete]) for one in ranked
         ]
         now, drawn = np.mean([a for a, _ in each], axis=0), np.mean([b for _, b in each], axis=0)
         lost = int((~np.isfinite(drawn).all(axis=0)).sum())
@@ -339,7 +216,7 @@ def _overall(columns: Sequence[_Column]) -> tuple[list[dict[str, Any]], list[str
             if lost
             else []
         )
-        places = dict(zip(complete, _ranges(now, drawn, complete), strict=True))
+        places = dict(zip(complete, ranges(now, drawn, complete), strict=True))
     none = dict.fromkeys(("mean_rank", "rank_low", "rank_high", "rank", "first", "tied_with"))
     for name in who if complete else ():
         if lacks := [one.label for one in ranked if name not in {cell.who for cell in one.cells}]:
@@ -351,9 +228,9 @@ def _overall(columns: Sequence[_Column]) -> tuple[list[dict[str, Any]], list[str
 # In words and numbers ---------------------------------------------------------------------------------------------------
 
 
-def _told(column: _Column, notes: list[str]) -> dict[str, Any]:
+def _told(column: Column, notes: list[str]) -> dict[str, Any]:
     """Return a column as plain data, best first."""
-    places = _ranges(*_ranks(column, column.cells), [cell.who for cell in column.cells])
+    places = ranges(*ranks(column, column.cells), [cell.who for cell in column.cells])
     cells = []
     for cell, place in zip(column.cells, places, strict=True):
         marks = []
@@ -376,7 +253,7 @@ def _told(column: _Column, notes: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _interval(cell: _Cell, metric: str) -> dict[str, Any]:
+def _interval(cell: Cell, metric: str) -> dict[str, Any]:
     """Return a cell's value with its interval: of one run that run's own, of several seeds, or over more classes, a bootstrap's."""
     own = cell.runs[0].metrics[metric]
     if len(cell.runs) == 1 and abs(own["value"] - cell.value) < 10.0**-SAME:
@@ -392,7 +269,7 @@ def _interval(cell: _Cell, metric: str) -> dict[str, Any]:
     return {"value": cell.value, **ends, "n": own["n"], "method": method}
 
 
-def _pairs(column: _Column, across: bool, seed: int, notes: list[str]) -> list[dict[str, Any]]:
+def _pairs(column: Column, across: bool, seed: int, notes: list[str]) -> list[dict[str, Any]]:
     """Return a paired test of every two models of a column, of each seed by itself."""
     rows = []
     for place in range(len(column.cells[0].runs) if len(column.cells) > 1 else 0):
