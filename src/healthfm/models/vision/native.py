@@ -31,7 +31,7 @@ TEXTS_AT_ONCE = 32
 class NativeTower(Tower):
     """A network of transformers' as a tower. ``pooling``: "pooler" (the vector that the network itself gives), "cls" or "mean"."""
 
-    poolings = ("pooler", "cls", "mean")
+    poolings: tuple[str, ...] = ("pooler", "cls", "mean")
 
     def __init__(self, network: transformers.PreTrainedModel) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class DualTower(NativeTower):
     poolings = ("pooler",)
 
     def run(self, pixels: torch.Tensor) -> Any:
-        return self.network.get_image_features(pixel_values=pixels)  # type: ignore[operator]
+        return self.network.get_image_features(pixel_values=pixels)
 
 
 def rows_of(states: torch.Tensor) -> torch.Tensor:
@@ -117,7 +117,7 @@ class DualModel(VisionModel):
         )
         out = network.get_text_features(input_ids=ids["input_ids"].to(network.device), **mask)
         found = out if isinstance(out, torch.Tensor) else out.pooler_output
-        return found.float().cpu().numpy()  # type: ignore[no-any-return]
+        return found.float().cpu().numpy()
 
 
 def load(card: ModelCard, opened: Opened, dual: bool, pooling: str | None, device: str, dtype: str) -> VisionModel:
