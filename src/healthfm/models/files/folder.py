@@ -92,16 +92,17 @@ def _class_of(path: Path, stated: Mapping[str, Any]) -> Any:
     code = ": it needs code of its own (auto_map), which is never run" if stated.get("auto_map") else ""
     if kind not in transformers.CONFIG_MAPPING:
         raise CheckpointError(f"{path}: transformers {transformers.__version__} has no model_type '{kind}'{code}")
-    found = getattr(transformers, name, None)
+    found: Any = getattr(transformers, name, None)
     if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
         raise CheckpointError(f"{path}: transformers {transformers.__version__} has no class {name}{code}")
-    if found.config_class.model_type != kind:
+    configured: Any = found
+    if configured.config_class.model_type != kind:
         raise CheckpointError(f"{path}: config.json names {name}, which is not of its model_type '{kind}'")
     if stated.get("quantization_config"):
         raise CheckpointError(
             f"{path}: its weights are quantised (quantization_config), which is not run from a folder"
         )
-    return found
+    return configured
 
 
 def _files(path: Path) -> tuple[Path, ...]:

@@ -32,7 +32,7 @@ TEXTS_AT_ONCE = 32
 class NativeTower(Tower):
     """A network of transformers' as a tower. ``pooling``: "pooler" (the vector that the network itself gives), "cls" or "mean"."""
 
-    poolings = ("pooler", "cls", "mean")
+    poolings: tuple[str, ...] = ("pooler", "cls", "mean")
 
     def __init__(self, network: transformers.PreTrainedModel) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class DualTower(NativeTower):
     poolings = ("pooler",)
 
     def run(self, pixels: torch.Tensor) -> Any:
-        return self.network.get_image_features(pixel_values=pixels)  # type: ignore[operator]
+        return self.network.get_image_features(pixel_values=pixels)
 
 
 def rows_of(states: torch.Tensor) -> torch.Tensor:
@@ -137,7 +137,7 @@ class DualModel(VisionModel):
         shown = {} if network.config.model_type == "siglip" else {"attention_mask": mask.to(network.device)}
         out = network.get_text_features(input_ids=ids.to(network.device), **shown)
         found = out if isinstance(out, torch.Tensor) else out.pooler_output
-        return found.float().cpu().numpy()  # type: ignore[no-any-return]
+        return found.float().cpu().numpy()
 
     def _texts(self, texts: Sequence[str]) -> Float32:
         made = self._encoded(texts)
