@@ -88,7 +88,10 @@ def test_cmedqa2_gathers_the_candidates_of_a_question_with_their_texts(tmp_path:
     for split in ("validation", "test"):
         first, second = dataset[split]
         assert (first.id, first.split, first.query) == ("11", split, "头痛，怎么办？")
-        assert (first.candidates, first.relevance) == (("休息", "看医生", "看医生"), (1, 0, 0))  # named twice, kept twice
+        assert (first.candidates, first.relevance) == (
+            ("休息", "看医生", "看医生"),
+            (1, 0, 0),
+        )  # named twice, kept twice
         assert (second.id, second.candidates, second.relevance) == ("7", ("看医生", "多喝水,\n多休息"), (1, 0))
         assert second.meta["candidates"] == ("3", "02")  # ids stay text
     first, second = dataset["train"]  # triples: each answer once, the right ones first

@@ -93,7 +93,9 @@ def changed(**keys: Any) -> Row:
 )
 def test_a_damaged_mash_qa_question_names_file_place_and_reason(tmp_path: Path, bad: Any, reason: str) -> None:
     root = write_mash(tmp_path, mash_file(mash_question("a", [0]), bad, mash_question("b", [2])))
-    with pytest.raises(DatasetError, match=rf"test_webmd_squad_v2_full\.json, row 1, .*question 2.*: .*{reason}") as one:
+    with pytest.raises(
+        DatasetError, match=rf"test_webmd_squad_v2_full\.json, row 1, .*question 2.*: .*{reason}"
+    ) as one:
         list(open_dataset("mash-qa", root=root, split="test"))
     assert "What of" not in str(one.value)
     collected = open_dataset("mash-qa", root=root, split="test", on_error="collect")
@@ -115,13 +117,19 @@ def clicr_answer(text: str, origin: str = "dataset") -> Row:
     return {"text": text, "cui": "C0018099", "sem_type": "T047", "origin": origin}
 
 
-def clicr_question(number: int, query: str = "the cause was BEG__acute gout__END of @placeholder .", **more: Any) -> Row:
+def clicr_question(
+    number: int, query: str = "the cause was BEG__acute gout__END of @placeholder .", **more: Any
+) -> Row:
     answers = [clicr_answer("podagra", "UMLS"), clicr_answer("toe gout"), clicr_answer("gout of toe", "UMLS")]
     return {"id": f"bcr.01.2009.1411.{number}", "query": query, "answers": answers, **more}
 
 
 def write_clicr(root: Path, *asked: Any) -> Path:
-    document = {"title": "A BEG__red toe__END", "context": "He had BEG__pain__END .\nIt BEG__swelled__END .", "qas": list(asked)}
+    document = {
+        "title": "A BEG__red toe__END",
+        "context": "He had BEG__pain__END .\nIt BEG__swelled__END .",
+        "qas": list(asked),
+    }
     content = {"version": "1.0", "data": [{"source": "bcr.01.2009.1411", "document": document}]}
     for word in ("train", "dev", "test"):
         (root / f"{word}1.0.json").write_text(json.dumps(content), encoding="utf-8")

@@ -11,7 +11,14 @@ from typing import Any, ClassVar, Self
 
 from healthfm.errors import DatasetError
 
-CONTENT = ("text", "question", "context", "options", "query", "candidates")  # the fields of text records that a digest covers
+CONTENT = (
+    "text",
+    "question",
+    "context",
+    "options",
+    "query",
+    "candidates",
+)  # the fields of text records that a digest covers
 
 
 class Mark(enum.Enum):

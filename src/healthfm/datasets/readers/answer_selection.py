@@ -14,7 +14,13 @@ from healthfm.formats.source import Row, Source, lines
 from healthfm.records import QA, Ranking
 
 RELEVANCE = {"wrong": 0, "right": 1}
-WEBMEDQA = ("first", "label", "third", "question", "answer")  # the id is the first or the third, the department the other
+WEBMEDQA = (
+    "first",
+    "label",
+    "third",
+    "question",
+    "answer",
+)  # the id is the first or the third, the department the other
 
 
 @dataset("cmedqa2", record=Ranking)
@@ -115,7 +121,9 @@ def cmd(files: Files, split: str) -> Iterator[QA]:
         file = PurePosixPath((source.member or str(source.path)).replace("\\", "/"))
         for row in delimited.rows(source, ",", encoding="gb18030"):
             with row:
-                asked = [one for one in (row["title"].strip(), row["ask"].strip()) if one and one != "无"]  # 无: nothing
+                asked = [
+                    one for one in (row["title"].strip(), row["ask"].strip()) if one and one != "无"
+                ]  # 无: nothing
                 if not asked:
                     raise BadValue("neither a title nor a question")
                 answer = row["answer"].strip()

@@ -59,7 +59,9 @@ def _spans(asked: Row, passage: Row, address: str, split: str) -> QA:
         raise BadValue(f"{len(asked['answers'])} answers, which goes ill with its 'is_impossible'")
     answers = [_part(one, asked, "answer") for one in asked["answers"]]
     for answer in answers:
-        if not answer["answer_span"] or not all(0 <= place < len(passage["sent_list"]) for place in answer["answer_span"]):
+        if not answer["answer_span"] or not all(
+            0 <= place < len(passage["sent_list"]) for place in answer["answer_span"]
+        ):
             raise BadValue("its answer names sentences that the passage does not have")
     return QA(
         id=str(asked["id"]), split=split, question=asked["question"], context=passage["context"],
