@@ -11,15 +11,8 @@ from typing import Any, ClassVar, Self
 
 from healthfm.errors import DatasetError
 
-CONTENT = (
-    "text",
-    "question",
-    "context",
-    "options",
-    "query",
-    "candidates",
-    "turns",
-)  # the fields of text records that a digest covers
+# The fields of text records that a digest covers.
+CONTENT = ("text", "question", "context", "options", "query", "candidates", "turns")
 
 
 class Mark(enum.Enum):
