@@ -659,3 +659,14 @@ def test_their_questions_are_asked_and_those_of_several_answers_are_named(
     assert (run.metrics["accuracy"]["value"], len(run.predictions)) == (right / asked, asked)
     told = [one for one in run.facts["notices"] if "have several right answers and are left out: " + several in one]
     assert len(told) == (1 if several else 0)
+
+
+def test_a_question_of_several_answers_is_no_solved_example(tmp_path: Path) -> None:
+    answers = ["B", "D,A", "C", "E"]
+    root = write_mmedbench(tmp_path / "data", [mmedbench_row(number, one) for number, one in enumerate(answers, 1)])
+    model = load_model(last, verb="score", card={"slug": "last", "name": "Last"})
+    run = evaluate(
+        model, "mmedbench:french", root=root, shots=2, shots_from="test", shots_order="first", output=tmp_path / "run"
+    )
+    assert run.facts["request"]["shots"] == 2
+    assert [row["id"] for row in run.predictions.to_pylist()] == ["test-4"]

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from healthfm.errors import DatasetError
-from healthfm.formats import table
+from healthfm.formats import delimited, table
 from healthfm.formats.source import Problems, Source
 
 
@@ -160,3 +160,29 @@ def test_names_of_json_columns_have_no_blanks_around(tmp_path: Path) -> None:
 def test_a_key_that_a_json_line_has_twice_is_a_problem_of_that_line(tmp_path: Path) -> None:
     rows, problems = read(tmp_path, "a.jsonl", '{"id": 1, "x": 1, "x": 2}\n{"id": 2, "x": 3}\n')
     assert rows == [{"id": 2, "x": 3}] and problems == ["line 1"]
+
+
+# Files without a header, and of other encodings --------------------------------------------------------------------------
+
+
+def test_named_columns_make_the_first_line_a_record(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('a,"b, c"\n\n1,2\n', encoding="utf-8")
+    source = Source(tmp_path / "t.csv")
+    assert [dict(row) for row in delimited.rows(source, ",", names=("x", "y"))] == [
+        {"x": "a", "y": "b, c"},
+        {"x": "1", "y": "2"},
+    ]
+    (tmp_path / "t.csv").write_text("a,b\n1,2,3\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match="line 2: 3 cells, its columns are 2"):
+        list(delimited.rows(source, ",", names=("x", "y")))
+
+
+def test_another_encoding_is_the_readers_to_name_and_a_byte_that_is_none_of_it_is_marked(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("名,值\n痛,㙓\n".encode("gb18030") + b"a\xff,b\n")
+    source = Source(tmp_path / "t.csv")
+    assert [dict(row) for row in delimited.rows(source, ",", encoding="gb18030")] == [
+        {"名": "痛", "值": "㙓"},
+        {"名": "a\ufffd", "值": "b"},
+    ]
+    with pytest.raises(DatasetError, match="not UTF-8"):
+        list(delimited.rows(source, ","))
