@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 
 from healthfm.errors import BadValue, DatasetError
-from healthfm.records import KINDS, MISSING, UNCERTAIN, Document, Image, MultipleChoice, Relation, Signal, Span, Video, Volume
+from healthfm.records import (
+    KINDS,
+    MISSING,
+    UNCERTAIN,
+    Document,
+    Image,
+    MultipleChoice,
+    Relation,
+    Signal,
+    Span,
+    Video,
+    Volume,
+)
 
 OPTIONS = {"A": "aspirin", "B": "beta blocker"}
 
@@ -176,10 +188,17 @@ def test_the_pieces_of_a_span_lie_in_it_in_order(parts: tuple[tuple[int, int], .
 
 def test_a_relation_by_number_speaks_of_a_span_there_is() -> None:
     spans = (Span(0, 1, "x"), Span(0, 4, "y", ("C1",), ((0, 1), (2, 4))))
-    assert Document(id="1", text="four", spans=spans, relations=(Relation("r", 0, 1), Relation("r", "C1", "C2"))).spans == spans
+    assert (
+        Document(id="1", text="four", spans=spans, relations=(Relation("r", 0, 1), Relation("r", "C1", "C2"))).spans
+        == spans
+    )
     with pytest.raises(BadValue, match="a relation speaks of a span"):
         Document(id="1", text="four", spans=spans, relations=(Relation("r", 0, 2),))
 
 
 def test_what_is_marked_in_a_text_does_not_change_its_digest() -> None:
-    assert Document(id="1", text="four").digest() == Document(id="2", text="four", spans=(Span(0, 1, "x"),)).digest() == "d5b51ea3360f162b"
+    assert (
+        Document(id="1", text="four").digest()
+        == Document(id="2", text="four", spans=(Span(0, 1, "x"),)).digest()
+        == "d5b51ea3360f162b"
+    )

@@ -14,6 +14,8 @@ from healthfm import open_dataset
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import DatasetError
 from healthfm.records import Document, Relation, Span
+from tests.real_files import DATA
+from tests.references.make_annotations import digest
 
 ProvesWith = Callable[..., None]
 TITLE, ABSTRACT = "DCTN4 and naïve T cells", "DCTN4 modifies cystic fibrosis."  # the layout of the README's example
@@ -26,7 +28,9 @@ def documents(opened: Dataset) -> list[Document]:
     return found  # type: ignore[return-value]
 
 
-def write_medmentions(root: Path, variant: str = "st21pv", lists: Sequence[str] = ("1", "2", "3"), mention: str = "DCTN4") -> Path:
+def write_medmentions(
+    root: Path, variant: str = "st21pv", lists: Sequence[str] = ("1", "2", "3"), mention: str = "DCTN4"
+) -> Path:
     """Three abstracts in one file; the lists lie under full/ whatever the variant (st21pv/ReadMe.md)."""
     prefix = "UMLS:" if variant == "st21pv" else ""
     text = ""
@@ -45,7 +49,9 @@ def write_medmentions(root: Path, variant: str = "st21pv", lists: Sequence[str] 
 
 @pytest.mark.evidence("medmentions", "layout")
 @pytest.mark.parametrize("variant", ["full", "st21pv"])
-def test_medmentions_splits_one_file_by_the_lists_and_names_a_concept_alike_in_both_variants(tmp_path: Path, variant: str) -> None:
+def test_medmentions_splits_one_file_by_the_lists_and_names_a_concept_alike_in_both_variants(
+    tmp_path: Path, variant: str
+) -> None:
     opened = open_dataset(f"medmentions:{variant}", write_medmentions(tmp_path, variant))
     assert [(r.id, r.split) for r in documents(opened)] == [("1", "train"), ("2", "validation"), ("3", "test")]
     [record] = documents(opened["test"])
@@ -111,7 +117,9 @@ def test_blue_asks_for_one_type_of_mention_and_a_composite_one_has_several_conce
 
 def test_a_type_of_mention_that_the_card_does_not_know_is_an_error(tmp_path: Path) -> None:
     write_cdr(tmp_path, "CDR_TestSet.PubTator.txt", PUBTATOR.format(concept="D3").replace("Chemical", "Gene"))
-    with pytest.raises(DatasetError, match="'mention' has a value that the card of variant bc5cdr-disease does not know"):
+    with pytest.raises(
+        DatasetError, match="'mention' has a value that the card of variant bc5cdr-disease does not know"
+    ):
         list(open_dataset("blue", tmp_path, "test"))
 
 
@@ -140,10 +148,16 @@ def test_bigbio_reads_bioc_with_mentions_in_pieces(tmp_path: Path) -> None:
     assert record.relations == (Relation("CID", "D3", "D1"),)
 
 
-@pytest.mark.parametrize("places", [{"start": 1, "abstract": 16}, {"start": 0, "abstract": 17}, {"start": 0, "abstract": 9}])
-def test_a_bioc_place_that_does_not_hold_its_words_is_an_error_without_them(tmp_path: Path, places: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "places", [{"start": 1, "abstract": 16}, {"start": 0, "abstract": 17}, {"start": 0, "abstract": 9}]
+)
+def test_a_bioc_place_that_does_not_hold_its_words_is_an_error_without_them(
+    tmp_path: Path, places: dict[str, int]
+) -> None:
     write_cdr(tmp_path, "CDR_TestSet.BioC.xml", BIOC.format(**places))
-    with pytest.raises(DatasetError, match=r"CDR_TestSet\.BioC\.xml, row 1: cannot be read: (the text at|a passage)") as caught:
+    with pytest.raises(
+        DatasetError, match=r"CDR_TestSet\.BioC\.xml, row 1: cannot be read: (the text at|a passage)"
+    ) as caught:
         list(open_dataset("bigbio", tmp_path, "test"))
     assert "pain" not in str(caught.value) and "Iron" not in str(caught.value)
 
@@ -151,7 +165,9 @@ def test_a_bioc_place_that_does_not_hold_its_words_is_an_error_without_them(tmp_
 @pytest.mark.evidence("bigbio", "layout")
 def test_bigbio_reads_medmentions_with_its_generator(tmp_path: Path) -> None:
     write_medmentions(tmp_path)
-    assert documents(open_dataset("bigbio:medmentions-st21pv", tmp_path)) == documents(open_dataset("medmentions", tmp_path))
+    assert documents(open_dataset("bigbio:medmentions-st21pv", tmp_path)) == documents(
+        open_dataset("medmentions", tmp_path)
+    )
 
 
 @pytest.mark.evidence("blurb", "layout")
@@ -201,8 +217,12 @@ def test_chemprots_two_mentions_are_where_their_marks_are(tmp_path: Path) -> Non
     assert record.labels == {"relation": "substrate and product of"}
 
 
-@pytest.mark.parametrize(("text", "label"), [("<< a >> b", "AGONIST"), ("[[ a ]] << b >>", "AGONIST"), ("<< a >> [[ b ]]", "CPR:3")])
-def test_a_sentence_without_two_marks_or_with_a_label_of_another_copy_is_an_error(tmp_path: Path, text: str, label: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "label"), [("<< a >> b", "AGONIST"), ("[[ a ]] << b >>", "AGONIST"), ("<< a >> [[ b ]]", "CPR:3")]
+)
+def test_a_sentence_without_two_marks_or_with_a_label_of_another_copy_is_an_error(
+    tmp_path: Path, text: str, label: str
+) -> None:
     with pytest.raises(DatasetError, match=r"test\.txt, row 1: cannot be read"):
         list(open_dataset("blurb:scibert-chemprot", write_chemprot(tmp_path, text, label), "test"))
 
@@ -210,7 +230,10 @@ def test_a_sentence_without_two_marks_or_with_a_label_of_another_copy_is_an_erro
 def test_a_text_has_its_interactions_by_name(tmp_path: Path) -> None:
     (tmp_path / "data/DDI/raw").mkdir(parents=True)
     triple = {"drug": "A", "target": "B", "interaction": "int", "modify": False}
-    raw = {"DDI-1": {"abstract": "A and B.", "triples": [triple], "pmid": "DDI-1"}, "DDI-2": {"abstract": "C.", "triples": [], "pmid": "DDI-2"}}
+    raw = {
+        "DDI-1": {"abstract": "A and B.", "triples": [triple], "pmid": "DDI-1"},
+        "DDI-2": {"abstract": "C.", "triples": [], "pmid": "DDI-2"},
+    }
     (tmp_path / "data/DDI/raw/test.json").write_text(json.dumps(raw))
     one, none = documents(open_dataset("blurb:biogpt-ddi", tmp_path, "test"))
     assert (one.id, one.text, one.relations) == ("DDI-1", "A and B.", (Relation("int", "A", "B"),))
@@ -234,7 +257,10 @@ def counted(name: str, root: Path, splits: dict[str, int]) -> dict[str, Counter[
     summary = opened.summary()
     assert {split: one["records"] for split, one in summary["splits"].items()} == splits
     assert summary["errors"] == summary["notices"] == []
-    return {split: Counter(one.type for record in documents(opened[split]) for one in record.spans or record.relations) for split in splits}
+    return {
+        split: Counter(one.type for record in documents(opened[split]) for one in record.spans or record.relations)
+        for split in splits
+    }
 
 
 ABSTRACTS = {"train": 500, "validation": 500, "test": 500}
@@ -258,21 +284,26 @@ def test_bc5cdrs_two_official_forms_say_the_same(reference_data: Path, proves_wi
     proves_with(root / CDR)
     bioc = open_dataset("bigbio", root)
     assert (bioc.splits, bioc.summary()["errors"], bioc.summary()["notices"]) == (("validation", "test"), [], [])
-    for split, annotations, relations in (("validation", 9773, 1012), ("test", 9928, 1066)):
+    for split, mentions_of_all, relations in (("validation", 9773, 1012), ("test", 9928, 1066)):
         records = documents(bioc[split])
-        assert sum(len(r.spans) for r in records) == annotations and sum(len(r.relations) for r in records) == relations
+        assert (
+            sum(len(r.spans) for r in records) == mentions_of_all
+            and sum(len(r.relations) for r in records) == relations
+        )
         both = (documents(open_dataset(f"blue:bc5cdr-{kind}", root, split)) for kind in ("disease", "chemical"))
         for ours, diseases, chemicals in zip(records, *both, strict=True):
             assert (ours.id, ours.text) == (diseases.id, diseases.text)
             mentions = [s for n, s in enumerate(ours.spans) if ours.meta["roles"].get(str(n)) != "IndividualMention"]
             assert Counter(mentions) == Counter((*diseases.spans, *chemicals.spans))
     slip = next(r for r in documents(bioc["validation"]) if r.id == "6415512")
-    assert [r.text[s.start : s.parts[0][1]] for r in (slip,) for s in r.spans if s.parts and s.start == 248] == ["atypical absence"]
+    assert [r.text[s.start : s.parts[0][1]] for r in (slip,) for s in r.spans if s.parts and s.start == 248] == [
+        "atypical absence"
+    ]
 
 
 @pytest.mark.evidence("blurb", "files", where="reference")
 def test_scibert_and_biogpts_copies_have_blurbs_counts(reference_data: Path, proves_with: ProvesWith) -> None:
-    """The mentions are those of BLURB's own table of its sets; the sentences those of the files, marks of documents left out."""
+    """The mentions are those of BLURB's table of its sets, but for EBM-NLP (see its card); sentences without the marks of documents."""
     root = reference_data / "scibert_blurb"
     proves_with(root / "data", reference_data / "ddi_hoc/data/DDI")
     assert counted("blurb:scibert-ncbi-disease", root, {"train": 5424, "validation": 923, "test": 940}) == {
@@ -282,9 +313,47 @@ def test_scibert_and_biogpts_copies_have_blurbs_counts(reference_data: Path, pro
     assert {split: found.total() for split, found in jnlpba.items()} == {"validation": 4551, "test": 8662}
     assert open_dataset("blurb:scibert-jnlpba", root, "test").summary()["patients"] == 404
     pico = open_dataset("blurb:scibert-ebm-nlp", root, "test")
-    words = Counter(one.type for r in documents(pico) for one in r.spans for _ in r.text[one.start : one.end].split(" "))
+    words = Counter(
+        one.type for r in documents(pico) for one in r.spans for _ in r.text[one.start : one.end].split(" ")
+    )
     assert words == {"outcome": 5138, "participant": 4060, "intervention": 2710} and pico.summary()["patients"] == 191
     chemprot = counted("blurb:scibert-chemprot", root, {"train": 4169, "validation": 2427, "test": 3469})
     assert chemprot["test"] == {"chemical or protein": 2 * 3469}
     ddi = counted("blurb:biogpt-ddi", reference_data / "ddi_hoc", {"train": 664, "validation": 50, "test": 191})
     assert ddi["test"] == {"mechanism": 295, "effect": 342, "advise": 216, "int": 96}  # no text of the test has none
+
+
+EXPECTED = json.loads((DATA / "expected/annotations.json").read_text())
+
+
+@pytest.mark.evidence("blue", "reader", where="reference")
+@pytest.mark.parametrize("kind", ["disease", "chemical"])
+def test_blues_own_reader_finds_the_same_in_bc5cdr(reference_data: Path, proves_with: ProvesWith, kind: str) -> None:
+    root = reference_data / "bc5cdr"
+    proves_with(root / CDR)
+    for split, expected in EXPECTED["bc5cdr"][kind].items():
+        records = documents(open_dataset(f"blue:bc5cdr-{kind}", root, split))
+        assert digest([[r.id, r.text, [[s.start, s.end, s.concepts] for s in r.spans]] for r in records]) == expected
+
+
+def tags_of(record: Document, names: dict[str, str]) -> list[list[str]]:
+    """Return the words and IOB2 tags that a record's spans mean."""
+    words, at, tags = record.text.split(" "), 0, []
+    for word in words:
+        over = next((one for one in record.spans if one.start <= at < one.end), None)
+        tags.append("O" if over is None else f"{'B' if over.start == at else 'I'}-{names.get(over.type, over.type)}")
+        at += len(word) + 1
+    return [words, tags]
+
+
+@pytest.mark.evidence("blurb", "reader", where="reference")
+@pytest.mark.parametrize("folder", ["NCBI-disease", "JNLPBA"])
+def test_linkberts_reader_of_blurbs_entity_sets_finds_the_same(
+    reference_data: Path, proves_with: ProvesWith, folder: str
+) -> None:
+    root = reference_data / "scibert_blurb"
+    proves_with(root / "data/ner" / folder)
+    names = {"disease": "Disease", "cell line": "cell_line", "cell type": "cell_type"}
+    for split, expected in EXPECTED["sentences"][folder].items():
+        records = documents(open_dataset(f"blurb:scibert-{folder.lower()}", root, split))
+        assert digest([tags_of(record, names) for record in records]) == expected

@@ -39,11 +39,17 @@ def sentences(source: Source) -> Iterator[Row]:
     yield from _sentence(block, columns, marks, source, first)
 
 
-def _sentence(block: list[list[str]], columns: int, marks: list[str | None], source: Source, number: int) -> Iterator[Row]:
+def _sentence(
+    block: list[list[str]], columns: int, marks: list[str | None], source: Source, number: int
+) -> Iterator[Row]:
     if not block:
         return
     if columns < 2 or any(len(fields) != columns or not fields[0].strip() for fields in block):
-        source.problems.add(DatasetError(f"{source}, row {number}: a line of its sentence has not a token and {columns - 1} more columns"))
+        source.problems.add(
+            DatasetError(
+                f"{source}, row {number}: a line of its sentence has not a token and {columns - 1} more columns"
+            )
+        )
         return
     tokens, tags = [fields[0] for fields in block], [fields[-1] for fields in block]
     document = marks[-1] if marks else None

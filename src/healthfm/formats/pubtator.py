@@ -49,14 +49,16 @@ def _document(block: list[str], source: Source, number: int) -> Iterator[Row]:
     titled = TITLE.fullmatch(block[0])
     abstract = f"{titled[1]}|a|" if titled else ""
     if titled is None or len(block) < 2 or not block[1].startswith(abstract):
-        source.problems.add(DatasetError(f"{source}, row {number}: no title and abstract of one id at its head (ID|t|, ID|a|)"))
+        source.problems.add(
+            DatasetError(f"{source}, row {number}: no title and abstract of one id at its head (ID|t|, ID|a|)")
+        )
         return
     text = f"{titled[2]} {block[1].removeprefix(abstract)}"
     fields = [line.split("\t") for line in block[2:]]
     yield Row({"id": titled[1], "text": text, "title": titled[2], "fields": fields}, source, number)
 
 
-def annotations(row: Row) -> tuple[list[Mention], list[tuple[str, str, str]]]:
+def marks(row: Row) -> tuple[list[Mention], list[tuple[str, str, str]]]:
     """Return a document's mentions and its relations (type, concept, concept). Raises ``BadValue``: a line is neither, or misplaced."""
     mentions, relations = [], []
     for number, fields in enumerate(row["fields"], 3):

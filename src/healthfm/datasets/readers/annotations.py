@@ -31,13 +31,15 @@ def medmentions(files: Files, split: str) -> Iterator[Document]:
                 yield from_pubtator(row, split)
     if wanted - met:
         files.problems.add(
-            DatasetError(f"{files['abstracts']}: {len(wanted - met)} of the {len(wanted)} abstracts of this split are not in it")
+            DatasetError(
+                f"{files['abstracts']}: {len(wanted - met)} of the {len(wanted)} abstracts of this split are not in it"
+            )
         )
 
 
 def from_pubtator(row: Row, split: str) -> Document:
     """Return a PubTator document; what a composite mention names in full stays in ``meta["names"]`` by the number of its span."""
-    mentions, relations = pubtator.annotations(row)
+    mentions, relations = pubtator.marks(row)
     spans = [Span(m.start, m.end, m.type, tuple(one.removeprefix("UMLS:") for one in m.concepts)) for m in mentions]
     return Document(
         id=row["id"], split=split, text=row["text"], spans=tuple(spans), relations=tuple(Relation(*one) for one in relations),
@@ -53,7 +55,9 @@ def bc5cdr_pubtator(files: Files, split: str) -> Iterator[Document]:
             whole = from_pubtator(row, split)
             spans = [replace(span, type=_label(files, "mention", span.type)) for span in whole.spans]
             kept = [n for n, span in enumerate(spans) if span.type in wanted]
-            names = {str(new): whole.meta["names"][str(n)] for new, n in enumerate(kept) if str(n) in whole.meta["names"]}
+            names = {
+                str(new): whole.meta["names"][str(n)] for new, n in enumerate(kept) if str(n) in whole.meta["names"]
+            }
             yield replace(whole, spans=tuple(spans[n] for n in kept), relations=(), meta={**whole.meta, "names": names})
 
 
@@ -63,10 +67,9 @@ def bc5cdr_bioc(files: Files, split: str) -> Iterator[Document]:
         with row:
             text = ""
             for passage in element.iterfind("passage"):
-                offset = int(xml.text(passage, "offset"))
-                if offset < len(text):
-                    raise BadValue("a passage begins before the one above it ends")
-                text = text.ljust(offset) + (passage.findtext("text") or "")
+                if int(xml.text(passage, "offset")) != (len(text) + 1 if text else 0):
+                    raise BadValue("a passage does not begin one character behind the one above it")
+                text = f"{text} {passage.findtext('text')}" if text else passage.findtext("text") or ""
             marked = list(element.iterfind("passage/annotation"))
             kinds = [_infons(one) for one in marked]
             id = xml.text(element, "id")
@@ -135,7 +138,10 @@ def drug_triples(files: Files, split: str) -> Iterator[Document]:
     """BioGPT's DDI-2013: a text by its document's id, with the interactions in it; they name drugs and do not place them."""
     for row in jsonl.items(files["texts"]):
         with row:
-            found = [Relation(_label(files, "interaction", one["interaction"]), one["drug"], one["target"]) for one in row["triples"]]
+            found = [
+                Relation(_label(files, "interaction", one["interaction"]), one["drug"], one["target"])
+                for one in row["triples"]
+            ]
             yield Document(
                 id=str(row.number), split=split, text=row["abstract"], relations=tuple(found),
                 labels={"interaction types": frozenset(one.type for one in found)},
