@@ -12,8 +12,10 @@ from healthfm.records import (
     KINDS,
     MISSING,
     UNCERTAIN,
+    Conversation,
     Document,
     Image,
+    Message,
     MultipleChoice,
     Relation,
     Signal,
@@ -172,6 +174,29 @@ def test_an_image_is_decoded_once_and_a_stack_of_pictures_stays_lazy() -> None:
     assert held.digest() == held.digest() and calls == [1] and not image.stacked
     volume = Volume(id="1", load=lambda: calls.append(1), place=lambda: np.eye(4))  # type: ignore[arg-type,return-value]
     assert volume.stacked and volume.decoded() is volume and calls == [1]
+
+
+def test_a_conversation_says_its_turns_and_knows_itself_by_them() -> None:
+    turns = (Message("user", "Why?"), Message("assistant", "So."))
+    one = Conversation(id="1", turns=turns)
+    assert (one.as_text, one.noun) == ("user: Why?\nassistant: So.", "conversation")
+    assert one.digest() == Conversation(id="2", turns=turns, meta={"a": 1}).digest()
+    others = [(turns[1], turns[0]), (turns[0],), (Message("assistant", "Why?"), turns[1])]
+    assert len({one.digest(), *(Conversation(id="1", turns=other).digest() for other in others)}) == 4
+    picture = Image(id="p", load=lambda: np.zeros((2, 2, 3), np.uint8))
+    shown = Conversation(id="1", turns=(Message("user", ("Why?", picture)),))
+    assert shown.as_text == "user: Why?" and shown.digest() != Conversation(id="1", turns=turns[:1]).digest()
+
+
+@pytest.mark.parametrize(("turns", "reason"), [((), "without a turn"), ((Message("user", None),), "not text")])  # type: ignore[arg-type]
+def test_a_conversation_has_turns_of_text(turns: tuple[Message, ...], reason: str) -> None:
+    with pytest.raises(BadValue, match=reason):
+        Conversation(id="1", turns=turns)
+
+
+def test_digests_of_the_records_that_were_stay() -> None:
+    assert Document(id="1", text="a").digest() == "fcf7579b2db13f7e"
+    assert question().digest() == "e5f10d4fb2bc3bd1"
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 2), (2, 2), (3, 2), (0, 5)])

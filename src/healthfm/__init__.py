@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     )
     from healthfm.evaluate.contamination import contamination
     from healthfm.evaluate.runner import evaluate
+    from healthfm.evaluate.study import run_study
     from healthfm.models.load import load_model
     from healthfm.models.model import Model
     from healthfm.report.run import Run, evaluate_predictions, load_run
     from healthfm.score.compare import Comparison, compare
+    from healthfm.score.leaderboard import Leaderboard, leaderboard
 
 __version__ = "0.1.0"
 
@@ -38,15 +40,16 @@ _HOME = {
     "open_dataset": "datasets.open", "Dataset": "datasets.dataset",
     "load_model": "models.load", "Model": "models.model",
     "evaluate": "evaluate.runner", "evaluate_predictions": "report.run", "load_run": "report.run", "Run": "report.run",
+    "run_study": "evaluate.study", "leaderboard": "score.leaderboard", "Leaderboard": "score.leaderboard",
     "compare": "score.compare", "Comparison": "score.compare", "contamination": "evaluate.contamination",
     "HealthfmError": "errors", "CardError": "errors", "DatasetError": "errors", "CheckpointError": "errors",
     "CapabilityError": "errors", "RunError": "errors", "MissingExtra": "errors",
 }  # fmt: skip
 
 __all__ = [
-    "CapabilityError", "CardError", "CheckpointError", "Comparison", "Dataset", "DatasetCard", "DatasetError", "HealthfmError", "MissingExtra",
-    "Model", "ModelCard", "Overlap", "Run", "RunError", "card", "compare", "contamination", "evaluate", "evaluate_predictions", "find", "lineage",
-    "load_model", "load_run", "open_dataset",
+    "CapabilityError", "CardError", "CheckpointError", "Comparison", "Dataset", "DatasetCard", "DatasetError", "HealthfmError", "Leaderboard", "MissingExtra",
+    "Model", "ModelCard", "Overlap", "Run", "RunError", "card", "compare", "contamination", "evaluate", "evaluate_predictions", "find",
+    "leaderboard", "lineage", "load_model", "load_run", "open_dataset", "run_study",
 ]  # fmt: skip
 
 

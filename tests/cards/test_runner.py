@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,6 +210,15 @@ def test_a_model_of_one_network_says_nothing_of_parts() -> None:
     ]  # fmt: skip
     assert "part" not in Weights(source="the owner", format="pth", access="open").model_dump_json()
     assert ModelCard.model_validate(pair().model_dump()) == pair()
+
+
+def test_the_example_of_a_model_of_parts_is_a_card() -> None:
+    """As CONTRIBUTING.md prints it: its parts, and what its variant changes of one."""
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    [example] = [one for one in re.findall(r"```toml\n(.*?)```", text, re.S) if "[run.parts" in one]
+    made = ModelCard.model_validate({**FACTS, **tomllib.loads(example), "default_variant": "deep"})
+    assert made.run is not None and made.run.parts["region"].config["depth"] == 6
+    assert made.runner("deep").parts["region"].config == {**made.run.parts["region"].config, "depth": 12}
 
 
 def test_families_are_known_without_torch() -> None:

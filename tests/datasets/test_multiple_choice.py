@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import importlib.util
 import json
@@ -9,19 +10,21 @@ import shutil
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from jinja2 import Template
 
-from healthfm import card, open_dataset
-from healthfm.errors import DatasetError
+from healthfm import card, evaluate, load_model, open_dataset
+from healthfm.errors import BadValue, DatasetError
 from healthfm.evaluate.protocols import continuations, render
-from healthfm.records import MultipleChoice
+from healthfm.records import MISSING, MultipleChoice
 
 FOUR_OPTIONS = Path("data_clean/questions/US/4_options/phrases_no_exclude_test.jsonl")
 Row = dict[str, Any]
@@ -431,3 +434,228 @@ def test_the_unlabelled_part_withholds_its_answers_and_the_artificial_part_has_t
     unlabelled = {r.id: r.answer for r in open_dataset("pubmedqa:pqa-u", root=tmp_path)}
     assert artificial == {pmid: row["final_decision"] for pmid, row in questions.items()}
     assert unlabelled == dict.fromkeys(questions)
+
+
+# CMExam: the layout that the owners' generate_prompt.py and notebook read ----------------------------------------------
+
+CMEXAM_COLUMNS = ("Question", "Options", "Answer", "Explanation")
+CMEXAM_TEST_COLUMNS = ("Disease Group", "Area of Competency", "Clinical Department", "Medical Discipline", "Difficulty level")  # fmt: skip
+
+
+def cmexam_row(number: int, answer: str, options: str | None = None) -> list[str]:
+    listed = "\n".join(f"{letter} 选项 {letter}，{number} mg" for letter in "ABCDE")
+    return [f"第{number}题：\n下列哪项“正确”？", options or listed, answer, f"因为, {number}\n所以"]
+
+
+def write_cmexam(root: Path, split: str, rows: list[list[str]]) -> Path:
+    (root / "data").mkdir(parents=True, exist_ok=True)
+    tested = split == "test_with_annotations"
+    with (root / "data" / f"{split}.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*CMEXAM_COLUMNS, *(CMEXAM_TEST_COLUMNS if tested else ())])
+        writer.writerows([*row, "不符合", "疾病治疗", "内科", "临床医学", "1.0"] if tested else row for row in rows)
+    return root
+
+
+@pytest.mark.evidence("cmexam", "layout")
+def test_cmexam_reads_the_options_of_one_cell_and_the_letters_of_one_word(tmp_path: Path) -> None:
+    rows = [cmexam_row(1, "B"), cmexam_row(2, "ACE"), cmexam_row(3, "")]
+    for split in ("train", "val", "test_with_annotations"):
+        write_cmexam(tmp_path, split, rows)
+    dataset = open_dataset("cmexam", root=tmp_path)
+    assert dataset.splits == ("train", "validation", "test")
+    for split in dataset.splits:
+        one, several, none = dataset[split]
+        assert (one.question, one.answer) == ("第1题：\n下列哪项“正确”？", "B")
+        assert one.options == {letter: f"选项 {letter}，1 mg" for letter in "ABCDE"}
+        assert (several.answer, none.answer) == (("A", "C", "E"), None)
+        assert one.meta["explanation"] == "因为, 1\n所以"
+        assert len({one.id, several.id, none.id}) == 3 and one.id.startswith(f"{split}-")
+    labels = next(iter(dataset["test"])).labels
+    assert labels["Area of Competency"] == "treatment" and labels["Difficulty level"] == 1.0
+    assert labels["Disease Group"] is MISSING and labels["Clinical Department"] == "内科"
+    assert next(iter(dataset["train"])).labels == {}
+
+
+def test_cmexams_options_are_not_cut_at_a_blank_as_the_owners_script_cuts_them(tmp_path: Path) -> None:
+    write_cmexam(tmp_path, "val", [cmexam_row(1, "B")])
+    [record] = open_dataset("cmexam", root=tmp_path)
+    theirs = {line.split(" ")[0]: line.split(" ")[-1] for line in cmexam_row(1, "B")[1].split("\n")}
+    assert theirs["B"] == "mg" and record.options["B"] == "选项 B，1 mg"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("A 甲\r\nB 乙\r\n", {"A": "甲", "B": "乙"}),
+        ("A 甲\nB 乙\n第二行\nC 丙", {"A": "甲", "B": "乙\n第二行", "C": "丙"}),
+        ("A 甲\nB 乙\nE", {"A": "甲", "B": "乙"}),
+        ("A  甲 乙\nB\t乙", {"A": "甲 乙", "B": "乙"}),
+    ],
+)
+def test_cmexams_lines_of_options(tmp_path: Path, options: str, expected: dict[str, str]) -> None:
+    write_cmexam(tmp_path, "val", [cmexam_row(1, "B", options)])
+    [record] = open_dataset("cmexam", root=tmp_path)
+    assert record.options == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "reason"),
+    [
+        ("F", None, "'Answer' has a value that the card does not know"),
+        ("AA", None, "the answer names no option, or one twice"),
+        ("A,B", None, "'Answer' has a value"),
+        ("A", "甲\n乙", "the options do not begin with a letter"),
+        ("A", "A 甲\nA 乙", "two options are called A"),
+        ("E", "A 甲\nB 乙", "the answer is not among the options"),
+    ],
+)
+def test_a_damaged_cmexam_row_names_file_row_and_reason(
+    tmp_path: Path, answer: str, options: str | None, reason: str
+) -> None:
+    write_cmexam(tmp_path, "val", [cmexam_row(1, "B"), cmexam_row(2, answer, options), cmexam_row(3, "C")])
+    with pytest.raises(DatasetError, match=rf"val\.csv, row \d+: .*{reason}"):
+        list(open_dataset("cmexam", root=tmp_path))
+    collected = open_dataset("cmexam", root=tmp_path, on_error="collect")
+    assert [record.answer for record in collected] == ["B", "C"] and len(collected.errors) == 1
+
+
+def test_cmexams_test_file_without_its_annotations_is_told(tmp_path: Path) -> None:
+    write_cmexam(tmp_path, "val", [cmexam_row(1, "B")])
+    (tmp_path / "data" / "val.csv").rename(tmp_path / "data" / "test_with_annotations.csv")
+    with pytest.raises(DatasetError, match="no 'Disease Group'"):
+        list(open_dataset("cmexam", root=tmp_path))
+
+
+# MMedBench: the keys of the owners' card, answers as their inference.py takes them -------------------------------------
+
+LANGUAGES = ("English", "Chinese", "Japanese", "French", "Russian", "Spanish")
+
+
+def mmedbench_row(number: int, answer: object) -> Row:
+    return {
+        "question": f"Question {number} ?", "options": {key: f"{key} {number}" for key in "ABCDE"}, "answer_idx": answer,
+        "rationale": "parce que", "human_checked": number == 1, "human_check_passed": False,
+    }  # fmt: skip
+
+
+def write_mmedbench(root: Path, rows: list[Row], split: str = "Test", language: str = "French") -> Path:
+    place = root / "MMedBench" / split / f"{language}.jsonl"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(as_lines(rows), encoding="utf-8")
+    return root
+
+
+@pytest.mark.evidence("mmedbench", "layout")
+@pytest.mark.parametrize("packed", [False, True])
+def test_mmedbench_reads_each_language_with_one_right_letter_or_several(tmp_path: Path, packed: bool) -> None:
+    rows = [mmedbench_row(1, "B"), mmedbench_row(2, "D,A"), mmedbench_row(3, ["C", "E"]), mmedbench_row(4, ["A"])]
+    for language in LANGUAGES:
+        for split in ("Train", "Test"):
+            write_mmedbench(tmp_path, rows, split, language)
+    if packed:
+        shutil.make_archive(str(tmp_path / "MMedBench"), "zip", tmp_path, "MMedBench")
+        shutil.rmtree(tmp_path / "MMedBench")
+    for language in LANGUAGES:
+        dataset = open_dataset(f"mmedbench:{language.lower()}", root=tmp_path)
+        assert dataset.splits == ("train", "test")
+        records = list(dataset["test"])
+        assert [r.answer for r in records] == ["B", ("A", "D"), ("C", "E"), "A"]
+        assert [r.id for r in records] == [f"test-{n}" for n in range(1, 5)]
+        assert records[0].options == rows[0]["options"] and records[0].question == "Question 1 ?"
+        assert records[0].meta == {"rationale": "parce que", "human_checked": True, "human_check_passed": False}
+
+
+def test_an_answer_of_two_letters_read_as_one_key_is_no_option() -> None:
+    with pytest.raises(BadValue, match="the answer is not among the options"):
+        MultipleChoice(id="1", question="?", options=mmedbench_row(1, "A")["options"], answer="A,D")
+
+
+@pytest.mark.parametrize("answer", ["", [], "AD", "A,A", "F", None, "A,", 1])
+def test_a_damaged_mmedbench_answer_names_file_and_row(tmp_path: Path, answer: object) -> None:
+    write_mmedbench(tmp_path, [mmedbench_row(1, "B"), mmedbench_row(2, answer)])
+    with pytest.raises(DatasetError, match=r"French\.jsonl, row 2: "):
+        list(open_dataset("mmedbench:french", root=tmp_path))
+    collected = open_dataset("mmedbench:french", root=tmp_path, on_error="collect")
+    assert (len(list(collected)), len(collected.errors)) == (1, 1)
+
+
+# MMLU: evaluate.py reads its files without a header --------------------------------------------------------------------
+
+MMLU_ROWS = [
+    ['Which "vessel", if any,\nis it?', "None", "007", "NA", 'the "left" one', "D"],
+    ["  Second? ", "a, b", "c", "d", "e", "A"],
+    ["Third?", "1.0", "2", "3", "4", "C"],
+]
+
+
+def write_mmlu(root: Path, rows: list[list[str]], split: str = "test", subject: str = "anatomy") -> Path:
+    (root / "data" / split).mkdir(parents=True, exist_ok=True)
+    with (root / "data" / split / f"{subject}_{split}.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return root
+
+
+@pytest.mark.evidence("mmlu-medical", "layout")
+@pytest.mark.parametrize("subject", ["anatomy", "clinical_knowledge", "college_biology", "college_medicine", "medical_genetics", "professional_medicine"])  # fmt: skip
+def test_mmlus_first_line_is_a_question_and_its_cells_are_text(tmp_path: Path, subject: str) -> None:
+    for split in ("dev", "val", "test"):
+        write_mmlu(tmp_path, MMLU_ROWS, split, subject)
+    dataset = open_dataset(f"mmlu-medical:{subject.replace('_', '-')}", root=tmp_path)
+    assert dataset.splits == ("train", "validation", "test")
+    for split in dataset.splits:
+        records = list(dataset[split])
+        assert [[r.question, *r.options.values(), r.answer] for r in records] == MMLU_ROWS
+        assert [list(r.options) for r in records] == [list("ABCD")] * 3
+        assert len({r.id for r in records}) == 3
+
+
+@pytest.mark.evidence("mmlu-medical", "reader")
+def test_mmlu_prompts_and_targets_are_those_of_the_harness(tmp_path: Path) -> None:
+    found = importlib.util.find_spec("lm_eval")
+    assert found is not None and found.origin is not None
+    place = Path(found.origin).parent / "tasks" / "mmlu" / "default" / "_default_template_yaml"
+    task = yaml.safe_load(place.read_text(encoding="utf-8"))
+    expected = []
+    for question, *choices, letter in MMLU_ROWS:  # as the hub's copy holds them: a list, and the answer's place in it
+        prompt = Template(task["doc_to_text"]).render(question=question, choices=choices)
+        expected.append((prompt, tuple(" " + one for one in task["doc_to_choice"]), letter))
+    records = list(open_dataset("mmlu-medical", root=write_mmlu(tmp_path, MMLU_ROWS)))
+    assert ours("mmlu-medical", records, "letters") == expected
+
+
+@pytest.mark.parametrize("row", [["Q?", "a", "b", "c", "D"], ["Q?", "a", "b", "c", "d", "E"], ["Q?", "a", "b", "c", "d", ""]])  # fmt: skip
+def test_a_damaged_mmlu_row_names_file_and_place(tmp_path: Path, row: list[str]) -> None:
+    write_mmlu(tmp_path, [MMLU_ROWS[2], row, MMLU_ROWS[1]])
+    with pytest.raises(DatasetError, match=r"anatomy_test\.csv, (row|line) 2: "):
+        list(open_dataset("mmlu-medical", root=tmp_path))
+    collected = open_dataset("mmlu-medical", root=tmp_path, on_error="collect")
+    assert ([r.answer for r in collected], len(collected.errors)) == (["C", "A"], 1)
+
+
+# The three of them are asked by their protocols ------------------------------------------------------------------------
+
+
+def last(prompts: Sequence[str], options: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    """Score the last option highest."""
+    return [np.arange(len(choices), dtype=float) for choices in options]
+
+
+@pytest.mark.parametrize("protocol", ["letters", "text"])
+@pytest.mark.parametrize(
+    ("name", "right", "asked", "several"),
+    [("cmexam", 1, 2, "validation-"), ("mmedbench:french", 0, 2, "test-2"), ("mmlu-medical", 1, 3, "")],
+)
+def test_their_questions_are_asked_and_those_of_several_answers_are_named(
+    tmp_path: Path, name: str, protocol: str, right: int, asked: int, several: str
+) -> None:
+    root = tmp_path / "data"
+    write_cmexam(root, "val", [cmexam_row(1, "B"), cmexam_row(2, "ACE"), cmexam_row(3, ""), cmexam_row(4, "E")])
+    write_mmedbench(root, [mmedbench_row(1, "B"), mmedbench_row(2, "D,A"), mmedbench_row(3, ["C"])])
+    write_mmlu(root, MMLU_ROWS)
+    model = load_model(last, verb="score", card={"slug": "last", "name": "Last"})
+    split = "validation" if name == "cmexam" else "test"
+    run = evaluate(model, f"{name}@{protocol}", root=root, split=split, output=tmp_path / "run")
+    assert (run.metrics["accuracy"]["value"], len(run.predictions)) == (right / asked, asked)
+    told = [one for one in run.facts["notices"] if "have several right answers and are left out: " + several in one]
+    assert len(told) == (1 if several else 0)

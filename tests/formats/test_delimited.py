@@ -144,6 +144,15 @@ def test_row_numbers_that_pandas_writes_are_kept_without_a_name(tmp_path: Path) 
     assert read(tmp_path, "a.csv", ",note\n0,a\n")[0] == [{"": "0", "note": "a"}]
 
 
+def test_a_quoted_cell_may_hold_a_blank_and_a_quoted_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,text\n1," ""All of it."""\n2," ""On two\nlines."" "\n')
+    assert [row["text"] for row in table.rows(Source(path))] == [' "All of it."', ' "On two\nlines." ']
+    path.write_text('id,text\n1, "All of it."\n')  # here the quotes may be the cell's own
+    with pytest.raises(DatasetError, match="a blank stands before a quoted cell"):
+        list(table.rows(Source(path)))
+
+
 def test_names_of_json_columns_have_no_blanks_around(tmp_path: Path) -> None:
     assert read(tmp_path, "a.jsonl", '{"id": 0, " note ": "a"}\n')[0] == [{"id": 0, "note": "a"}]
 

@@ -101,3 +101,14 @@ def test_a_damaged_json_file_is_an_error_that_names_it(tmp_path: Path, content: 
     with pytest.raises(DatasetError, match=message) as caught:
         list(jsonl.items(write(tmp_path, content, "m.json")))
     assert "m.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"a": 1}, {"a": 2}]', '\n [\n{"a": 1},\n{"a": 2}]', '{"a": 1}\n{"a": 2}\n', '\n{"a": 1}\n\n{"a": 2}']
+)
+def test_objects_of_a_list_or_of_lines_whichever_the_file_holds(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    assert [row["a"] for row in jsonl.objects(Source(path))] == [1, 2]
+    path.write_text("")
+    assert list(jsonl.objects(Source(path))) == []

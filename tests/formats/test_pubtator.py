@@ -23,7 +23,7 @@ def test_a_document_is_its_title_one_character_and_its_abstract(tmp_path: Path) 
     lines = "1\t0\t4\tGène\tGene\t-1\n1\t18\t34\tEye and ear pain\tDisease\tD1|D2\teye pain|ear pain\n1\tCID\tD3\tD1\n"
     [row] = pubtator.documents(write(tmp_path, HEAD + lines))
     assert (row["id"], row["title"], row["text"]) == ("1", "Gène and | pain. ", "Gène and | pain.  Eye and ear pain.")
-    mentions, relations = pubtator.marks(row)
+    mentions, relations = pubtator.marked(row)
     assert mentions == [
         pubtator.Mention(0, 4, "Gene", (), ()),
         pubtator.Mention(18, 34, "Disease", ("D1", "D2"), ("eye pain", "ear pain")),
@@ -53,7 +53,7 @@ def test_documents_are_parted_by_empty_lines_and_numbered_by_their_first(tmp_pat
 def test_a_line_that_does_not_fit_is_an_error_without_its_words(tmp_path: Path, line: str, reason: str) -> None:
     [row] = pubtator.documents(write(tmp_path, HEAD + line))
     with pytest.raises(DatasetError, match=reason) as caught, row:
-        pubtator.marks(row)
+        pubtator.marked(row)
     assert "a.txt, row 1: cannot be read" in str(caught.value) and "Gène" not in str(caught.value)
 
 

@@ -98,6 +98,19 @@ def spread(numbers: np.ndarray) -> float:
 # Language models --------------------------------------------------------------------------------------------------------
 
 
+def asked(
+    rows: Sequence[Row], root: Path, text: Callable[[Row], str] = lambda row: "\n".join(row["CONTEXTS"])
+) -> tuple[list[str], list[list[str]]]:
+    """Return the prompts that PubMedQA's protocol makes of the owners' rows, and what may follow each."""
+    owners = json.loads((root / "data/ori_pqal.json").read_text())
+    made = []
+    for row in rows:
+        one = owners[row["id"]]
+        assert (row["target"], row["options"]) == (one["final_decision"], ["yes", "no", "maybe"])
+        made.append(f"Abstract: {text(one)}\nQuestion: {one['QUESTION']}\nAnswer:")
+    return made, [[f" {option}" for option in row["options"]] for row in rows]
+
+
 def assert_scored(
     rows: Sequence[Row], root: Path, encode: Callable[[str], list[int]], logits: Callable[[list[int], list[int]], Any],
     text: Callable[[Row], str] = lambda row: "\n".join(row["CONTEXTS"]), together: bool = True,
@@ -106,15 +119,11 @@ def assert_scored(
 
     ``logits`` (prompt ids, option ids) -> [len(option ids), vocabulary]; ``together``: prompt and option are encoded as one text.
     """
-    owners = json.loads((root / "data/ori_pqal.json").read_text())
     expected = []
-    for row in rows:
-        one = owners[row["id"]]
-        assert (row["target"], row["options"]) == (one["final_decision"], ["yes", "no", "maybe"])
-        prompt = f"Abstract: {text(one)}\nQuestion: {one['QUESTION']}\nAnswer:"
+    for prompt, options in zip(*asked(rows, root, text), strict=True):
         context = encode(prompt)
-        for option in row["options"]:
-            new = encode(f"{prompt} {option}")[len(context) :] if together else encode(f" {option}")
+        for option in options:
+            new = encode(prompt + option)[len(context) :] if together else encode(option)
             likely = torch.as_tensor(np.asarray(logits(context, new))).double().log_softmax(-1)
             expected.append(sum(float(line[token]) for line, token in zip(likely, new, strict=True)))
     assert_near(scores(rows), np.reshape(expected, (len(rows), 3)))

@@ -27,6 +27,7 @@ from healthfm.models.remote import client as clients
 from healthfm.models.remote.client import Client, Endpoint, Refused, keep_in_house, loopback
 from healthfm.models.remote.endpoint import EndpointModel
 from healthfm.records import Message
+from tests.cli.command import run
 from tests.llama_cpp import serve
 
 MODEL = "smollm2-135m-instruct"
@@ -175,19 +176,19 @@ def test_a_name_the_server_does_not_hold_is_refused(llama_cpp: str) -> None:
 def test_an_evaluation_names_the_endpoint_and_counts_its_tokens(
     llama_cpp: str, smollm2_file: Path, medqa_root: Path, tmp_path: Path
 ) -> None:
-    run = evaluate(MODEL, "medqa", root=medqa_root, limit=4, endpoint=llama_cpp, output=tmp_path / "run")
+    run = evaluate(MODEL, "medqa", root=medqa_root, limit=2, endpoint=llama_cpp, output=tmp_path / "run")
     facts = run.facts
     assert facts["request"]["endpoint"].startswith(f"{llama_cpp}/v1#")
     assert facts["request"]["endpoint"].endswith(".gguf")
-    assert facts["usage"]["prompt_tokens"] > 4 * 100
+    assert facts["usage"]["prompt_tokens"] > 2 * 100
     assert "usage" not in facts["environments"][0]["model"]
-    again = evaluate(MODEL, "medqa", root=medqa_root, limit=4, endpoint=llama_cpp, output=tmp_path / "run")
+    again = evaluate(MODEL, "medqa", root=medqa_root, limit=2, endpoint=llama_cpp, output=tmp_path / "run")
     assert again.facts["usage"] == load_run(tmp_path / "run").facts["usage"] == facts["usage"]
     with pytest.raises(RunError, match="another request"):
-        evaluate(MODEL, "medqa", root=medqa_root, limit=4, output=tmp_path / "run")
+        evaluate(MODEL, "medqa", root=medqa_root, limit=2, output=tmp_path / "run")
     other = serve(smollm2_file)
     with pytest.raises(RunError, match=r"another request \(endpoint"):
-        evaluate(MODEL, "medqa", root=medqa_root, limit=4, endpoint=other.listening_address, output=tmp_path / "run")
+        evaluate(MODEL, "medqa", root=medqa_root, limit=2, endpoint=other.listening_address, output=tmp_path / "run")
 
 
 # A server that echoes -------------------------------------------------------------------------------------------------
@@ -589,17 +590,19 @@ def test_what_may_leave_and_what_may_not() -> None:
     keep_in_house(card("medqa", "dataset"), remote, None)  # type: ignore[arg-type]
 
 
-WATCHED = """
-import sys
-seen = []
-sys.addaudithook(lambda event, _: seen.append(event) if event in ("socket.__new__", "socket.connect", "socket.sendto", "socket.sendmsg") else None)
-sys.argv = ["healthfm", *sys.argv[1:]]
-from healthfm.cli import main
-try:
-    main()
-finally:
-    print("SOCKETS", seen, file=sys.stderr)
-"""
+WATCHED = ("socket.__new__", "socket.connect", "socket.sendto", "socket.sendmsg")
+
+
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    """What this process does with sockets while the block runs. A hook cannot be taken out again: it then hears nothing."""
+    seen: list[str] = []
+    listening = True
+    sys.addaudithook(lambda event, _: seen.append(event) if listening and event in WATCHED else None)
+    try:
+        yield seen
+    finally:
+        listening = False
 
 
 @pytest.mark.parametrize("host", ["localhost.evil.invalid", "192.0.2.1", "0.0.0.0", "[::ffff:192.0.2.1]"])
@@ -614,10 +617,11 @@ def test_own_data_is_refused_before_any_socket_is_opened(tmp_path: Path, host: s
         "--output",
         str(tmp_path / "run"),
     ]
-    found = subprocess.run([sys.executable, "-c", WATCHED, *words], capture_output=True, text=True, timeout=120)
+    with watched() as seen:
+        found = run(*words)
     assert found.returncode == 2, found.stderr
     assert f"{host.strip('[]')} is not this machine; nothing was sent" in found.stderr
-    assert "SOCKETS []" in found.stderr
+    assert seen == []
     assert "Alma" not in found.stderr
     assert not (tmp_path / "run").exists()
 
@@ -626,9 +630,10 @@ def test_the_watch_sees_sockets(tmp_path: Path, llama_cpp: str) -> None:
     """Negative control of the test above: the same command with a local endpoint opens sockets, and runs."""
     (tmp_path / "own.csv").write_text("question,A,B,answer\nIs Alma ill?,yes,no,A\nIs Bob?,yes,no,B\n")
     words = ["evaluate", MODEL, str(tmp_path / "own.csv"), "--endpoint", llama_cpp, "--output", str(tmp_path / "run")]
-    found = subprocess.run([sys.executable, "-c", WATCHED, *words], capture_output=True, text=True, timeout=120)
+    with watched() as seen:
+        found = run(*words)
     assert found.returncode == 0, found.stderr
-    assert "socket.connect" in found.stderr
+    assert "socket.connect" in seen
     assert "endpoint:" in found.stdout
 
 

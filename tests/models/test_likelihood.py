@@ -128,7 +128,7 @@ MIXED = (["Is it?", "Is it? "], [["A", "B"], [" yes, the answer is", " no"]])  #
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@settings(max_examples=12)
+@settings(max_examples=6)
 @example(MIXED)
 @example(([PREAMBLE + one for one in MIXED[0]], MIXED[1]))
 @given(batches())
@@ -146,7 +146,7 @@ def test_a_prompt_that_a_card_made_scores_as_its_text() -> None:
     np.testing.assert_array_equal(one.score([made], options)[0], one.score(["Q: is it? "], options)[0])
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @example(MIXED)
 @given(batches())
 def test_copies_of_the_prefix_score_alike(batch: tuple[list[str], list[list[str]]]) -> None:
@@ -182,7 +182,7 @@ def harness(words: str) -> object:
 
 
 @pytest.mark.parametrize("words", ["bytes", "sentencepiece"])
-@settings(max_examples=40)
+@settings(max_examples=20)
 @example("<s>The answer", " is")  # opened by its own words: no second start token
 @example("the answer \n ", "is")
 @example("an", "swer")  # merges over the boundary

@@ -8,12 +8,15 @@ import pytest
 
 from healthfm import compare, evaluate_predictions
 from healthfm.report.comparison import write
-from tests.report.made import KINDS, by_hand, of_kind, of_probe, table
+from healthfm.report.leaderboard import write as write_board
+from healthfm.score.leaderboard import leaderboard
+from tests.evaluate.studies import answers, put
+from tests.report.made import KINDS, by_hand, facts, of_kind, of_probe, table
 
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Pages of a table of predictions, of a full run folder, of one with long names, of every kind of table, of a comparison."""
+    """Pages of a table of predictions, of a full run folder, of one with long names, of every kind of table, of a comparison, of a leaderboard."""
     root = tmp_path_factory.mktemp("pages")
     rows = table(**{"subgroup.site": ["north"] * 50 + ["south"] * 10, "patient": [str(i // 2) for i in range(60)]})
     wide = tuple(f"class-{'x' * 20}-{i}" for i in range(9))
@@ -38,4 +41,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for one, name in ((rows, "first model"), (worse, "a second model " * 5))
     ]
     found["comparison"] = write(compare(two), root / "compare.html")
+    runs = root / "runs"
+    for i, name in enumerate(("first-model", "a second model " * 4, "third")):
+        for j, data in enumerate(("heart@p", "lung", "a-data-set-of-a-long-name-" * 3)):
+            put(
+                runs,
+                name,
+                data,
+                answers((0.9, 0.88, 0.5)[i], 60, 10 * i + j),
+                lineage=facts()["lineage"] if i + j == 1 else None,
+            )
+    put(runs, "less", "lung", answers(0.9, 20, 3))
+    found["leaderboard"] = write_board(leaderboard(runs, paired=True), runs)
     return found

@@ -70,7 +70,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("phone", "dark"), ("desktop", "light")])
-@pytest.mark.parametrize("name", ["full", "probe", "crowded", "comparison", *KINDS])
+@pytest.mark.parametrize("name", ["full", "probe", "crowded", "comparison", "leaderboard", *KINDS])
 def test_a_page_fits_its_screen_and_can_be_read(
     visit: Callable[..., Any], pages: dict[str, Path], name: str, size: str, scheme: str
 ) -> None:

@@ -27,6 +27,11 @@ KINDS = {"models": "model", "datasets": "dataset"}
 SHIPPED = Path(__file__).parent
 _CACHE_FORMAT = 1
 _VALID: dict[tuple[str, int], ModelCard | DatasetCard] = {}
+FORMS = ("hf", "endpoint", "python")  # what names of models without a card begin with (``healthfm.models.own``)
+OWN_MODELS = (
+    "; a folder of yours: hf:./folder; a server: endpoint:URL#MODEL; your own code: python:module:function; "
+    "your own card: HEALTHFM_CARDS=FOLDER"
+)
 
 
 def card_files() -> list[str]:
@@ -134,6 +139,11 @@ def is_shipped(slug: str) -> bool:
     return entry is not None and Path(entry["path"]).is_relative_to(SHIPPED)
 
 
+def is_known(model: ModelCard) -> bool:
+    """Say whether a model's card is one of the catalogue's, not one that a caller made under whatever name."""
+    return ("model", model.slug) in entries() and card(model.slug, "model") == model
+
+
 def split_name(name: str) -> tuple[str, str | None, str | None]:
     """Split ``slug[:variant][@protocol]`` into its three parts."""
     head, _, protocol = name.partition("@")
@@ -172,6 +182,11 @@ def lookup(name: str, kind: str | None = None) -> Entry:
         )
     import difflib
 
+    if kind != "dataset" and slug in FORMS:
+        raise CardError(
+            f"'{name}' is a model without a card: evaluate, generate, embed, contamination and --judge take it; what is asked here "
+            "is written on cards"
+        )
     names = {
         n.lower(): e["slug"]
         for e in every.values()
@@ -180,7 +195,8 @@ def lookup(name: str, kind: str | None = None) -> Entry:
     }
     near = list(dict.fromkeys(names[n] for n in difflib.get_close_matches(slug.lower(), names, n=5, cutoff=0.55)))
     hint = f"; near names: {', '.join(near)}" if near else ""
-    raise CardError(f"no {kind or 'model or dataset'} is called '{slug}'{hint} (healthfm find lists them)")
+    more = OWN_MODELS if kind == "model" else ""
+    raise CardError(f"no {kind or 'model or dataset'} is called '{slug}'{hint} (healthfm find lists them{more})")
 
 
 def _validated(entry: Entry) -> ModelCard | DatasetCard:

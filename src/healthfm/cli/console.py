@@ -12,6 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from healthfm.models.remote.client import Client
+
+
+def kept_here(model: str, allowed: Sequence[str] | None) -> Client | None:
+    """Return the server that ``endpoint:URL`` names, if a model's name is one. Raises ``RunError``: it is elsewhere, and not allowed."""
+    from healthfm.models import own
+    from healthfm.models.remote.client import Client, keep_here
+
+    address = own.address(model)
+    if address is None:
+        return None
+    client = Client(address)
+    keep_here(client, allowed or ())
+    return client
+
 
 def emit_json(value: Any) -> None:
     """Print a value as JSON on standard output."""

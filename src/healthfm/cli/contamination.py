@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from healthfm.cli.console import emit_json, emit_table, progress_bar
-from healthfm.cli.options import Columns, DatasetName, Device, Dtype, JsonFlag, Root, Seed, column_map, dataset_argument
+from healthfm.cli.console import emit_json, emit_table, kept_here, progress_bar
+from healthfm.cli.options import (
+    AllowRemote,
+    Columns,
+    DatasetName,
+    Device,
+    Dtype,
+    JsonFlag,
+    Root,
+    Seed,
+    column_map,
+    dataset_argument,
+)
 
 if TYPE_CHECKING:
     from healthfm.evaluate.contamination import Finding
@@ -57,6 +68,7 @@ def register(app: typer.Typer) -> None:
         device: Device = "auto",
         dtype: Dtype = "auto",
         seed: Seed = 0,
+        allow_remote: AllowRemote = None,
         columns: Columns = None,
         show_inputs: Annotated[
             bool, typer.Option(help="Show what was matched also of data that may not be shared.")
@@ -86,7 +98,7 @@ def register(app: typer.Typer) -> None:
                     opened, _place(against), corpus_root=against_root, run=loaded_run, show_inputs=show_inputs, seed=seed, progress=advance,
                 ))  # fmt: skip
         if model is not None:
-            loaded = load_model(model, weights, device=device, dtype=dtype)
+            loaded = load_model(model, weights, device=device, dtype=dtype, endpoint=kept_here(model, allow_remote))
             with progress_bar(f"{dataset} by {model}", quiet=json) as advance:
                 found.append(room.behaviour(
                     loaded, opened, limit=limit, reference=_place(reference) if reference is not None else None,

@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from healthfm.cli.console import emit_json, emit_table, progress_bar
-from healthfm.cli.options import Columns, Device, JsonFlag, ModelName, Root, Split, Weights, Window, column_map
+from healthfm.cli.console import emit_json, emit_table, kept_here, progress_bar
+from healthfm.cli.options import (
+    AllowRemote,
+    Columns,
+    Device,
+    JsonFlag,
+    ModelName,
+    Root,
+    Split,
+    Weights,
+    Window,
+    column_map,
+)
 
 if TYPE_CHECKING:
     from healthfm.embed.run import Embeddings
@@ -63,6 +74,7 @@ def register(app: typer.Typer) -> None:
         device: Device = "auto",
         engine: Annotated[str, typer.Option(help="auto (OpenVINO on CPU where installed), or torch.")] = "auto",
         compile: Annotated[bool, typer.Option("--compile", help="torch.compile, on a GPU.")] = False,
+        allow_remote: AllowRemote = None,
         columns: Columns = None,
         json: JsonFlag = False,
     ) -> None:
@@ -84,10 +96,11 @@ def register(app: typer.Typer) -> None:
 
         if engine not in ("auto", "torch"):
             raise RunError(f"--engine is '{engine}'; use auto or torch")
-        loaded = load_model(model, weights, device=device)
+        served = kept_here(model, allow_remote)
+        loaded = load_model(model, weights, device=device, endpoint=served)
         again = engines.loaded_for(loaded, precision)
         if again is not None:
-            loaded = load_model(model, weights, device=device, dtype=again)
+            loaded = load_model(model, weights, device=device, dtype=again, endpoint=served)
         if "embed" not in loaded.capabilities:
             raise CapabilityError(f"{loaded.name} cannot embed; it can {', '.join(sorted(loaded.capabilities))}")
         texts = not any(issubclass(kind, Visual) for kind in loaded.takes)

@@ -98,14 +98,18 @@ def register(app: typer.Typer) -> None:
         Example: healthfm evaluate pubmedbert hoc --task multi-label-probe
 
         Example: healthfm evaluate ctranspath ./slides --task mil
+
+        Example: healthfm evaluate hf:./my-model ./ward
         """
         from healthfm.datasets.open import open_dataset
         from healthfm.errors import RunError
         from healthfm.evaluate.runner import evaluate as run_evaluate
+        from healthfm.models import own
         from healthfm.models.remote.client import Endpoint
 
         if shots_order not in ("first", "random"):
             raise RunError(f"--shots-order is '{shots_order}'; use first or random")
+        endpoint = endpoint if endpoint is not None else own.address(model)
         data = dataset_argument(dataset)
         opened = open_dataset(data, root, columns=column_map(columns)) if columns else data
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from healthfm.cli.console import emit_json, progress_bar
-from healthfm.cli.options import Device, Dtype, JsonFlag, ModelName, Seed, Weights
+from healthfm.cli.console import emit_json, kept_here, progress_bar
+from healthfm.cli.options import AllowRemote, Device, Dtype, JsonFlag, ModelName, Seed, Weights
 
 if TYPE_CHECKING:
     from healthfm.models.language.rendered import Asked
@@ -52,6 +52,7 @@ def register(app: typer.Typer) -> None:
         weights: Weights = None,
         device: Device = "auto",
         dtype: Dtype = "auto",
+        allow_remote: AllowRemote = None,
         json: JsonFlag = False,
     ) -> None:
         """Generate text: an answer to one prompt, to each prompt of a file, or a chat.
@@ -74,7 +75,7 @@ def register(app: typer.Typer) -> None:
             prompt = sys.stdin.read()
         if sys.stderr.isatty():
             print(f"loading {model} ...", file=sys.stderr)
-        loaded = load_model(model, weights, device=device, dtype=dtype)
+        loaded = load_model(model, weights, device=device, dtype=dtype, endpoint=kept_here(model, allow_remote))
         for notice in _notices(loaded):
             print(f"notice: {notice}", file=sys.stderr)
         how: dict[str, Any] = {

@@ -10,7 +10,10 @@ import typer
 
 from healthfm.errors import DatasetError
 
-ModelName = Annotated[str, typer.Argument(help="MODEL[:VARIANT].")]
+ModelName = Annotated[
+    str,
+    typer.Argument(help="MODEL[:VARIANT]; or your own: hf:FOLDER, endpoint:URL[#MODEL], python:MODULE:OBJECT[:VERB]."),
+]
 DatasetName = Annotated[str, typer.Argument(help="SLUG[:VARIANT], or own data (a folder with a slash: ./ward).")]
 Kind = Annotated[str | None, typer.Option(help="model or dataset.")]
 Root = Annotated[Path | None, typer.Option(help="Folder with the dataset's official files, packed or not.")]
@@ -32,6 +35,12 @@ Seed = Annotated[int, typer.Option(help="Seed of samples, draws and resamples.")
 RunOutput = Annotated[Path | None, typer.Option(help="Run folder (default: runs/MODEL--DATASET--DIGEST).")]
 ShowInputs = Annotated[
     bool, typer.Option(help="Put the questions of private data into the report (the page is stamped).")
+]
+AllowRemote = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A model behind a server elsewhere: let what you give go to this HOST (repeatable).", metavar="HOST"
+    ),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 

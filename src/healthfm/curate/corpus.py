@@ -16,7 +16,7 @@ from healthfm.datasets.dataset import Dataset
 from healthfm.errors import RunError
 from healthfm.formats import jsonl, table
 from healthfm.formats.source import Problems, Source
-from healthfm.records import QA, Document, MultipleChoice, Record
+from healthfm.records import QA, Conversation, Document, MultipleChoice, Record
 
 TEXT = (".txt", ".md", ".csv", ".tsv")
 ROWS = (".jsonl", ".json", ".parquet")
@@ -103,9 +103,11 @@ def _rows(source: Source, suffix: str) -> Iterator[Any]:
 
 
 def text_of(record: Record) -> str:
-    """Return everything a text record says: question, options or answers, context."""
+    """Return everything a text record says: question, options or answers, context; a conversation's turns."""
     if isinstance(record, Document):
         return record.text
+    if isinstance(record, Conversation):
+        return "\n".join(turn.text for turn in record.turns)
     if isinstance(record, QA | MultipleChoice):
         more = record.options.values() if isinstance(record, MultipleChoice) else record.answers
         return "\n".join([record.question, *more, record.context])

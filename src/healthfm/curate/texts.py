@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from healthfm.curate.words import fold
 from healthfm.errors import RunError
-from healthfm.records import QA, Document, MultipleChoice, Record
+from healthfm.records import QA, Conversation, Document, MultipleChoice, Record
 
 PARTS = ("question", "question and options", "question and answer", "context", "text")
 
@@ -40,6 +40,8 @@ def parts(records: Iterable[Record]) -> list[Part]:
 def _texts(record: Record) -> list[tuple[str, list[str]]]:
     if isinstance(record, Document):
         return [("text", [record.text])]
+    if isinstance(record, Conversation):
+        return [("text", [turn.text for turn in record.turns])]
     if isinstance(record, MultipleChoice):
         full = [("question and options", [record.question, *record.options.values()])] if _tells(record) else []
         return [("question", [record.question]), *full, *_context(record.context)]

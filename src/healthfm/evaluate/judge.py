@@ -24,6 +24,7 @@ from healthfm.evaluate.job import Job, Review
 from healthfm.evaluate.writing import digest_of, generate
 from healthfm.formats import table
 from healthfm.formats.source import Source
+from healthfm.models import own
 from healthfm.models.load import load_model, own_model_card
 from healthfm.models.model import Model
 from healthfm.models.remote.client import Client
@@ -60,13 +61,21 @@ class Judge:
 
 
 def open_judge(judge: str | Model, device: str = "auto", dtype: str = "auto") -> Judge:
-    """Return the judge that is meant: a loaded model, the name of one whose weights are here, or an endpoint's address.
+    """Return the judge that is meant: a loaded model, the name of one whose weights are here (or of one without a card, see
+    ``load_model``), or an endpoint's address.
 
     Nothing is loaded and nothing sent yet. Raises ``CardError``, ``CheckpointError`` and ``CapabilityError`` as ``load_model``.
     """
+    if own.form(judge) == "python":
+        judge = load_model(judge)  # type: ignore[arg-type]
+    judge = own.address(judge) or judge
     if isinstance(judge, Model):
         identity = {"model": judge.name, "weights": provenance.model_digest(judge)}
         return Judge(identity, getattr(judge, "client", None), lambda: judge)
+    if own.form(judge) == "hf":
+        mine = own.card(judge)
+        identity = {"model": mine.slug, "weights": provenance.weights_digest(judge, mine, None)}
+        return Judge(identity, None, lambda: load_model(judge, device=device, dtype=dtype))
     if "://" in judge:
         client = Client(judge)
         card = own_model_card({"slug": "judge", "name": "a judge behind an endpoint"}, judge)

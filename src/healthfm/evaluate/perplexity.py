@@ -77,6 +77,10 @@ def log_likelihood(model: Model, text: str) -> tuple[float, int]:
         raise CapabilityError(f"{model.name}: the perplexity of a text needs the model's tokenizer here")
     ids = list(tokenizer.encode(text, add_special_tokens=False, verbose=False))
     before = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if before is None:
+        raise CapabilityError(
+            f"{model.name}: its tokenizer has neither a start nor an end token, which the first token of a text is given"
+        )
     longest = min(WINDOW, int(getattr(model, "max_length", WINDOW)))
     total = sum(_sum(model.logits([given])[0], asked) for given, asked in windows(ids, before, longest))
     return float(total), len(ids)

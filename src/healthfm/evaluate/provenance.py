@@ -13,6 +13,7 @@ from healthfm.cards import catalog
 from healthfm.cards.lineage import Overlap, lineage, web_crawls
 from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset
+from healthfm.models import own
 from healthfm.models.files import weights as weight_places
 from healthfm.models.model import Model
 
@@ -27,8 +28,11 @@ def weights_digest(model: str | Model, card: ModelCard, weights: Path | str | No
         return model_digest(model)
     if weights == "random":
         return "random"
-    _, variant, _ = catalog.split_name(model)
-    path = Path(weights).expanduser() if weights is not None else weight_places.locate(card, variant)
+    if own.form(model) == "hf":
+        path = own.folder(model)
+    else:
+        _, variant, _ = catalog.split_name(model)
+        path = Path(weights).expanduser() if weights is not None else weight_places.locate(card, variant)
     files = weight_places.weight_files(path) or weight_places.nested(path)
     beside = weight_places.beside(path)
     return (weight_places.fingerprint(files) if files else str(path)) + (f" files:{beside}" if beside else "")
@@ -53,8 +57,7 @@ def card_digest(card: Any) -> str:
 
 def lineage_finding(card: ModelCard, opened: Dataset) -> dict[str, Any]:
     """Return the lineage finding; a model or dataset of the user's own has no cards to ask."""
-    known = catalog.entries()
-    if ("model", card.slug) not in known or ("dataset", opened.card.slug) not in known:
+    if not catalog.is_known(card) or ("dataset", opened.card.slug) not in catalog.entries():
         return {"asked": False, "overlaps": []}
     found = [overlap_facts(one) for one in lineage(card.slug, opened.card.slug)]
     return {"asked": True, "overlaps": found, "crawls": web_crawls(card.slug)}

@@ -102,18 +102,21 @@ def _asked(ask: Ask, no_shots: bool = False) -> _Asked:
     split = need_split(ask.opened, ask.split)
     whole = list(split)
     drawn, records = _draw_shots(ask, whole, count)
-    solved = [r for r in records if not isinstance(r, MultipleChoice) or r.answer is not None]
-    lost = (
-        left_out([r for r in records if isinstance(r, MultipleChoice) and r.answer is None], "questions have no answer")
-        if solved
-        else []
-    )
+    solved = [r for r in records if not isinstance(r, MultipleChoice) or isinstance(r.answer, str)]
+    lost = _lost(records) if solved else []
     every = protocols.make_items(
         solved or records, protocol, drawn
     )  # says so where the whole split withholds its answers
     items = _limited(every, whole if len(records) < len(whole) else None, ask)
     columns = subgroup_columns([item.record for item in items], ask.request.subgroups)
     return _Asked(name, protocol, drawn, every, items, columns, [*split.notices, *lost])
+
+
+def _lost(records: list[Record]) -> list[str]:
+    """Return the notices that name the questions without one right answer, which no question of one answer can ask."""
+    asked = [r for r in records if isinstance(r, MultipleChoice)]
+    none = left_out([r for r in asked if r.answer is None], "questions have no answer")
+    return none + left_out([r for r in asked if isinstance(r.answer, tuple)], "questions have several right answers")
 
 
 def _limited(every: list[Item], whole: Sequence[Record] | None, ask: Ask) -> list[Item]:
@@ -182,7 +185,7 @@ def _draw_shots(ask: Ask, records: list[Record], count: int) -> tuple[list[Multi
     pool = [
         r
         for r in (records if source == split else opened[source])
-        if isinstance(r, MultipleChoice) and r.answer is not None
+        if isinstance(r, MultipleChoice) and isinstance(r.answer, str)
     ]
     if len(pool) < count:
         raise RunError(f"{opened.name}: split '{source}' has {len(pool)} solved questions, {count} examples were asked")

@@ -34,6 +34,7 @@ from healthfm.evaluate import (
 )
 from healthfm.evaluate import judge as judging
 from healthfm.evaluate.job import SETTLED, Ask, Job, Request, Review
+from healthfm.models import own
 from healthfm.models.load import check_placement, load_model
 from healthfm.models.model import External, Model
 from healthfm.models.remote.client import Client, Endpoint, keep_in_house
@@ -66,7 +67,7 @@ def evaluate(
 ) -> Run:  # fmt: skip
     """Evaluate a model on a dataset and return the run.
 
-    ``model``: a name, or a loaded ``Model``. ``dataset``: ``slug[:variant][@protocol]``, a Path to own data, or an open
+    ``model``: a name (also of a model without a card, see ``load_model``), or a loaded ``Model``. ``dataset``: ``slug[:variant][@protocol]``, a Path to own data, or an open
     ``Dataset``; ``root`` the folder with its official files. ``task``: a key of ``tasks.TASKS`` with a verb; None is that of the
     protocol, and the protocol that of the name, else the card's for the task. Probes and ``mil`` are fitted on ``shots_from``. ``shots`` solved examples (None: the
     protocol's) come from ``shots_from``, the first ones or a seeded draw; when that is the evaluated split itself, whole
@@ -91,8 +92,13 @@ def evaluate(
     return run(request, progress)
 
 
-def run(request: Request, progress: Progress | None = None) -> Run:
-    """Carry out a request (see ``evaluate``)."""
+def _anew(request: Request) -> Model:
+    return load_model(request.model, request.weights, device=request.device, dtype=request.dtype)  # type: ignore[arg-type]
+
+
+def run(request: Request, progress: Progress | None = None, loading: Callable[[Request], Model] = _anew) -> Run:
+    """Carry out a request (see ``evaluate``). ``loading``: how a model that was named is loaded, once it is needed."""
+    request = _named(request)
     ask, client, judge = _opened(request)
     model, opened = request.model, ask.opened
     human = judging.read_human(request.human) if isinstance(request.human, Path) else request.human
@@ -107,11 +113,7 @@ def run(request: Request, progress: Progress | None = None) -> Run:
         model.show_between(*request.window)
 
     def load() -> Model:
-        loaded = (
-            model
-            if isinstance(model, Model)
-            else load_model(model, request.weights, device=request.device, dtype=request.dtype)
-        )
+        loaded = model if isinstance(model, Model) else loading(request)
         if request.window is not None:
             loaded.show_between(*request.window)
         return loaded
@@ -142,6 +144,23 @@ def run(request: Request, progress: Progress | None = None) -> Run:
     return made
 
 
+def _named(request: Request) -> Request:
+    """Return a request whose model, where it is a name without a card, is what that name means: a server, or the user's own object."""
+    served = own.address(request.model)
+    if served is not None:
+        asked = request.endpoint.url if isinstance(request.endpoint, Endpoint) else request.endpoint
+        if asked not in (None, served):
+            raise RunError(f"{request.model} names a server, and endpoint another ({asked}): give one of them")
+        return replace(request, endpoint=request.endpoint or served)
+    if own.form(request.model) in ("hf", "python") and request.weights is not None:
+        raise RunError(f"{request.model} says where the model is; weights is for rows of the catalogue")
+    if own.form(request.model) == "python":
+        if request.endpoint is not None:
+            raise RunError(f"{request.model} is code of this machine, and endpoint a server: give one of them")
+        return replace(request, model=load_model(request.model))  # type: ignore[arg-type]
+    return request
+
+
 def _opened(request: Request) -> tuple[Ask, Client | None, judging.Judge | None]:
     """Return what is asked, with the dataset open and the cards read; the model's server, and the judge. Nothing is sent yet."""
     check_placement(request.device, request.dtype)
@@ -164,7 +183,7 @@ def _opened(request: Request) -> tuple[Ask, Client | None, judging.Judge | None]
 def _asked(request: Request, ask: Ask, job: Job, model: str | Model, client: Client | None) -> dict[str, Any]:
     """Return the request as run.json has it: what must be the same for a run to go on."""
     return {
-        "model": model if isinstance(model, str) else model.name, "dataset": job.name, "task": job.task, "split": ask.split,
+        "model": (ask.card.slug if own.form(model) else model) if isinstance(model, str) else model.name, "dataset": job.name, "task": job.task, "split": ask.split,
         **job.asked, "subgroups": list(request.subgroups or ()), "seed": request.seed, "limit": request.limit,
         "weights": provenance.weights_digest(model, ask.card, request.weights), "device": request.device, "dtype": request.dtype,
         **({"window": list(request.window)} if request.window is not None else {}),
@@ -258,6 +277,10 @@ def _model_card(model: str | Model, endpoint: str | Endpoint | None) -> ModelCar
         return model.card
     if not isinstance(model, str):
         raise RunError("model is neither a name nor a loaded model; wrap it: load_model(yours, card=..., verb='score')")
+    if own.form(model) is not None:
+        if endpoint is not None and own.address(model) is None:
+            raise RunError(f"{model} runs here; a server's model is endpoint:URL#NAME")
+        return own.card(model)
     card = catalog.card(model, "model")
     assert isinstance(card, ModelCard)
     if card.run is None and endpoint is None:

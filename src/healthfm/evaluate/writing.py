@@ -125,7 +125,9 @@ def written_columns(texts: Sequence[str]) -> dict[str, pa.Array]:
 
 def _in_form(model: Model, asked: str | Sequence[Message]) -> Asked:
     tokenizer = getattr(model, "tokenizer", None)
-    served = getattr(model, "client", None) is not None and tokenizer is None  # the server knows the chat form
+    served = (
+        getattr(model, "client", None) is not None and tokenizer is None and card_prompts.chats(model)
+    )  # the server knows it
     if isinstance(asked, str):
         return [Message("user", asked)] if served else card_prompts.prepare(model, asked)
     if served or getattr(tokenizer, "chat_template", None):

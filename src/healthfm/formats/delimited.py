@@ -23,13 +23,23 @@ ENCLOSED = re.compile(r'"((?:[^"]|"")*)"', re.DOTALL)
 csv.field_size_limit(2**31 - 1)  # a clinical note may be longer than the csv module's 128 KiB
 
 
-def rows(source: Source, delimiter: str) -> Iterator[Row]:
-    """Yield the rows of a file whose name promises this delimiter, numbered by the line in which they end."""
+def rows(
+    source: Source, delimiter: str, *, names: Sequence[str] | None = None, encoding: str = "utf-8"
+) -> Iterator[Row]:
+    """Yield the rows of a file whose name promises this delimiter, numbered by the line in which they end.
+
+    ``names`` are the columns of a file that has no header. ``encoding``: of an owner who does not write UTF-8; a byte that is not of
+    it becomes U+FFFD, which the reader has to name.
+    """
     try:
+        if encoding != "utf-8":
+            with source.text(encoding, errors="replace") as handle:
+                yield from _rows(_Lines(handle), source, delimiter, names)
+            return
         with source.open() as raw:
             utf16 = raw.read(2) in MARKS
         with source.text("utf-16" if utf16 else "utf-8", errors="strict" if utf16 else "surrogateescape") as handle:
-            yield from _rows(_Lines(handle), source, delimiter)
+            yield from _rows(_Lines(handle), source, delimiter, names)
     except UnicodeDecodeError:
         raise DatasetError(f"{source}: not whole UTF-16; save it as UTF-8") from None
     except DAMAGE as error:
@@ -61,8 +71,8 @@ class _Lines:
             self.number -= 1
 
 
-def _rows(lines: _Lines, source: Source, promised: str) -> Iterator[Row]:
-    header, delimiter = _header(lines, source, promised)
+def _rows(lines: _Lines, source: Source, promised: str, names: Sequence[str] | None) -> Iterator[Row]:
+    header, delimiter = (list(names), promised) if names else _header(lines, source, promised)
     unnamed = [place for place, name in enumerate(header) if not name]
     if unnamed == [0]:  # the row numbers that pandas writes
         unnamed = []
@@ -76,7 +86,7 @@ def _rows(lines: _Lines, source: Source, promised: str) -> Iterator[Row]:
                 continue
             _refuse_other_bytes(lines.held)
             if len(cells) != len(header):
-                raise BadValue(f"{len(cells)} cells, the header has {len(header)}")
+                raise BadValue(f"{len(cells)} cells, {'its columns are' if names else 'the header has'} {len(header)}")
             if any(cells[place].strip() for place in unnamed):
                 raise BadValue("a value in a column that the header does not name")
         except StopIteration:
@@ -170,7 +180,12 @@ def _quoted(lines: _Lines, delimiter: str, columns: int | None) -> list[str]:
             "a quote opens a cell that runs on, and the lines in it look like records of their own; double a quote that is text, "
             "or keep the cell on one line"
         )
-    if any(cell[:1].isspace() and len(cell.strip()) > 1 and ENCLOSED.fullmatch(cell.strip()) for cell in cells):
+    blanks = [
+        cell for cell in cells if cell[:1].isspace() and len(cell.strip()) > 1 and ENCLOSED.fullmatch(cell.strip())
+    ]
+    if blanks and any(
+        cell in "".join(lines.held) for cell in blanks
+    ):  # where the whole cell is quoted, its quotes are doubled
         raise BadValue("a blank stands before a quoted cell; take it out")
     return cells
 

@@ -80,3 +80,9 @@ def items(source: Source) -> Iterator[Row]:
             source.problems.add(
                 DatasetError(f"{source}, row {number}: a JSON object was expected, not a {type(one).__name__}")
             )
+
+
+def objects(source: Source) -> Iterator[Row]:
+    """Yield the objects of a JSON list or of JSON lines, whichever the file holds: owners call both ``.json``."""
+    first = next((line for _, line in lines(source) if line.strip()), "")
+    return items(source) if first.lstrip().startswith("[") else rows(source)

@@ -58,7 +58,7 @@ def _document(block: list[str], source: Source, number: int) -> Iterator[Row]:
     yield Row({"id": titled[1], "text": text, "title": titled[2], "fields": fields}, source, number)
 
 
-def marks(row: Row) -> tuple[list[Mention], list[tuple[str, str, str]]]:
+def marked(row: Row) -> tuple[list[Mention], list[tuple[str, str, str]]]:
     """Return a document's mentions and its relations (type, concept, concept). Raises ``BadValue``: a line is neither, or misplaced."""
     mentions, relations = [], []
     for number, fields in enumerate(row["fields"], 3):

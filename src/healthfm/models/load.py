@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError, CheckpointError
+from healthfm.models import own
 from healthfm.models.families import family_of
 from healthfm.models.files.recognise import OtherVariant
 from healthfm.models.model import External, Model
@@ -52,7 +53,8 @@ def load_model(
 ) -> Model:  # fmt: skip
     """Load a model by name, or wrap one of the caller's.
 
-    ``model``: ``slug[:variant]``; or an object of the caller's with a ``card`` (and ``verb`` for a plain function).
+    ``model``: ``slug[:variant]``; a model without a card, ``hf:FOLDER``, ``endpoint:URL[#MODEL]`` or ``python:MODULE:OBJECT[:VERB]``
+    (``healthfm.models.own``); or an object of the caller's with a ``card`` (and ``verb`` for a plain function).
     ``weights``: None = this machine's copy (never a download); a Path (file or folder in the published layout); a
     mapping from published key names to tensors; or "random". ``config`` overrides the card's architecture numbers.
     ``endpoint``: an OpenAI-compatible server that holds the weights, ``http(s)://HOST[:PORT][#MODEL]``; ``weights`` may then
@@ -65,6 +67,8 @@ def load_model(
     if not isinstance(model, str):
         return External(own_model_card(card, model), model, verb)
     check_placement(device, dtype)
+    if own.form(model) is not None:
+        return _load_own(model, weights, config, device, dtype, endpoint)
     found = catalog.card(model, "model")
     assert isinstance(found, ModelCard)
     _, variant, _ = catalog.split_name(model)
@@ -94,6 +98,29 @@ def load_model(
         loaded.provenance["loaded_as"] = loaded.name
         loaded.provenance["notices"] = [said, *loaded.provenance.get("notices", [])]
         return loaded
+
+
+def _load_own(
+    model: str, weights: Path | str | Mapping[str, torch.Tensor] | None, config: Mapping[str, Any] | None,
+    device: str, dtype: str, endpoint: str | Endpoint | Client | None,
+) -> Model:  # fmt: skip
+    """Load a model without a card by its name (see ``own``)."""
+    kind = own.form(model)
+    if kind == "endpoint":
+        from healthfm.models.remote.endpoint import load as load_served
+
+        return load_served(
+            own.card(model), None, endpoint or own.rest(model), Path(weights) if isinstance(weights, str) else weights
+        )
+    if endpoint is not None:
+        raise CapabilityError(f"{model} runs here; a server's model is endpoint:URL#NAME")
+    if weights is not None:
+        raise CapabilityError(f"{model} says where the model is; weights= is for rows of the catalogue")
+    if kind == "hf":
+        return _load(own.card(model), None, own.folder(model), config, device, dtype)
+    made = External(own.card(model), *own.code(model))
+    made.provenance["weights"] = f"the user's own code, {model}"
+    return made
 
 
 def _load(

@@ -11,16 +11,8 @@ from typing import Any
 from healthfm.cards.schema import ModelCard, Part, Runner
 from healthfm.errors import CardError, CheckpointError
 
-WORDS = (
-    "dialect",
-    "state",
-    "strip",
-    "transform",
-    "tokenizer",
-    "pooling",
-    "projection",
-)  # that a family may read or not
 FILES = ("dialect", "state", "strip")
+WORDS = (*FILES, "transform", "tokenizer", "pooling", "projection")  # that a family may read or not
 
 
 def merged(

@@ -11,13 +11,26 @@ from collections.abc import Mapping
 from healthfm.records.pixels import Box, Image, Polygon, Pyramid, Slide, Video, Visual, Volume
 from healthfm.records.record import MISSING, UNCERTAIN, Label, Mark, Record, unit_of
 from healthfm.records.signal import Signal
-from healthfm.records.text import QA, USUAL, Answer, Document, Message, MultipleChoice, Relation, Span, TextRecord
+from healthfm.records.text import (
+    QA,
+    USUAL,
+    Answer,
+    Conversation,
+    Document,
+    Message,
+    MultipleChoice,
+    Ranking,
+    Relation,
+    Span,
+    TextRecord,
+)
 
 KINDS: Mapping[str, type[Record]] = {
-    kind.__name__: kind for kind in (Document, QA, MultipleChoice, Image, Volume, Slide, Video, Signal)
+    kind.__name__: kind
+    for kind in (Document, QA, MultipleChoice, Conversation, Ranking, Image, Volume, Slide, Video, Signal)
 }
 
 __all__ = [
-    "KINDS", "MISSING", "QA", "UNCERTAIN", "USUAL", "Answer", "Box", "Document", "Image", "Label", "Mark", "Message", "MultipleChoice", "Polygon",
-    "Pyramid", "Record", "Relation", "Signal", "Slide", "Span", "TextRecord", "Video", "Visual", "Volume", "unit_of",
+    "KINDS", "MISSING", "QA", "UNCERTAIN", "USUAL", "Answer", "Box", "Conversation", "Document", "Image", "Label", "Mark", "Message", "MultipleChoice",
+    "Polygon", "Pyramid", "Ranking", "Record", "Relation", "Signal", "Slide", "Span", "TextRecord", "Video", "Visual", "Volume", "unit_of",
 ]  # fmt: skip

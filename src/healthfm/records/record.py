@@ -6,12 +6,13 @@ import enum
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Self
 
 from healthfm.errors import DatasetError
 
-CONTENT = ("text", "question", "context", "options")  # the fields of text records that a digest covers
+# The fields of text records that a digest covers.
+CONTENT = ("text", "question", "context", "options", "query", "candidates", "turns")
 
 
 class Mark(enum.Enum):
@@ -51,7 +52,14 @@ class Record:
     def digest(self) -> str:
         """Return a short, stable fingerprint of the content (not of labels or meta); an image is decoded for it."""
         content = {name: getattr(self, name) for name in CONTENT if hasattr(self, name)}
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()[:16]
+
+
+def _plain(one: Any) -> Any:
+    """Return a part of a record's content as JSON takes it: a picture by its digest, a turn as a mapping of its fields."""
+    if isinstance(one, Record):
+        return one.digest()
+    return {each.name: getattr(one, each.name) for each in fields(one)} if is_dataclass(one) else dict(one)
 
 
 def unit_of(record: Record) -> str:

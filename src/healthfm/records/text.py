@@ -1,4 +1,4 @@
-"""Records of text: documents, questions, and the turns and answers of conversations."""
+"""Records of text: documents, questions, queries with candidates, and the turns and answers of conversations."""
 
 from __future__ import annotations
 
@@ -113,12 +113,64 @@ class MultipleChoice(TextRecord):
         return f"{self.context}\n{self.question}" if self.context else self.question
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking(TextRecord):
+    """A query and the texts that may answer it; ``relevance`` of each is 0 (wrong) or more, None where it is withheld."""
+
+    noun: ClassVar[str] = "query"
+
+    query: str
+    candidates: tuple[str, ...]
+    relevance: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.query, str) or not all(isinstance(one, str) for one in self.candidates):
+            raise BadValue("the query or a candidate is not text")
+        if len(self.candidates) < 2:
+            raise BadValue(f"{len(self.candidates)} candidate(s), at least two are needed")
+        if self.relevance is not None and len(self.relevance) != len(self.candidates):
+            raise BadValue(f"{len(self.candidates)} candidates, the relevance of {len(self.relevance)}")
+        if self.relevance is not None and min(self.relevance) < 0:
+            raise BadValue("the relevance of a candidate is below 0")
+
+    @property
+    def as_text(self) -> str:
+        """The query."""
+        return self.query
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A turn of a conversation: ``content`` holds text and media; their order is their placement."""
 
     role: str
     content: str | tuple[str | Visual, ...]
+
+    @property
+    def text(self) -> str:
+        """What is said, without the media."""
+        parts = (self.content,) if isinstance(self.content, str) else self.content
+        return "\n".join(part for part in parts if isinstance(part, str))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation(TextRecord):
+    """Turns in the order they were said; who asks has the role "user", who answers "assistant", an instruction for both "system"."""
+
+    noun: ClassVar[str] = "conversation"
+
+    turns: tuple[Message, ...]
+
+    def __post_init__(self) -> None:
+        if not self.turns:
+            raise BadValue("a conversation without a turn")
+        if not all(isinstance(turn.content, str | tuple) for turn in self.turns):
+            raise BadValue("a turn is not text")
+
+    @property
+    def as_text(self) -> str:
+        """All turns, each behind the name of its role."""
+        return "\n".join(f"{turn.role}: {turn.text}" for turn in self.turns)
 
 
 class Answer(str):

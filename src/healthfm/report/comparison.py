@@ -41,11 +41,15 @@ def render(found: Comparison) -> str:
 
 def write(found: Comparison, path: Path) -> Path:
     """Write the page of a comparison, private to the user; into ``compare.html`` where ``path`` is a folder. Return where."""
-    place = path / "compare.html" if path.is_dir() else path
+    return put(render(found), path / "compare.html" if path.is_dir() else path)
+
+
+def put(html: str, place: Path) -> Path:
+    """Write a page whole or not at all, private to the user; return where."""
     draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         draft.touch(mode=0o600)
-        draft.write_text(render(found), encoding="utf-8")
+        draft.write_text(html, encoding="utf-8")
         draft.replace(place)
     except OSError as error:
         draft.unlink(missing_ok=True)

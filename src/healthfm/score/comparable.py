@@ -29,7 +29,8 @@ def refuse_unlike(runs: Sequence[Result], labels: Sequence[str], across_protocol
         names = f"{labels[0]} and {label}"
         samples = unlike_samples(runs[0], run)
         if samples:
-            raise RunError(f"{names} cannot be ranked, their samples are not the same: {'; '.join(samples)}")
+            hint = "; --common compares what all have" if any(" samples are in the " in one for one in samples) else ""
+            raise RunError(f"{names} cannot be ranked, their samples are not the same: {'; '.join(samples)}{hint}")
         asked = unlike_protocols(runs[0], run)
         if asked and not across_protocols:
             raise RunError(
@@ -53,9 +54,7 @@ def unlike_samples(a: Result, b: Result) -> list[str]:
     for here, there, which in ((rows_a, rows_b, "first"), (rows_b, rows_a, "second")):
         alone = [i for i in here if i not in there]
         if alone:
-            found.append(
-                f"{len(alone)} samples are in the {which} only ({_some(alone)}); --common compares what all have"
-            )
+            found.append(f"{len(alone)} samples are in the {which} only ({_some(alone)})")
     shared = [i for i in rows_a if i in rows_b]
     for column, what in (("input", "inputs"), ("target", "targets")):
         apart = [i for i in shared if _differ(rows_a[i].get(column), rows_b[i].get(column), column == "input")]

@@ -37,7 +37,7 @@ def contamination_line(run: Result) -> str:
     """Say in one sentence what the cards know of the model having seen the data."""
     lineage = run.facts.get("lineage")
     if not lineage or not lineage["asked"]:
-        return "contamination: not asked, the model or the data has no card in the catalogue"
+        return "contamination: not asked, the model or the data has no card in the catalogue (lineage unknown)"
     found, crawls = concerning(run), lineage.get("crawls", [])
     if found:
         said = f"{found[0]['meaning']}: {' > '.join(found[0]['path'])} ({_paths(len(found))} in all)"

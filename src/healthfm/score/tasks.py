@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from healthfm.records import QA, Document, Image, MultipleChoice, Record, Slide, Video, Volume
+from healthfm.records import QA, Conversation, Document, Image, MultipleChoice, Record, Slide, Video, Volume
 
-TEXTS = (Document, QA, MultipleChoice)
+TEXTS = (Document, QA, MultipleChoice, Conversation)
 PICTURES = (Image, Volume, Video)
 YES_NO_MAYBE = ("yes", "no", "maybe")
 

@@ -24,6 +24,7 @@ FAMILIES = {  # the words of ``family``, and the module of ``healthfm.models`` t
     "resnet": "vision.resnet",
     "seq2seq": "language.seq2seq",
     "swin": "vision.swin",
+    "transformers": "native",
     "vit": "vision.vit",
 }
 NATIVE_FAMILIES = ("causal_lm", "seq2seq")

@@ -39,7 +39,7 @@ def medmentions(files: Files, split: str) -> Iterator[Document]:
 
 def from_pubtator(row: Row, split: str) -> Document:
     """Return a PubTator document; what a composite mention names in full stays in ``meta["names"]`` by the number of its span."""
-    mentions, relations = pubtator.marks(row)
+    mentions, relations = pubtator.marked(row)
     spans = [Span(m.start, m.end, m.type, tuple(one.removeprefix("UMLS:") for one in m.concepts)) for m in mentions]
     return Document(
         id=row["id"], split=split, text=row["text"], spans=tuple(spans), relations=tuple(Relation(*one) for one in relations),

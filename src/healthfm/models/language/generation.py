@@ -219,7 +219,7 @@ def by_beams(model: TextModel, ids: Sequence[int], limit: int, ends: frozenset[i
 
 def end_ids(model: TextModel, stops: Sequence[str] = ()) -> frozenset[int]:
     """Return the ids that end a text: the configuration's, the tokenizer's, and stop strings that are special tokens."""
-    stated = [model.network.config.eos_token_id, model.network.generation_config.eos_token_id]
+    stated = [getattr(model.network.config, "eos_token_id", None), model.network.generation_config.eos_token_id]
     found = {one for value in stated for one in (value if isinstance(value, list) else [value]) if one is not None}
     if model.tokenizer is not None:
         found.add(model.tokenizer.eos_token_id)

@@ -6,7 +6,8 @@ prompt that begins with the start token's own text gets no other. An end token t
 What several rows share is computed once: the tokens that all prompts begin with (their keys and values are kept for the
 next call), the question for all of its options (packed behind it, each blind to the others), and the projection to the
 vocabulary only where a log-probability is needed. Networks without rotary positions take the plain road: one row an
-option; where the positions' frequencies depend on the longest row, one row at a time.
+option, and so do those of which nothing is known (``TextModel.packs``), by their own logits; where the positions' frequencies
+depend on the longest row, one row at a time.
 """
 
 from __future__ import annotations
@@ -103,6 +104,8 @@ def common_prefix(contexts: Sequence[Tokens]) -> Tokens:
 
 def _can_pack(model: TextModel, questions: Sequence[Question]) -> bool:
     """Whether rows may be packed: their positions are rotary, and the mask that a packed row spells out hides no sliding window."""
+    if not model.packs:
+        return False
     window = getattr(model.network.config, "sliding_window", None)
     rotary = hasattr(model.network.get_decoder(), "rotary_emb") and not _stretches(model)
     return rotary and (window is None or all(question.length <= window for question in questions))
@@ -117,6 +120,8 @@ def _stretches(model: TextModel) -> bool:
 def _batches(model: TextModel, lengths: Sequence[int], prefix: int) -> Iterator[list[int]]:
     """Yield indices of rows, shortest first, in batches that fit both budgets."""
     budget = 1 if _stretches(model) else TOKENS_PER_BATCH.get(model.network.device.type, TOKENS_PER_BATCH["cuda"])
+    if not model.packs:  # logits of every token are held
+        budget = min(budget, TOKENS_PER_BATCH["cpu"])
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         rows = len(batch) + 1
@@ -229,10 +234,14 @@ def _score_plain(model: TextModel, questions: Sequence[Question]) -> list[Float6
     with torch.inference_mode(), onednn.packed_linear(model.network) if model.fast_linear else nullcontext():
         for batch in _batches(model, [len(row) for row in order], 0):
             inputs = {name: one.to(model.network.device) for name, one in model.pad([order[i] for i in batch]).items()}
-            hidden = model.network.get_decoder()(**inputs, use_cache=False).last_hidden_state
-            for i, states in zip(batch, hidden, strict=True):
+            if model.packs:
+                found = model.network.get_decoder()(**inputs, use_cache=False).last_hidden_state
+            else:
+                found = model.network(**inputs, use_cache=False).logits
+            for i, states in zip(batch, found, strict=True):
                 for q, o in rows[order[i]]:
                     tokens = questions[q].continuations[o]
                     needed = states[len(order[i]) - len(tokens) : len(order[i])]
-                    scores[q][o] = float(_logs(model, needed)[range(len(tokens)), list(tokens)].double().sum())
+                    logs = _logs(model, needed) if model.packs else torch.log_softmax(needed.float(), dim=-1)
+                    scores[q][o] = float(logs[range(len(tokens)), list(tokens)].double().sum())
     return scores

@@ -278,7 +278,10 @@ def match(
     card: ModelCard, variant: str | None, tensors: Mapping[str, Any], config: Mapping[str, Any]
 ) -> recognise.Match:
     """Return how far published tensors go with a variant (see ``recognise``). A vocabulary of another size is another model's."""
-    _, numbers = settings(card, variant, {}, config)
+    try:
+        _, numbers = settings(card, variant, {}, config)
+    except CapabilityError:
+        return recognise.Match.OTHER
     words = recognise.shape(tensors, "embeddings.word_embeddings.weight")
     inner, places = (
         recognise.shape(tensors, "intermediate.dense.weight"),

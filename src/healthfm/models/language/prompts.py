@@ -83,8 +83,10 @@ def prepare(model: Model, text: str, name: str | None = None, system: str | None
 
 
 def chats(model: Model) -> bool:
-    """Whether a conversation has a form for this model: its tokenizer's chat template, or its card's default prompt."""
+    """Whether a conversation has a form for this model: its tokenizer's chat template, its card's default prompt, or its server's form."""
     tokenizer = getattr(model, "tokenizer", None)
+    if tokenizer is None and getattr(model, "converses", False):
+        return True
     return bool(getattr(tokenizer, "chat_template", None)) or default(model.card) is not None
 
 

@@ -20,10 +20,13 @@ from healthfm.models.files import sentencepiece_bpe, stated, tiktoken_bpe
 from healthfm.models.language import framing
 from healthfm.models.model import Float32, Model
 from healthfm.models.prepared import Prepared
-from healthfm.records import QA, Document, MultipleChoice
+from healthfm.records import QA, Conversation, Document, MultipleChoice
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
 TURN = threading.Lock()  # a tokenizer is not safe to ask from several threads
+
+LENGTHS = ("max_position_embeddings", "seq_length", "max_seq_len", "n_positions")  # BLOOM, MPT, T5
+BOUNDLESS = 1 << 30
 
 
 class TextModel(Model):
@@ -33,8 +36,9 @@ class TextModel(Model):
     scored prompts began with, and their keys and values. ``stated_generation``: what the files state about generating.
     """
 
-    takes = (Document, QA, MultipleChoice)
+    takes = (Document, QA, MultipleChoice, Conversation)
     network: transformers.PreTrainedModel
+    packs = True  # a row may hold several branches, and logits are the output embedding of the decoder's last states
 
     def __init__(
         self,
@@ -46,10 +50,7 @@ class TextModel(Model):
         super().__init__(card, variant)
         self.network = network
         self.tokenizer = tokenizer
-        longest = (
-            getattr(network.config, "max_position_embeddings", None) or network.config.seq_length
-        )  # the latter: BLOOM
-        self.max_length = int(longest)
+        self.max_length = longest_input(network)
         self.fast_linear = True
         self.kept_prefix: tuple[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] | None = None
         self.stated_generation: dict[str, Any] = {}
@@ -107,6 +108,19 @@ class TextModel(Model):
             ids[i, : len(sequence)] = torch.tensor(sequence)
             mask[i, : len(sequence)] = 1
         return {"input_ids": ids, "attention_mask": mask}
+
+
+def longest_input(network: transformers.PreTrainedModel) -> int:
+    """Return the longest input in tokens that a network has positions for; ``BOUNDLESS`` where nothing bounds it."""
+    config = network.config
+    stated = next((int(value) for name in LENGTHS if (value := getattr(config, name, None))), BOUNDLESS)
+    tables = [
+        one for name, one in network.named_modules()
+        if name.endswith("position_embeddings") and isinstance(one, torch.nn.Embedding) and one.padding_idx is not None
+    ]  # fmt: skip
+    return min(
+        [stated, *(one.num_embeddings - one.padding_idx - 1 for one in tables)]
+    )  # RoBERTa's begin behind the padding
 
 
 def published_config(config: Mapping[str, Any], architecture: str) -> dict[str, Any]:

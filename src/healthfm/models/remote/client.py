@@ -17,7 +17,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -287,6 +287,14 @@ def keep_in_house(card: DatasetCard, client: Client, allowed: str | None) -> Non
         f"{card.slug} stays on this machine (access {card.access}) and {client.host} is not this machine; nothing was sent. "
         f"If the data may go there: --allow-remote {client.host}"
     )
+
+
+def keep_here(client: Client, allowed: Sequence[str]) -> None:
+    """Raise ``RunError`` when a server is not on this machine nor its host allowed: what a user gives a command is the user's own."""
+    if not client.addresses and _plain(client.host) not in map(_plain, allowed):
+        raise RunError(
+            f"{client.host} is not this machine; nothing was sent. If what you give may go there: --allow-remote {client.host}"
+        )
 
 
 def _plain(host: str) -> str:

@@ -13,6 +13,7 @@ A server that does neither cannot score: its chat answers hold no probability of
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard, Prompt
 from healthfm.errors import CapabilityError, CheckpointError, RunError
 from healthfm.models.files import weights as weight_places
@@ -29,7 +31,7 @@ from healthfm.models.language.rendered import Asked, Rendered, text_given
 from healthfm.models.model import Float32, Float64, Model
 from healthfm.models.remote import replies, served
 from healthfm.models.remote.client import Client, Endpoint
-from healthfm.records import QA, Document, MultipleChoice
+from healthfm.records import QA, Conversation, Document, MultipleChoice
 
 if TYPE_CHECKING:
     import transformers
@@ -53,13 +55,16 @@ Jobs = list[Any]
 class EndpointModel(Model):
     """A language model that a server runs. ``client.usage`` counts requests and tokens; provenance shows it."""
 
-    takes = (Document, QA, MultipleChoice)
+    takes = (Document, QA, MultipleChoice, Conversation)
 
     def __init__(
         self, card: ModelCard, variant: str | None, client: Client, tokenizer: transformers.PreTrainedTokenizerBase | None
     ) -> None:  # fmt: skip
         super().__init__(card, variant)
         self.client, self.tokenizer = client, tokenizer
+        self.no_row = not catalog.is_known(
+            card
+        )  # a card of the user's own claims nothing that another model would belie
         self.served, about = _served(client)
         self.max_length = int(about.get("n_ctx") or about.get("max_model_len") or 1 << 30)
         self._tokenizes = tokenizer is not None or self._server_tokens(PROBE) is not None
@@ -74,7 +79,7 @@ class EndpointModel(Model):
         self._closed = 0 if self._tokenizes or completions is None else self._closing(completions)
         self.capabilities = frozenset(
             (["score"] if self.scoring else [])
-            + (["generate"] if self._completes or self._chats() else [])
+            + (["generate"] if self._completes or self.converses else [])
             + (["embed"] if client.attempt(f"{client.path}/embeddings", {"model": self.served, "input": ["a"]}) else [])
         )
         self.provenance = {
@@ -115,7 +120,7 @@ class EndpointModel(Model):
             "name": name,
             "replies": dict(self.client.answered),
             "server": about,
-            "is_row": served.is_row(names, self.card, self.variant),
+            "is_row": self.no_row or served.is_row(names, self.card, self.variant),
         }
 
     def _end_words(self) -> list[str]:
@@ -226,6 +231,11 @@ class EndpointModel(Model):
             return ids is not None and self._forced(ids[:-1], ids[-1]) < 0
         except RunError:
             return False
+
+    @functools.cached_property
+    def converses(self) -> bool:
+        """Whether the server takes conversations, in a form of its own."""
+        return self._chats()
 
     def _chats(self) -> bool:
         turn = [{"role": "user", "content": PROBE}]

@@ -37,6 +37,10 @@ ASKEW = 0.05  # cosine between the sides of a slice's pixels beyond which they a
 COLOUR = ("RGB", "RGBA", "RGBX", "P", "CMYK", "YCbCr", "HSV", "LAB", "L", "LA", "PA", "1")
 
 
+class FolderTransform(Transform):
+    """The steps of an image processor of transformers': as on cards, but the middle of an odd remainder lies half a pixel lower."""
+
+
 def pixels(item: Picture, rule: Transform) -> Float32:
     """Return a picture as the network sees it: float32 [3, height, width].
 
@@ -53,7 +57,8 @@ def pixels(item: Picture, rule: Transform) -> Float32:
     if rule.resize is not None:
         picture = _resized(picture, rule)
     if rule.crop is not None:
-        picture = _middle(picture, (rule.crop, rule.crop) if isinstance(rule.crop, int) else rule.crop)
+        crop = (rule.crop, rule.crop) if isinstance(rule.crop, int) else rule.crop
+        picture = _middle(picture, crop, isinstance(rule, FolderTransform))
     if rule.grey:
         picture = picture.convert("L").convert("RGB")
     return _normalised(np.asarray(picture).astype(np.float32) / np.float32(rule.scale), rule)
@@ -199,15 +204,16 @@ def _resized(picture: PIL.Image.Image, rule: Transform) -> PIL.Image.Image:
     return picture.resize((width, height), FILTERS[rule.interpolation])
 
 
-def _middle(picture: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
-    """Return the middle, on a black ground where the picture is smaller; halves round to even, as torchvision's do."""
+def _middle(picture: PIL.Image.Image, size: tuple[int, int], down: bool = False) -> PIL.Image.Image:
+    """Return the middle, on a black ground where the picture is smaller; halves round to even, as torchvision's do, or ``down``."""
     height, width = size
     if picture.width < width or picture.height < height:
         across, down = max(width - picture.width, 0), max(height - picture.height, 0)
         ground = PIL.Image.new("RGB", (picture.width + across, picture.height + down))
         ground.paste(picture, (across // 2, down // 2))
         picture = ground
-    top, left = round((picture.height - height) / 2), round((picture.width - width) / 2)
+    over = (picture.height - height, picture.width - width)
+    top, left = (one // 2 if down else round(one / 2) for one in over)
     return picture.crop((left, top, left + width, top + height))
 
 
