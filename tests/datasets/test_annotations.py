@@ -14,6 +14,8 @@ from healthfm import open_dataset
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import DatasetError
 from healthfm.records import Document, Relation, Span
+from tests.real_files import DATA
+from tests.references.make_annotations import digest
 
 ProvesWith = Callable[..., None]
 TITLE, ABSTRACT = "DCTN4 and naïve T cells", "DCTN4 modifies cystic fibrosis."  # the layout of the README's example
@@ -282,9 +284,12 @@ def test_bc5cdrs_two_official_forms_say_the_same(reference_data: Path, proves_wi
     proves_with(root / CDR)
     bioc = open_dataset("bigbio", root)
     assert (bioc.splits, bioc.summary()["errors"], bioc.summary()["notices"]) == (("validation", "test"), [], [])
-    for split, marked, relations in (("validation", 9773, 1012), ("test", 9928, 1066)):
+    for split, mentions_of_all, relations in (("validation", 9773, 1012), ("test", 9928, 1066)):
         records = documents(bioc[split])
-        assert sum(len(r.spans) for r in records) == marked and sum(len(r.relations) for r in records) == relations
+        assert (
+            sum(len(r.spans) for r in records) == mentions_of_all
+            and sum(len(r.relations) for r in records) == relations
+        )
         both = (documents(open_dataset(f"blue:bc5cdr-{kind}", root, split)) for kind in ("disease", "chemical"))
         for ours, diseases, chemicals in zip(records, *both, strict=True):
             assert (ours.id, ours.text) == (diseases.id, diseases.text)
@@ -298,7 +303,7 @@ def test_bc5cdrs_two_official_forms_say_the_same(reference_data: Path, proves_wi
 
 @pytest.mark.evidence("blurb", "files", where="reference")
 def test_scibert_and_biogpts_copies_have_blurbs_counts(reference_data: Path, proves_with: ProvesWith) -> None:
-    """The mentions are those of BLURB's own table of its sets; the sentences those of the files, marks of documents left out."""
+    """The mentions are those of BLURB's table of its sets, but for EBM-NLP (see its card); sentences without the marks of documents."""
     root = reference_data / "scibert_blurb"
     proves_with(root / "data", reference_data / "ddi_hoc/data/DDI")
     assert counted("blurb:scibert-ncbi-disease", root, {"train": 5424, "validation": 923, "test": 940}) == {
@@ -316,3 +321,39 @@ def test_scibert_and_biogpts_copies_have_blurbs_counts(reference_data: Path, pro
     assert chemprot["test"] == {"chemical or protein": 2 * 3469}
     ddi = counted("blurb:biogpt-ddi", reference_data / "ddi_hoc", {"train": 664, "validation": 50, "test": 191})
     assert ddi["test"] == {"mechanism": 295, "effect": 342, "advise": 216, "int": 96}  # no text of the test has none
+
+
+EXPECTED = json.loads((DATA / "expected/annotations.json").read_text())
+
+
+@pytest.mark.evidence("blue", "reader", where="reference")
+@pytest.mark.parametrize("kind", ["disease", "chemical"])
+def test_blues_own_reader_finds_the_same_in_bc5cdr(reference_data: Path, proves_with: ProvesWith, kind: str) -> None:
+    root = reference_data / "bc5cdr"
+    proves_with(root / CDR)
+    for split, expected in EXPECTED["bc5cdr"][kind].items():
+        records = documents(open_dataset(f"blue:bc5cdr-{kind}", root, split))
+        assert digest([[r.id, r.text, [[s.start, s.end, s.concepts] for s in r.spans]] for r in records]) == expected
+
+
+def tags_of(record: Document, names: dict[str, str]) -> list[list[str]]:
+    """Return the words and IOB2 tags that a record's spans mean."""
+    words, at, tags = record.text.split(" "), 0, []
+    for word in words:
+        over = next((one for one in record.spans if one.start <= at < one.end), None)
+        tags.append("O" if over is None else f"{'B' if over.start == at else 'I'}-{names.get(over.type, over.type)}")
+        at += len(word) + 1
+    return [words, tags]
+
+
+@pytest.mark.evidence("blurb", "reader", where="reference")
+@pytest.mark.parametrize("folder", ["NCBI-disease", "JNLPBA"])
+def test_linkberts_reader_of_blurbs_entity_sets_finds_the_same(
+    reference_data: Path, proves_with: ProvesWith, folder: str
+) -> None:
+    root = reference_data / "scibert_blurb"
+    proves_with(root / "data/ner" / folder)
+    names = {"disease": "Disease", "cell line": "cell_line", "cell type": "cell_type"}
+    for split, expected in EXPECTED["sentences"][folder].items():
+        records = documents(open_dataset(f"blurb:scibert-{folder.lower()}", root, split))
+        assert digest([tags_of(record, names) for record in records]) == expected

@@ -67,10 +67,9 @@ def bc5cdr_bioc(files: Files, split: str) -> Iterator[Document]:
         with row:
             text = ""
             for passage in element.iterfind("passage"):
-                offset = int(xml.text(passage, "offset"))
-                if offset < len(text):
-                    raise BadValue("a passage begins before the one above it ends")
-                text = text.ljust(offset) + (passage.findtext("text") or "")
+                if int(xml.text(passage, "offset")) != (len(text) + 1 if text else 0):
+                    raise BadValue("a passage does not begin one character behind the one above it")
+                text = f"{text} {passage.findtext('text')}" if text else passage.findtext("text") or ""
             marked = list(element.iterfind("passage/annotation"))
             kinds = [_infons(one) for one in marked]
             id = xml.text(element, "id")
