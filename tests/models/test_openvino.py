@@ -38,7 +38,7 @@ SMALL: dict[str, tuple[Any, dict[str, Any], tuple[int, int]]] = {
 def tower(name: str) -> tuple[Tower, list[np.ndarray]]:
     family, config, (height, width) = SMALL[name]
     torch.manual_seed(0)
-    network = family.build(Runner(family="x", architecture="x", config=config)).eval()
+    network = family.build(Runner(family=family.__name__.rpartition(".")[2], architecture="x", config=config)).eval()
     rng = np.random.default_rng(0)
     return network, [rng.standard_normal((3, height, width)).astype(np.float32) for _ in range(6)]
 
