@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from healthfm import notebook
 from healthfm.cards.schema import DatasetCard
 from healthfm.errors import DatasetError, MissingExtra
 from healthfm.formats.source import Problems
@@ -15,6 +17,7 @@ from healthfm.records import Mark, Record, Volume
 
 if TYPE_CHECKING:
     import datasets
+    import pandas
     import pyarrow as pa
     import torch.utils.data
 
@@ -60,8 +63,27 @@ class Dataset:
         """The splits that iteration covers."""
         return self.splits if self.split is None else (self.split,)
 
-    def __getitem__(self, split: str) -> Dataset:
-        """Return the dataset with one split selected; the owner's word for it works too."""
+    def _repr_html_(self) -> str:
+        counts = self.card.counts.get(self.variant or "default", {})
+        return notebook.facts(self.name, [
+            ("what", self.card.summary), ("record", self.card.record), ("from", self.root),
+            *((f"split {split}", f"{counts[split]:,} records, says the card" if split in counts else "here") for split in self.selected),
+        ])  # fmt: skip
+
+    @overload
+    def __getitem__(self, split: str) -> Dataset: ...
+    @overload
+    def __getitem__(self, split: int) -> Record: ...
+    def __getitem__(self, split: str | int) -> Dataset | Record:
+        """Return the dataset with one split selected, the owner's word for it works too; or, of a number, that record, from 0.
+
+        A record is read from the files each time, with all before it. Raises ``IndexError``: there are not so many.
+        """
+        if isinstance(split, int):
+            found = next(itertools.islice(self, split, None), None) if split >= 0 else None
+            if found is None:
+                raise IndexError(f"{self.name}: no record {split} (they count from 0)")
+            return found
         name = split_name(self.card, split)
         if name not in self.splits:
             raise DatasetError(f"{self.name} has no split '{split}' here (present: {', '.join(self.splits) or 'none'})")
@@ -153,6 +175,14 @@ class Dataset:
 
         pq.write_table(self.to_arrow(), path)
         return Path(path)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the selected records as a pandas table (columns as in ``to_arrow``)."""
+        try:
+            import pandas  # noqa: F401
+        except ImportError:
+            raise MissingExtra("models", "pandas") from None
+        return self.to_arrow().to_pandas()
 
     def to_hf(self) -> datasets.Dataset:
         """Return a Hugging Face ``datasets.Dataset`` of the selected records (columns as in ``to_arrow``)."""

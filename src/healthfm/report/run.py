@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from healthfm import notebook
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
 from healthfm.report import page
+from healthfm.report.words import interval, number, word
 from healthfm.score import result, scoring
 from healthfm.score.result import FORMAT, Result, refuse_other_files
 from healthfm.score.tables import as_table
@@ -18,6 +20,12 @@ from healthfm.score.tables import as_table
 
 class Run(Result):
     """An evaluation's result: ``metrics`` (values with intervals), ``predictions`` (one row a sample), ``path``, ``report()``."""
+
+    def _repr_html_(self) -> str:
+        first = self.scores["headline"]
+        every = {first: self.metrics[first], **self.metrics}
+        rows = [(word(name).label, number(one["value"]), interval(one), one["n"]) for name, one in every.items()]
+        return notebook.table(self.title, ("metric", "value", "95 % interval", "n"), rows)
 
     def report(self, show_inputs: bool = False) -> Path:
         """Write ``report.html`` (and ``metrics.json`` as it is computed now) into the run folder and return the page's path."""
@@ -36,12 +44,12 @@ def load_run(path: Path | str) -> Run:
 
 
 def evaluate_predictions(
-    table: pa.Table | Mapping[str, Sequence[Any]], task: str, *, classes: Sequence[str] | None = None, seed: int = 0,
+    table: Any, task: str, *, classes: Sequence[str] | None = None, seed: int = 0,
     name: str = "predictions", uncertain: str = scoring.UNCERTAIN, output: Path | str | None = None,
 ) -> Run:  # fmt: skip
     """Score predictions made elsewhere: the statistics alone.
 
-    ``table``: ``id`` and the columns of the task's kind (docs/metrics.md lists them; for one class a row ``target`` and
+    ``table`` (of Arrow, pandas or polars, or a mapping of columns): ``id`` and the columns of the task's kind (docs/metrics.md lists them; for one class a row ``target`` and
     ``prediction``, or ``probabilities`` with ``options``, the classes they speak of); optional ``patient`` (where one has
     several rows, intervals resample patients; a row without one is a patient of its own) and ``subgroup.NAME`` columns. A
     missing prediction counts as wrong. ``task``: a key of ``tasks.TASKS``. ``uncertain``: how uncertain labels count, by

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from healthfm import notebook
 from healthfm.errors import RunError
 from healthfm.score import scoring
 from healthfm.score.comparable import refuse_unlike
@@ -50,6 +51,12 @@ class Comparison:
     def pairs(self) -> list[dict[str, Any]]:
         """The headline metric's pairs."""
         return list(self.metrics[self.metric]["pairs"])
+
+    def _repr_html_(self) -> str:
+        rows = [(one["rank"], one["run"], f"{one['value']:.3f}", in_words(one, ".3f")) for one in self.ranking]
+        return notebook.table(
+            f"{self.metric.replace('_', '-')} of {self.n} samples", ("rank", "run", "value", "interval"), rows
+        )
 
     def asdict(self) -> dict[str, Any]:
         """Return everything as a plain dictionary."""

@@ -48,8 +48,16 @@ def read_predictions(
     return as_table(_with_probabilities(found))
 
 
-def as_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
-    """Return columns as a table. Raises ``RunError`` naming those that mix kinds of values or differ in length."""
+def as_table(columns: Any) -> pa.Table:
+    """Return columns (a mapping, or a table of pandas, polars or Arrow) as a table.
+
+    Raises ``RunError`` naming those that mix kinds of values or differ in length.
+    """
+    if hasattr(columns, "__arrow_c_stream__"):
+        given = pa.table(columns)
+        columns = {
+            name: given[name].to_pylist() for name in given.column_names if not name.startswith("__index_level_")
+        }
     arrays: dict[str, Any] = {}
     for name, values in dict(columns).items():
         try:

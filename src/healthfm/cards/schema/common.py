@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from healthfm import notebook
+
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Template = Annotated[str, StringConstraints(min_length=1)]  # white space counts
@@ -94,6 +96,13 @@ class Card(Facts):
     corrections: tuple[Text, ...] = ()
     obstacles: tuple[Text, ...] = ()
     unverified: tuple[Text, ...] = ()
+
+    def _repr_html_(self) -> str:
+        return notebook.facts(self.name, [
+            ("slug", self.slug), ("what", self.summary), ("modalities", ", ".join(self.modalities)), ("access", getattr(self, "access", None)),
+            ("licences", ", ".join(f"{one.name} ({one.covers}{', unverified' if one.checked == 'unverified' else ''})" for one in self.licences)),
+            ("variants", ", ".join(self.variants)), ("paper", self.papers[0].title if self.papers else None), ("code", self.code),
+        ])  # fmt: skip
 
     @property
     def listed(self) -> bool:
