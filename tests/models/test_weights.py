@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from healthfm import CheckpointError, ModelCard, card
 from healthfm.models.files import weights
 from healthfm.models.files.weights import fingerprint
 
@@ -54,3 +55,16 @@ def test_a_large_file_is_known_by_its_size_its_beginning_and_its_end(
     }
     assert len(found) == 6 and all(one.startswith("sampled:") for one in found)
     assert made(size, size // 2) == made(size)
+
+
+def test_the_folder_of_one_variant_is_no_weights_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALTHFM_HOME", str(tmp_path))
+    folder = tmp_path / "models" / "meditron" / "7b"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"x")
+    found = card("meditron")
+    assert isinstance(found, ModelCard) and weights.locate(found, "7b") == folder
+    with pytest.raises(CheckpointError, match="no weights for meditron on this machine"):
+        weights.locate(found, "70b")
+    (folder.parent / "model.safetensors").write_bytes(b"x")
+    assert weights.locate(found, "70b") == folder.parent

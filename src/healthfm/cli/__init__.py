@@ -26,6 +26,7 @@ from healthfm.cli import (
     runs,
     show,
     verify,
+    weights,
 )
 from healthfm.errors import HealthfmError
 
@@ -37,6 +38,7 @@ app = typer.Typer(
 for verb in (
     find,
     show,
+    weights,
     lineage,
     read,
     check,

