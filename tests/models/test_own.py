@@ -195,3 +195,10 @@ def test_an_unknown_name_tells_the_ways(tmp_path: Path) -> None:
         evaluate(f"hf:{tmp_path}", tmp_path, weights="random")
     with pytest.raises(CardError, match="names nothing"):
         load_model("hf:")
+
+
+@pytest.mark.parametrize("name", ["endpoint:notaurl", "endpoint:localhost:8000", "endpoint:/v1"])
+def test_a_server_is_named_by_its_address(name: str) -> None:
+    for ask in (own.address, lambda one: evaluate(one, "pubmedqa", root="examples/pubmedqa")):
+        with pytest.raises(CardError, match=r"names no server; write endpoint:http"):
+            ask(name)

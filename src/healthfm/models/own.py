@@ -51,8 +51,13 @@ def folder(name: str) -> Path:
 
 
 def address(name: Any) -> str | None:
-    """Return the server's address of ``endpoint:ADDRESS``, None for any other name."""
-    return rest(name) if form(name) == "endpoint" else None
+    """Return the server's address of ``endpoint:ADDRESS``, None for any other name. Raises ``CardError``: it is no address."""
+    if form(name) != "endpoint":
+        return None
+    found = rest(name)
+    if not found.startswith(("http://", "https://")):
+        raise CardError(f"'{name}' names no server; write {FORMS['endpoint']}")
+    return found
 
 
 def card(name: str) -> ModelCard:

@@ -152,11 +152,7 @@ class MaskedLM(TextModel):
                     f"fill needs one {word} in the first {self.max_length} tokens of a text, not {len(masks)}"
                 )
             hidden = self._encoder(self.pad([ids])).last_hidden_state[0, masks[0]]
-            chances = self.network.cls.predictions(hidden).float().softmax(-1)
-            chances[self.tokenizer.all_special_ids] = -1
-            best = chances.topk(min(top_k, len(chances) - len(self.tokenizer.all_special_ids)))
-            pieces = self.tokenizer.convert_ids_to_tokens(best.indices.tolist())
-            filled.append(list(zip(pieces, best.values.tolist(), strict=True)))
+            filled.append(likeliest(self.tokenizer, self.network.cls.predictions(hidden), top_k))
         return filled
 
     def _encoder(self, batch: Mapping[str, torch.Tensor]) -> Any:
@@ -188,11 +184,27 @@ class MaskedLM(TextModel):
             )
         hidden: torch.Tensor = out.last_hidden_state
         if pooling == "mean":
-            weight = mask.to(hidden)[..., None]
-            pooled = (hidden * weight).sum(1) / weight.sum(1)
+            pooled = mean_of(hidden, mask)
         else:
             pooled = out.pooler_output if pooling == "pooler" else hidden[:, 0]
         return torch.nn.functional.normalize(pooled, dim=-1) if self.rules.normalise else pooled
+
+
+def mean_of(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean [n, d] of the tokens [n, length, d] that a mask [n, length] shows."""
+    weight = mask.to(hidden)[..., None]
+    return (hidden * weight).sum(1) / weight.sum(1)
+
+
+def likeliest(
+    tokenizer: transformers.PreTrainedTokenizerBase, logits: torch.Tensor, top_k: int
+) -> list[tuple[str, float]]:
+    """Return the ``top_k`` (piece, probability) by the logits [vocabulary] of one place; special tokens are left out."""
+    chances = logits.float().softmax(-1)
+    special = [one for one in tokenizer.all_special_ids if one < len(chances)]
+    chances[special] = -1
+    best = chances.topk(min(top_k, len(chances) - len(special)))
+    return list(zip(tokenizer.convert_ids_to_tokens(best.indices.tolist()), best.values.tolist(), strict=True))
 
 
 def batches(lengths: Sequence[int], batch_size: int | str) -> Iterator[list[int]]:

@@ -22,7 +22,7 @@ from healthfm.models.files.folder import Opened
 from healthfm.models.files.opening import place
 from healthfm.models.language import framing, generation
 from healthfm.models.language.causal_lm import ARCHITECTURES, CausalLM, check_vocabulary
-from healthfm.models.language.masked_lm import batches
+from healthfm.models.language.masked_lm import batches, likeliest, mean_of
 from healthfm.models.language.seq2seq import Seq2SeqLM
 from healthfm.models.language.sequence_classifier import SequenceClassifier
 from healthfm.models.language.text_model import TextModel, read_tokenizer
@@ -196,12 +196,7 @@ class Encoder(TextModel):
                     f"fill needs one {self.tokenizer.mask_token} in the first {self.max_length} tokens of a text, not {len(masks)}"
                 )
             given = {name: value.to(self.network.device) for name, value in self.pad([ids]).items()}
-            chances = self.network(**given).logits[0, masks[0]].float().softmax(-1)
-            special = [one for one in self.tokenizer.all_special_ids if one < len(chances)]
-            chances[special] = -1
-            best = chances.topk(min(top_k, len(chances) - len(special)))
-            pieces = self.tokenizer.convert_ids_to_tokens(best.indices.tolist())
-            filled.append(list(zip(pieces, best.values.tolist(), strict=True)))
+            filled.append(likeliest(self.tokenizer, self.network(**given).logits[0, masks[0]], top_k))
         return filled
 
     @torch.inference_mode()
@@ -222,8 +217,7 @@ class Encoder(TextModel):
 
     def _pool(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if self.pooling == "mean":
-            weight = mask.to(hidden)[..., None]
-            pooled = (hidden * weight).sum(1) / weight.sum(1)
+            pooled = mean_of(hidden, mask)
         else:
             at = torch.zeros_like(mask[:, 0]) if self.pooling == "cls" else mask.sum(1) - 1
             pooled = hidden[torch.arange(len(hidden), device=hidden.device), at]
