@@ -51,3 +51,29 @@ def attribute(element: etree._Element, path: str, name: str) -> str:
     if value is None:
         raise BadValue(f"no {name} on a {path} element")
     return str(value)
+
+
+def children(source: Source, tag: str) -> Iterator[tuple[Row, etree._Element]]:
+    """Yield the elements of a tag (with its ``{namespace}``) right below the root, one at a time, each forgotten after it.
+
+    Elements of the same tag further in are theirs, not yielded. Damage is a problem of the file, what came before it stands.
+    """
+    number = 0
+    try:
+        with source.open() as handle:
+            parsed = etree.iterparse(
+                handle, events=("end",), tag=tag, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+            )
+            for _, element in parsed:
+                above = element.getparent()
+                if above is None or above.getparent() is not None:
+                    continue
+                number += 1
+                yield Row({}, source, number), element
+                element.clear()
+                while element.getprevious() is not None:
+                    del above[0]
+    except etree.XMLSyntaxError as error:
+        source.problems.add(DatasetError(f"{source}: not well-formed XML, near line {error.lineno}, after {number} entries"))
+    except DAMAGE as error:
+        source.problems.add(DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})"))

@@ -8,6 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from healthfm.records.biology import (
+    Atoms,
+    Cells,
+    Feature,
+    Molecule,
+    Profile,
+    Region,
+    Sequence,
+    Structure,
+    Variant,
+)
 from healthfm.records.pixels import Box, Image, Polygon, Pyramid, Slide, Video, Visual, Volume
 from healthfm.records.record import MISSING, UNCERTAIN, Label, Mark, Record, unit_of
 from healthfm.records.signal import Signal
@@ -27,10 +38,10 @@ from healthfm.records.text import (
 
 KINDS: Mapping[str, type[Record]] = {
     kind.__name__: kind
-    for kind in (Document, QA, MultipleChoice, Conversation, Ranking, Image, Volume, Slide, Video, Signal)
+    for kind in (Document, QA, MultipleChoice, Conversation, Ranking, Image, Volume, Slide, Video, Signal, Sequence, Region, Variant, Structure, Molecule, Profile, Cells)
 }
 
 __all__ = [
-    "KINDS", "MISSING", "QA", "UNCERTAIN", "USUAL", "Answer", "Box", "Conversation", "Document", "Image", "Label", "Mark", "Message", "MultipleChoice",
-    "Polygon", "Pyramid", "Ranking", "Record", "Relation", "Signal", "Slide", "Span", "TextRecord", "Video", "Visual", "Volume", "unit_of",
+    "KINDS", "MISSING", "QA", "UNCERTAIN", "USUAL", "Answer", "Atoms", "Box", "Cells", "Conversation", "Document", "Feature", "Image", "Label", "Mark", "Message", "Molecule", "MultipleChoice",
+    "Polygon", "Profile", "Pyramid", "Ranking", "Record", "Region", "Relation", "Sequence", "Signal", "Slide", "Span", "Structure", "TextRecord", "Variant", "Video", "Visual", "Volume", "unit_of",
 ]  # fmt: skip

@@ -1,0 +1,127 @@
+"""Matrices of genes by samples: a record a sample, its values read when they are asked for. Cell lines are the unit that never straddles a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from healthfm.datasets.locate import Files
+from healthfm.datasets.reader import dataset
+from healthfm.errors import BadValue, DatasetError
+from healthfm.formats import delimited, gct, table
+from healthfm.formats.source import Row, Source
+from healthfm.records import Profile
+
+RATIO = " Log Ratio"
+UNSHARED = " Unshared Log Ratio"
+NO_GENES = ("Mean", "Median", "StdDev")
+SIGNATURE = {"clue-2020": "siginfo_beta"}
+
+
+def _profiles(matrix: gct.Matrix, split: str, about: Mapping[str, Row], unit: str | None = None) -> Iterator[Profile]:
+    """Yield a record a sample of a matrix, with what a table says about it; ``unit`` is the table's column of cell lines."""
+    for place, sample in enumerate(matrix.samples):
+        said = about.get(sample, {})
+        yield Profile(
+            id=sample, split=split, patient=said.get(unit) if unit else None, features=matrix.features, load=partial(matrix.column, place),
+            meta={**{name: values[place] for name, values in matrix.about.items()}, **{k: None if v == "-666" else v for k, v in said.items()}},
+        )  # fmt: skip
+
+
+def _by(source: Source, key: str) -> dict[str, Row]:
+    """Return the rows of a table by one of its columns. Raises ``DatasetError``: the column is not there, or names a row twice."""
+    found: dict[str, Row] = {}
+    for row in delimited.rows(source, "," if source.name.endswith(".csv") else "\t"):
+        if row[key] in found:
+            raise row.error(f"its {key} occurs twice")
+        found[row[key]] = row
+    return found
+
+
+@dataset("lincs-l1000", record=Profile)
+def lincs(files: Files, split: str) -> Iterator[Profile]:
+    """A signature a record: GCTX holds it as a row; the signature table is joined by sig_id. The cell line is the unit."""
+    told = next((one for one in files.all("info") if SIGNATURE.get(str(files.variant), "_sig_info") in one.name), None)
+    about = {} if told is None else _by(told, "sig_id")
+    for source in files.all("matrix"):
+        matrix = gct.gctx(source) if source.name.endswith((".gctx", ".gctx.gz")) else gct.gct(source)
+        absent = len(set(matrix.samples) - set(about)) if about else 0
+        if absent:
+            files.problems.add(DatasetError(f"{source}: {absent} of its {len(matrix.samples)} signatures are not in {told}"))
+        yield from _profiles(matrix, split, about, "cell_id" if told is None or "_sig_info" in told.name else "cell_iname")
+
+
+@dataset("ccle", record=Profile)
+def ccle(files: Files, split: str) -> Iterator[Profile]:
+    """CCLE's GCT has genes in rows and names like A549_LUNG; DepMap's table has cell lines in rows and ids like ACH-000681."""
+    if files.variant == "ccle":
+        about = _by(files["cell lines"], "CCLE_ID")
+        yield from _profiles(gct.gct(files["expression"]), split, about, "depMapID")
+        return
+    models = _by(files["cell lines"], "ModelID")
+    for row in table.rows(files["expression"]):
+        with row:
+            names = list(row)
+            genes = tuple(name for name in names[1:] if name.endswith(")"))  # GENE (Entrez id), behind columns about the profile
+            model = row["ModelID"] if "ModelID" in row else row[names[0]]
+            values = gct.numbers(row.source, int(row.number), [row[name] for name in genes])
+            yield Profile(id=model, split=split, patient=model, features=genes, load=partial(_same, values), meta=dict(models.get(model, {})))
+
+
+def _same(values: Any) -> Any:
+    return values
+
+
+@dataset("cptac", record=Profile)
+def cptac(files: Files, split: str) -> Iterator[Profile]:
+    """PDC's table of a study: an aliquot's Log Ratio a record; its first rows are statistics, no genes, and stay out."""
+    for source in files.all("proteome"):
+        matrix = _pdc(source)
+        for place, sample in enumerate(matrix.samples):
+            yield Profile(
+                id=f"{source.name.split('_Proteome')[0]}:{sample}", split=split, features=matrix.features, load=partial(matrix.column, place),
+                meta={"aliquot": sample, "file": source.name},
+            )  # fmt: skip
+
+
+def _pdc(source: Source) -> gct.Matrix:
+    import numpy as np
+
+    genes, values, aliquots = [], [], []  # type: list[str], list[Any], list[str]
+    for row in delimited.rows(source, "\t"):
+        aliquots = aliquots or [name for name in row if name.endswith(RATIO) and not name.endswith(UNSHARED)]
+        if row["Gene"] not in NO_GENES:
+            genes.append(row["Gene"])
+            values.append(gct.numbers(source, int(row.number), [row[name] for name in aliquots]))
+    if not genes or not aliquots:
+        raise DatasetError(f"{source}: no genes with columns that end in '{RATIO}'")
+    stacked = np.stack(values)
+    return gct.Matrix(tuple(genes), tuple(one.removesuffix(RATIO) for one in aliquots), lambda j: stacked[:, j].copy())
+
+
+@dataset("cgga", record=Profile)
+def cgga(files: Files, split: str) -> Iterator[Profile]:
+    """A patient's sample a record; the clinical table is joined by CGGA_ID. Censor is 1 for death."""
+    clinical = {key: row for source in files.all("clinical") for key, row in _by(source, "CGGA_ID").items()}
+    for source in files.all("expression"):
+        matrix = gct.wide(source)
+        for place, sample in enumerate(matrix.samples):
+            said = clinical.get(sample)
+            if said is None and clinical:
+                files.problems.add(DatasetError(f"{source}: the sample {sample} is not in the clinical table"))
+                continue
+            row = said if said is not None else Row({}, source, place)
+            with row:
+                yield Profile(
+                    id=sample, split=split, patient=sample, features=matrix.features, load=partial(matrix.column, place),
+                    labels={space.name: files.label(space.name, _given(row, space.name)) for space in files.card.labels if said is not None}, meta=dict(row),
+                )  # fmt: skip
+
+
+def _given(row: Row, name: str) -> str:
+    """Return a clinical value by the beginning of its column's name (``Censor (alive=0; dead=1)``)."""
+    found = [value for key, value in row.items() if key.split(" ")[0] == name]
+    if len(found) != 1:
+        raise BadValue(f"{len(found)} columns begin with {name}")
+    return str(found[0])

@@ -1,0 +1,197 @@
+"""Matrices of cells by genes: AnnData's h5ad (its on-disk format, and the one of before 2019), 10x Genomics' HDF5 and Matrix Market
+folders. HDF5 is never read whole: rows are decoded as they are asked for; a pickled object in a file is not read at all.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from healthfm.errors import DatasetError, MissingExtra
+from healthfm.formats.source import DAMAGE, Source
+
+Rows = Callable[[int, int], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """An open matrix: ``rows(i, j)`` gives cells ``[i, j)``, ``obs`` and ``var`` the named columns about cells and about genes."""
+
+    cells: int
+    genes: int
+    rows: Rows
+    obs_names: tuple[str, ...]
+    var_names: tuple[str, ...]
+    obs: Callable[[str], list[Any]]
+    var: Callable[[str], list[Any]]
+    counts: str
+
+
+@functools.lru_cache(maxsize=8)
+def _open(path: Path, _written: int) -> Any:
+    try:
+        import h5py
+    except ImportError:
+        raise MissingExtra("bio", "h5py") from None
+    try:
+        return h5py.File(path, "r")
+    except OSError:
+        raise DatasetError(f"{path}: not a readable HDF5 file") from None
+
+
+def hdf5(source: Source) -> Any:
+    """Return the open HDF5 file of a source. Raises ``DatasetError``: packed (it is read in pieces, from a file of its own), or damaged."""
+    if source.member is not None or source.path.suffix == ".gz":
+        raise DatasetError(f"{source}: HDF5 is read from a file of its own; unpack it first")
+    return _open(source.path, source.path.stat().st_mtime_ns if source.path.exists() else 0)
+
+
+def h5ad(source: Source) -> Matrix:
+    """Return the matrix of an h5ad file: the raw counts (``raw/X``) where they are kept, else ``X``, and which of them in ``counts``."""
+    file = hdf5(source)
+    raw = next((name for name in ("raw/X", "raw.X") if name in file), None)
+    place = raw or "X"
+    if place not in file or "obs" not in file or "var" not in file:
+        raise DatasetError(f"{source}: not AnnData: it has no X, obs and var")
+    genes = "var" if raw is None else "raw/var" if "raw/var" in file else "raw.var"
+    if genes not in file:
+        raise DatasetError(f"{source}: raw counts without the genes they are of")
+    cells, width, rows = _rows(source, file, place)
+    obs, var = _table(source, file, "obs"), _table(source, file, genes)
+    for what, count, (names, column) in (("cells", cells, obs), ("genes", width, var)):
+        if len(column(names[0])) != count:
+            raise DatasetError(f"{source}: {place} has {count} {what}, its table about them has {len(column(names[0]))}")
+    return Matrix(cells, width, rows, obs[0], var[0], obs[1], var[1], place if raw else "X, no raw counts are kept")
+
+
+def _rows(source: Source, file: Any, place: str) -> tuple[int, int, Rows]:
+    """Return the shape of a matrix and what reads its rows: dense, or compressed by row; by column it would have to be read whole."""
+    held = file[place]
+    if not hasattr(held, "keys"):
+        if held.ndim != 2:
+            raise DatasetError(f"{source}: {place} is no matrix")
+        return *held.shape, lambda i, j: held[i:j].astype(np.float32)
+    said = {key: value.decode() if isinstance(value, bytes) else value for key, value in held.attrs.items()}
+    kind = str(said.get("encoding-type", said.get("h5sparse_format", "")))
+    shape = said.get("shape", said.get("h5sparse_shape"))
+    if not kind.startswith("csr") or shape is None:
+        raise DatasetError(f"{source}: {place} is {kind or 'of no known kind'}; only dense matrices and csr are read by row")
+    return int(shape[0]), int(shape[1]), compressed(source, held, int(shape[0]), int(shape[1]))
+
+
+def compressed(source: Source, held: Any, count: int, width: int) -> Rows:
+    """Return what reads rows of a compressed matrix: ``indptr``, ``indices``, ``data``. Raises ``DatasetError``: they do not fit together."""
+    starts = held["indptr"][:]
+    if len(starts) != count + 1 or np.any(np.diff(starts) < 0) or starts[-1] > len(held["data"]):
+        raise DatasetError(f"{source}: the parts of its compressed matrix do not fit together")
+
+    def rows(i: int, j: int) -> npt.NDArray[np.float32]:
+        i, j, _ = slice(i, j).indices(count)
+        found = np.zeros((max(j - i, 0), width), np.float32)
+        begin, end = int(starts[i]), int(starts[max(i, j)])
+        places = held["indices"][begin:end]
+        if len(places) and not 0 <= places.min() <= places.max() < width:
+            raise DatasetError(f"{source}: a value lies beyond the last column")
+        found[np.repeat(np.arange(max(j - i, 0)), np.diff(starts[i : max(i, j) + 1])), places] = held["data"][begin:end]
+        return found
+
+    return rows
+
+
+def _table(source: Source, file: Any, place: str) -> tuple[tuple[str, ...], Callable[[str], list[Any]]]:
+    """Return the names of the columns of ``obs`` or ``var``, the index first, and what reads one."""
+    held = file[place]
+    if not hasattr(held, "keys"):  # before AnnData 0.7: one array of rows, categories beside it in uns
+        names = tuple(held.dtype.names or ())
+        if not names:
+            raise DatasetError(f"{source}: {place} is no table")
+
+        def column(name: str) -> list[Any]:
+            values = held[name]
+            beside = f"uns/{name}_categories"
+            return [_plain(file[beside][one]) for one in values] if place == "obs" and beside in file else [*map(_plain, values)]
+
+        return names, _named(source, place, names, column)
+    index = _plain(held.attrs.get("_index", "_index"))
+    names = (index, *(_plain(one) for one in held.attrs.get("column-order", [k for k in held if k not in (index, "__categories")])))
+    if index not in held:
+        raise DatasetError(f"{source}: {place} does not name its rows")
+    return names, _named(source, place, names, lambda name: _column(held, name))
+
+
+def _named(source: Source, place: str, names: Sequence[str], column: Callable[[str], list[Any]]) -> Callable[[str], list[Any]]:
+    def read(name: str) -> list[Any]:
+        if name not in names:
+            raise DatasetError(f"{source}: {place} has no column '{name}' (it has: {', '.join(names)})")
+        return column(name)
+
+    return read
+
+
+def _column(held: Any, name: str) -> list[Any]:
+    one = held[name]
+    if hasattr(one, "keys") and "categories" in one:
+        words = [*map(_plain, one["categories"][:])]
+        return [words[code] if code >= 0 else None for code in one["codes"][:]]
+    if hasattr(one, "keys"):  # a nullable column
+        absent = one["mask"][:]
+        return [None if gone else _plain(value) for value, gone in zip(one["values"][:], absent, strict=True)]
+    if "categories" in one.attrs:  # AnnData 0.7: a reference to __categories
+        words = [*map(_plain, held[one.attrs["categories"]][:])]
+        return [words[code] if code >= 0 else None for code in one[:]]
+    return [*map(_plain, one[:])]
+
+
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value.item() if hasattr(value, "item") else value
+
+
+def ten_x(source: Source) -> list[tuple[str, Matrix]]:
+    """Return (genome or empty, matrix) of a 10x Genomics HDF5 file: one of Cell Ranger 3 and later, one a genome of those before."""
+    file = hdf5(source)
+    groups = ["matrix"] if "matrix" in file else [name for name in file if hasattr(file[name], "keys") and "indptr" in file[name]]
+    if not groups:
+        raise DatasetError(f"{source}: no matrix of 10x Genomics in it")
+    found = []
+    for name in groups:
+        held = file[name]
+        genes, cells = map(int, held["shape"][:])
+        about = held["features"] if "features" in held else held
+        columns = {key: key for key in ("id", "name", "feature_type", "genome") if key in about} or {"id": "genes", "name": "gene_names"}
+        var = {key: about[place] for key, place in columns.items()}
+        if len(held["barcodes"]) != cells or any(len(one) != genes for one in var.values()):
+            raise DatasetError(f"{source}: its shape is {genes} by {cells}, its lists of features and barcodes are others")
+        found.append((
+            "" if name == "matrix" else name,
+            Matrix(
+                cells, genes, compressed(source, held, cells, genes), ("barcode",), tuple(var),
+                _named(source, "barcodes", ("barcode",), lambda _, held=held: [*map(_plain, held["barcodes"][:])]),
+                _named(source, "features", tuple(var), lambda key, var=var: [*map(_plain, var[key][:])]), "counts",
+            ),
+        ))  # fmt: skip
+    return found
+
+
+def market(matrix: Source, features: list[list[str]], barcodes: list[str]) -> Matrix:
+    """Return a Matrix Market file (features by barcodes) as cells by genes, held compressed. Columns of ``features``: id, name, type."""
+    import scipy.io
+
+    try:
+        with matrix.open() as handle:
+            held = scipy.io.mmread(handle).tocsc()
+    except (ValueError, TypeError, *DAMAGE) as error:
+        raise DatasetError(f"{matrix}: not a readable Matrix Market file ({type(error).__name__})") from None
+    if held.shape != (len(features), len(barcodes)):
+        raise DatasetError(f"{matrix}: {held.shape[0]} by {held.shape[1]}, with {len(features)} features and {len(barcodes)} barcodes beside it")
+    names = ("id", "name", "feature_type")[: min(map(len, features), default=1)]
+    return Matrix(
+        len(barcodes), len(features), lambda i, j: np.ascontiguousarray(held[:, i:j].T.toarray(), np.float32), ("barcode",), names,
+        _named(matrix, "barcodes", ("barcode",), lambda _: list(barcodes)),
+        _named(matrix, "features", names, lambda key: [row[names.index(key)] for row in features]), "counts",
+    )  # fmt: skip

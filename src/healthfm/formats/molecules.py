@@ -1,0 +1,106 @@
+"""Small molecules: SDF (CTfile formats, V2000 and V3000) and SMILES, judged by rdkit."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from healthfm.errors import DatasetError, MissingExtra
+from healthfm.formats.source import DAMAGE, Row, Source
+
+LONGEST = 1 << 26  # characters in one entry
+
+
+@functools.cache
+def _rdkit() -> Any:
+    try:
+        from rdkit import Chem, RDLogger
+    except ImportError:
+        raise MissingExtra("bio", "rdkit") from None
+    RDLogger.DisableLog("rdApp.*")  # what is wrong with a molecule is said in its record
+    return Chem
+
+
+def fault(smiles: str) -> str | None:
+    """Say why a SMILES is no molecule that chemistry allows; None: it is one."""
+    chem = _rdkit()
+    found = chem.MolFromSmiles(smiles, sanitize=False) if smiles else None
+    return "its SMILES does not parse" if found is None else _unsound(chem, found)
+
+
+def _unsound(chem: Any, molecule: Any) -> str | None:
+    """Sanitise a molecule in place, nitro groups and their like put right first as the chemists' programs do; say what fails."""
+    chem.Cleanup(molecule)
+    problems = chem.DetectChemistryProblems(molecule)
+    if not problems:
+        chem.SanitizeMol(molecule)
+    return None if not problems else f"it does not sanitise: {problems[0].GetType()}"
+
+
+def same(smiles: str) -> str | None:
+    """Return the standard InChIKey, by which the same molecule is known whatever its SMILES; None: it is no molecule."""
+    chem = _rdkit()
+    found = chem.MolFromSmiles(smiles)
+    return None if found is None else str(chem.MolToInchiKey(found)) or None
+
+
+def sdf(source: Source) -> Iterator[tuple[Row, str, str | None]]:
+    """Yield (row of the data items by their names, canonical SMILES, why chemistry refuses it or None) of each entry of an SDF.
+
+    ``row["_Name"]`` is the title line. An entry whose atoms and bonds cannot be read is a problem of that entry.
+    """
+    chem = _rdkit()
+    for number, text in enumerate(_cut(source), 1):
+        row = Row({}, source, number)
+        block, _, items = text.partition("M  END")
+        table = block + "M  END\n"
+        found, reason = chem.MolFromMolBlock(table), None  # as rdkit's own reader does it: hydrogens go before valences are judged
+        if found is None:
+            found = chem.MolFromMolBlock(table, sanitize=False, removeHs=False)
+            if found is None:
+                source.problems.add(row.error("its table of atoms and bonds cannot be read"))
+                continue
+            reason = _unsound(chem, found) or "it does not sanitise"
+        row.update(_items(items), _Name=block.partition("\n")[0].strip())
+        yield row, chem.MolToSmiles(found), reason
+
+
+def _items(text: str) -> dict[str, str]:
+    """Return the data items below a molecule: a line ``> <NAME>``, then lines up to an empty one."""
+    found: dict[str, str] = {}
+    name, held = "", []  # type: str, list[str]
+    for line in [*text.splitlines(), ""]:
+        if line.startswith(">"):
+            name, held = line[line.find("<") + 1 : line.rfind(">")], []
+        elif name and line.strip():
+            held.append(line.rstrip())
+        elif name:
+            found[name], name = "\n".join(held), ""
+    return found
+
+
+def _cut(source: Source) -> Iterator[str]:
+    """Yield the text of each entry, up to its line ``$$$$``. One that the file's end cuts short is a problem."""
+    held: list[str] = []
+    number = size = 0
+    try:
+        with source.text(errors="replace") as handle:
+            for line in handle:
+                if line.startswith("$$$$"):
+                    number += 1
+                    yield "".join(held).replace("\r\n", "\n")
+                    held, size = [], 0
+                    continue
+                held.append(line)
+                size += len(line)
+                if size > LONGEST:
+                    raise DatasetError(f"{source}: an entry is longer than {LONGEST} characters")
+    except DAMAGE as error:
+        source.problems.add(DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})"))
+        return
+    rest = "".join(held)
+    if "M  END" in rest:  # a file of one molecule need not say where it ends
+        yield rest.replace("\r\n", "\n")
+    elif rest.strip():
+        source.problems.add(DatasetError(f"{source}, row {number + 1}: the file ends within it: no M  END"))
