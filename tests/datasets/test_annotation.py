@@ -18,7 +18,9 @@ from tests.datasets.laid import lay
 
 ProvesWith = Callable[..., None]
 HEAD = "##description: evidence-based annotation of the human genome (GRCh38), version 29 (Ensembl 94)\n"
-GENE = 'chr1\tHAVANA\tgene\t11869\t14409\t.\t+\t.\tgene_id "ENSG1.5"; gene_type "lncRNA"; tag "a"; tag "b;c"; level 2;\n'
+GENE = (
+    'chr1\tHAVANA\tgene\t11869\t14409\t.\t+\t.\tgene_id "ENSG1.5"; gene_type "lncRNA"; tag "a"; tag "b;c"; level 2;\n'
+)
 
 
 def records(name: str, root: Path, on_error: Any = "raise") -> list[Any]:
@@ -26,7 +28,9 @@ def records(name: str, root: Path, on_error: Any = "raise") -> list[Any]:
 
 
 @pytest.mark.evidence("gencode", "sample", where="reference")
-def test_gencodes_own_lines_are_all_read_each_under_a_name_of_its_own(reference_data: Path, tmp_path: Path, proves_with: ProvesWith) -> None:
+def test_gencodes_own_lines_are_all_read_each_under_a_name_of_its_own(
+    reference_data: Path, tmp_path: Path, proves_with: ProvesWith
+) -> None:
     source = reference_data / "pyranges_annotation/pyranges/example_data/gencode_human.gtf.gz"
     proves_with(source)
     found = records("gencode", lay(tmp_path, {"gencode.v29.annotation.gtf.gz": source}))
@@ -54,7 +58,9 @@ def test_the_basic_set_is_not_read_as_the_comprehensive_one(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("change", "reason"), [(("\t11869", "\t0"), "before the contig"), (("\t14409", "\t11000"), "end lies before"), (("\t+\t", "\tx\t"), "strand"),
                                                (("\t.\t+", "\t+"), "8 columns"), (("14409", "948956422"), "beyond the end of chr1")])  # fmt: skip
-def test_a_line_that_is_none_is_named_and_the_next_is_read(tmp_path: Path, change: tuple[str, str], reason: str) -> None:
+def test_a_line_that_is_none_is_named_and_the_next_is_read(
+    tmp_path: Path, change: tuple[str, str], reason: str
+) -> None:
     lay(tmp_path, {"gencode.v29.annotation.gtf": HEAD + GENE.replace(*change) + GENE.replace("ENSG1.5", "ENSG2.1")})
     dataset = open_dataset("gencode", tmp_path, on_error="collect")
     assert [one.id for one in dataset] == ["ENSG2.1"]
@@ -63,7 +69,9 @@ def test_a_line_that_is_none_is_named_and_the_next_is_read(tmp_path: Path, chang
 
 
 def test_one_table_leads_every_name_of_a_chromosome_to_one() -> None:
-    assert {named("GRCh38", one) for one in ("1", "chr1", "NC_000001.11")} == {"chr1"} == {named("hg19", "NC_000001.10")}
+    assert (
+        {named("GRCh38", one) for one in ("1", "chr1", "NC_000001.11")} == {"chr1"} == {named("hg19", "NC_000001.10")}
+    )
     assert named("GRCh38", "MT") == named("GRCh38", "NC_012920.1") == "chrM" and named("GRCh37", "chrM") == "chrM"
     assert named("GRCh38", "KI270728.1") == "KI270728.1" and named(None, "1") == "1"
     with pytest.raises(BadValue, match="one of GRCh37"):
@@ -96,8 +104,17 @@ def test_a_table_has_its_columns_in_the_sql_beside_it_and_counts_from_0(tmp_path
     })  # fmt: skip
     dataset = open_dataset("ucsc-genome-browser", tmp_path, on_error="collect")
     (one,) = dataset
-    assert (one.id, one.contig, one.start, one.end, one.meta) == ("cpgIslandExt:1", "chr1", 28735, 29737, {"name": "CpG: 111"})  # type: ignore[attr-defined]
-    assert "no orphan.sql" in str(dataset.errors[0]) and dataset.passed_over[0][1] == "its columns name no place on a genome"
+    assert (one.id, one.contig, one.start, one.end, one.meta) == (
+        "cpgIslandExt:1",
+        "chr1",
+        28735,
+        29737,
+        {"name": "CpG: 111"},
+    )  # type: ignore[attr-defined]
+    assert (
+        "no orphan.sql" in str(dataset.errors[0])
+        and dataset.passed_over[0][1] == "its columns name no place on a genome"
+    )
 
 
 META = "File accession\tFile format\tFile type\tOutput type\tFile assembly\tExperiment accession\tAssay\tBiosample term name\tmd5sum\n"
@@ -116,7 +133,9 @@ def test_peaks_take_their_assembly_from_the_metadata_and_every_file_is_accounted
     assert (peak.assembly, peak.start, peak.end, peak.strand) == ("GRCh38", 100, 250, None)  # type: ignore[attr-defined]
     assert peak.values == {"score": 1000.0, "signalValue": 31.5, "pValue": -1.0, "qValue": 4.2, "peak": 75.0}  # type: ignore[attr-defined]
     said = " ".join(map(str, dataset.errors))
-    assert "ENCFF003CCC is listed, but not here" in said and "ENCFF009ZZZ is not in" in said and len(dataset.errors) == 2
+    assert (
+        "ENCFF003CCC is listed, but not here" in said and "ENCFF009ZZZ is not in" in said and len(dataset.errors) == 2
+    )
     assert dataset.passed_over == [("ENCFF002BBB", "bigWig: no peaks")]
 
 

@@ -14,7 +14,9 @@ from tests.datasets.laid import lay
 
 ProvesWith = Callable[..., None]
 SPROT = "knowledgebase/complete/uniprot_sprot"
-PROTEIN = ">sp|P00750|TPA_HUMAN Tissue-type plasminogen activator OS=Homo sapiens OX=9606 GN=PLAT PE=1 SV=1\nMDAMKR\nGLCCVL\n"
+PROTEIN = (
+    ">sp|P00750|TPA_HUMAN Tissue-type plasminogen activator OS=Homo sapiens OX=9606 GN=PLAT PE=1 SV=1\nMDAMKR\nGLCCVL\n"
+)
 
 
 def records(name: str, root: Path, on_error: Any = "raise") -> list[Any]:
@@ -24,9 +26,17 @@ def records(name: str, root: Path, on_error: Any = "raise") -> list[Any]:
 @pytest.mark.evidence("uniprot", "layout")
 def test_a_uniprot_header_is_name_description_and_fields_of_which_the_gene_may_be_absent(tmp_path: Path) -> None:
     """Header as UniProt's help page "FASTA headers" gives it."""
-    lay(tmp_path, {f"{SPROT}.fasta.gz": PROTEIN + ">sp|Q1|X_Y A protein (Fragment) OS=Bos taurus OX=9913 PE=4 SV=2\nMA*\n"})
+    lay(
+        tmp_path,
+        {f"{SPROT}.fasta.gz": PROTEIN + ">sp|Q1|X_Y A protein (Fragment) OS=Bos taurus OX=9913 PE=4 SV=2\nMA*\n"},
+    )
     one, two = records("uniprot", tmp_path)
-    assert (one.id, one.letters, one.alphabet, one.description) == ("P00750", "MDAMKRGLCCVL", "protein", "Tissue-type plasminogen activator")
+    assert (one.id, one.letters, one.alphabet, one.description) == (
+        "P00750",
+        "MDAMKRGLCCVL",
+        "protein",
+        "Tissue-type plasminogen activator",
+    )
     assert (one.meta["gene"], one.meta["taxon_id"], one.meta["reviewed"]) == ("PLAT", "9606", True)
     assert two.meta["gene"] is None and two.description == "A protein (Fragment)"
 
@@ -39,13 +49,25 @@ def test_a_header_of_another_kind_is_an_error_and_not_a_name(tmp_path: Path) -> 
 
 
 def test_uniref_clusters_are_known_by_their_own_pattern(tmp_path: Path) -> None:
-    lay(tmp_path, {"uniref/uniref50/uniref50.fasta": ">UniRef50_P12345 Aminotransferase n=3 Tax=Homo sapiens TaxID=9606 RepID=AATM_RABIT\nMALL\n"})
+    lay(
+        tmp_path,
+        {
+            "uniref/uniref50/uniref50.fasta": ">UniRef50_P12345 Aminotransferase n=3 Tax=Homo sapiens TaxID=9606 RepID=AATM_RABIT\nMALL\n"
+        },
+    )
     (one,) = records("uniprot:uniref", tmp_path)
-    assert (one.id, one.meta["members"], one.meta["taxon"], one.meta["representative"]) == ("UniRef50_P12345", "3", "Homo sapiens", "AATM_RABIT")
+    assert (one.id, one.meta["members"], one.meta["taxon"], one.meta["representative"]) == (
+        "UniRef50_P12345",
+        "3",
+        "Homo sapiens",
+        "AATM_RABIT",
+    )
 
 
 @pytest.mark.evidence("uniprot", "sample", where="reference")
-def test_swiss_prots_own_entries_have_the_same_letters_and_features_as_in_their_fasta(reference_data: Path, tmp_path: Path, proves_with: ProvesWith) -> None:
+def test_swiss_prots_own_entries_have_the_same_letters_and_features_as_in_their_fasta(
+    reference_data: Path, tmp_path: Path, proves_with: ProvesWith
+) -> None:
     from Bio import SwissProt
 
     source = reference_data / "biopython_records/Tests/SwissProt"
@@ -64,23 +86,34 @@ def test_swiss_prots_own_entries_have_the_same_letters_and_features_as_in_their_
 
 
 @pytest.mark.evidence("ncbi-genbank", "sample", where="reference")
-def test_genbanks_own_entries_behind_a_file_header(reference_data: Path, tmp_path: Path, proves_with: ProvesWith) -> None:
+def test_genbanks_own_entries_behind_a_file_header(
+    reference_data: Path, tmp_path: Path, proves_with: ProvesWith
+) -> None:
     source = reference_data / "biopython_records/Tests/GenBank"
     proves_with(source / "cor6_6.gb", source / "NC_005816.gb")
     head = "GBPLN1.SEQ          Genetic Sequence Data Bank\n                          October 15 2025\n\n                NCBI-GenBank Flat File Release 268.0\n\n\n\n"
     lay(tmp_path, {"gbpln1.seq.gz": head + (source / "cor6_6.gb").read_text(), "gbbct1.seq": source / "NC_005816.gb"})
     plasmid, *plant = records("ncbi-genbank", tmp_path)
     assert len(plant) == 6 and plasmid.id == "NC_005816.1" and len(plasmid.letters) == 9609
-    assert (plasmid.meta["topology"], plasmid.meta["organism"]) == ("circular", "Yersinia pestis biovar Microtus str. 91001")
+    assert (plasmid.meta["topology"], plasmid.meta["organism"]) == (
+        "circular",
+        "Yersinia pestis biovar Microtus str. 91001",
+    )
     source_feature, repeat, gene, *_ = plasmid.features
-    assert (source_feature.start, source_feature.end) == (0, 9609) and (gene.start, gene.end, gene.strand) == (86, 1109, "+")
+    assert (source_feature.start, source_feature.end) == (0, 9609) and (gene.start, gene.end, gene.strand) == (
+        86,
+        1109,
+        "+",
+    )
     assert gene.notes["locus_tag"] == ("YP_pPCP01",) and repeat.start == 0
 
 
 def test_a_damaged_entry_is_one_problem_and_the_next_is_read(reference_data: Path, tmp_path: Path) -> None:
     source = reference_data / "biopython_records/Tests/GenBank"
     text = (source / "cor6_6.gb").read_text()
-    broken = text.replace("ORIGIN", "FEATURES\nORIGIN", 1).replace("     source          1..", "     source          1..x", 1)
+    broken = text.replace("ORIGIN", "FEATURES\nORIGIN", 1).replace(
+        "     source          1..", "     source          1..x", 1
+    )
     lay(tmp_path, {"gbpln1.seq": broken + (source / "no_end_marker.gb").read_text()})
     dataset = open_dataset("ncbi-genbank", tmp_path, on_error="collect")
     assert 5 <= len(list(dataset)) <= 6
@@ -109,12 +142,21 @@ def test_ensembls_headers_are_fields_and_a_description_with_blanks(tmp_path: Pat
     )
     lay(tmp_path, {"fasta/homo_sapiens/pep/Homo_sapiens.GRCh38.pep.all.fa.gz": text})
     (one,) = records("ensembl-project", tmp_path)
-    assert (one.id, one.letters, one.meta["gene"], one.meta["gene_symbol"]) == ("ENSP00000451515.1", "EI", "ENSG00000223997.1", "TRDD1")
-    assert one.meta["chromosome"] == "GRCh38:14:22438547:22438554:1" and one.description.startswith("T cell receptor delta")
+    assert (one.id, one.letters, one.meta["gene"], one.meta["gene_symbol"]) == (
+        "ENSP00000451515.1",
+        "EI",
+        "ENSG00000223997.1",
+        "TRDD1",
+    )
+    assert one.meta["chromosome"] == "GRCh38:14:22438547:22438554:1" and one.description.startswith(
+        "T cell receptor delta"
+    )
 
 
 @pytest.mark.evidence("ensembl-project", "sample", where="reference")
-def test_ensembls_own_annotation_counts_from_0_here(reference_data: Path, tmp_path: Path, proves_with: ProvesWith) -> None:
+def test_ensembls_own_annotation_counts_from_0_here(
+    reference_data: Path, tmp_path: Path, proves_with: ProvesWith
+) -> None:
     source = reference_data / "pyranges_annotation/pyranges/example_data/ensembl_human.gtf.gz"
     proves_with(source)
     lay(tmp_path, {"gtf/homo_sapiens/Homo_sapiens.GRCh38.94.gtf.gz": source})

@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def h5ad(source: Source) -> Matrix:
     obs, var = _table(source, file, "obs"), _table(source, file, genes)
     for what, count, (names, column) in (("cells", cells, obs), ("genes", width, var)):
         if len(column(names[0])) != count:
-            raise DatasetError(f"{source}: {place} has {count} {what}, its table about them has {len(column(names[0]))}")
+            raise DatasetError(
+                f"{source}: {place} has {count} {what}, its table about them has {len(column(names[0]))}"
+            )
     return Matrix(cells, width, rows, obs[0], var[0], obs[1], var[1], place if raw else "X, no raw counts are kept")
 
 
@@ -81,7 +84,9 @@ def _rows(source: Source, file: Any, place: str) -> tuple[int, int, Rows]:
     kind = str(said.get("encoding-type", said.get("h5sparse_format", "")))
     shape = said.get("shape", said.get("h5sparse_shape"))
     if not kind.startswith("csr") or shape is None:
-        raise DatasetError(f"{source}: {place} is {kind or 'of no known kind'}; only dense matrices and csr are read by row")
+        raise DatasetError(
+            f"{source}: {place} is {kind or 'of no known kind'}; only dense matrices and csr are read by row"
+        )
     return int(shape[0]), int(shape[1]), compressed(source, held, int(shape[0]), int(shape[1]))
 
 
@@ -115,17 +120,26 @@ def _table(source: Source, file: Any, place: str) -> tuple[tuple[str, ...], Call
         def column(name: str) -> list[Any]:
             values = held[name]
             beside = f"uns/{name}_categories"
-            return [_plain(file[beside][one]) for one in values] if place == "obs" and beside in file else [*map(_plain, values)]
+            return (
+                [_plain(file[beside][one]) for one in values]
+                if place == "obs" and beside in file
+                else [*map(_plain, values)]
+            )
 
         return names, _named(source, place, names, column)
     index = _plain(held.attrs.get("_index", "_index"))
-    names = (index, *(_plain(one) for one in held.attrs.get("column-order", [k for k in held if k not in (index, "__categories")])))
+    names = (
+        index,
+        *(_plain(one) for one in held.attrs.get("column-order", [k for k in held if k not in (index, "__categories")])),
+    )
     if index not in held:
         raise DatasetError(f"{source}: {place} does not name its rows")
     return names, _named(source, place, names, lambda name: _column(held, name))
 
 
-def _named(source: Source, place: str, names: Sequence[str], column: Callable[[str], list[Any]]) -> Callable[[str], list[Any]]:
+def _named(
+    source: Source, place: str, names: Sequence[str], column: Callable[[str], list[Any]]
+) -> Callable[[str], list[Any]]:
     def read(name: str) -> list[Any]:
         if name not in names:
             raise DatasetError(f"{source}: {place} has no column '{name}' (it has: {', '.join(names)})")
@@ -149,33 +163,49 @@ def _column(held: Any, name: str) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value.item() if hasattr(value, "item") else value
+    return (
+        value.decode("utf-8", "replace")
+        if isinstance(value, bytes)
+        else value.item()
+        if hasattr(value, "item")
+        else value
+    )
 
 
 def ten_x(source: Source) -> list[tuple[str, Matrix]]:
     """Return (genome or empty, matrix) of a 10x Genomics HDF5 file: one of Cell Ranger 3 and later, one a genome of those before."""
     file = hdf5(source)
-    groups = ["matrix"] if "matrix" in file else [name for name in file if hasattr(file[name], "keys") and "indptr" in file[name]]
+    groups = (
+        ["matrix"]
+        if "matrix" in file
+        else [name for name in file if hasattr(file[name], "keys") and "indptr" in file[name]]
+    )
     if not groups:
         raise DatasetError(f"{source}: no matrix of 10x Genomics in it")
     found = []
     for name in groups:
         held = file[name]
         genes, cells = map(int, held["shape"][:])
-        about = held["features"] if "features" in held else held
-        columns = {key: key for key in ("id", "name", "feature_type", "genome") if key in about} or {"id": "genes", "name": "gene_names"}
+        about = held.get("features", held)
+        columns = {key: key for key in ("id", "name", "feature_type", "genome") if key in about} or {
+            "id": "genes",
+            "name": "gene_names",
+        }
         var = {key: about[place] for key, place in columns.items()}
         if len(held["barcodes"]) != cells or any(len(one) != genes for one in var.values()):
-            raise DatasetError(f"{source}: its shape is {genes} by {cells}, its lists of features and barcodes are others")
-        found.append((
-            "" if name == "matrix" else name,
-            Matrix(
-                cells, genes, compressed(source, held, cells, genes), ("barcode",), tuple(var),
-                _named(source, "barcodes", ("barcode",), lambda _, held=held: [*map(_plain, held["barcodes"][:])]),
-                _named(source, "features", tuple(var), lambda key, var=var: [*map(_plain, var[key][:])]), "counts",
-            ),
-        ))  # fmt: skip
+            raise DatasetError(
+                f"{source}: its shape is {genes} by {cells}, its lists of features and barcodes are others"
+            )
+        found.append(("" if name == "matrix" else name, Matrix(
+            cells, genes, compressed(source, held, cells, genes), ("barcode",), tuple(var),
+            _named(source, "barcodes", ("barcode",), partial(_texts, {"barcode": held["barcodes"]})),
+            _named(source, "features", tuple(var), partial(_texts, var)), "counts",
+        )))  # fmt: skip
     return found
+
+
+def _texts(columns: dict[str, Any], name: str) -> list[Any]:
+    return [*map(_plain, columns[name][:])]
 
 
 def market(matrix: Source, features: list[list[str]], barcodes: list[str]) -> Matrix:
@@ -188,7 +218,9 @@ def market(matrix: Source, features: list[list[str]], barcodes: list[str]) -> Ma
     except (ValueError, TypeError, *DAMAGE) as error:
         raise DatasetError(f"{matrix}: not a readable Matrix Market file ({type(error).__name__})") from None
     if held.shape != (len(features), len(barcodes)):
-        raise DatasetError(f"{matrix}: {held.shape[0]} by {held.shape[1]}, with {len(features)} features and {len(barcodes)} barcodes beside it")
+        raise DatasetError(
+            f"{matrix}: {held.shape[0]} by {held.shape[1]}, with {len(features)} features and {len(barcodes)} barcodes beside it"
+        )
     names = ("id", "name", "feature_type")[: min(map(len, features), default=1)]
     return Matrix(
         len(barcodes), len(features), lambda i, j: np.ascontiguousarray(held[:, i:j].T.toarray(), np.float32), ("barcode",), names,

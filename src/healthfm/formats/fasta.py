@@ -32,7 +32,9 @@ def entries(source: Source) -> Iterator[Row]:
                 row["letters"] = letters.decode("ascii")
                 yield row
             else:
-                source.problems.add(row.error("it holds what is no letter of a sequence" if letters else "it holds no letters"))
+                source.problems.add(
+                    row.error("it holds what is no letter of a sequence" if letters else "it holds no letters")
+                )
     except DAMAGE as error:
         source.problems.add(DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})"))
 

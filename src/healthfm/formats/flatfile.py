@@ -33,7 +33,7 @@ def entries(source: Source, form: str) -> Iterator[tuple[Row, Any]]:
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                (found,) = SeqIO.parse(io.StringIO(text), form)
+                (found,) = SeqIO.parse(io.StringIO(text), form)  # type: ignore[no-untyped-call]
         except Exception as error:  # Biopython raises whatever its parser stumbles over
             source.problems.add(row.error(f"not an entry of this format ({type(error).__name__})"))
             continue

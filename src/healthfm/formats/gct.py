@@ -37,12 +37,16 @@ def gct(source: Source) -> Matrix:
         sides = [int(one) for one in sizes if one.strip()]
         count, width, fixed, above = [*sides, 1, 0] if len(sides) == 2 else sides
     except (StopIteration, ValueError):
-        raise DatasetError(f"{source}: not GCT: a line #1.2 or #1.3, then the dimensions, then names are expected") from None
+        raise DatasetError(
+            f"{source}: not GCT: a line #1.2 or #1.3, then the dimensions, then names are expected"
+        ) from None
     if version[0].strip() not in ("#1.2", "#1.3") or (version[0].strip() == "#1.2") != (len(sides) == 2):
         raise DatasetError(f"{source}: not GCT 1.2 or 1.3")
     if len(header) != 1 + fixed + width:
         raise DatasetError(f"{source}: its dimensions state {width} samples, its header has {len(header) - 1 - fixed}")
-    facts, names, beside = {}, [], []
+    facts: dict[str, list[str | None]] = {}
+    names: list[str] = []
+    beside: list[list[str]] = []
     values = np.empty((count, width), np.float32)
     for number, cells in rows:
         if cells == [""]:
@@ -106,7 +110,9 @@ def gctx(source: Source) -> Matrix:
     except (KeyError, AttributeError):
         raise DatasetError(f"{source}: not GCTX: no 0/DATA/0/matrix with ids in 0/META") from None
     if held.shape != (len(samples), len(features)):
-        raise DatasetError(f"{source}: a matrix of {held.shape} for {len(samples)} samples and {len(features)} features")
+        raise DatasetError(
+            f"{source}: a matrix of {held.shape} for {len(samples)} samples and {len(features)} features"
+        )
 
     def facts(side: object) -> dict[str, list[str | None]]:
         return {key: [_said(_text(one)) for one in side[key][:]] for key in side if key != "id"}  # type: ignore[attr-defined, index]

@@ -15,7 +15,20 @@ from healthfm.formats.source import Row, Source, lines
 
 COLUMNS = ("contig", "source", "type", "start", "end", "score", "strand", "phase", "attributes")
 ATTRIBUTE = re.compile(r'\s*([^\s";=]+)\s+(?:"([^"]*)"|([^";\s]+))\s*(?:;|$)')
-BED = ("contig", "start", "end", "name", "score", "strand", "thickStart", "thickEnd", "itemRgb", "blockCount", "blockSizes", "blockStarts")
+BED = (
+    "contig",
+    "start",
+    "end",
+    "name",
+    "score",
+    "strand",
+    "thickStart",
+    "thickEnd",
+    "itemRgb",
+    "blockCount",
+    "blockSizes",
+    "blockStarts",
+)
 NARROW_PEAK = (*BED[:6], "signalValue", "pValue", "qValue", "peak")  # ENCODE: BED6 + 4
 BROAD_PEAK = NARROW_PEAK[:-1]
 STRANDS = {"+": "+", "-": "-", ".": None, "?": None, "": None}
@@ -60,7 +73,7 @@ def _gtf_attributes(text: str) -> dict[str, list[str]]:
     while place < len(text) and text[place:].strip(" ;"):
         match = ATTRIBUTE.match(text, place)
         if match is None:
-            raise BadValue("its attributes are not KEY \"VALUE\"; ...")
+            raise BadValue('its attributes are not KEY "VALUE"; ...')
         found.setdefault(match[1], []).append(match[2] if match[2] is not None else match[3])
         place = match.end()
     return found

@@ -18,7 +18,7 @@ def _rdkit() -> Any:
         from rdkit import Chem, RDLogger
     except ImportError:
         raise MissingExtra("bio", "rdkit") from None
-    RDLogger.DisableLog("rdApp.*")  # what is wrong with a molecule is said in its record
+    RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # what is wrong with a molecule is said in its record
     return Chem
 
 
@@ -55,7 +55,10 @@ def sdf(source: Source) -> Iterator[tuple[Row, str, str | None]]:
         row = Row({}, source, number)
         block, _, items = text.partition("M  END")
         table = block + "M  END\n"
-        found, reason = chem.MolFromMolBlock(table), None  # as rdkit's own reader does it: hydrogens go before valences are judged
+        found, reason = (
+            chem.MolFromMolBlock(table),
+            None,
+        )  # as rdkit's own reader does it: hydrogens go before valences are judged
         if found is None:
             found = chem.MolFromMolBlock(table, sanitize=False, removeHs=False)
             if found is None:

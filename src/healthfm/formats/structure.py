@@ -9,7 +9,6 @@ import numpy as np
 
 from healthfm.errors import DatasetError, MissingExtra
 from healthfm.formats.source import DAMAGE, Source
-from healthfm.records.biology import Atoms
 
 SUFFIXES = (".cif", ".pdb", ".ent")
 LARGEST = 4 << 30
@@ -45,7 +44,9 @@ def parse(source: Source) -> Any:
         else:
             found = gemmi.read_pdb_string(raw)
     except Exception as error:  # gemmi's own, which repeats the text
-        raise DatasetError(f"{source}: not readable as {source.name.rsplit('.', 1)[-1]} ({type(error).__name__})") from None
+        raise DatasetError(
+            f"{source}: not readable as {source.name.rsplit('.', 1)[-1]} ({type(error).__name__})"
+        ) from None
     if not len(found) or not found[0].count_atom_sites():
         raise DatasetError(f"{source}: no atoms in it")
     found.setup_entities()
@@ -55,14 +56,19 @@ def parse(source: Source) -> Any:
 def facts(found: Any) -> Facts:
     """Return what a file says about itself: entry id, title, method, resolution (angstrom), number of models."""
     info = found.info
-    said = {key: info[key] if key in info else "" for key in ("_entry.id", "_struct.title", "_exptl.method")}
-    return Facts(
-        said["_entry.id"], said["_struct.title"], said["_exptl.method"], found.resolution or None, len(found)
-    )
+    said = {key: _of(info, key) for key in ("_entry.id", "_struct.title", "_exptl.method")}
+    return Facts(said["_entry.id"], said["_struct.title"], said["_exptl.method"], found.resolution or None, len(found))
 
 
-def atoms(found: Any) -> Atoms:
-    """Return the atoms of the first model, in the file's order; of alternative places the one that is met first."""
+def _of(info: Any, key: str) -> str:
+    return str(info[key]) if key in info else ""  # gemmi's table has no get
+
+
+def atoms(found: Any) -> dict[str, Any]:
+    """Return the atoms of the first model, in the file's order, column by column; of alternative places the one that is met first.
+
+    ``positions`` and ``b`` are float32, ``hetero`` whether an atom stands in a HETATM record, the others tuples as the file calls them.
+    """
     rows: list[tuple[Any, ...]] = []
     for chain in found[0]:
         for residue in chain:
@@ -75,10 +81,12 @@ def atoms(found: Any) -> Atoms:
                     (atom.pos.x, atom.pos.y, atom.pos.z), atom.name, atom.element.name, (residue.seqid.num, residue.seqid.icode.strip()),
                     residue.name, chain.name, residue.het_flag == "H", atom.b_iso,
                 ))  # fmt: skip
-    place, names, elements, residues, residue_names, chains, hetero, b = zip(*rows, strict=True)
-    return Atoms(
-        np.array(place, np.float32), names, elements, residues, residue_names, chains, np.array(hetero, bool), np.array(b, np.float32)
-    )
+    columns = zip(*rows, strict=True)
+    names = ("positions", "names", "elements", "residues", "residue_names", "chains", "hetero", "b")
+    kinds = {"positions": np.float32, "hetero": np.bool_, "b": np.float32}
+    return {
+        name: np.array(one, kinds[name]) if name in kinds else one for name, one in zip(names, columns, strict=True)
+    }
 
 
 def sequences(found: Any) -> dict[str, str]:

@@ -18,7 +18,9 @@ from healthfm.formats.source import Row, Source, lines
 
 FIXED = ("CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 BASES = re.compile(r"[ACGTNacgtn]+")
-ALT = re.compile(r"[ACGTNacgtn]+|\*|\.|<[^<>]+>|.*[\[\]].*|\.[ACGTNacgtn]+|[ACGTNacgtn]+\.")  # letters, missing, symbols, breakends
+ALT = re.compile(
+    r"[ACGTNacgtn]+|\*|\.|<[^<>]+>|.*[\[\]].*|\.[ACGTNacgtn]+|[ACGTNacgtn]+\."
+)  # letters, missing, symbols, breakends
 INFO_TYPE = re.compile(r"##INFO=<.*?ID=([^,>]+).*?Number=([^,>]+).*?Type=([^,>]+)")
 CONTIG = re.compile(r"##contig=<.*?ID=([^,>]+)(?:.*?assembly=\"?([^,>\"]+))?")
 
@@ -83,7 +85,9 @@ def _take(header: Header, line: str, source: Source) -> bool:
 def _line(line: str, header: Header) -> dict[str, object]:
     cells = line.split("\t", 9)
     if len(cells) < 8 or (len(cells) > 9) != bool(header.samples):
-        raise BadValue(f"{len(cells)} columns, the header names {8 + (1 + len(header.samples) if header.samples else 0)}")
+        raise BadValue(
+            f"{len(cells)} columns, the header names {8 + (1 + len(header.samples) if header.samples else 0)}"
+        )
     contig, position, ids, ref, alt, quality, filters, info = cells[:8]
     alts = () if alt == "." else tuple(alt.split(","))
     if not BASES.fullmatch(ref) or not all(map(ALT.fullmatch, alts)):

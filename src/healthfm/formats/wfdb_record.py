@@ -54,9 +54,13 @@ def samples(source: Source) -> npt.NDArray[np.float32]:
     try:
         found = _wfdb().rdrecord(_stem(source), physical=True, return_res=32).p_signal
     except Exception as error:
-        raise DatasetError(f"{source}: its samples cannot be read: absent, or shorter than the header says ({type(error).__name__})") from None
+        raise DatasetError(
+            f"{source}: its samples cannot be read: absent, or shorter than the header says ({type(error).__name__})"
+        ) from None
     if found is None or found.shape[1] != len(said.channels) or (said.length is not None and len(found) != said.length):
-        raise DatasetError(f"{source}: {0 if found is None else len(found)} samples were read, the header says {said.length}")
+        raise DatasetError(
+            f"{source}: {0 if found is None else len(found)} samples were read, the header says {said.length}"
+        )
     return np.ascontiguousarray(found.T, np.float32)
 
 

@@ -62,7 +62,13 @@ def children(source: Source, tag: str) -> Iterator[tuple[Row, etree._Element]]:
     try:
         with source.open() as handle:
             parsed = etree.iterparse(
-                handle, events=("end",), tag=tag, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+                handle,
+                events=("end",),
+                tag=tag,
+                resolve_entities=False,
+                no_network=True,
+                load_dtd=False,
+                huge_tree=False,
             )
             for _, element in parsed:
                 above = element.getparent()
@@ -74,6 +80,8 @@ def children(source: Source, tag: str) -> Iterator[tuple[Row, etree._Element]]:
                 while element.getprevious() is not None:
                     del above[0]
     except etree.XMLSyntaxError as error:
-        source.problems.add(DatasetError(f"{source}: not well-formed XML, near line {error.lineno}, after {number} entries"))
+        source.problems.add(
+            DatasetError(f"{source}: not well-formed XML, near line {error.lineno}, after {number} entries")
+        )
     except DAMAGE as error:
         source.problems.add(DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})"))

@@ -38,7 +38,25 @@ from healthfm.records.text import (
 
 KINDS: Mapping[str, type[Record]] = {
     kind.__name__: kind
-    for kind in (Document, QA, MultipleChoice, Conversation, Ranking, Image, Volume, Slide, Video, Signal, Sequence, Region, Variant, Structure, Molecule, Profile, Cells)
+    for kind in (
+        Document,
+        QA,
+        MultipleChoice,
+        Conversation,
+        Ranking,
+        Image,
+        Volume,
+        Slide,
+        Video,
+        Signal,
+        Sequence,
+        Region,
+        Variant,
+        Structure,
+        Molecule,
+        Profile,
+        Cells,
+    )
 }
 
 __all__ = [

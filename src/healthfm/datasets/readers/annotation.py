@@ -15,7 +15,12 @@ from healthfm.formats.source import Row, Source, lines
 from healthfm.records import Region
 
 ASSEMBLY = re.compile(r"\b(GRCh3[78])")
-PLACES = (("chrom", "chromStart", "chromEnd"), ("chrom", "txStart", "txEnd"), ("genoName", "genoStart", "genoEnd"), ("tName", "tStart", "tEnd"))
+PLACES = (
+    ("chrom", "chromStart", "chromEnd"),
+    ("chrom", "txStart", "txEnd"),
+    ("genoName", "genoStart", "genoEnd"),
+    ("tName", "tStart", "tEnd"),
+)
 COLUMN = re.compile(r"\s*`(\w+)`\s")
 PEAKS = {"bed narrowPeak": intervals.NARROW_PEAK, "bed broadPeak": intervals.BROAD_PEAK, "bed bed3": intervals.BED[:3],
          "bed bed6": intervals.BED[:6], "bed bed9": intervals.BED[:9], "bed": intervals.BED}  # fmt: skip
@@ -115,7 +120,9 @@ def encode(files: Files, split: str) -> Iterator[Region]:
 def _peak(row: Row, accession: str, split: str, listed: Row) -> Region:
     about = {name: listed.get(name) for name in ("Experiment accession", "Assay", "Biosample term name", "Output type")}
     assembly = listed["File assembly" if "File assembly" in listed else "Assembly"]
-    numbers = {key: float(row[key]) for key in ("score", "signalValue", "pValue", "qValue", "peak") if row.get(key, ".") != "."}
+    numbers = {
+        key: float(row[key]) for key in ("score", "signalValue", "pValue", "qValue", "peak") if row.get(key, ".") != "."
+    }
     return Region(
         id=f"{accession}:{row.number}", split=split, contig=named(assembly, row["contig"], row["end"]), start=row["start"], end=row["end"],
         strand=row["strand"], assembly=assembly, type=about["Output type"], values=numbers, meta={"name": row.get("name"), **about},

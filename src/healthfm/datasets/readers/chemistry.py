@@ -59,7 +59,13 @@ def pubchem(files: Files, split: str) -> Iterator[Molecule]:
     for source in files.all("molecules"):
         for row, smiles, reason in molecules.sdf(source):
             with row:
-                yield Molecule(id=row[key], split=split, smiles=smiles, reason=reason, meta={n: v for n, v in row.items() if n != "_Name"})
+                yield Molecule(
+                    id=row[key],
+                    split=split,
+                    smiles=smiles,
+                    reason=reason,
+                    meta={n: v for n, v in row.items() if n != "_Name"},
+                )
     for source in files.all("table"):
         for row in delimited.rows(source, "\t", names=["CID", "SMILES"]):
             with row:
@@ -124,11 +130,17 @@ def chembl(files: Files, split: str) -> Iterator[Molecule]:
     for source in files.all("molecules"):
         for row in delimited.rows(source, "\t"):
             with row:
-                yield _molecule(row["chembl_id"], split, row["canonical_smiles"], meta={"inchikey": row["standard_inchi_key"]})
+                yield _molecule(
+                    row["chembl_id"], split, row["canonical_smiles"], meta={"inchikey": row["standard_inchi_key"]}
+                )
     for source in files.all("database"):
         for row in _queried(source, ACTIVITIES if files.variant == "activities" else COMPOUNDS):
             with row:
-                labels = {"pchembl_value": files.label("pchembl_value", row["pchembl_value"])} if files.variant == "activities" else {}
+                labels = (
+                    {"pchembl_value": files.label("pchembl_value", row["pchembl_value"])}
+                    if files.variant == "activities"
+                    else {}
+                )
                 id = str(row["activity_id"]) if labels else row["chembl_id"]
                 yield _molecule(id, split, row["canonical_smiles"], labels=labels, meta=dict(row))
 
@@ -143,4 +155,6 @@ def _queried(source: Source, question: str) -> Iterator[Row]:
             for number, one in enumerate(base.execute(question), 1):
                 yield Row(dict(one), source, number)
     except sqlite3.Error as error:
-        raise DatasetError(f"{source}: not a ChEMBL database that can be read ({type(error).__name__}: {error})") from None
+        raise DatasetError(
+            f"{source}: not a ChEMBL database that can be read ({type(error).__name__}: {error})"
+        ) from None

@@ -48,8 +48,12 @@ def lincs(files: Files, split: str) -> Iterator[Profile]:
         matrix = gct.gctx(source) if source.name.endswith((".gctx", ".gctx.gz")) else gct.gct(source)
         absent = len(set(matrix.samples) - set(about)) if about else 0
         if absent:
-            files.problems.add(DatasetError(f"{source}: {absent} of its {len(matrix.samples)} signatures are not in {told}"))
-        yield from _profiles(matrix, split, about, "cell_id" if told is None or "_sig_info" in told.name else "cell_iname")
+            files.problems.add(
+                DatasetError(f"{source}: {absent} of its {len(matrix.samples)} signatures are not in {told}")
+            )
+        yield from _profiles(
+            matrix, split, about, "cell_id" if told is None or "_sig_info" in told.name else "cell_iname"
+        )
 
 
 @dataset("ccle", record=Profile)
@@ -63,10 +67,19 @@ def ccle(files: Files, split: str) -> Iterator[Profile]:
     for row in table.rows(files["expression"]):
         with row:
             names = list(row)
-            genes = tuple(name for name in names[1:] if name.endswith(")"))  # GENE (Entrez id), behind columns about the profile
+            genes = tuple(
+                name for name in names[1:] if name.endswith(")")
+            )  # GENE (Entrez id), behind columns about the profile
             model = row["ModelID"] if "ModelID" in row else row[names[0]]
             values = gct.numbers(row.source, int(row.number), [row[name] for name in genes])
-            yield Profile(id=model, split=split, patient=model, features=genes, load=partial(_same, values), meta=dict(models.get(model, {})))
+            yield Profile(
+                id=model,
+                split=split,
+                patient=model,
+                features=genes,
+                load=partial(_same, values),
+                meta=dict(models.get(model, {})),
+            )
 
 
 def _same(values: Any) -> Any:

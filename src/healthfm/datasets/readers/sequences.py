@@ -20,7 +20,9 @@ from healthfm.records.biology import Alphabet
 UNIPROT = re.compile(r"(sp|tr)\|([^|]+)\|(\S+) (.*)")
 UNIPROT_FIELD = re.compile(r" (OS|OX|GN|PE|SV)=")
 UNIREF = re.compile(r"(UniRef\d+_\S+) (.*?)(?: n=(\d+) Tax=(.*?) TaxID=(\S+) RepID=(\S+))?")
-ENSEMBL_FIELD = re.compile(r" (chromosome|scaffold|supercontig|primary_assembly|gene|transcript|gene_biotype|transcript_biotype|gene_symbol):")
+ENSEMBL_FIELD = re.compile(
+    r" (chromosome|scaffold|supercontig|primary_assembly|gene|transcript|gene_biotype|transcript_biotype|gene_symbol):"
+)
 RNA_TYPES = re.compile(r"(URS[0-9A-F]{10}(?:_\d+)?) ?(.*)")
 ALPHABETS: Mapping[str, Alphabet] = {"DNA": "dna", "RNA": "rna", "protein": "protein"}
 
@@ -42,7 +44,9 @@ def ncbi_genbank(files: Files, split: str) -> Iterator[Sequence]:
 def _entry(row: Row, entry: Any, split: str, form: str) -> Sequence:
     """Return an annotated entry as a record: letters, features with their places, organism, taxonomy, cross-references."""
     about = entry.annotations
-    alphabet = "protein" if form == "swiss" else ALPHABETS["protein" if about.get("molecule_type") == "protein" else "DNA"]
+    alphabet = (
+        "protein" if form == "swiss" else ALPHABETS["protein" if about.get("molecule_type") == "protein" else "DNA"]
+    )
     placed = [one for one in entry.features if one.location is not None]
     return Sequence(
         id=entry.id, split=split, alphabet=alphabet, description=entry.description,  # type: ignore[arg-type]
@@ -131,13 +135,19 @@ def ensembl(files: Files, split: str) -> Iterator[Record]:
         yield from regions(files.all("annotation"), split, "GRCh38")
     elif files.variant == "variation":
         yield from variants(files.all("variants"), split, "GRCh38")
-    for row in _fasta(files, "genome" if files.variant == "dna" else "sequences") if files.variant not in ("gtf", "variation") else ():
+    for row in (
+        _fasta(files, "genome" if files.variant == "dna" else "sequences")
+        if files.variant not in ("gtf", "variation")
+        else ()
+    ):
         with row:
             name, _, rest = row["header"].partition(" ")
             rest, _, description = f" {rest}".partition(" description:")
             kind, *fields = ENSEMBL_FIELD.split(rest)
             said = dict(zip(fields[::2], (one.strip() for one in fields[1::2]), strict=True))
-            yield _chain(row, name, split, "protein" if files.variant == "pep" else "dna", description, kind=kind.strip(), **said)
+            yield _chain(
+                row, name, split, "protein" if files.variant == "pep" else "dna", description, kind=kind.strip(), **said
+            )
 
 
 def _fasta(files: Files, role: str) -> Iterator[Row]:

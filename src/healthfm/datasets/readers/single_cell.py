@@ -46,7 +46,9 @@ def ten_x(files: Files, split: str) -> Iterator[Cells]:
     if files.variant == "h5":
         for source in files.all("matrix"):
             for genome, held in cells.ten_x(source):
-                yield _matrix(":".join(filter(None, (source.name.removesuffix(".h5"), genome))), split, held, file=source.name)
+                yield _matrix(
+                    ":".join(filter(None, (source.name.removesuffix(".h5"), genome))), split, held, file=source.name
+                )
         return
     for source in files.all("matrix"):
         beside = {role: _beside(files, role, source) for role in ("features", "barcodes")}
@@ -80,12 +82,18 @@ def single_cell_portal(files: Files, split: str) -> Iterator[Cells]:
             about[row["NAME"]] = row
     for source in files.all("matrix"):
         if source.name.endswith(".mtx"):
-            held = cells.market(source, _table(_beside(files, "genes", source)), [one[0] for one in _table(_beside(files, "barcodes", source))])
+            held = cells.market(
+                source,
+                _table(_beside(files, "genes", source)),
+                [one[0] for one in _table(_beside(files, "barcodes", source))],
+            )
         else:
             held = _dense(source)
         known = held.obs("barcode")
         if absent := sum(one not in about for one in known):
-            files.problems.add(DatasetError(f"{source}: {absent} of its {len(known)} cells are not in {files['metadata'].name}"))
+            files.problems.add(
+                DatasetError(f"{source}: {absent} of its {len(known)} cells are not in {files['metadata'].name}")
+            )
         names = tuple(name for name in next(iter(about.values()), {}) if name != "NAME")
         yield Cells(
             id=source.name.split(".")[0], split=split, cells=held.cells, genes=held.genes, rows=held.rows, var=held.var, var_names=held.var_names,

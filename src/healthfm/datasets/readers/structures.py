@@ -19,7 +19,7 @@ ALPHAFOLD = re.compile(r"AF-(\w+)-F(\d+)-model_v(\d+)")
 def load(source: Source) -> tuple[Atoms, Mapping[str, str]]:
     """Parse a file: its atoms and the letters of its chains."""
     found = structure.parse(source)
-    return structure.atoms(found), structure.sequences(found)
+    return Atoms(**structure.atoms(found)), structure.sequences(found)
 
 
 @dataset("pdbe", record=Structure)

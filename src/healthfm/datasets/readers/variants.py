@@ -17,13 +17,17 @@ DBSNP = {"vcf-grch38": "GRCh38", "vcf-grch37": "GRCh37"}
 THOUSAND = {"phase3": "GRCh37", "high-coverage": "GRCh38"}
 
 
-def variants(sources: Sequence[Source], split: str, assembly: str, panel: frozenset[str] = frozenset()) -> Iterator[Variant]:
+def variants(
+    sources: Sequence[Source], split: str, assembly: str, panel: frozenset[str] = frozenset()
+) -> Iterator[Variant]:
     """Yield the lines of VCF files. ``panel``: the samples that the owners describe; one that is not among them is a problem of its file."""
     for source in sources:
         header = None
         for head, row in vcf.rows(source):
             if header is None and panel and (strange := sorted(set(head.samples) - panel)):
-                source.problems.add(DatasetError(f"{source}: {len(strange)} samples are not in the panel ({', '.join(strange[:3])})"))
+                source.problems.add(
+                    DatasetError(f"{source}: {len(strange)} samples are not in the panel ({', '.join(strange[:3])})")
+                )
             header = head
             with row:
                 contig = named(assembly, row["contig"], row["position"] + len(row["ref"]))
