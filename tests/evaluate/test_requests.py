@@ -54,6 +54,10 @@ def test_only_the_parts_that_are_missing_are_asked_again(questions: Path, tmp_pa
     again, model = counted()
     assert evaluate(model, questions, output=tmp_path / "run").predictions.equals(run.predictions)
     assert again.asked == [first.asked[i] for number in (1, 3) for i in range(*plan[number])]
+    (tmp_path / "run/predictions/part-00002.parquet").unlink()  # one alone
+    last, model = counted()
+    assert evaluate(model, questions, output=tmp_path / "run").predictions.equals(run.predictions)
+    assert last.asked == [first.asked[i] for i in range(*plan[2])]
     nothing, model = counted()
     evaluate(model, questions, output=tmp_path / "run")
     assert nothing.asked == []
