@@ -75,7 +75,13 @@ def children(source: Source, tag: str) -> Iterator[tuple[Row, etree._Element]]:
                 if above is None or above.getparent() is not None:
                     continue
                 number += 1
-                yield Row({}, source, number), element
+                row = Row({}, source, number)
+                if next(element.iter(etree.Entity), None) is not None:
+                    source.problems.add(
+                        row.error("it uses entities that the file defines itself; they are not expanded here")
+                    )
+                else:
+                    yield row, element
                 element.clear()
                 while element.getprevious() is not None:
                     del above[0]
