@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 from collections import OrderedDict
@@ -75,7 +76,7 @@ def test_a_class_of_ones_own_or_of_numpy_is_refused(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_damage_and_absurd_sizes_are_one_error(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(DatasetError, match="x.pk: "):
+    with pytest.raises(DatasetError, match=r"x\.pk"):
         pickled.load(of(tmp_path, data))
 
 
@@ -89,10 +90,8 @@ def test_any_change_of_a_byte_is_read_or_refused(tmp_path_factory: pytest.TempPa
     whole = bytearray(pickle.dumps(VALUE))
     for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=3)):
         whole[place] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(DatasetError):
         pickled.load(of(tmp_path_factory.getbasetemp(), bytes(whole)))
-    except DatasetError:
-        pass
 
 
 def test_the_entries_of_a_list_are_numbered(tmp_path: Path) -> None:

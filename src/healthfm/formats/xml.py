@@ -36,6 +36,36 @@ def elements(source: Source, tag: str) -> Iterator[tuple[Row, etree._Element]]:
         yield Row({}, source, number), element
 
 
+def stream(source: Source, *tags: str) -> Iterator[tuple[Row, etree._Element]]:
+    """Yield the elements of some tags in document order, one in memory at a time, each with an empty row that says where.
+
+    For files too large to hold; an element is emptied once the next is asked for. Damage is a ``DatasetError`` where it is met.
+    """
+    number = 0
+    try:
+        with source.open() as handle:
+            parsed = etree.iterparse(
+                handle, tag=tags, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+            )
+            for number, (_, element) in enumerate(parsed, 1):
+                row = Row({}, source, number)
+                if next(element.iter(etree.Entity), None) is None:
+                    yield row, element
+                else:
+                    source.problems.add(
+                        row.error("it uses entities that its file defines itself; they are not expanded here")
+                    )
+                element.clear()
+                while element.getprevious() is not None:
+                    del element.getparent()[0]
+    except etree.XMLSyntaxError as error:  # its message can repeat the text
+        raise DatasetError(f"{source}, after row {number}: not well-formed XML, near line {error.lineno}") from None
+    except DAMAGE as error:
+        raise DatasetError(
+            f"{source}, after row {number}: the file is damaged or cut short ({type(error).__name__})"
+        ) from None
+
+
 def text(element: etree._Element, path: str) -> str:
     """Return the text of the one element at a path below, white space at its ends dropped. Raises ``BadValue`` where there is none."""
     found = element.find(path)
