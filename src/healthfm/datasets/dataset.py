@@ -133,7 +133,7 @@ class Dataset:
             self._hold_in_place(record)
             if record.patient is not None:
                 patients.add(record.patient)
-            for name, label in {"answer": getattr(record, "answer", None), **record.labels}.items():
+            for name, label in _labels(record):
                 for one in label if isinstance(label, frozenset) else (label,):
                     if isinstance(one, str | Mark):
                         text = one.value if isinstance(one, Mark) else one
@@ -211,6 +211,14 @@ class Dataset:
                 return records[index]
 
         return Records()
+
+
+def _labels(record: Record) -> Iterator[tuple[str, Any]]:
+    """Yield the labels of a record by name: a question's answer is one, those of a conversation's turns are its own."""
+    yield "answer", getattr(record, "answer", None)
+    yield from record.labels.items()
+    for turn in getattr(record, "turns", ()):
+        yield from turn.labels.items()
 
 
 def as_row(record: Record) -> dict[str, Any]:
