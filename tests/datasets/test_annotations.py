@@ -240,17 +240,6 @@ def test_a_text_has_its_interactions_by_name(tmp_path: Path) -> None:
     assert (none.relations, none.labels) == ((), {"interaction types": frozenset()})
 
 
-@pytest.mark.parametrize("name", ["blurb:biosses", "blurb:gad", "blue:mednli", "blue:ddi", "bigbio:saved"])
-def test_a_part_that_is_not_read_yet_says_so(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DatasetError, match=f"{name}: this part is not read yet .*; parts that are: bc5cdr"):
-        open_dataset(name, tmp_path)
-
-
-def test_a_part_that_is_another_row_names_it(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="open it as pubmedqa:pqa-l"):
-        open_dataset("blurb:pubmedqa", tmp_path)
-
-
 def counted(name: str, root: Path, splits: dict[str, int]) -> dict[str, Counter[str]]:
     """Hold the records of every split against the owner's number, and return the mentions (else relations) of each by type."""
     opened = open_dataset(name, root)
@@ -266,7 +255,7 @@ def counted(name: str, root: Path, splits: dict[str, int]) -> dict[str, Counter[
 ABSTRACTS = {"train": 500, "validation": 500, "test": 500}
 
 
-@pytest.mark.evidence("blue", "files", where="reference")
+@pytest.mark.evidence("blue", "sample", where="reference")
 def test_bc5cdr_has_the_mentions_that_blues_readme_counts(reference_data: Path, proves_with: ProvesWith) -> None:
     root = reference_data / "bc5cdr"
     proves_with(root / CDR)
@@ -278,7 +267,7 @@ def test_bc5cdr_has_the_mentions_that_blues_readme_counts(reference_data: Path, 
     }  # fmt: skip
 
 
-@pytest.mark.evidence("bigbio", "files", where="reference")
+@pytest.mark.evidence("bigbio", "sample", where="reference")
 def test_bc5cdrs_two_official_forms_say_the_same(reference_data: Path, proves_with: ProvesWith) -> None:
     root = reference_data / "bc5cdr"
     proves_with(root / CDR)
@@ -301,7 +290,7 @@ def test_bc5cdrs_two_official_forms_say_the_same(reference_data: Path, proves_wi
     ]
 
 
-@pytest.mark.evidence("blurb", "files", where="reference")
+@pytest.mark.evidence("blurb", "sample", where="reference")
 def test_scibert_and_biogpts_copies_have_blurbs_counts(reference_data: Path, proves_with: ProvesWith) -> None:
     """The mentions are those of BLURB's table of its sets, but for EBM-NLP (see its card); sentences without the marks of documents."""
     root = reference_data / "scibert_blurb"

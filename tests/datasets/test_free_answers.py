@@ -12,6 +12,7 @@ import pytest
 from healthfm import open_dataset
 from healthfm.errors import DatasetError
 from healthfm.records import QA
+from tests.formats.test_spreadsheet import book
 
 ProvesWith = Callable[..., None]
 PAIR = '<QAPair pid="{pid}"><Question qid="{qid}" qtype="information">What is {what}?</Question><Answer>{answer}</Answer></QAPair>'
@@ -128,3 +129,37 @@ def test_the_whole_medinstruct_test_set(reference_data: Path, proves_with: Prove
     records = list(dataset)
     assert len(records) == 216 and dataset.notices == dataset.errors == []
     assert all(len(r.answers) == 4 for r in records)  # type: ignore[attr-defined]
+
+
+@pytest.mark.evidence("medicationqa", "layout")
+def test_medicationqa_is_a_row_of_its_sheet(tmp_path: Path) -> None:
+    names = ["Question", "Focus (Drug)", "Question Type", "Answer", "Section Title", "URL"]
+    row = ["what is morphine", "morphine", "Information", "A medicine.", "NA", "https://example.org"]
+    book(
+        tmp_path / "MedInfo2019-QA-Medications.xlsx",
+        DrugQA=[names, row, [row[0], *row[1:3], "Another answer.", None, None]],
+    )
+    first, second = open_dataset("medicationqa", tmp_path, "test")
+    assert isinstance(first, QA) and (first.id, first.question, first.answers) == (
+        "test-2",
+        "what is morphine",
+        ("A medicine.",),
+    )
+    assert first.labels == {"question type": "Information"}
+    assert first.meta == {"focus": "morphine", "section": "NA", "url": "https://example.org"}
+    assert isinstance(second, QA) and second.answers == ("Another answer.",)  # the same question, another record
+    book(tmp_path / "MedInfo2019-QA-Medications.xlsx", DrugQA=[["Question", "Answer"], ["q", "a"]])
+    with pytest.raises(DatasetError, match=r"row 2: no 'Question Type' \(it has: Question, Answer\)"):
+        list(open_dataset("medicationqa", tmp_path, "test"))
+
+
+def test_healthsearchqas_first_line_is_a_question(tmp_path: Path) -> None:
+    sheet = {
+        "All HealthSearchQA Questions": [["Are benign tumors dangerous?"], [None], ["Can cough kill?"]],
+        "Other": [["x"]],
+    }
+    book(tmp_path / "41586_2023_6291_MOESM6_ESM.xlsx", **sheet)
+    dataset = open_dataset("healthsearchqa", tmp_path, "test")
+    assert [(r.id, r.question, r.answers) for r in dataset if isinstance(r, QA)] == [
+        ("test-1", "Are benign tumors dangerous?", ()), ("test-3", "Can cough kill?", ()),
+    ]  # fmt: skip

@@ -230,12 +230,12 @@ def page(claims: Sequence[Claim]) -> str:
         mine = [row for row in rows if row["kind"] == kind]
         levels = [row["evidence"] for row in mine]
         summary = ", ".join(f"{levels.count(level)} {level}" for level in sorted(set(levels)))
-        more = " keys and sizes from |" if kind == "model" else ""
+        more = " keys and sizes from |" if kind == "model" else " of its parts |"
         out.append(
-            f"\n## {kind.capitalize()}s: {summary}\n\n| {kind} | group | evidence | ticks |{more}\n|---|---|---|---|{'---|' if more else ''}\n"
+            f"\n## {kind.capitalize()}s: {summary}\n\n| {kind} | group | evidence | ticks |{more}\n|---|---|---|---|---|\n"
         )
         for r in mine:
-            beside = f" {r['keys_from'] or ''} |" if more else ""
+            beside = f" {r['keys_from'] or r['parts'] or ''} |"
             out.append(
                 f"| {r['name']} (`{r['slug']}`) | {r['group']} | {r['evidence']} | {', '.join(r['ticks'])} |{beside}\n"
             )

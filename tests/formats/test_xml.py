@@ -66,8 +66,8 @@ def test_entries_are_read_one_at_a_time_and_one_inside_another_is_not_one(tmp_pa
     path = tmp_path / "x.xml"
     path.write_text("<r><d>1</d><p><d>inner</d></p><d>2<d>deep</d></d><d>3</d>")  # cut short
     problems = Problems("collect")
-    found = [(row.number, element.text) for row, element in xml.children(Source(path, None, problems), "d")]
-    assert found == [(1, "1"), (2, "2"), (3, "3")] and "after 3 entries" in str(problems.found[0])
+    found = [(row.number, element.text) for row, element in xml.stream(Source(path, None, problems), "d", top=True)]
+    assert found == [(1, "1"), (2, "2"), (3, "3")] and "after row 3" in str(problems.found[0])
 
 
 def test_an_entry_with_an_entity_of_the_files_own_is_refused_and_not_emptied(tmp_path: Path) -> None:
@@ -78,5 +78,5 @@ def test_an_entry_with_an_entity_of_the_files_own_is_refused_and_not_emptied(tmp
         f'<!DOCTYPE r [<!ENTITY e SYSTEM "{secret}"><!ENTITY i "inside">]><r><d>a &e; b</d><d>c &i; d</d><d>fine &amp; well</d></r>'
     )
     problems = Problems("collect")
-    assert [element.text for _, element in xml.children(Source(path, None, problems), "d")] == ["fine & well"]
-    assert len(problems.found) == 2 and "entities that the file defines itself" in str(problems.found[0])
+    assert [element.text for _, element in xml.stream(Source(path, None, problems), "d", top=True)] == ["fine & well"]
+    assert len(problems.found) == 2 and "entities that its file defines itself" in str(problems.found[0])

@@ -219,6 +219,10 @@ def card(name: str, kind: str | None = None) -> ModelCard | DatasetCard:
     if variant is not None and variant not in found.variants:
         known = ", ".join(found.variants) or "none"
         raise CardError(f"{found.slug} has no variant '{variant}' (variants: {known})")
+    part = found.variants.get(variant or found.default_variant or "")
+    if part is not None and part.row is not None and protocol is not None:
+        card(f"{part.row}@{protocol}", kind)  # a part that is a row of its own is asked by that row's protocols
+        return found
     protocols = getattr(found, "protocols", {})
     if protocol is not None and protocol not in protocols:
         raise CardError(f"{found.slug} has no protocol '{protocol}' (protocols: {', '.join(protocols) or 'none'})")

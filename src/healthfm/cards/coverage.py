@@ -78,9 +78,22 @@ def keys_from(kind: str, entry: dict[str, Any]) -> str | None:
     return entry.get("keys_from") or (NATIVE if entry.get("run", {}).get("native") else None)
 
 
+READ = {
+    "files": "read from real files", "layout": "read by layout", "restricted": "read by layout from a copy that its owners grant",
+    "no": "not read",
+}  # fmt: skip  # of a suite's parts, by the word on its card
+
+
+def parts(entry: dict[str, Any]) -> str | None:
+    """Say how many of a suite's parts are read, and how; None of a row whose card does not say it part by part."""
+    held = [variant["reads"] for variant in entry.get("variants", {}).values() if variant.get("reads")]
+    counted = [f"{held.count(word)} {said}" for word, said in READ.items() if word in held]
+    return f"parts: {', '.join(counted)}" if counted else None
+
+
 def rows(made: tuple[Claim, ...] | None = None, listed: bool = True) -> list[dict[str, Any]]:
     """Return the listed rows (else every card's), models first: slug, kind, name, group, ticks, evidence (the level), where each
-    tick was proved, and (models) whose key names and sizes were held where not the owners'.
+    tick was proved, (models) whose key names and sizes were held where not the owners', and (suites) how their parts are read.
     """
     ticks: dict[tuple[str, str], dict[str, str]] = {}
     for claim in claims() if made is None else made:
@@ -95,6 +108,6 @@ def rows(made: tuple[Claim, ...] | None = None, listed: bool = True) -> list[dic
         order = [t for t in (*TICKS[kind], *WHOLE) if t in own]
         found.append({
             "kind": kind, "slug": slug, "name": entry["name"], "group": entry["group"], "evidence": level(kind, set(own), entry),
-            "ticks": order, "where": own, "keys_from": keys_from(kind, entry) if own else None,
+            "ticks": order, "where": own, "keys_from": keys_from(kind, entry) if own else None, "parts": parts(entry),
         })  # fmt: skip
     return found

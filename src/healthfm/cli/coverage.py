@@ -16,7 +16,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Show what each of the 207 listed rows may claim, from the record of passed tests.
 
-        A model's keys and sizes are its owners' own (their code, or their files), or beside its ticks stands whose they are.
+        A model's keys and sizes are its owners' own (their code, or their files), or beside its ticks stands whose they are. Of a suite, how many of
+        its parts are read stands there, and healthfm show names them.
 
         Example: healthfm coverage --kind model
         """
@@ -31,14 +32,18 @@ def register(app: typer.Typer) -> None:
         for one in ("model", "dataset"):
             ticks = TICKS[one]
             lines = [
-                (r["slug"], r["evidence"], *("x" if t in r["ticks"] else "" for t in ticks), r["keys_from"] or "")
+                (
+                    r["slug"],
+                    r["evidence"],
+                    *("x" if t in r["ticks"] else "" for t in ticks),
+                    r["keys_from"] or r["parts"] or "",
+                )
                 for r in found
                 if r["kind"] == one
             ]
-            noted = int(one == "model")  # a dataset has no keys
             if lines:
-                columns = (one, "evidence", *ticks, "keys and sizes from")
-                emit_table(columns[: 2 + len(ticks) + noted], [line[: 2 + len(ticks) + noted] for line in lines])
+                noted = "keys and sizes from" if one == "model" else "of its parts"
+                emit_table((one, "evidence", *ticks, noted), lines)
                 levels = [line[1] for line in lines]
                 print(
                     ", ".join(f"{level} {levels.count(level)}" for level in dict.fromkeys(sorted(levels)))

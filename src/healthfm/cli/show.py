@@ -10,7 +10,7 @@ from healthfm.cli.console import emit_fields, emit_json
 from healthfm.cli.options import JsonFlag
 
 if TYPE_CHECKING:
-    from healthfm.cards.schema import DatasetCard, ModelCard
+    from healthfm.cards.schema import DatasetCard, ModelCard, Variant
 
 
 def register(app: typer.Typer) -> None:
@@ -45,6 +45,16 @@ def _mark(fact: Any) -> str:
     return "" if fact.checked in ("read", "run") else " (unverified)"
 
 
+def _part(variant: Variant) -> str:
+    """Say of a suite's part how it is read, and which row it is."""
+    from healthfm.cards.coverage import READ
+
+    said = [READ[variant.reads]] if variant.reads else []
+    return (
+        f" [{'; '.join((*said, *([f'the row {variant.row}'] if variant.row else [])))}]" if said or variant.row else ""
+    )
+
+
 def _common(card: ModelCard | DatasetCard) -> list[tuple[str, Any]]:
     return [
         ("what", card.summary), ("group", card.group), ("modalities", ", ".join(card.modalities)), ("tasks", ", ".join(card.tasks)),
@@ -53,7 +63,7 @@ def _common(card: ModelCard | DatasetCard) -> list[tuple[str, Any]]:
         ("papers", [f"{p.title}{f' ({p.year})' if p.year else ''} {p.url or ''}" for p in card.papers]),
         ("home", card.homepage), ("code", card.code), ("access", card.access),
         ("licences", [f"{one.name} ({one.covers}){_mark(one)}" for one in card.licences]),
-        ("variants", [f"{name}{' (default)' if name == card.default_variant else ''}: {v.summary}" for name, v in card.variants.items()]),
+        ("variants", [f"{name}{' (default)' if name == card.default_variant else ''}: {v.summary}{_part(v)}" for name, v in card.variants.items()]),
         ("runs here", "yes" if card.has_runner else "not yet"),
     ]  # fmt: skip
 

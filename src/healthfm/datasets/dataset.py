@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow as pa
     import torch.utils.data
+
+
+LATER = ("labels", "spans", "status")  # of a turn or a span: left out of a table where they say nothing
 
 
 class Dataset:
@@ -130,7 +133,7 @@ class Dataset:
             self._hold_in_place(record)
             if record.patient is not None:
                 patients.add(record.patient)
-            for name, label in {"answer": getattr(record, "answer", None), **record.labels}.items():
+            for name, label in _labels(record):
                 for one in label if isinstance(label, frozenset) else (label,):
                     if isinstance(one, str | Mark):
                         text = one.value if isinstance(one, Mark) else one
@@ -210,6 +213,14 @@ class Dataset:
         return Records()
 
 
+def _labels(record: Record) -> Iterator[tuple[str, Any]]:
+    """Yield the labels of a record by name: a question's answer is one, those of a conversation's turns are its own."""
+    yield "answer", getattr(record, "answer", None)
+    yield from record.labels.items()
+    for turn in getattr(record, "turns", ()):
+        yield from turn.labels.items()
+
+
 def as_row(record: Record) -> dict[str, Any]:
     """Return a record as a flat row: text, numbers, and JSON text for mappings."""
     import json
@@ -230,13 +241,12 @@ def _plain(value: Any) -> Any:
         return value.value
     if isinstance(value, frozenset):
         return sorted(value)
-    return (
-        dict(value)
-        if isinstance(value, Mapping)
-        else asdict(value)
-        if hasattr(value, "__dataclass_fields__")
-        else str(value)
-    )
+    if isinstance(value, Mapping):
+        return dict(value)
+    if is_dataclass(value):
+        held = {one.name: getattr(value, one.name) for one in fields(value)}
+        return {name: one for name, one in held.items() if one or name not in LATER}
+    return str(value)
 
 
 def split_name(card: DatasetCard, split: str) -> str:

@@ -45,7 +45,7 @@ def open_dataset(
 def _unread(card: DatasetCard, variant: str | None) -> DatasetError:
     about = f" ({card.variants[variant].summary})" if variant in card.variants else ""
     named = {file.variant for file in card.files}
-    read = ", ".join(one for one in card.variants if one in named)
+    read = ", ".join(name for name, one in card.variants.items() if name in named or one.row)
     return DatasetError(f"{card.slug}:{variant}: this part is not read yet{about}; parts that are: {read or 'none'}")
 
 
@@ -58,6 +58,8 @@ def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "c
     assert isinstance(card, DatasetCard)
     _, variant, protocol = catalog.split_name(name)
     variant = variant or card.default_variant
+    if variant in card.variants and (row := card.variants[variant].row):
+        return _open_card(f"{row}@{protocol}" if protocol else row, root, on_error)
     card = card.of_variant(variant)
     reader = reader_of(card)
     folder = Path(root).expanduser() if root is not None else home() / "datasets" / card.slug

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+from healthfm.cards import catalog
 from healthfm.cards.schema import DatasetCard
 from healthfm.datasets.locate import Files
 from healthfm.errors import CardError, DatasetError
@@ -35,6 +37,17 @@ def reader_of(card: DatasetCard) -> Reader:
         )
     importlib.import_module(f"healthfm.datasets.readers.{card.reader}")
     return READERS[card.slug]
+
+
+def borrowed(slug: str, variant: str | None = None) -> Reader:
+    """Return a reader for a suite's part that is another row: that row's own reader, by that row's own label spaces."""
+
+    def read(files: Files, split: str) -> Iterator[Record]:
+        card = catalog.card(slug, "dataset")
+        assert isinstance(card, DatasetCard)
+        return reader_of(card)(replace(files, card=card.of_variant(variant), variant=variant), split)
+
+    return read
 
 
 def record_kind(card: DatasetCard) -> type[Record]:

@@ -57,11 +57,11 @@ def open_member(path: Path, member: str) -> IO[bytes]:
         if _is_zip(path):
             packed = zipfile.ZipFile(path)
             info = next(i for i in packed.infolist() if str(PurePosixPath(i.filename.replace("\\", "/"))) == member)
-            _refuse_bomb(f"{path}!{member}", info.file_size, info.compress_size)
+            refuse_bomb(f"{path}!{member}", info.file_size, info.compress_size)
             return packed.open(info)
         with tarfile.open(path) as tar:
             entry = next(i for i in tar if i.isreg() and str(PurePosixPath(i.name.replace("\\", "/"))) == member)
-            _refuse_bomb(f"{path}!{member}", entry.size, path.stat().st_size)
+            refuse_bomb(f"{path}!{member}", entry.size, path.stat().st_size)
             handle = tar.extractfile(entry)
             assert handle is not None
             return io.BytesIO(handle.read())
@@ -142,6 +142,7 @@ def _contents(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
                     yield entry.name, entry.size, handle
 
 
-def _refuse_bomb(name: str, size: int, packed: int) -> None:
+def refuse_bomb(name: str, size: int, packed: int) -> None:
+    """Raise ``DatasetError`` where a member would grow suspiciously from its packed size."""
     if size > SMALL and size > MAX_RATIO * max(1, packed):
         raise DatasetError(f"{name}: unpacks to over {MAX_RATIO} times its size; refused")

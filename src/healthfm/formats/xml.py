@@ -36,6 +36,43 @@ def elements(source: Source, tag: str) -> Iterator[tuple[Row, etree._Element]]:
         yield Row({}, source, number), element
 
 
+def stream(source: Source, *tags: str, top: bool = False) -> Iterator[tuple[Row, etree._Element]]:
+    """Yield the elements of some tags in document order, one in memory at a time, each with an empty row that says where.
+
+    For files too large to hold; an element is emptied once the next is asked for. ``top``: those right below the root alone; one of the
+    same tag further in is theirs. Damage is a problem of the file; what came before it stands.
+    """
+    number = 0
+    try:
+        with source.open() as handle:
+            parsed = etree.iterparse(
+                handle, tag=tags, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+            )
+            for _, element in parsed:
+                above = element.getparent()
+                if top and (above is None or above.getparent() is not None):
+                    continue
+                number += 1
+                row = Row({}, source, number)
+                if next(element.iter(etree.Entity), None) is None:
+                    yield row, element
+                else:
+                    source.problems.add(
+                        row.error("it uses entities that its file defines itself; they are not expanded here")
+                    )
+                element.clear()
+                while element.getprevious() is not None:
+                    del element.getparent()[0]
+    except etree.XMLSyntaxError as error:  # its message can repeat the text
+        source.problems.add(
+            DatasetError(f"{source}, after row {number}: not well-formed XML, near line {error.lineno}")
+        )
+    except DAMAGE as error:
+        source.problems.add(
+            DatasetError(f"{source}, after row {number}: the file is damaged or cut short ({type(error).__name__})")
+        )
+
+
 def text(element: etree._Element, path: str) -> str:
     """Return the text of the one element at a path below, white space at its ends dropped. Raises ``BadValue`` where there is none."""
     found = element.find(path)
@@ -51,43 +88,3 @@ def attribute(element: etree._Element, path: str, name: str) -> str:
     if value is None:
         raise BadValue(f"no {name} on a {path} element")
     return str(value)
-
-
-def children(source: Source, tag: str) -> Iterator[tuple[Row, etree._Element]]:
-    """Yield the elements of a tag (with its ``{namespace}``) right below the root, one at a time, each forgotten after it.
-
-    Elements of the same tag further in are theirs, not yielded. Damage is a problem of the file, what came before it stands.
-    """
-    number = 0
-    try:
-        with source.open() as handle:
-            parsed = etree.iterparse(
-                handle,
-                events=("end",),
-                tag=tag,
-                resolve_entities=False,
-                no_network=True,
-                load_dtd=False,
-                huge_tree=False,
-            )
-            for _, element in parsed:
-                above = element.getparent()
-                if above is None or above.getparent() is not None:
-                    continue
-                number += 1
-                row = Row({}, source, number)
-                if next(element.iter(etree.Entity), None) is not None:
-                    source.problems.add(
-                        row.error("it uses entities that the file defines itself; they are not expanded here")
-                    )
-                else:
-                    yield row, element
-                element.clear()
-                while element.getprevious() is not None:
-                    del above[0]
-    except etree.XMLSyntaxError as error:
-        source.problems.add(
-            DatasetError(f"{source}: not well-formed XML, near line {error.lineno}, after {number} entries")
-        )
-    except DAMAGE as error:
-        source.problems.add(DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})"))

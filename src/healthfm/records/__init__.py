@@ -30,6 +30,7 @@ from healthfm.records.text import (
     Document,
     Message,
     MultipleChoice,
+    Pair,
     Ranking,
     Relation,
     Span,
@@ -39,27 +40,14 @@ from healthfm.records.text import (
 KINDS: Mapping[str, type[Record]] = {
     kind.__name__: kind
     for kind in (
-        Document,
-        QA,
-        MultipleChoice,
-        Conversation,
-        Ranking,
-        Image,
-        Volume,
-        Slide,
-        Video,
-        Signal,
-        Sequence,
-        Region,
-        Variant,
-        Structure,
-        Molecule,
-        Profile,
-        Cells,
+        Document, QA, MultipleChoice, Conversation, Ranking, Pair,
+        Image, Volume, Slide, Video, Signal,
+        Sequence, Region, Variant, Structure, Molecule, Profile, Cells,
     )
-}
+}  # fmt: skip
 
 __all__ = [
-    "KINDS", "MISSING", "QA", "UNCERTAIN", "USUAL", "Answer", "Atoms", "Box", "Cells", "Conversation", "Document", "Feature", "Image", "Label", "Mark", "Message", "Molecule", "MultipleChoice",
-    "Polygon", "Profile", "Pyramid", "Ranking", "Record", "Region", "Relation", "Sequence", "Signal", "Slide", "Span", "Structure", "TextRecord", "Variant", "Video", "Visual", "Volume", "unit_of",
+    "KINDS", "MISSING", "QA", "UNCERTAIN", "USUAL", "Answer", "Atoms", "Box", "Cells", "Conversation", "Document", "Feature", "Image", "Label",
+    "Mark", "Message", "Molecule", "MultipleChoice", "Pair", "Polygon", "Profile", "Pyramid", "Ranking", "Record", "Region", "Relation", "Sequence",
+    "Signal", "Slide", "Span", "Structure", "TextRecord", "Variant", "Video", "Visual", "Volume", "unit_of",
 ]  # fmt: skip

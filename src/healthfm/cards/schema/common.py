@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from healthfm import notebook
 
@@ -65,6 +74,8 @@ class Variant(Facts):
 
     ``architecture``: where it is not ``[run]``'s; the variant's ``[config]`` then stands alone. ``[run]`` on a model's variant
     overrides the card's own fields of ``[run]``, and single fields of its parts (see ``Runner.under``).
+    Of a suite's part, ``reads`` says how it is read: its owners' real ``files`` were, the ``layout`` they describe, ``restricted`` (so, from a copy that
+    the owners must grant), or ``no``; ``row`` is the row that it is, opened in its stead.
     """
 
     summary: Text
@@ -73,6 +84,13 @@ class Variant(Facts):
     architecture: Text | None = None
     config: Mapping[str, Any] = Field(default_factory=dict)
     run: Mapping[str, Any] = Field(default_factory=dict)
+    reads: Literal["files", "layout", "restricted", "no"] | None = None
+    row: Text | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the later fields where they say nothing, so that the digest of a card without them stays."""
+        return {name: one for name, one in plain(self).items() if one is not None or name not in ("reads", "row")}
 
 
 class Card(Facts):

@@ -120,8 +120,8 @@ class DatasetCard(Card):
 
     @property
     def has_runner(self) -> bool:
-        """Whether healthfm has a reader for the official layout."""
-        return self.reader is not None
+        """Whether healthfm has a reader for the official layout, of its own or of the rows that its parts are."""
+        return self.reader is not None or any(one.row for one in self.variants.values())
 
     @property
     def stays_in_house(self) -> bool:

@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lxml import etree
-
 from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import dataset
 from healthfm.errors import BadValue, DatasetError
-from healthfm.formats import conll, jsonl, pubtator, xml
+from healthfm.formats import bioc, conll, jsonl, pubtator
 from healthfm.formats.source import Row, lines
 from healthfm.records import Document, Relation, Span
 
@@ -53,7 +51,7 @@ def bc5cdr_pubtator(files: Files, split: str) -> Iterator[Document]:
     for row in pubtator.documents(files["abstracts"]):
         with row:
             whole = from_pubtator(row, split)
-            spans = [replace(span, type=_label(files, "mention", span.type)) for span in whole.spans]
+            spans = [replace(span, type=files.one("mention", span.type)) for span in whole.spans]
             kept = [n for n, span in enumerate(spans) if span.type in wanted]
             names = {
                 str(new): whole.meta["names"][str(n)] for new, n in enumerate(kept) if str(n) in whole.meta["names"]
@@ -63,48 +61,28 @@ def bc5cdr_pubtator(files: Files, split: str) -> Iterator[Document]:
 
 def bc5cdr_bioc(files: Files, split: str) -> Iterator[Document]:
     """BC5CDR's BioC file: every annotation, a composite mention and each of its individual ones (which may be in pieces)."""
-    for row, element in xml.elements(files["abstracts"], "document"):
+    for row in bioc.documents(files["abstracts"]):
         with row:
-            text = ""
-            for passage in element.iterfind("passage"):
-                if int(xml.text(passage, "offset")) != (len(text) + 1 if text else 0):
-                    raise BadValue("a passage does not begin one character behind the one above it")
-                text = f"{text} {passage.findtext('text')}" if text else passage.findtext("text") or ""
-            marked = list(element.iterfind("passage/annotation"))
-            kinds = [_infons(one) for one in marked]
-            id = xml.text(element, "id")
+            starts = [start for start, _, _ in row["passages"]]
+            if starts != [0, *(end + 1 for _, end, _ in row["passages"][:-1])]:
+                raise BadValue("a passage does not begin one character behind the one above it")
+            marked = row["annotations"]
             yield Document(
-                id=id, split=split, text=text, spans=tuple(_bioc_span(files, id, one, text) for one in marked),
-                relations=tuple(
-                    Relation(one["relation"], one["Chemical"], one["Disease"]) for one in map(_infons, element.iterfind("relation"))
-                ),
-                meta={"roles": {str(n): one["CompositeRole"] for n, one in enumerate(kinds) if "CompositeRole" in one}},
+                id=row["id"], split=split, text=row["text"], spans=tuple(_bioc_span(files, row["id"], one, row["text"]) for one in marked),
+                relations=tuple(Relation(one.infons["relation"], one.infons["Chemical"], one.infons["Disease"]) for one in row["relations"]),
+                meta={"roles": {str(n): one.infons["CompositeRole"] for n, one in enumerate(marked) if "CompositeRole" in one.infons}},
             )  # fmt: skip
 
 
-def _infons(element: etree._Element) -> dict[str, str]:
-    return {str(one.get("key")): (one.text or "").strip() for one in element.iterfind("infon")}
-
-
-def _bioc_span(files: Files, id: str, element: etree._Element, text: str) -> Span:
+def _bioc_span(files: Files, id: str, one: bioc.Annotation, text: str) -> Span:
     """Return a BioC annotation as a span. Raises ``BadValue``: the text at its locations is not what it says."""
-    places = [(int(one.attrib["offset"]), int(one.attrib["length"])) for one in element.iterfind("location")]
-    starts = [BIOC_SLIPS.get((id, *place), place[0]) for place in places]
-    parts = tuple(sorted((start, start + length) for start, (_, length) in zip(starts, places, strict=True)))
-    if not parts or " ".join(text[start:end] for start, end in parts) != element.findtext("text"):
+    moved = [BIOC_SLIPS.get((id, start, end - start), start) - start for start, end in one.places]
+    parts = tuple((start + by, end + by) for (start, end), by in zip(one.places, moved, strict=True))
+    if not parts or bioc.spoken(text, parts) != one.text:
         raise BadValue("the text at the locations of an annotation is not the one it says")
-    infons = _infons(element)
-    concepts = tuple(one for one in infons["MESH"].split("|") if one not in pubtator.NOTHING)
-    kind = _label(files, "entity", infons["type"])
+    concepts = tuple(each for each in one.infons["MESH"].split("|") if each not in pubtator.NOTHING)
+    kind = files.one("entity", one.infons["type"])
     return Span(parts[0][0], parts[-1][1], kind, concepts, parts if len(parts) > 1 else ())
-
-
-def _label(files: Files, space: str, raw: str) -> str:
-    """Return the one class that a raw value means. Raises ``BadValue``: it means none."""
-    found = files.label(space, raw)
-    if not isinstance(found, str):
-        raise BadValue(f"'{space}' holds nothing")
-    return found
 
 
 def tagged_sentences(files: Files, split: str) -> Iterator[Document]:
@@ -115,7 +93,7 @@ def tagged_sentences(files: Files, split: str) -> Iterator[Document]:
             document = f"{split}-document-{row['documents']}" if row["documents"] else None
             yield Document(
                 id=f"{split}-{row.number}", split=split, patient=row["document"] or document, text=text,
-                spans=tuple(Span(start, end, _label(files, "entity", kind)) for start, end, kind in found),
+                spans=tuple(Span(start, end, files.one("entity", kind)) for start, end, kind in found),
             )  # fmt: skip
 
 
@@ -126,7 +104,7 @@ def marked_relations(files: Files, split: str) -> Iterator[Document]:
             marks = MARKED.fullmatch(row["text"])
             if marks is None:
                 raise BadValue("no mention in << >> and another in [[ ]] behind it")
-            found = _label(files, "relation", row["label"])
+            found = files.one("relation", row["label"])
             spans = tuple(Span(*marks.span(n), "chemical or protein") for n in (1, 2))
             yield Document(
                 id=f"{split}-{row.number}", split=split, text=row["text"], spans=spans, relations=(Relation(found, 0, 1),),
@@ -139,7 +117,7 @@ def drug_triples(files: Files, split: str) -> Iterator[Document]:
     for row in jsonl.items(files["texts"]):
         with row:
             found = [
-                Relation(_label(files, "interaction", one["interaction"]), one["drug"], one["target"])
+                Relation(files.one("interaction", one["interaction"]), one["drug"], one["target"])
                 for one in row["triples"]
             ]
             yield Document(

@@ -86,7 +86,7 @@ def pubchem(files: Files, split: str) -> Iterator[Molecule]:
 def drugbank(files: Files, split: str) -> Iterator[Molecule]:
     """Drugs are the elements right below the root: those inside pathways are mentions. Biotech drugs have no structure and say so."""
     for source in files.all("drugs"):
-        for row, drug in xml.children(source, f"{DRUGBANK}drug"):
+        for row, drug in xml.stream(source, f"{DRUGBANK}drug", top=True):
             with row:
                 yield _drug(drug, split)
     names = {row["DrugBank ID"]: row for source in files.all("vocabulary") for row in delimited.rows(source, ",")}

@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import dataset
 from healthfm.errors import DatasetError
-from healthfm.formats import jsonl, xml
+from healthfm.formats import jsonl, spreadsheet, xml
+from healthfm.formats.source import Row
 from healthfm.records import QA
 
 INDENT = re.compile(r"\s*\n\s*")  # LiveQA's answers are indented as its XML is
@@ -68,3 +69,25 @@ def medinstruct(files: Files, split: str) -> Iterator[QA]:
             yield QA(
                 id=str(row.number), split=split, question=row["instruction"], context=context, answers=(row["output"],)
             )
+
+
+@dataset("medicationqa", record=QA)
+def medicationqa(files: Files, split: str) -> Iterator[QA]:
+    """A row of the sheet DrugQA is a question with one answer; a question may recur with another."""
+    for row in spreadsheet.rows(files["questions"], "DrugQA"):
+        with row:
+            yield QA(
+                id=f"{split}-{row.number}", split=split, question=row["Question"], answers=(row["Answer"],),
+                labels={"question type": files.label("question type", row["Question Type"])},
+                meta={"focus": row["Focus (Drug)"], "section": row["Section Title"], "url": row["URL"]},
+            )  # fmt: skip
+
+
+@dataset("healthsearchqa", record=QA)
+def healthsearchqa(files: Files, split: str) -> Iterator[QA]:
+    """A question a line in the first column of one sheet, which has no names of columns; nobody answers them."""
+    source = files["questions"]
+    for number, cells in enumerate(spreadsheet.cells(source, "All HealthSearchQA Questions"), 1):
+        if cells[0] != "":
+            with Row({}, source, number):
+                yield QA(id=f"{split}-{number}", split=split, question=cells[0])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import Reader, dataset
-from healthfm.datasets.readers import annotations
+from healthfm.datasets.readers import annotations, benchmark_tables
 from healthfm.errors import DatasetError
 from healthfm.records import Document, Record
 
@@ -16,8 +16,19 @@ BLURB: Mapping[str, Reader] = {
     **dict.fromkeys(("scibert-ncbi-disease", "scibert-jnlpba", "scibert-ebm-nlp"), annotations.tagged_sentences),
     "scibert-chemprot": annotations.marked_relations,
     "biogpt-ddi": annotations.drug_triples,
+    **dict.fromkeys(("chemprot", "ddi", "gad"), benchmark_tables.masked_relations),
+    "biosses": benchmark_tables.scored_pairs,
+    "hoc": benchmark_tables.hallmark_sentences,
+    "bioasq": benchmark_tables.decided,
+    "pubmedqa": benchmark_tables.decided_abstracts,
 }
-BLUE: Mapping[str, Reader] = dict.fromkeys(("bc5cdr-disease", "bc5cdr-chemical"), annotations.bc5cdr_pubtator)
+BLUE: Mapping[str, Reader] = {
+    **dict.fromkeys(("bc5cdr-disease", "bc5cdr-chemical"), annotations.bc5cdr_pubtator),
+    **dict.fromkeys(("chemprot", "ddi", "i2b2-2010"), benchmark_tables.masked_relations),
+    **dict.fromkeys(("biosses", "medsts"), benchmark_tables.scored_pairs),
+    "hoc": benchmark_tables.hallmark_sentences,
+    "mednli": benchmark_tables.inferences,
+}
 BIGBIO: Mapping[str, Reader] = {
     "bc5cdr": annotations.bc5cdr_bioc,
     "medmentions-full": annotations.medmentions,
@@ -27,13 +38,13 @@ BIGBIO: Mapping[str, Reader] = {
 
 @dataset("blurb", record=Document)
 def blurb(files: Files, split: str) -> Iterator[Record]:
-    """Entity sets as BLURB's scripts make them, and SciBERT's and BioGPT's copies of four of its sets."""
+    """Its sets as its scripts make them, and SciBERT's and BioGPT's copies of five of them."""
     return _part(BLURB, files, split)
 
 
 @dataset("blue", record=Document)
 def blue(files: Files, split: str) -> Iterator[Record]:
-    """BC5CDR as its owners publish it, the mentions of one type a task."""
+    """BC5CDR as its owners publish it, the mentions of one type a task; its other parts as BLUE's own release has them."""
     return _part(BLUE, files, split)
 
 
