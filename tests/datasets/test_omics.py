@@ -140,3 +140,122 @@ def test_cgga_censor_is_1_for_death_and_packed_files_are_read_in_place(tmp_path:
         and two.labels["Censor"] == "alive"
     )
     assert one.values.tolist() == [1.0] and "CGGA_9 is not in the clinical table" in str(dataset.errors[0])  # type: ignore[attr-defined]
+
+
+@pytest.mark.evidence("gdsc", "layout")
+def test_a_response_is_of_one_line_to_one_drug_of_one_screen(tmp_path: Path) -> None:
+    """Column names as cancerrxgene.org's GDSC2_fitted_dose_response has them."""
+    import openpyxl
+
+    names = [
+        "DATASET",
+        "NLME_RESULT_ID",
+        "NLME_CURVE_ID",
+        "COSMIC_ID",
+        "CELL_LINE_NAME",
+        "SANGER_MODEL_ID",
+        "TCGA_DESC",
+        "DRUG_ID",
+        "DRUG_NAME",
+        "PUTATIVE_TARGET",
+        "PATHWAY_NAME",
+        "COMPANY_ID",
+        "WEBRELEASE",
+        "MIN_CONC",
+        "MAX_CONC",
+        "LN_IC50",
+        "AUC",
+        "RMSE",
+        "Z_SCORE",
+    ]
+    book = openpyxl.Workbook()
+    book.active.append(names)
+    book.active.append(
+        [
+            "GDSC2",
+            343,
+            15946310,
+            683667,
+            "PFSK-1",
+            "SIDM01132",
+            "MB",
+            1003,
+            "Camptothecin",
+            "TOP1",
+            "DNA replication",
+            1046,
+            "Y",
+            0.0001,
+            0.1,
+            -1.463887,
+            0.93022,
+            0.089052,
+            0.433123,
+        ]
+    )
+    book.active.append(
+        [
+            "GDSC2",
+            343,
+            15946311,
+            683667,
+            "PFSK-1",
+            "SIDM01132",
+            "MB",
+            1004,
+            "Vinblastine",
+            "",
+            "",
+            1046,
+            "Y",
+            0.0001,
+            0.1,
+            "x",
+            0.9,
+            0.1,
+            0.4,
+        ]
+    )
+    book.save(tmp_path / "GDSC2_fitted_dose_response_27Oct23.xlsx")
+    dataset = open_dataset("gdsc", tmp_path, on_error="collect")
+    (one,) = dataset
+    assert (one.id, one.patient, one.labels) == (
+        "SIDM01132:1003",
+        "SIDM01132",
+        {"LN_IC50": -1.463887, "AUC": 0.93022, "TCGA_DESC": "MB"},
+    )
+    assert one.values[0] == np.float32(-1.463887) and "is no number" in str(dataset.errors[0])  # type: ignore[attr-defined]
+    with pytest.raises(DatasetError, match="GDSC1_fitted"):
+        records("gdsc:gdsc1", tmp_path)
+
+
+SHEET = "File ID\tFile Name\tData Category\tData Type\tProject ID\tCase ID\tSample ID\tSample Type\n"
+STAR = (
+    "# gene-model: GENCODE v36\ngene_id\tgene_name\tgene_type\tunstranded\tstranded_first\tstranded_second\ttpm_unstranded\tfpkm_unstranded\tfpkm_uq_unstranded\n"
+    + "".join(
+        f"{name}\t\t\t100\t1\t1\t\t\t\n" for name in ("N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous")
+    )
+    + "ENSG00000000003.15\tTSPAN6\tprotein_coding\t2157\t1\t1\t24.5\t6.1\t7.2\nENSG00000000005.6\tTNMD\tprotein_coding\t0\t0\t0\t0.0\t0\t0\n"
+)
+
+
+@pytest.mark.evidence("tcga", "layout")
+def test_reads_of_no_gene_are_no_features_and_a_case_is_the_patient(tmp_path: Path) -> None:
+    """Names as GDC's sample sheet, STAR table and clinical export have them; a missing value there is '--."""
+    name = "a1.rna_seq.augmented_star_gene_counts.tsv"
+    lay(tmp_path, {
+        "gdc_sample_sheet.2025-01-01.tsv": SHEET + f"f1\t{name}\tTranscriptome Profiling\tGene Expression Quantification\tTCGA-LUAD\tTCGA-05-4244\tTCGA-05-4244-01A\tPrimary Tumor\n"
+        f"f2\tgone.rna_seq.augmented_star_gene_counts.tsv\t\t\tTCGA-LUAD\tTCGA-05-4245\tTCGA-05-4245-01A\t\nf3\tx.svs\t\t\tTCGA-LUAD\tTCGA-05-4245\tTCGA-05-4245-01Z\t\n",
+        f"f1/{name}": STAR, "clinical.tsv": "case_submitter_id\tage_at_index\trace\nTCGA-05-4244\t70\t'--\nTCGA-05-4244\t70\t'--\n",
+    })  # fmt: skip
+    dataset = open_dataset("tcga", tmp_path, on_error="collect")
+    (one,) = dataset
+    assert (one.patient, one.site, one.labels, one.meta["race"], one.meta["age_at_index"]) == (
+        "TCGA-05-4244",
+        "05",
+        {"project": "TCGA-LUAD"},
+        None,
+        "70",
+    )
+    assert one.features == ("ENSG00000000003.15", "ENSG00000000005.6") and one.values.tolist() == [24.5, 0.0]  # type: ignore[attr-defined]
+    assert "gone.rna_seq" in str(dataset.errors[0]) and dataset.passed_over == [("x.svs", "no table of expression")]

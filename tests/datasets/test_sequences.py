@@ -172,3 +172,17 @@ def test_what_is_not_fasta_is_said(tmp_path: Path, text: str, reason: str) -> No
     lay(tmp_path, {"fasta_files/RF1.fa": text})
     with pytest.raises(DatasetError, match=reason):
         records("rnacentral-database:rfam", tmp_path)
+
+
+@pytest.mark.evidence("swissprotclap", "layout")
+def test_proteins_and_texts_are_joined_by_id_and_not_by_place(tmp_path: Path) -> None:
+    """As chao1224/ProteinDT's dataset_SwissProtCLAP.py reads them: id line, value line."""
+    lay(tmp_path, {
+        "SwissProtCLAP/protein_sequence.txt": "P1\nMAX\nP2\nMKK\nP3\nMM\n", "SwissProtCLAP/text_sequence.txt": "P2\nBinds zinc.\nP1\nA kinase.\nP9\nLost.\n",
+    })  # fmt: skip
+    dataset = open_dataset("swissprotclap", tmp_path, on_error="collect")
+    assert [(one.id, one.a, one.b) for one in dataset] == [("P1", "MAX", "A kinase."), ("P2", "MKK", "Binds zinc.")]  # type: ignore[attr-defined]
+    assert ["has no text" in str(dataset.errors[0]), "P9 has a text and no sequence" in str(dataset.errors[1])] == [
+        True,
+        True,
+    ]

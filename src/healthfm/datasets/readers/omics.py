@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any
+
+import numpy as np
 
 from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import dataset
 from healthfm.errors import BadValue, DatasetError
-from healthfm.formats import delimited, gct, table
-from healthfm.formats.source import Row, Source
+from healthfm.formats import delimited, gct, spreadsheet, table
+from healthfm.formats.source import Row, Source, lines
 from healthfm.records import Profile
 
 RATIO = " Log Ratio"
@@ -99,8 +102,6 @@ def cptac(files: Files, split: str) -> Iterator[Profile]:
 
 
 def _pdc(source: Source) -> gct.Matrix:
-    import numpy as np
-
     genes, values, aliquots = [], [], []  # type: list[str], list[Any], list[str]
     for row in delimited.rows(source, "\t"):
         aliquots = aliquots or [name for name in row if name.endswith(RATIO) and not name.endswith(UNSHARED)]
@@ -138,3 +139,64 @@ def _given(row: Row, name: str) -> str:
     if len(found) != 1:
         raise BadValue(f"{len(found)} columns begin with {name}")
     return str(found[0])
+
+
+RESPONSE = ("LN_IC50", "AUC", "RMSE", "Z_SCORE")
+
+
+@dataset("gdsc", record=Profile)
+def gdsc(files: Files, split: str) -> Iterator[Profile]:
+    """A cell line's response to a drug a record, of one screen: the two are never pooled. The cell line is the unit."""
+    for row in spreadsheet.rows(files["responses"]):
+        with row:
+            values = gct.numbers(row.source, int(row.number), [str(row[name]) for name in RESPONSE])
+            yield Profile(
+                id=f"{row['SANGER_MODEL_ID']}:{row['DRUG_ID']}:{row['CURVE_ID']}" if "CURVE_ID" in row else f"{row['SANGER_MODEL_ID']}:{row['DRUG_ID']}",
+                split=split, patient=str(row["SANGER_MODEL_ID"]), features=RESPONSE, load=partial(_same, values),
+                labels={space.name: files.label(space.name, row[space.name]) for space in files.card.labels}, meta=dict(row),
+            )  # fmt: skip
+
+
+ABSENT = "'--"  # GDC's word for a missing value
+STAR = 4  # rows of a STAR table that count reads of no gene
+
+
+@dataset("tcga", record=Profile)
+def tcga(files: Files, split: str) -> Iterator[Profile]:
+    """A sample's expression (transcripts a million) a record; the sample sheet says whose it is. The patient is the case."""
+    clinical: dict[str, Row] = {}
+    for row in chain.from_iterable(
+        delimited.rows(source, "\t") for source in files.all("clinical") if source.name == "clinical.tsv"
+    ):
+        clinical.setdefault(row["cases.submitter_id" if "cases.submitter_id" in row else "case_submitter_id"], row)
+    here = {source.name: source for source in files.all("expression")}
+    for sheet in files.all("samples"):
+        for row in delimited.rows(sheet, "\t"):
+            if not row["File Name"].endswith(".rna_seq.augmented_star_gene_counts.tsv"):
+                files.problems.passed.append((row["File Name"], "no table of expression"))
+                continue
+            with row:
+                if row["File Name"] not in here:
+                    raise BadValue(f"{row['File Name']} is listed, but not here")
+                genes = _star(here[row["File Name"]])
+                said = clinical.get(row["Case ID"], {})
+                yield Profile(
+                    id=row["File ID"], split=split, patient=row["Case ID"], site=row["Sample ID"].split("-")[1], features=tuple(genes),
+                    load=partial(_same, np.array(list(genes.values()), np.float32)), labels={"project": files.label("project", row["Project ID"])},
+                    meta={**row, **{key: None if value == ABSENT else value for key, value in said.items()}},
+                )  # fmt: skip
+
+
+def _star(source: Source) -> dict[str, float]:
+    """Return transcripts a million by gene id from STAR's table: a comment, column names, counts of reads of no gene, then genes."""
+    held = [line.rstrip("\n").split("\t") for _, line in lines(source) if not line.startswith("#")]
+    if not held or "tpm_unstranded" not in held[0] or [one[0][:2] for one in held[1 : STAR + 1]] != ["N_"] * STAR:
+        raise DatasetError(f"{source}: not GDC's table of STAR counts")
+    place = held[0].index("tpm_unstranded")
+    try:
+        found = {cells[0]: float(cells[place]) for cells in held[STAR + 1 :]}
+    except (IndexError, ValueError):
+        raise DatasetError(f"{source}: a gene has no number") from None
+    if len(found) != len(held) - STAR - 1:
+        raise DatasetError(f"{source}: a gene stands in it twice")
+    return found

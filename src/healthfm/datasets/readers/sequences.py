@@ -13,8 +13,8 @@ from healthfm.datasets.readers.annotation import regions
 from healthfm.datasets.readers.variants import variants
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import fasta, flatfile
-from healthfm.formats.source import Row
-from healthfm.records import Feature, Record, Sequence
+from healthfm.formats.source import Row, Source, lines
+from healthfm.records import Feature, Pair, Record, Sequence
 from healthfm.records.biology import Alphabet
 
 UNIPROT = re.compile(r"(sp|tr)\|([^|]+)\|(\S+) (.*)")
@@ -159,3 +159,24 @@ def _found(match: re.Match[str] | None, what: str) -> re.Match[str]:
     if match is None:
         raise BadValue(f"its header is not {what} and what follows")
     return match
+
+
+@dataset("swissprotclap", record=Pair)
+def swissprotclap(files: Files, split: str) -> Iterator[Pair]:
+    """A protein and what Swiss-Prot says of it, joined by id: in each file a line with the id, then one with the value."""
+    texts = {row["id"]: row["value"] for row in _two_lines(files["texts"])}
+    for row in _two_lines(files["sequences"]):
+        with row:
+            if row["id"] not in texts:
+                raise BadValue("its id has no text")
+            yield Pair(id=row["id"], split=split, a=row["value"], b=texts.pop(row["id"]))
+    for left in sorted(texts):
+        files.problems.add(DatasetError(f"{files['texts']}: {left} has a text and no sequence"))
+
+
+def _two_lines(source: Source) -> Iterator[Row]:
+    held = [line.rstrip("\r\n") for _, line in lines(source)]
+    if len(held) % 2:
+        source.problems.add(DatasetError(f"{source}: {len(held)} lines, where ids and values should alternate"))
+    for place in range(0, len(held) - 1, 2):
+        yield Row({"id": held[place].strip(), "value": held[place + 1].strip()}, source, place + 1)
