@@ -84,7 +84,7 @@ def test_the_owners_scan_with_its_own_structures_in_a_subjects_folder(
     shutil.copytree(folder / "example_seg_fast", tmp_path / "s0000/segmentations")
     (tmp_path / "meta.csv").write_text(META + "s0000;;;;;train\n")
     (one,) = records("totalsegmentatorv2", tmp_path, "train")
-    assert len(one.masks) == len(list((folder / "example_seg_fast").iterdir()))
+    assert len(one.masks) == 117
     theirs = nibabel.load(folder / "example_seg_fast/liver.nii.gz")
     assert np.array_equal(one.masks["liver"](), np.asarray(theirs.dataobj) > 0) and one.masks["liver"]().any()
     assert np.array_equal(one.voxels, np.asarray(nibabel.load(folder / "example_ct_sm.nii.gz").dataobj))
