@@ -17,6 +17,7 @@ from healthfm.records import (
     Image,
     Message,
     MultipleChoice,
+    Pair,
     Relation,
     Signal,
     Span,
@@ -227,3 +228,26 @@ def test_what_is_marked_in_a_text_does_not_change_its_digest() -> None:
         == Document(id="2", text="four", spans=(Span(0, 1, "x"),)).digest()
         == "d5b51ea3360f162b"
     )
+
+
+def test_what_is_marked_lies_in_its_turn_and_in_its_text() -> None:
+    assert Message("user", "I cough.", spans=(Span(2, 7, "symptom", status="present"),)).text[2:7] == "cough"
+    assert Document(id="1", text="Title\nBody", sections=(Span(6, 10, "BACKGROUND"),)).sections[0].type == "BACKGROUND"
+    for wrong in (Span(2, 9, "symptom"), Span(3, 3, "symptom"), Span(-1, 2, "symptom")):
+        with pytest.raises(BadValue, match="a span does not lie in the text"):
+            Message("user", "I cough.", spans=(wrong,))
+        with pytest.raises(BadValue, match="a span does not lie in the text"):
+            Document(id="1", text="I cough.", sections=(wrong,))
+
+
+def test_turns_are_equal_by_what_is_said_of_them_and_hashed_by_what_they_say() -> None:
+    bare, marked = Message("user", "Hi"), Message("user", "Hi", {"act": "greeting"})
+    assert bare != marked and hash(bare) == hash(marked) and bare.labels == {}
+
+
+def test_a_pair_is_two_texts() -> None:
+    one = Pair(id="1", a="It binds.", b="It is bound.")
+    assert (one.noun, one.as_text, KINDS["Pair"]) == ("pair", "It binds.\nIt is bound.", Pair)
+    assert one.digest() != Pair(id="1", a="It is bound.", b="It binds.").digest()
+    with pytest.raises(BadValue, match="one of the two texts is not text"):
+        Pair(id="1", a="It binds.", b=None)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 
 from healthfm import open_dataset
 from healthfm.errors import BadValue, DatasetError
-from healthfm.records import KINDS, MISSING, Ranking
+from healthfm.records import KINDS, MISSING, Pair, Ranking
 
 # The noun --------------------------------------------------------------------------------------------------------------
 
@@ -273,3 +273,47 @@ def test_a_damaged_cmd_row_names_file_and_place(tmp_path: Path, row: str, reason
         list(open_dataset("cmd", root=root))
     collected = open_dataset("cmd", root=root, on_error="collect")
     assert ([r.answers[0] for r in collected], len(collected.errors)) == (["c", "f"], 1)
+
+
+def mediqa_question(number: int, *answers: tuple[int, str]) -> str:
+    """A question as MEDIQA_Task3_QA's files have it."""
+    inside = "".join(
+        f'<Answer AID="{number}_Answer{n}" SystemRank="{n}" ReferenceRank="1" ReferenceScore="{score}"><AnswerURL>https://example.org/{n}</AnswerURL>'
+        f"<AnswerText>{text}</AnswerText></Answer>"
+        for n, (score, text) in enumerate(answers, 1)
+    )
+    return f'<Question QID="{number}"><QuestionText>What is flu?</QuestionText><AnswerList>{inside}</AnswerList></Question>'
+
+
+@pytest.mark.evidence("mediqa", "layout")
+def test_mediqas_right_answers_are_those_judged_3_and_4(tmp_path: Path) -> None:
+    folder = tmp_path / "MEDIQA_Task3_QA"
+    folder.mkdir()
+    text = mediqa_question(1, (1, "a"), (2, "b"), (3, "c"), (4, "d"))
+    for name in ("TrainingSet1-LiveQAMed", "TrainingSet2-Alexa"):
+        (folder / f"MEDIQA2019-Task3-QA-{name}.xml").write_text(
+            f"<MEDIQA2019-Task3-QA-{name}>{text}</MEDIQA2019-Task3-QA-{name}>"
+        )
+    first, second = open_dataset("mediqa", tmp_path, "train")
+    assert (first.id, second.id) == ("TrainingSet1-LiveQAMed/1", "TrainingSet2-Alexa/1")  # both files count from 1
+    assert isinstance(first, Ranking) and first.candidates == ("a", "b", "c", "d") and first.relevance == (0, 0, 1, 2)
+    assert first.meta["answers"][3] == {
+        "AID": "1_Answer4", "SystemRank": "4", "ReferenceRank": "1", "ReferenceScore": "4", "url": "https://example.org/4",
+    }  # fmt: skip
+    bare = mediqa_question(1, (1, "a"), (2, "b")).replace(' ReferenceScore="2"', "")
+    (folder / "MEDIQA2019-Task3-QA-TestSet-wLabels.xml").write_text(f"<x>{bare}</x>")
+    with pytest.raises(DatasetError, match="row 1: cannot be read: no label, which no split withholds"):
+        list(open_dataset("mediqa", tmp_path, "test"))
+
+
+@pytest.mark.evidence("mediqa", "layout")
+def test_mediqas_pairs_entail_or_do_not(tmp_path: Path) -> None:
+    folder = tmp_path / "MEDIQA_Task2_RQE"
+    folder.mkdir()
+    pair = '<pair pid="1" type="originalQ-shortQ" value="true">\n<chq>\n How?\n</chq><faq>Why?</faq></pair><pair pid="2" value="maybe"><chq>a</chq><faq>b</faq></pair>'
+    (folder / "MEDIQA2019-Task2-RQE-ValidationSet-AMIA2016.xml").write_text(f"<x>{pair}</x>")
+    dataset = open_dataset("mediqa:rqe", tmp_path, "validation", on_error="collect")
+    assert [(r.id, r.a, r.b, r.labels) for r in dataset if isinstance(r, Pair)] == [
+        ("validation-1", "How?", "Why?", {"entailment": "true"})
+    ]
+    assert "row 2: cannot be read: 'entailment' has a value that the card" in str(dataset.errors[0])

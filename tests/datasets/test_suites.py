@@ -11,6 +11,8 @@ import pytest
 from healthfm import card, open_dataset
 from healthfm.cards import catalog, coverage
 from healthfm.cards.schema import DatasetCard
+from healthfm.curate.corpus import text_of
+from healthfm.curate.texts import parts
 from healthfm.datasets.reader import reader_of
 from healthfm.errors import DatasetError
 from healthfm.records import QA, Document, MultipleChoice, Pair
@@ -170,6 +172,10 @@ def test_a_suites_card_says_of_every_part_how_it_is_read_and_it_is(slug: str) ->
             found = card(row, "dataset")
             assert isinstance(found, DatasetCard) and reader_of(found)
             assert variant is None or variant in found.variants
+            proved = {
+                claim["tick"] for claim in coverage.claims() if (claim["kind"], claim["slug"]) == ("dataset", row)
+            }
+            assert part.reads != "files" or "files" in proved, name
 
 
 @pytest.mark.parametrize("slug", SUITES)
@@ -187,3 +193,10 @@ def test_a_part_that_is_not_read_says_so(tmp_path: Path) -> None:
     for name in ("bigbio:saved", "blue:share-clefe"):
         with pytest.raises(DatasetError, match=f"{name}: this part is not read yet .*; parts that are: bc5cdr"):
             open_dataset(name, tmp_path)
+
+
+def test_a_pair_is_searched_and_looked_for_by_both_texts() -> None:
+    one = Pair(id="1", a="It binds.", b="It is bound.")
+    assert text_of(one) == "It binds.\nIt is bound."
+    [part] = parts([one])
+    assert (part.kind, [b" ".join(words) for words in part.segments]) == ("text", [b"it binds", b"it is bound"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from healthfm.errors import DatasetError
-from healthfm.formats import bioc
+from healthfm.formats import bioc, xml
 from healthfm.formats.source import Problems, Source
 
 XML = """<?xml version="1.0" encoding="UTF-8"?><!DOCTYPE collection SYSTEM "BioC.dtd"><collection><source>x</source><document><id>12</id><infon key="year">2000</infon>
@@ -61,6 +64,9 @@ def test_passages_lie_where_they_say(tmp_path: Path) -> None:
         write(tmp_path / "a.json", json.dumps({"documents": [over, DOCUMENT]})).path, None, Problems("collect")
     )
     assert [row["id"] for row in bioc.documents(source)] == ["12"]
+    far = {**DOCUMENT, "passages": [{"offset": 0, "text": "A."}, {"offset": 10**13, "text": "B."}]}
+    with pytest.raises(DatasetError, match="row 1: cannot be read: a passage lies far behind"):
+        list(bioc.documents(write(tmp_path / "b.json", json.dumps(far))))
     assert "row 1: cannot be read: a passage begins before the one above it ends" in str(source.problems.found[0])
 
 
@@ -69,3 +75,18 @@ def test_damage_is_named(tmp_path: Path) -> None:
         list(bioc.documents(write(tmp_path / "a.xml", XML[:-30])))
     with pytest.raises(DatasetError, match="row 1: cannot be read"):
         list(bioc.documents(write(tmp_path / "a.json", json.dumps([1]))))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_any_change_of_a_byte_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(["f.xml", "f.json"]))
+    whole = bytearray((XML if name == "f.xml" else json.dumps(DOCUMENT)).encode())
+    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=4)):
+        whole[place] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(bytes(whole[: data.draw(st.integers(1, len(whole)))]))
+    with contextlib.suppress(DatasetError):
+        list(bioc.documents(Source(path)))
+    with contextlib.suppress(DatasetError):
+        list(xml.stream(Source(path), "document"))

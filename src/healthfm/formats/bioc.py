@@ -17,6 +17,7 @@ from healthfm.formats import jsonl, xml
 from healthfm.formats.source import Row, Source
 
 Infons = Mapping[str, str]
+GAP = 1 << 20  # up to how many blanks two passages lie apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,9 @@ def documents(source: Source) -> Iterator[Row]:
 
 def _document(one: Mapping[str, Any]) -> dict[str, Any]:
     text = ""
-    passages, annotations, relations = [], [], list(one.get("relations") or ())
+    passages: list[tuple[int, int, Infons]] = []
+    annotations: list[Mapping[str, Any]] = []
+    relations = list(one.get("relations") or ())
     for passage in one["passages"]:
         parts = [passage] if passage.get("text") is not None else passage.get("sentences") or ()
         start = int(passage["offset"])
@@ -68,6 +71,8 @@ def _document(one: Mapping[str, Any]) -> dict[str, Any]:
             at = int(part["offset"])
             if at < len(text):
                 raise BadValue("a passage begins before the one above it ends")
+            if at - len(text) > GAP:
+                raise BadValue("a passage lies far behind the one above it")
             text = text + " " * (at - len(text)) + str(part.get("text") or "")
         passages.append((start, len(text), _infons(passage)))
         for held in (passage, *(passage.get("sentences") or ())):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from lxml import etree
 
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats.source import DAMAGE, Row, Source
 
+ALONE: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
+
 
 def root(source: Source) -> etree._Element:
     """Return a file's root element. Raises ``DatasetError``: not well-formed, or it names entities of its own."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    parser = etree.XMLParser(**ALONE)
     try:
         with source.open() as handle:
             found = etree.parse(handle, parser).getroot()
@@ -45,9 +48,7 @@ def stream(source: Source, *tags: str, top: bool = False) -> Iterator[tuple[Row,
     number = 0
     try:
         with source.open() as handle:
-            parsed = etree.iterparse(
-                handle, tag=tags, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
-            )
+            parsed = etree.iterparse(handle, tag=tags, **ALONE)
             for _, element in parsed:
                 above = element.getparent()
                 if top and (above is None or above.getparent() is not None):

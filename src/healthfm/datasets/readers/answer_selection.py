@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import dataset
 from healthfm.errors import BadValue
-from healthfm.formats import delimited
+from healthfm.formats import delimited, xml
 from healthfm.formats.source import Row, Source, lines
-from healthfm.records import QA, Ranking
+from healthfm.records import QA, Pair, Ranking, Record
 
-RELEVANCE = {"wrong": 0, "right": 1}
+RELEVANCE = {"wrong": 0, "right": 1, "incorrect": 0, "related": 0, "correct but incomplete": 1, "excellent": 2}
 WEBMEDQA = (
     "first",
     "label",
@@ -71,8 +71,8 @@ def _named(files: Files, split: str, rows: list[Row]) -> list[tuple[str, int]]:
     return list(found.items())
 
 
-def _relevance(files: Files, raw: str) -> int:
-    label = files.answer("label", raw)
+def _relevance(files: Files, raw: str | None, space: str = "label") -> int:
+    label = files.answer(space, raw)
     if label is None:
         raise BadValue("no label, which no split withholds")
     return RELEVANCE[label]
@@ -131,4 +131,28 @@ def cmd(files: Files, split: str) -> Iterator[QA]:
                     id=f"{file.parent.name}/{file.stem}/{row.number}", split=split, question="\n".join(asked),
                     answers=(answer,) if answer else (), labels={"department": files.label("department", row["department"])},
                     meta={"title": row["title"], "bad_bytes": sum(str(one).count("\ufffd") for one in row.values())},
+                )  # fmt: skip
+
+
+@dataset("mediqa", record=Ranking)
+def mediqa(files: Files, split: str) -> Iterator[Record]:
+    """Answers that a system found, judged from 1 to 4, of which 3 and 4 are right; or pairs of questions, of which one may entail the other."""
+    if files.variant == "rqe":
+        for row, pair in xml.elements(files["pairs"], "pair"):
+            with row:
+                yield Pair(
+                    id=f"{split}-{pair.attrib['pid']}", split=split, a=xml.text(pair, "chq"), b=xml.text(pair, "faq"),
+                    labels={"entailment": files.label("entailment", pair.attrib["value"])}, meta={"type": pair.get("type")},
+                )  # fmt: skip
+        return
+    for source in files.all("questions"):
+        part = source.name.removeprefix("MEDIQA2019-Task3-QA-").removesuffix(".xml")
+        for row, asked in xml.elements(source, "Question"):
+            with row:
+                found = list(asked.iterfind("AnswerList/Answer"))
+                yield Ranking(
+                    id=f"{part}/{asked.attrib['QID']}", split=split, query=xml.text(asked, "QuestionText"),
+                    candidates=tuple(xml.text(one, "AnswerText") for one in found),
+                    relevance=tuple(_relevance(files, one.get("ReferenceScore"), "ReferenceScore") for one in found),
+                    meta={"answers": [dict(one.attrib) | {"url": one.findtext("AnswerURL")} for one in found]},
                 )  # fmt: skip
