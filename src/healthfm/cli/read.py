@@ -12,6 +12,8 @@ import typer
 from healthfm.cli.console import emit_fields, emit_json
 from healthfm.cli.options import Columns, DatasetName, JsonFlag, Root, Split, column_map, dataset_argument
 
+SHOWN = 4000  # characters of one field
+
 
 def register(app: typer.Typer) -> None:
     @app.command()
@@ -44,6 +46,14 @@ def register(app: typer.Typer) -> None:
             emit_json(rows)
             return
         for row in rows:
-            emit_fields(list(row.items()))
+            emit_fields([(name, _shown(value)) for name, value in row.items()])
             print()
         print(f"{opened.name}: {len(rows)} records shown; splits present: {', '.join(opened.splits)}")
+
+
+def _shown(value: object) -> object:
+    """Return a value as a terminal has room for; --json and --output have it whole."""
+    text = str(value)
+    return (
+        value if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text) - SHOWN:,} more characters; --json shows all)"
+    )

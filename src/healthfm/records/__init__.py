@@ -24,13 +24,28 @@ from healthfm.records.text import (
     Span,
     TextRecord,
 )
+from healthfm.records.timeline import Stay, Timeline
+from healthfm.records.trial import Trial
 
 KINDS: Mapping[str, type[Record]] = {
     kind.__name__: kind
-    for kind in (Document, QA, MultipleChoice, Conversation, Ranking, Image, Volume, Slide, Video, Signal)
+    for kind in (
+        Document,
+        QA,
+        MultipleChoice,
+        Conversation,
+        Ranking,
+        Image,
+        Volume,
+        Slide,
+        Video,
+        Signal,
+        Timeline,
+        Trial,
+    )
 }
 
 __all__ = [
     "KINDS", "MISSING", "QA", "UNCERTAIN", "USUAL", "Answer", "Box", "Conversation", "Document", "Image", "Label", "Mark", "Message", "MultipleChoice",
-    "Polygon", "Pyramid", "Ranking", "Record", "Relation", "Signal", "Slide", "Span", "TextRecord", "Video", "Visual", "Volume", "unit_of",
+    "Polygon", "Pyramid", "Ranking", "Record", "Relation", "Signal", "Slide", "Span", "Stay", "TextRecord", "Timeline", "Trial", "Video", "Visual", "Volume", "unit_of",
 ]  # fmt: skip
