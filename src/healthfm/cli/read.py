@@ -23,6 +23,9 @@ def register(app: typer.Typer) -> None:
         split: Split = None,
         head: Annotated[int, typer.Option(help="How many records to print.")] = 3,
         output: Annotated[Path | None, typer.Option(help="Write every record to this Parquet file instead.")] = None,
+        to: Annotated[
+            str, typer.Option(help="What --output becomes: parquet (a file), meds (a folder, of timelines).")
+        ] = "parquet",
         columns: Columns = None,
         json: JsonFlag = False,
     ) -> None:
@@ -30,12 +33,20 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm read pubmedqa --root examples/pubmedqa --split test
         """
+        from healthfm.datasets import meds
         from healthfm.datasets.dataset import as_row
         from healthfm.datasets.open import open_dataset
+        from healthfm.errors import DatasetError
         from healthfm.formats.walk import told
 
         opened = open_dataset(dataset_argument(dataset), root, split, columns=column_map(columns))
-        if output is not None:
+        if to not in ("parquet", "meds") or (to == "meds" and output is None):
+            raise DatasetError(f"--to is {to}; use parquet or meds, with --output")
+        if output is not None and to == "meds":
+            for line in meds.write(opened, output):
+                print(line, file=sys.stderr)
+            print(output)
+        elif output is not None:
             print(opened.to_parquet(output))
         rows = [] if output is not None else [as_row(record) for record in itertools.islice(opened, head)]
         if passed := told(opened.passed_over):

@@ -177,6 +177,12 @@ class Dataset:
         pq.write_table(self.to_arrow(), path)
         return Path(path)
 
+    def to_meds(self, path: Path | str) -> list[str]:
+        """Write selected timelines as a MEDS dataset and return what to know of it (see ``healthfm.datasets.meds``)."""
+        from healthfm.datasets import meds
+
+        return meds.write(self, path)
+
     def to_pandas(self) -> pandas.DataFrame:
         """Return the selected records as a pandas table (columns as in ``to_arrow``)."""
         try:

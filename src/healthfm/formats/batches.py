@@ -21,11 +21,20 @@ from healthfm.formats.source import DAMAGE, Source
 BLOCK = 32 << 20  # bytes of a file in one batch
 
 
-def header(source: Source, delimiter: str = ",") -> list[str]:
+def delimiter_of(source: Source) -> str:
+    """Return what stands between a file's columns: tabs where its first line has any, else commas."""
+    try:
+        with source.text(errors="surrogateescape") as handle:
+            return "\t" if "\t" in handle.readline() else ","
+    except DAMAGE as error:
+        raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
+
+
+def header(source: Source) -> list[str]:
     """Return the names of a file's columns, lowered. Raises ``DatasetError``: it is empty, or a name occurs twice."""
     try:
         with source.text(errors="surrogateescape") as handle:
-            cells = next(plain.reader(handle, delimiter=delimiter), [])
+            cells = next(plain.reader(handle, delimiter=delimiter_of(source)), [])
             names = [delimited.bare_name(name).lower() for name in cells]
     except (plain.Error, *DAMAGE) as error:
         raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
@@ -35,9 +44,9 @@ def header(source: Source, delimiter: str = ",") -> list[str]:
     return names
 
 
-def batches(source: Source, delimiter: str = ",", block: int = BLOCK) -> Iterator[pa.RecordBatch]:
+def batches(source: Source, block: int = BLOCK) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file as batches of text columns. Raises ``DatasetError``: damaged, or not UTF-8."""
-    names = header(source, delimiter)
+    names, delimiter = header(source), delimiter_of(source)
     skipped = [0]
 
     def skip(row: Any) -> str:

@@ -123,7 +123,7 @@ class Layout(Facts):
             if stays.table == table:
                 died = {stays.died[0]} if stays.died else set()
                 found |= (
-                    {stays.id, stays.timeline, stays.start, stays.end, *stays.facts}
+                    {stays.id, stays.timeline, *({stays.start} - {"0"}), stays.end, *stays.facts}
                     | died
                     | ({stays.within} if stays.within else set())
                 )
