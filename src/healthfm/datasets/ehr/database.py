@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from healthfm.datasets.ehr.layout import Layout, Stays
+from healthfm.datasets.ehr.layout import Events, Layout, Stays
 from healthfm.datasets.ehr.mapping import LOST, Known, Tally, events_of, filled, moments, singles, without
 from healthfm.datasets.ehr.spill import Spill, buckets_for
 from healthfm.errors import DatasetError
@@ -20,6 +20,7 @@ from healthfm.formats.source import Problems, Source
 from healthfm.records import Stay, Timeline
 from healthfm.records.timeline import COLUMNS, Moment
 
+LAST = timedelta(hours=23, minutes=59, seconds=59)  # of a day
 NEEDED = "it needs the column '{}'"
 
 
@@ -72,26 +73,21 @@ class Database:
         return frame, Known(frame["_id"].to_numpy(), np.arange(frame.height))
 
     def _stays(self, one: Stays, ranks: Known) -> pl.DataFrame:
-        literal = one.start.isdecimal()
-        wanted = [
-            one.id,
-            one.timeline,
-            one.end,
-            *([] if literal else [one.start]),
-            *([one.within] if one.within else []),
-            *one.facts,
-        ]
-        frame = self._whole(one.table, [*wanted, *([one.died[0]] if one.died else [])], [one.id, one.timeline])
+        frame = self._whole(one.table, sorted(one.columns()), [one.id, one.timeline])
         frame = frame.filter(pl.col(one.id).is_not_null())
         relative, tally = self.layout.clock == "relative", Tally()
 
-        def lost(count: int) -> None:
-            tally.note("times of stays that cannot be read", count)
+        def read(column: str, day: str | None, late: timedelta) -> pl.Series:
+            found = moments(
+                frame[column], relative, lambda count: tally.note("times of stays that cannot be read", count)
+            )
+            return found if day is None else found.zip_with(found.is_not_null(), moments(frame[day], relative) + late)
 
-        start = pl.lit(timedelta(minutes=int(one.start))) if literal else moments(frame[one.start], relative, lost)
+        literal = one.start.isdecimal()
+        start = pl.lit(timedelta(minutes=int(one.start))) if literal else read(one.start, one.start_day, timedelta(0))
         died = pl.lit(None, pl.Boolean) if one.died is None else pl.col(one.died[0]) == one.died[1]
         frame = frame.with_columns(
-            pl.Series("_rank", ranks.of(frame[one.timeline])), start.alias("_start"), moments(frame[one.end], relative, lost).alias("_end"),
+            pl.Series("_rank", ranks.of(frame[one.timeline])), start.alias("_start"), read(one.end, one.end_day, LAST).alias("_end"),
             died.alias("_died"), pl.col(one.id).cast(pl.Int64, strict=False).alias("_id"),
         )  # fmt: skip
         tally.note("stays of nobody", int((frame["_rank"] == LOST).sum()))
@@ -140,14 +136,14 @@ class Database:
         source, tally = Source(self.tables[table].path, self.tables[table].member, self.problems), self._tally(table)
         here = set(batches.header(source))
         declared = [one for events in self.layout.events if events.table == table for one in singles(events)]
-        read: list[tuple[object, ...]] = []
+        read: list[Events] = []
         for events in declared:
-            fitting = without(events, absent := events.columns() - here)
+            fitting = without(events, events.columns() - here)
             if lacking := fitting.columns() - here:
                 if events.value in lacking and events.present == events.value:  # one of many columns
                     continue
                 raise DatasetError(f"{source}: {NEEDED.format(min(lacking))} (it has: {', '.join(sorted(here))})")
-            read.append((fitting, absent))
+            read.append(fitting)
         if self.layout.timeline not in here:
             raise DatasetError(f"{source}: {NEEDED.format(self.layout.timeline)} (it has: {', '.join(sorted(here))})")
         wanted = sorted(
@@ -161,8 +157,8 @@ class Database:
             rank = ranks.of(frame[self.layout.timeline])
             nobody += int((rank == LOST).sum())
             frame = frame.with_columns(pl.Series("_rank", rank)).filter(pl.col("_rank") != LOST)
-            for fitting, _ in read:
-                spill.add(events_of(frame, fitting, self.layout, ends, tally))  # type: ignore[arg-type]
+            for fitting in read:
+                spill.add(events_of(frame, fitting, self.layout, ends, tally))
         if nobody:
             who = self.tables[self.layout.timelines.table].name
             self.problems.add(
@@ -177,7 +173,8 @@ class Database:
             self.problems.notices.append(
                 f"{source.name}: columns that are not known and become nothing: {', '.join(sorted(strange))}"
             )
-        if gone := sorted({one for _, absent in read for one in absent}):  # type: ignore[attr-defined]
+        read_as = ({*events.columns()} - {*events.more} for events in declared)
+        if gone := sorted(set().union(*read_as) - here - {one for events in declared for one in events.each}):
             self.problems.notices.append(f"{source.name}: it has no column {', '.join(gone)}")
 
     def _note(self) -> None:

@@ -34,6 +34,8 @@ class Timelines(Facts):
 class Stays(Facts):
     """A table with a row for each visit. ``timeline``: the column that says whose; ``start`` may be "0", the timeline's zero.
 
+    ``start_day`` and ``end_day``: where only the day is known; it is then read as its first moment, or its last.
+
     ``died``: (column, the value that means yes); an empty cell means that nobody says.
     """
 
@@ -43,9 +45,16 @@ class Stays(Facts):
     timeline: Column
     start: Column
     end: Column
+    start_day: Column | None = None
+    end_day: Column | None = None
     within: Column | None = None
     died: tuple[Column, str] | None = None
     facts: tuple[Column, ...] = ()
+
+    def columns(self) -> set[str]:
+        """Return the columns that it reads."""
+        named = (self.id, self.timeline, self.start, self.end, self.start_day, self.end_day, self.within, *self.facts)
+        return {one for one in named if one not in (None, "0")} | ({self.died[0]} if self.died else set())
 
 
 class Names(Facts):
@@ -121,12 +130,7 @@ class Layout(Facts):
         found = {one for events in self.events if events.table == table for one in events.columns()}
         for stays in self.stays:
             if stays.table == table:
-                died = {stays.died[0]} if stays.died else set()
-                found |= (
-                    {stays.id, stays.timeline, *({stays.start} - {"0"}), stays.end, *stays.facts}
-                    | died
-                    | ({stays.within} if stays.within else set())
-                )
+                found |= stays.columns()
         if table == self.timelines.table:
             one = self.timelines
             found |= {one.id, one.patient, *one.facts} | ({one.site} if one.site else set())

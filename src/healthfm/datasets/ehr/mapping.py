@@ -114,7 +114,7 @@ def events_of(
     text = pl.lit(None, pl.String)
     if words is not None:
         said = pl.col(words)
-        text = pl.when(~said.cast(pl.Float64, strict=False).eq_missing(value)).then(said)
+        text = pl.when(~(said.cast(pl.Float64, strict=False) == value).fill_null(False)).then(said)
     more: pl.Expr = pl.lit(None, pl.String)
     if events.more:
         empty = pl.all_horizontal([pl.col(one).is_null() for one in events.more])
