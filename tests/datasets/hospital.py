@@ -75,7 +75,12 @@ def mimic_iv(root: Path, packed: bool = True) -> Path:
         {"subject_id": "10000032", "gender": "F", "anchor_age": "52", "anchor_year": "2180", "anchor_year_group": "2014 - 2016", "dod": "2180-09-09"},
         {"subject_id": "10000048", "gender": "M", "anchor_age": "23", "anchor_year": "2126", "anchor_year_group": "2008 - 2010"},
     ])  # fmt: skip
-    stay = {"subject_id": "10000032", "admission_type": "URGENT", "admission_location": "TRANSFER FROM HOSPITAL", "race": "WHITE"}
+    stay = {
+        "subject_id": "10000032",
+        "admission_type": "URGENT",
+        "admission_location": "TRANSFER FROM HOSPITAL",
+        "race": "WHITE",
+    }
     hosp("admissions", [
         {**stay, "hadm_id": "22595853", "admittime": "2180-05-06 22:23:00", "dischtime": "2180-05-10 17:15:00", "hospital_expire_flag": "0", "discharge_location": "HOME"},
         {**stay, "hadm_id": "22841357", "admittime": "2180-06-06 08:00:00", "dischtime": "2180-06-08 12:00:00", "hospital_expire_flag": "1",
@@ -89,7 +94,9 @@ def mimic_iv(root: Path, packed: bool = True) -> Path:
     hosp("diagnoses_icd", [
         {**both, "seq_num": "1", "icd_code": "5723", "icd_version": "9"}, {**both, "seq_num": "2", "icd_code": "K7290", "icd_version": "10"},
     ])  # fmt: skip
-    hosp("procedures_icd", [{**both, "seq_num": "1", "chartdate": "2180-05-07", "icd_code": "5491", "icd_version": "9"}])
+    hosp(
+        "procedures_icd", [{**both, "seq_num": "1", "chartdate": "2180-05-07", "icd_code": "5491", "icd_version": "9"}]
+    )
     hosp("d_icd_diagnoses", [{"icd_code": "5723", "icd_version": "9", "long_title": "Portal hypertension"}])
     hosp("d_labitems", [{"itemid": "50931", "label": "Glucose", "fluid": "Blood", "category": "Chemistry"}])
     hosp("labevents", [
@@ -98,7 +105,18 @@ def mimic_iv(root: Path, packed: bool = True) -> Path:
         {**both, "labevent_id": "2", "specimen_id": "8", "itemid": "51237", "charttime": "2180-05-07 10:00:00", "value": ">19.2", "valueuom": ""},
         {"subject_id": "10000032", "labevent_id": "3", "specimen_id": "9", "itemid": "50931", "value": "3", "valuenum": "3"},
     ])  # fmt: skip
-    hosp("omr", [{"subject_id": "10000032", "chartdate": "2180-05-08", "seq_num": "1", "result_name": "Blood Pressure", "result_value": "110/65"}])
+    hosp(
+        "omr",
+        [
+            {
+                "subject_id": "10000032",
+                "chartdate": "2180-05-08",
+                "seq_num": "1",
+                "result_name": "Blood Pressure",
+                "result_value": "110/65",
+            }
+        ],
+    )
     hosp("microbiologyevents", [
         {**both, "microevent_id": "1", "micro_specimen_id": "3", "chartdate": "2180-05-08 00:00:00", "spec_itemid": "1", "spec_type_desc": "URINE", "test_seq": "1",
          "test_name": "URINE CULTURE", "org_name": "ESCHERICHIA COLI", "ab_name": "AMPICILLIN", "interpretation": "R"},
@@ -107,7 +125,19 @@ def mimic_iv(root: Path, packed: bool = True) -> Path:
         {**both, "pharmacy_id": "1", "starttime": "2180-05-08 08:00:00", "stoptime": "2180-05-11 22:00:00", "drug_type": "MAIN", "drug": "Furosemide",
          "dose_val_rx": "40-60", "dose_unit_rx": "mg", "route": "PO"},
     ])  # fmt: skip
-    icu("d_items", [{"itemid": "220045", "label": "Heart Rate", "abbreviation": "HR", "linksto": "chartevents", "category": "Vital", "param_type": "Numeric"}])
+    icu(
+        "d_items",
+        [
+            {
+                "itemid": "220045",
+                "label": "Heart Rate",
+                "abbreviation": "HR",
+                "linksto": "chartevents",
+                "category": "Vital",
+                "param_type": "Numeric",
+            }
+        ],
+    )
     icu("chartevents", [
         {**both, "stay_id": "39553978", "charttime": f"2180-05-0{day} 01:00:00", "storetime": "", "itemid": "220045", "value": str(90 + day),
          "valuenum": str(90 + day), "valueuom": "bpm", "warning": "0"} for day in (7, 8, 9)
@@ -121,7 +151,19 @@ def mimic_iii(root: Path, upper: bool) -> Path:
     def made(name: str, rows: Sequence[Mapping[str, object]]) -> Path:
         return table(root, "mimic-iii", name, rows, upper=upper, packed=upper, file=name.upper())
 
-    made("patients", [{"row_id": "1", "subject_id": "3", "gender": "M", "dob": "1801-04-11 00:00:00", "dod": "2102-06-14 00:00:00", "expire_flag": "1"}])
+    made(
+        "patients",
+        [
+            {
+                "row_id": "1",
+                "subject_id": "3",
+                "gender": "M",
+                "dob": "1801-04-11 00:00:00",
+                "dod": "2102-06-14 00:00:00",
+                "expire_flag": "1",
+            }
+        ],
+    )
     both = {"row_id": "1", "subject_id": "3", "hadm_id": "145834"}
     made("admissions", [
         {**both, "admittime": "2101-10-20 19:08:00", "dischtime": "2101-10-31 13:58:00", "admission_type": "EMERGENCY", "hospital_expire_flag": "0",
@@ -132,8 +174,32 @@ def mimic_iii(root: Path, upper: bool) -> Path:
          "intime": "2101-10-20 19:10:00", "outtime": "2101-10-26 20:43:00", "los": "6.0646"},
     ])  # fmt: skip
     made("diagnoses_icd", [{**both, "seq_num": "1", "icd9_code": "0389"}, {**both, "seq_num": "2", "icd9_code": ""}])
-    made("labevents", [{**both, "itemid": "50820", "charttime": "2101-10-20 16:40:00", "value": "7.39", "valuenum": "7.39", "valueuom": "units"}])
-    made("d_labitems", [{"row_id": "1", "itemid": "50820", "label": "pH", "fluid": "Blood", "category": "Blood Gas", "loinc_code": "11558-4"}])
+    made(
+        "labevents",
+        [
+            {
+                **both,
+                "itemid": "50820",
+                "charttime": "2101-10-20 16:40:00",
+                "value": "7.39",
+                "valuenum": "7.39",
+                "valueuom": "units",
+            }
+        ],
+    )
+    made(
+        "d_labitems",
+        [
+            {
+                "row_id": "1",
+                "itemid": "50820",
+                "label": "pH",
+                "fluid": "Blood",
+                "category": "Blood Gas",
+                "loinc_code": "11558-4",
+            }
+        ],
+    )
     if upper:
         made("noteevents", [
             {**both, "chartdate": "2101-10-21 00:00:00", "category": "Nursing", "description": "Report", "iserror": "1", "text": 'Pt is "stable",\n\nno pain.\n'},

@@ -28,10 +28,23 @@ def timeline(*events: tuple[datetime | None, str], stays: tuple[Stay, ...] = (),
         {**dict.fromkeys(COLUMNS), "time": when, "code": code, "table": "t", "day": False, "static": when is None, "visit": "h1"}
         for when, code in events
     ]  # fmt: skip
-    kinds = {"time": pa.timestamp("us"), "end": pa.timestamp("us"), "value": pa.float64(), "day": pa.bool_(), "static": pa.bool_()}
+    kinds = {
+        "time": pa.timestamp("us"),
+        "end": pa.timestamp("us"),
+        "value": pa.float64(),
+        "day": pa.bool_(),
+        "static": pa.bool_(),
+    }
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
     table = pa.Table.from_pylist(rows, schema)
-    return Timeline(id="1", patient="p1", clock="shifted", load=lambda: table, stays=stays, facts={"anchor_age": "60", "anchor_year": "2150", **facts})
+    return Timeline(
+        id="1",
+        patient="p1",
+        clock="shifted",
+        load=lambda: table,
+        stays=stays,
+        facts={"anchor_age": "60", "anchor_year": "2150", **facts},
+    )
 
 
 def stays(hours: float = 60, died: bool = False, **unit: Any) -> tuple[Stay, ...]:
@@ -60,13 +73,21 @@ def test_what_happens_after_the_moment_does_not_enter() -> None:
     cohort = cohorts.cohorts_of("mimic-iv")["in-hospital-mortality"]
     late, early = START + 48 * HOUR + timedelta(minutes=1), START + 48 * HOUR - timedelta(minutes=1)
     for when, counted in ((late, False), (early, True)):
-        one = timeline((None, "GENDER//F"), (START - HOUR, "LAB//1"), (START + HOUR, "LAB//1"), (when, "LEAK"), stays=stays(died=True))
+        one = timeline(
+            (None, "GENDER//F"),
+            (START - HOUR, "LAB//1"),
+            (START + HOUR, "LAB//1"),
+            (when, "LEAK"),
+            stays=stays(died=True),
+        )
         [(sample, start)], _ = drawn(one, "mimic-iv", "in-hospital-mortality")
         counts = cohorts.counts_of(sample, start, cohort)
         assert ("first 48 h LEAK" in counts) == counted and ("LEAK" in sample.events["code"].to_pylist()) == counted
         assert counts["static GENDER//F"] == counts["before LAB//1"] == counts["first 48 h LAB//1"] == 1
         assert sample.labels == {"in-hospital-mortality": "died"}
-        assert all((stay.end, stay.died) == (None, None) for stay in sample.stays)  # nothing in the sample says how it ended
+        assert all(
+            (stay.end, stay.died) == (None, None) for stay in sample.stays
+        )  # nothing in the sample says how it ended
 
 
 def test_who_is_no_sample_and_why() -> None:
@@ -96,7 +117,9 @@ def test_a_return_within_thirty_days_of_the_discharge() -> None:
         again = Stay(id="h2", kind="hospital", start=first.end + days * DAY, end=START + 90 * DAY, died=False)  # type: ignore[operator]
         one = timeline((START + HOUR, "LAB//1"), (START + DAY, "DIAGNOSIS//ICD9CM//1"), stays=(first, again))
         found, left = drawn(one, "mimic-iv", "readmission")
-        assert all("DIAGNOSIS//ICD9CM//1" not in sample.events["code"].to_pylist() for sample, _ in found)  # coded for billing
+        assert all(
+            "DIAGNOSIS//ICD9CM//1" not in sample.events["code"].to_pylist() for sample, _ in found
+        )  # coded for billing
         assert "LAB//1" in found[0][0].events["code"].to_pylist()
         return [*(str(sample.labels["readmission"]) for sample, _ in found), *left]
 
@@ -108,20 +131,26 @@ def test_a_return_within_thirty_days_of_the_discharge() -> None:
 def test_ages_as_owners_say_them() -> None:
     assert cohorts.age_at({"age": "> 89"}, timedelta(0)) == 90 and cohorts.age_at({"age": "45"}, timedelta(0)) == 45
     assert cohorts.age_at({"anchor_age": "52", "anchor_year": "2180"}, datetime(2183, 1, 1)) == 55
-    assert cohorts.age_at({"dob": "1801-04-11 00:00:00"}, datetime(2101, 10, 20)) == 90  # older than 89, shifted by 300 years
+    assert (
+        cohorts.age_at({"dob": "1801-04-11 00:00:00"}, datetime(2101, 10, 20)) == 90
+    )  # older than 89, shifted by 300 years
     assert cohorts.age_at({"dob": "2051-10-20 00:00:00"}, datetime(2101, 10, 20)) == pytest.approx(50, abs=0.1)
     assert cohorts.age_at({}, datetime(2101, 1, 1)) is None
 
 
 def test_sides_by_patient_and_by_year() -> None:
     splits = cohorts.cohorts_of("mimic-iv")["in-hospital-mortality"].splits
-    [(sample, _)], _ = drawn(timeline(stays=stays(), anchor_year_group="2014 - 2016"), "mimic-iv", "in-hospital-mortality")
+    [(sample, _)], _ = drawn(
+        timeline(stays=stays(), anchor_year_group="2014 - 2016"), "mimic-iv", "in-hospital-mortality"
+    )
     assert cohorts.side_of(sample, splits["later"], 0) == "on"
     sides = Counter()
     for number in range(2000):
         one = Timeline(id=str(number), patient=f"p{number // 2}", clock="shifted", load=sample.load)
         sides[cohorts.side_of(one, splits["test"], 0)] += 1
-        assert cohorts.side_of(one, splits["test"], 0) == cohorts.side_of(Timeline(id="x", patient=one.patient, clock="shifted", load=one.load), splits["test"], 0)
+        assert cohorts.side_of(one, splits["test"], 0) == cohorts.side_of(
+            Timeline(id="x", patient=one.patient, clock="shifted", load=one.load), splits["test"], 0
+        )
     assert 300 < sides["on"] < 500
     assert "later" not in cohorts.cohorts_of("mimic-iii")["in-hospital-mortality"].splits
 
@@ -129,7 +158,11 @@ def test_sides_by_patient_and_by_year() -> None:
 def test_the_cohort_of_the_real_sample(proves_with: Any) -> None:
     folder = elsewhere("eicu_demo")
     cohort, tally = cohorts.cohorts_of("eicu-crdv2-0")["in-hospital-mortality"], cohorts.Drawn()
-    found = [s for one in open_dataset("eicu-crdv2-0:demo-sample", folder) for s, _ in cohorts.samples(one, cohort, "in-hospital-mortality", tally)]  # type: ignore[arg-type]
+    found = [
+        s
+        for one in open_dataset("eicu-crdv2-0:demo-sample", folder)
+        for s, _ in cohorts.samples(one, cohort, "in-hospital-mortality", tally)
+    ]  # type: ignore[arg-type]
     assert (len(found), tally.stays) == (94, 174)
     assert Counter(str(one.labels["in-hospital-mortality"]) for one in found) == {"survived": 90, "died": 4}
     assert tally.left == {
@@ -141,5 +174,9 @@ def test_mimic_iii_cohort_takes_the_old(tmp_path: Path) -> None:
     [one] = open_dataset("mimic-iii", hospital.mimic_iii(tmp_path, upper=True))
     assert isinstance(one, Timeline)
     [(sample, start)], left = drawn(one, "mimic-iii", "in-hospital-mortality")
-    assert (sample.id, sample.labels, start) == ("211552", {"in-hospital-mortality": "survived"}, datetime(2101, 10, 20, 19, 10))
+    assert (sample.id, sample.labels, start) == (
+        "211552",
+        {"in-hospital-mortality": "survived"},
+        datetime(2101, 10, 20, 19, 10),
+    )
     assert not any(code.startswith("DIAGNOSIS//") for code in sample.events["code"].to_pylist()) and not left

@@ -41,7 +41,11 @@ def test_every_column_of_the_owners_tables_is_read_or_named_as_left_out(database
         if table in declared.tables():
             assert declared.known(table) == set(columns.split()), table
         else:
-            assert table in {*declared.unread, *(one.table for one in declared.names), *(one.table for one in declared.stays)}, table
+            assert table in {
+                *declared.unread,
+                *(one.table for one in declared.names),
+                *(one.table for one in declared.stays),
+            }, table
 
 
 # eICU -----------------------------------------------------------------------------------------------------------------
@@ -65,8 +69,14 @@ def test_the_demo_of_eicu_is_read_whole(proves_with: Any) -> None:
     assert seen["lab"] == 29961
     with (folder / "lab.csv").open(newline="") as handle:
         row = next(one for one in csv.DictReader(handle) if one["labresulttext"] == ">200")
-    [event] = [one for one in events(found[row["patientunitstayid"]], f"LAB//{row['labname']}") if one["text"] == ">200"]
-    assert (event["value"], event["unit"], event["time"]) == (None, row["labmeasurenamesystem"], int(row["labresultoffset"]) * MINUTE)
+    [event] = [
+        one for one in events(found[row["patientunitstayid"]], f"LAB//{row['labname']}") if one["text"] == ">200"
+    ]
+    assert (event["value"], event["unit"], event["time"]) == (
+        None,
+        row["labmeasurenamesystem"],
+        int(row["labresultoffset"]) * MINUTE,
+    )
 
 
 @pytest.mark.evidence("eicu-crdv2-0", "layout")
@@ -80,11 +90,20 @@ def test_eicu_times_are_minutes_from_the_unit_admission(tmp_path: Path) -> None:
         ("LAB//BUN", -120, 31.0, None, "mg/dL"), ("LAB//PTT", 60, None, ">200", "sec"), ("LAB//BUN", 1500, 40.0, None, None),
     ]  # fmt: skip
     assert '"labmeasurenameinterface":"MG/DL"' in labs[0]["more"]
-    assert {(one["code"], one["value"]) for one in events(first, "VITAL//")} == {("VITAL//heartrate", 88.0), ("VITAL//sao2", 97.0)}
+    assert {(one["code"], one["value"]) for one in events(first, "VITAL//")} == {
+        ("VITAL//heartrate", 88.0),
+        ("VITAL//sao2", 97.0),
+    }
     assert events(first, "DIAGNOSIS//")[0]["text"] == "995.91, A41.9"
     hospital_stay, unit = first.stays
     assert (hospital_stay.kind, hospital_stay.start, hospital_stay.died) == ("hospital", -8 * MINUTE, True)
-    assert (unit.kind, unit.start, unit.end, unit.within, unit.died) == ("unit", timedelta(0), 3000 * MINUTE, "129391", False)
+    assert (unit.kind, unit.start, unit.end, unit.within, unit.died) == (
+        "unit",
+        timedelta(0),
+        3000 * MINUTE,
+        "129391",
+        False,
+    )
 
 
 def test_what_eicu_writes_down_later_is_not_known_before(tmp_path: Path) -> None:
@@ -109,17 +128,30 @@ def test_mimic_iv_keeps_codes_versions_and_units(tmp_path: Path, packed: bool) -
     opened = open_dataset("mimic-iv", hospital.mimic_iv(tmp_path, packed))
     one, other = opened
     assert isinstance(one, Timeline) and isinstance(other, Timeline)
-    assert (one.id, one.clock, one.facts["anchor_year_group"], other.id) == ("10000032", "shifted", "2014 - 2016", "10000048")
+    assert (one.id, one.clock, one.facts["anchor_year_group"], other.id) == (
+        "10000032",
+        "shifted",
+        "2014 - 2016",
+        "10000048",
+    )
     assert [(s.kind, s.id, s.within, s.died) for s in one.stays] == [
         ("hospital", "22595853", None, False), ("unit", "39553978", "22595853", None), ("hospital", "22841357", None, True),
     ]  # fmt: skip
     glucose, strange, undated = sorted(events(one, "LAB//"), key=lambda row: (row["time"] is None, row["time"]))
-    assert (glucose["code"], glucose["value"], glucose["unit"], glucose["time"]) == ("LAB//50931", 115.0, "mg/dL", datetime(2180, 5, 6, 23))
+    assert (glucose["code"], glucose["value"], glucose["unit"], glucose["time"]) == (
+        "LAB//50931",
+        115.0,
+        "mg/dL",
+        datetime(2180, 5, 6, 23),
+    )
     assert one.name_of("LAB//50931") == "Glucose, Blood, Chemistry" and one.name_of("ITEM//220045") == "Heart Rate"
     assert (strange["value"], strange["text"]) == (None, ">19.2")
     assert (undated["time"], undated["static"]) == (None, False)
     assert "labevents.csv: 1 events without a time" in opened.notices
-    assert [row["code"] for row in events(one, "DIAGNOSIS//")] == ["DIAGNOSIS//ICD9CM//5723", "DIAGNOSIS//ICD10CM//K7290"]
+    assert [row["code"] for row in events(one, "DIAGNOSIS//")] == [
+        "DIAGNOSIS//ICD9CM//5723",
+        "DIAGNOSIS//ICD10CM//K7290",
+    ]
     assert one.name_of("DIAGNOSIS//ICD9CM//5723") == "Portal hypertension"
     [dose] = events(one, "PRESCRIPTION//")
     assert (dose["value"], dose["text"], dose["unit"], dose["end"]) == (None, "40-60", "mg", datetime(2180, 5, 11, 22))
@@ -129,7 +161,11 @@ def test_mimic_iv_keeps_codes_versions_and_units(tmp_path: Path, packed: bool) -
 def test_billing_codes_of_mimic_stand_where_the_stay_ended(tmp_path: Path) -> None:
     one = timelines("mimic-iv", hospital.mimic_iv(tmp_path))["10000032"]
     ended = datetime(2180, 5, 10, 17, 15)
-    assert {row["time"] for row in events(one, "DIAGNOSIS//")} == {row["time"] for row in events(one, "PROCEDURE//")} == {ended}
+    assert (
+        {row["time"] for row in events(one, "DIAGNOSIS//")}
+        == {row["time"] for row in events(one, "PROCEDURE//")}
+        == {ended}
+    )
     codes = one.until(ended - MINUTE).events["code"].to_pylist()
     assert not any(code.startswith(("DIAGNOSIS//", "PROCEDURE//")) for code in codes)
 
@@ -146,7 +182,9 @@ def test_what_has_only_a_day_counts_once_the_day_is_over(tmp_path: Path) -> None
 def test_of_what_lasts_the_end_is_not_known_before_it(tmp_path: Path) -> None:
     one = timelines("mimic-iv", hospital.mimic_iv(tmp_path))["10000032"].until(datetime(2180, 5, 9))
     assert events(one, "PRESCRIPTION//")[0]["end"] is None
-    assert events(one, "LAB//50931")[0]["time"] is not None and len(events(one, "LAB//")) == 2  # the undated one is not known
+    assert (
+        events(one, "LAB//50931")[0]["time"] is not None and len(events(one, "LAB//")) == 2
+    )  # the undated one is not known
 
 
 def test_buckets_on_disk_give_the_same_timelines_as_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,11 +201,22 @@ def test_buckets_on_disk_give_the_same_timelines_as_memory(tmp_path: Path, monke
 
 def test_notes_of_mimic_iv_come_from_a_project_of_their_own(tmp_path: Path) -> None:
     hospital.mimic_iv(tmp_path)
-    note = {"note_id": "10000032-DS-21", "subject_id": "10000032", "hadm_id": "22595853", "note_type": "DS", "note_seq": "21"}
+    note = {
+        "note_id": "10000032-DS-21",
+        "subject_id": "10000032",
+        "hadm_id": "22595853",
+        "note_type": "DS",
+        "note_seq": "21",
+    }
     text = 'Name: ___\n\nChief Complaint:\n"Worsening ABD distension"\n'
-    hospital.table(tmp_path / "note", "mimic-iv", "discharge", [{**note, "charttime": "2180-05-07 00:00:00", "text": text}])
+    hospital.table(
+        tmp_path / "note", "mimic-iv", "discharge", [{**note, "charttime": "2180-05-07 00:00:00", "text": text}]
+    )
     [row] = events(timelines("mimic-iv:note", tmp_path)["10000032"], "NOTE//")
-    assert (row["text"], row["time"]) == (text, datetime(2180, 5, 10, 17, 15))  # charted at midnight days before, known at discharge
+    assert (row["text"], row["time"]) == (
+        text,
+        datetime(2180, 5, 10, 17, 15),
+    )  # charted at midnight days before, known at discharge
 
 
 # MIMIC-III --------------------------------------------------------------------------------------------------------------
@@ -180,11 +229,20 @@ def test_mimic_iii_reads_both_spellings_of_its_columns(tmp_path: Path, upper: bo
     [one] = timelines("mimic-iii" if upper else "mimic-iii:demo", root).values()
     assert (one.id, one.patient, one.clock) == ("3", "3", "shifted")
     [lab] = events(one, "LAB//")
-    assert (lab["code"], lab["value"], lab["unit"], one.name_of(lab["code"])) == ("LAB//50820", 7.39, "units", "pH, Blood, Blood Gas")
+    assert (lab["code"], lab["value"], lab["unit"], one.name_of(lab["code"])) == (
+        "LAB//50820",
+        7.39,
+        "units",
+        "pH, Blood, Blood Gas",
+    )
     assert [row["code"] for row in events(one, "DIAGNOSIS//")] == ["DIAGNOSIS//ICD9CM//0389", "DIAGNOSIS//ICD9CM//UNK"]
     notes = events(one, "NOTE//")
     if upper:
-        assert notes[0]["text"] == 'Pt is "stable",\n\nno pain.\n' and '"iserror":"1"' in notes[0]["more"] and notes[0]["day"]
+        assert (
+            notes[0]["text"] == 'Pt is "stable",\n\nno pain.\n'
+            and '"iserror":"1"' in notes[0]["more"]
+            and notes[0]["day"]
+        )
     assert bool(notes) == upper
 
 
@@ -193,8 +251,15 @@ def test_mimic_iii_reads_both_spellings_of_its_columns(tmp_path: Path, upper: bo
 
 def test_an_event_of_nobody_is_an_error_that_says_how_many(tmp_path: Path) -> None:
     hospital.eicu(tmp_path)
-    hospital.table(tmp_path, "eicu", "treatment", [{"patientunitstayid": "5", "treatmentoffset": "1", "treatmentstring": "secret"}] * 2)
-    with pytest.raises(DatasetError, match="treatment.csv.gz: 2 rows whose 'patientunitstayid' is not in patient.csv") as caught:
+    hospital.table(
+        tmp_path,
+        "eicu",
+        "treatment",
+        [{"patientunitstayid": "5", "treatmentoffset": "1", "treatmentstring": "secret"}] * 2,
+    )
+    with pytest.raises(
+        DatasetError, match=r"treatment\.csv\.gz: 2 rows whose 'patientunitstayid' is not in patient\.csv"
+    ) as caught:
         list(open_dataset("eicu-crdv2-0", tmp_path))
     assert "secret" not in str(caught.value)
     opened = open_dataset("eicu-crdv2-0", tmp_path, on_error="collect")
@@ -203,13 +268,20 @@ def test_an_event_of_nobody_is_an_error_that_says_how_many(tmp_path: Path) -> No
 
 def test_a_time_that_cannot_be_read_is_an_error_and_the_event_stays(tmp_path: Path) -> None:
     hospital.eicu(tmp_path)
-    hospital.table(tmp_path, "eicu", "treatment", [{"patientunitstayid": "141764", "treatmentoffset": "soon", "treatmentstring": "x"}])
+    hospital.table(
+        tmp_path,
+        "eicu",
+        "treatment",
+        [{"patientunitstayid": "141764", "treatmentoffset": "soon", "treatmentstring": "x"}],
+    )
     opened = open_dataset("eicu-crdv2-0", tmp_path, on_error="collect")
     first = next(one for one in opened if isinstance(one, Timeline))
     list(opened)
     [event] = events(first, "TREATMENT//")
     assert event["time"] is None and event["code"] not in first.until(9000 * MINUTE).events["code"].to_pylist()
-    assert "1 times in 'treatmentoffset' that cannot be read" in str(opened.errors[0]) and "soon" not in str(opened.errors[0])
+    assert "1 times in 'treatmentoffset' that cannot be read" in str(opened.errors[0]) and "soon" not in str(
+        opened.errors[0]
+    )
 
 
 def test_damaged_files_are_refused_by_name(tmp_path: Path) -> None:

@@ -38,11 +38,38 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "hospitaldischargeyear": "2014" if number < 100 else "2015",
         })  # fmt: skip
         for minute, name in [(draw.randrange(1440), draw.choice("abcde")) for _ in range(5)]:
-            labs.append({"labid": "1", "patientunitstayid": key, "labresultoffset": str(minute), "labname": name, "labresult": "1", "labresulttext": "1"})
+            labs.append(
+                {
+                    "labid": "1",
+                    "patientunitstayid": key,
+                    "labresultoffset": str(minute),
+                    "labname": name,
+                    "labresult": "1",
+                    "labresulttext": "1",
+                }
+            )
         if dies and number % 10:
-            labs.append({"labid": "2", "patientunitstayid": key, "labresultoffset": "30", "labname": "lactate", "labresult": "4", "labresulttext": "4"})
+            labs.append(
+                {
+                    "labid": "2",
+                    "patientunitstayid": key,
+                    "labresultoffset": "30",
+                    "labname": "lactate",
+                    "labresult": "4",
+                    "labresulttext": "4",
+                }
+            )
         if dies:
-            labs.append({"labid": "3", "patientunitstayid": key, "labresultoffset": "1441", "labname": "leak", "labresult": "1", "labresulttext": "1"})
+            labs.append(
+                {
+                    "labid": "3",
+                    "patientunitstayid": key,
+                    "labresultoffset": "1441",
+                    "labname": "leak",
+                    "labresult": "1",
+                    "labresulttext": "1",
+                }
+            )
     hospital.table(root, "eicu", "patient", patients)
     hospital.table(root, "eicu", "lab", labs)
     return root
@@ -50,13 +77,17 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def counted(ward: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return evaluate("baseline:counts", "eicu-crdv2-0", root=ward, task=TASK, output=tmp_path_factory.mktemp("counted") / "run")
+    return evaluate(
+        "baseline:counts", "eicu-crdv2-0", root=ward, task=TASK, output=tmp_path_factory.mktemp("counted") / "run"
+    )
 
 
 def test_the_baseline_learns_from_early_codes_and_never_sees_later_ones(counted: Run) -> None:
     made, table = counted, counted.predictions
     assert table.num_rows == 70 and set(table["target"].to_pylist()) == {"survived", "died"}
-    assert 0.85 < made.metrics["auroc"]["value"] < 1  # one in ten of those who die had no lactate: with the planted code it would be 1
+    assert (
+        0.85 < made.metrics["auroc"]["value"] < 1
+    )  # one in ten of those who die had no lactate: with the planted code it would be 1
     fitted = json.loads((made.path / "run.json").read_text())["fitted"]
     names = [name for name, _ in fitted["heaviest"]["died"]]
     assert names[0] == "first 24 h LAB//lactate" and not any("leak" in name or "DISCHARGE" in name for name in names)
@@ -98,17 +129,31 @@ def test_a_patient_on_both_sides_is_only_evaluated(ward: Path, tmp_path: Path) -
     assert "1 patients stand on both sides and are only evaluated" in made.facts["notices"]
 
 
-def test_a_model_of_ones_own_is_asked_on_the_same_stays(ward: Path, counted: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_ones_own_is_asked_on_the_same_stays(
+    ward: Path, counted: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mine_of_timelines.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     made = evaluate("python:mine_of_timelines:Count", "eicu-crdv2-0", root=ward, task=TASK, output=tmp_path / "run")
-    assert made.predictions["id"].equals(counted.predictions["id"]) and made.predictions["target"].equals(counted.predictions["target"])
+    assert made.predictions["id"].equals(counted.predictions["id"]) and made.predictions["target"].equals(
+        counted.predictions["target"]
+    )
     assert made.metrics["auroc"]["value"] > 0.85
 
 
 def test_the_real_sample_ends_in_a_report(tmp_path: Path) -> None:
     root = elsewhere("eicu_demo")
-    done = run("evaluate", "baseline:counts", "eicu-crdv2-0:demo-sample", "--root", root, "--task", "length-of-stay", "--output", tmp_path / "run")
+    done = run(
+        "evaluate",
+        "baseline:counts",
+        "eicu-crdv2-0:demo-sample",
+        "--root",
+        root,
+        "--task",
+        "length-of-stay",
+        "--output",
+        tmp_path / "run",
+    )
     assert done.returncode == 0, done.stderr
     assert "cohort: 95 of 174 stays" in done.stdout and (tmp_path / "run" / "report.html").is_file()
 
@@ -123,6 +168,8 @@ def test_the_real_sample_ends_in_a_report(tmp_path: Path) -> None:
         ("baseline:counts", "eicu-crdv2-0", ("--task", TASK, "--shots", "2"), "takes no number of examples"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_asked_is_refused_in_a_line(ward: Path, tmp_path: Path, model: str, dataset: str, more: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_asked_is_refused_in_a_line(
+    ward: Path, tmp_path: Path, model: str, dataset: str, more: tuple[str, ...], said: str
+) -> None:
     done = run("evaluate", model, dataset, "--root", ward, *more, "--output", tmp_path / "run")
     assert done.returncode != 0 and said in done.stderr.replace("\n", " ") and "Traceback" not in done.stderr

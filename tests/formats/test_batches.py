@@ -13,7 +13,9 @@ from healthfm.formats.source import Problems, Source
 
 
 def rows(path: Path, problems: Problems | None = None, block: int = batches.BLOCK) -> list[dict[str, str | None]]:
-    return [row for one in batches.batches(Source(path, problems=problems or Problems()), block) for row in one.to_pylist()]
+    return [
+        row for one in batches.batches(Source(path, problems=problems or Problems()), block) for row in one.to_pylist()
+    ]
 
 
 @pytest.mark.parametrize("packed", [True, False])
