@@ -170,6 +170,25 @@ def test_the_cohort_of_the_real_sample(proves_with: Any) -> None:
     }  # fmt: skip
 
 
+def test_phenotypes_are_sets_of_billing_codes_that_the_sample_does_not_show() -> None:
+    codes = ("DIAGNOSIS//ICD9CM//4280", "DIAGNOSIS//ICD9CM//4140", "DIAGNOSIS//ICD9CM//25000", "ITEM//4280")
+    end = START + 60 * HOUR
+    one = timeline((START + HOUR, "LAB//1"), *((end, code) for code in codes), stays=stays(end=end))
+    [(sample, _)], _ = drawn(one, "mimic-iii", "phenotyping")
+    assert sample.labels["phenotyping"] == {
+        "Congestive heart failure; nonhypertensive", "Coronary atherosclerosis and other heart disease", "Diabetes mellitus without complication",
+    }  # fmt: skip
+    assert set(sample.events["code"].to_pylist()) == {
+        "LAB//1",
+        "ITEM//4280",
+    }  # whoever dies in the unit is coded in its last minute
+    # 41402 is a complication of a graft, no heart disease: only 4140 as a whole code is
+    other = timeline((end, "DIAGNOSIS//ICD9CM//41402"), stays=stays(end=end))
+    [(sample, _)], _ = drawn(other, "mimic-iii", "phenotyping")
+    assert "Coronary atherosclerosis and other heart disease" not in sample.labels["phenotyping"]  # type: ignore[operator]
+    assert len(cohorts.cohorts_of("mimic-iii")["phenotyping"].label.names) == 25
+
+
 def test_mimic_iii_cohort_takes_the_old(tmp_path: Path) -> None:
     [one] = open_dataset("mimic-iii", hospital.mimic_iii(tmp_path, upper=True))
     assert isinstance(one, Timeline)

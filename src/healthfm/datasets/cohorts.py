@@ -176,8 +176,12 @@ def _label(stay: Stay, timeline: Timeline, cohort: Cohort) -> tuple[str | None, 
         return "in no hospital stay", MISSING
     if asked.of == "codes":
         frame = pl.DataFrame(timeline.events.select(["code", "visit"])).filter(pl.col("visit") == around.id)
-        codes = frame["code"].to_list()
-        held = {name for name, starts in asked.groups.items() if any(code.startswith(starts) for code in codes)}
+        coded = [
+            one.removeprefix(asked.vocabulary) + "$"
+            for one in frame["code"].to_list()
+            if one.startswith(asked.vocabulary)
+        ]
+        held = {name for name, starts in asked.groups.items() if any(code.startswith(starts) for code in coded)}
         return None, frozenset(held)
     if around.died is None:
         return "nobody says how it ended", MISSING

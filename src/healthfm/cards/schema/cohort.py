@@ -34,13 +34,15 @@ Edge = Annotated[Text, AfterValidator(_edge)]
 
 class Outcome(Facts):
     """What is foretold of a stay. "death": in the hospital stay; "length": longer than ``longer_than``; "return": a hospital stay begins
-    ``within`` so much time of its end; "codes": which of ``groups`` (a class and the beginnings of its codes) stand in the hospital stay.
+    ``within`` so much time of its end; "codes": which of ``groups`` (a class and the beginnings of its codes) stand in the hospital stay,
+    behind ``vocabulary``. A beginning that ends in "$" is a whole code.
     """
 
     of: Literal["death", "length", "return", "codes"]
     classes: tuple[Text, ...] = ()
     longer_than: Duration | None = None
     within: Duration | None = None
+    vocabulary: str = ""
     groups: Mapping[str, tuple[Text, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")

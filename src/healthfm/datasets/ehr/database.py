@@ -140,7 +140,9 @@ class Database:
         for events in declared:
             fitting = without(events, events.columns() - here)
             if lacking := fitting.columns() - here:
-                if events.value in lacking and events.present == events.value:  # one of many columns
+                if (
+                    events.present in lacking
+                ):  # there is no such event in this copy; that the column is not here is noted
                     continue
                 raise DatasetError(f"{source}: {NEEDED.format(min(lacking))} (it has: {', '.join(sorted(here))})")
             read.append(fitting)
@@ -174,7 +176,7 @@ class Database:
                 f"{source.name}: columns that are not known and become nothing: {', '.join(sorted(strange))}"
             )
         read_as = ({*events.columns()} - {*events.more} for events in declared)
-        if gone := sorted(set().union(*read_as) - here - {one for events in declared for one in events.each}):
+        if gone := sorted(set().union(*read_as) - here):
             self.problems.notices.append(f"{source.name}: it has no column {', '.join(gone)}")
 
     def _note(self) -> None:
