@@ -27,7 +27,12 @@ KINDS = {"models": "model", "datasets": "dataset"}
 SHIPPED = Path(__file__).parent
 _CACHE_FORMAT = 1
 _VALID: dict[tuple[str, int], ModelCard | DatasetCard] = {}
-FORMS = ("hf", "endpoint", "python")  # what names of models without a card begin with (``healthfm.models.own``)
+FORMS = (
+    "hf",
+    "endpoint",
+    "python",
+    "baseline",
+)  # what names of models without a card begin with (``healthfm.models.own``)
 OWN_MODELS = (
     "; a folder of yours: hf:./folder; a server: endpoint:URL#MODEL; your own code: python:module:function; "
     "your own card: HEALTHFM_CARDS=FOLDER"

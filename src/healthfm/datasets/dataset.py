@@ -13,7 +13,7 @@ from healthfm.cards.schema import DatasetCard
 from healthfm.errors import DatasetError, MissingExtra
 from healthfm.formats.source import Problems
 from healthfm.formats.walk import Passed, told
-from healthfm.records import Mark, Record, Volume
+from healthfm.records import Mark, Record, Timeline, Volume
 
 if TYPE_CHECKING:
     import datasets
@@ -115,6 +115,7 @@ class Dataset:
         known = set(map(str, self.errors))  # a table of several splits is read for each of them
         self.errors += [error for error in problems.found if str(error) not in known]
         self.passed_over += problems.passed
+        self.notices += problems.notices
         expected = self.card.counts.get(self.variant or "default", {}).get(split)
         if expected is not None and expected != count:
             self.notices.append(f"{self.name}, split {split}: {count} records read, the card says {expected}")
@@ -179,6 +180,12 @@ class Dataset:
         pq.write_table(self.to_arrow(), path)
         return Path(path)
 
+    def to_meds(self, path: Path | str) -> list[str]:
+        """Write selected timelines as a MEDS dataset and return what to know of it (see ``healthfm.datasets.meds``)."""
+        from healthfm.datasets import meds
+
+        return meds.write(self, path)
+
     def to_pandas(self) -> pandas.DataFrame:
         """Return the selected records as a pandas table (columns as in ``to_arrow``)."""
         try:
@@ -233,6 +240,8 @@ def as_row(record: Record) -> dict[str, Any]:
         if isinstance(value, Mapping | tuple):
             value = json.dumps(value, ensure_ascii=False, default=_plain)
         row[one.name] = value
+    if isinstance(record, Timeline):
+        row["events"] = json.dumps(record.events.to_pylist(), ensure_ascii=False, default=str)
     return row
 
 

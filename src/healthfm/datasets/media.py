@@ -23,7 +23,7 @@ from healthfm.formats.walk import by_name
 from healthfm.records import Image, Record, Slide, Video, Visual, Volume
 
 VISUAL: Mapping[str, type[Visual]] = {"Image": Image, "Volume": Volume, "Slide": Slide, "Video": Video}
-MODALITIES = {"Image": "image", "Volume": "volume", "Slide": "slide", "Video": "video"}
+MODALITIES = {"Image": "image", "Volume": "volume", "Slide": "slide", "Video": "video", "Timeline": "timeline"}
 BESIDE = (".raw", ".zraw", ".img")  # the voxels of a header beside them, packed by gzip or not
 
 

@@ -28,6 +28,8 @@ def weights_digest(model: str | Model, card: ModelCard, weights: Path | str | No
         return model_digest(model)
     if weights == "random":
         return "random"
+    if own.form(model) == "baseline":
+        return "none"
     if own.form(model) == "hf":
         path = own.folder(model)
     else:

@@ -23,6 +23,7 @@ from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate import (
     bags,
     classification,
+    cohort,
     free_text,
     notes,
     perplexity,
@@ -53,6 +54,7 @@ WAYS: Mapping[str, Callable[[Ask], Job]] = {  # how a model is asked (``Task.way
     "probe": probes.prepare,
     "bags": bags.prepare,
     "whole text": perplexity.prepare,
+    "cohort": cohort.prepare,
 }
 ASKED = tuple(name for name, task in TASKS.items() if task.way is not None)
 
@@ -152,7 +154,7 @@ def _named(request: Request) -> Request:
         if asked not in (None, served):
             raise RunError(f"{request.model} names a server, and endpoint another ({asked}): give one of them")
         return replace(request, endpoint=request.endpoint or served)
-    if own.form(request.model) in ("hf", "python") and request.weights is not None:
+    if own.form(request.model) in ("hf", "python", "baseline") and request.weights is not None:
         raise RunError(f"{request.model} says where the model is; weights is for rows of the catalogue")
     if own.form(request.model) == "python":
         if request.endpoint is not None:

@@ -127,6 +127,22 @@ def unpack(path: Path, folder: Path) -> None:
         raise DatasetError(f"{path}: not a readable archive ({type(error).__name__}); download it again") from None
 
 
+def contents(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield name and open handle of every regular file, in one pass, with the guards of ``members`` and ``open_member``.
+
+    For archives of many small files, where opening each by its name would read the list of names again.
+    """
+    try:
+        for name, size, handle in _contents(path):
+            inside = PurePosixPath(name.replace("\\", "/"))
+            if inside.is_absolute() or ".." in inside.parts:
+                raise DatasetError(f"{path}: a member's path leaves the archive; refused")
+            _refuse_bomb(f"{path}!{name}", size, path.stat().st_size)
+            yield str(inside), handle
+    except (RuntimeError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path}: not a readable archive ({type(error).__name__}); download it again") from None
+
+
 def _contents(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     """Yield name, size and open handle of each regular file."""
     if _is_zip(path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats.source import DAMAGE, Row, Source, lines
@@ -40,9 +40,11 @@ def rows(source: Source) -> Iterator[Row]:
         yield Row(values, source, number)
 
 
-def load(source: Source) -> Any:
-    """Return the one JSON value a file holds. A key that an object holds twice is an error: it would hide a row."""
+def load(source: Source, opened: IO[bytes] | None = None) -> Any:
+    """Return the one JSON value a file holds, which may be ``opened`` already. A key that an object holds twice is an error: it would hide a row."""
     try:
+        if opened is not None:
+            return json.loads(opened.read().decode("utf-8-sig"), object_pairs_hook=_each_key_once)
         with source.text() as handle:
             return json.load(handle, object_pairs_hook=_each_key_once)
     except json.JSONDecodeError as error:

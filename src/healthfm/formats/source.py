@@ -32,6 +32,7 @@ class Problems:
     on_error: Literal["raise", "collect"] = "raise"
     found: list[DatasetError] = field(default_factory=list)
     passed: list[tuple[str, str]] = field(default_factory=list)  # files that are no records, and why: no error
+    notices: list[str] = field(default_factory=list)  # what else a caller should hear of the files
 
     def add(self, error: DatasetError) -> None:
         """Raise the error, or note it and go on."""

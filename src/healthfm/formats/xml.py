@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from lxml import etree
 
@@ -13,11 +13,11 @@ from healthfm.formats.source import DAMAGE, Row, Source
 ALONE: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
 
 
-def root(source: Source) -> etree._Element:
-    """Return a file's root element. Raises ``DatasetError``: not well-formed, or it names entities of its own."""
+def root(source: Source, opened: IO[bytes] | None = None) -> etree._Element:
+    """Return the root element of a file, which may be ``opened`` already. Raises ``DatasetError``: not well-formed, or it names entities of its own."""
     parser = etree.XMLParser(**ALONE)
     try:
-        with source.open() as handle:
+        with opened or source.open() as handle:
             found = etree.parse(handle, parser).getroot()
     except etree.XMLSyntaxError as error:  # its message can repeat the text
         raise DatasetError(f"{source}: not well-formed XML, near line {error.lineno}") from None

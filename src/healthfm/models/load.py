@@ -116,6 +116,10 @@ def _load_own(
         raise CapabilityError(f"{model} runs here; a server's model is endpoint:URL#NAME")
     if weights is not None:
         raise CapabilityError(f"{model} says where the model is; weights= is for rows of the catalogue")
+    if kind == "baseline":
+        from healthfm.models.counts import Counts
+
+        return Counts(own.card(model))
     if kind == "hf":
         return _load(own.card(model), None, own.folder(model), config, device, dtype)
     made = External(own.card(model), *own.code(model))

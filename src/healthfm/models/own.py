@@ -21,13 +21,15 @@ FORMS = {
     "hf": "hf:FOLDER (a Hugging Face folder: config.json, weights, tokenizer or preprocessor files)",
     "endpoint": "endpoint:http(s)://HOST[:PORT][#MODEL] (an OpenAI-compatible server)",
     "python": "python:MODULE:OBJECT (your own code)",
+    "baseline": "baseline:counts (counts of codes in timelines; it has no weights)",
 }
 PRECISIONS = ("float32", "bfloat16", "float16")
 FAMILY = "transformers"
+BASELINES = ("counts",)
 
 
 def form(name: Any) -> str | None:
-    """Return "hf", "endpoint" or "python" where a name is of that form, else None."""
+    """Return "hf", "endpoint", "python" or "baseline" where a name is of that form, else None."""
     head, colon, _ = name.partition(":") if isinstance(name, str) else ("", "", "")
     return head if colon and head in FORMS else None
 
@@ -48,6 +50,14 @@ def folder(name: str) -> Path:
     if not (path / "config.json").is_file():
         raise CheckpointError(f"{path}: no config.json, so no Hugging Face folder")
     return path
+
+
+def baseline(name: str) -> str:
+    """Return which of healthfm's baselines ``baseline:NAME`` means. Raises ``CardError``: none is called so."""
+    found = rest(name)
+    if found not in BASELINES:
+        raise CardError(f"'{name}': no baseline is called so (baselines: {', '.join(BASELINES)})")
+    return found
 
 
 def address(name: Any) -> str | None:
@@ -83,6 +93,12 @@ def card(name: str) -> ModelCard:
             "modalities": modalities(path),
             "run": run,
         }
+    elif kind == "baseline":
+        title = baseline(name)
+        facts = {
+            "access": "open", "architecture": "counts of codes", "modalities": ["timeline"],
+            "summary": "healthfm's own baseline: counts of codes, without weights and without any training before.",
+        }  # fmt: skip
     elif kind == "endpoint":
         url, _, model = rest(name).partition("#")
         title = unquote(model).replace("\\", "/").rstrip("/").rpartition("/")[2] or url.partition("://")[2]

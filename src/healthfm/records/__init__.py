@@ -36,6 +36,8 @@ from healthfm.records.text import (
     Span,
     TextRecord,
 )
+from healthfm.records.timeline import Stay, Timeline
+from healthfm.records.trial import Trial
 
 KINDS: Mapping[str, type[Record]] = {
     kind.__name__: kind
@@ -43,11 +45,12 @@ KINDS: Mapping[str, type[Record]] = {
         Document, QA, MultipleChoice, Conversation, Ranking, Pair,
         Image, Volume, Slide, Video, Signal,
         Sequence, Region, Variant, Structure, Molecule, Profile, Cells,
+        Timeline, Trial,
     )
 }  # fmt: skip
 
 __all__ = [
     "KINDS", "MISSING", "QA", "UNCERTAIN", "USUAL", "Answer", "Atoms", "Box", "Cells", "Conversation", "Document", "Feature", "Image", "Label",
     "Mark", "Message", "Molecule", "MultipleChoice", "Pair", "Polygon", "Profile", "Pyramid", "Ranking", "Record", "Region", "Relation", "Sequence",
-    "Signal", "Slide", "Span", "Structure", "TextRecord", "Variant", "Video", "Visual", "Volume", "unit_of",
+    "Signal", "Slide", "Span", "Stay", "Structure", "TextRecord", "Timeline", "Trial", "Variant", "Video", "Visual", "Volume", "unit_of",
 ]  # fmt: skip

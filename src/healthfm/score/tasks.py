@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from healthfm.records import QA, Conversation, Document, Image, MultipleChoice, Record, Slide, Video, Volume
+from healthfm.records import QA, Conversation, Document, Image, MultipleChoice, Record, Slide, Timeline, Video, Volume
 
 TEXTS = (Document, QA, MultipleChoice, Conversation)
 PICTURES = (Image, Volume, Video)
@@ -96,6 +96,22 @@ TASKS = {
         kind="classes", way="bags", verb="embed", records=(Slide, *PICTURES), fitted=True,
     ),
     "perplexity": Task(summary="how likely whole texts are", kind="likelihood", way="whole text", verb="logits", records=TEXTS),
+    "in-hospital-mortality": Task(
+        summary="whether a stay ends in death, by what was known early in it", kind="classes", noun="stay", two=True,
+        way="cohort", verb="embed", records=(Timeline,), fitted=True,
+    ),
+    "length-of-stay": Task(
+        summary="whether a stay is a long one, by what was known early in it", kind="classes", noun="stay", two=True,
+        way="cohort", verb="embed", records=(Timeline,), fitted=True,
+    ),
+    "readmission": Task(
+        summary="whether a patient returns soon after a stay", kind="classes", noun="stay", two=True,
+        way="cohort", verb="embed", records=(Timeline,), fitted=True,
+    ),
+    "phenotyping": Task(
+        summary="which groups of diagnoses a stay will be coded with", kind="labels", noun="stay",
+        way="cohort", verb="embed", records=(Timeline,), fitted=True,
+    ),
     "binary": Task(summary="one of two classes", kind="classes", two=True),
     "multi-class": Task(summary="one of several classes", kind="classes"),
     "multi-label": Task(summary="any of several classes", kind="labels"),

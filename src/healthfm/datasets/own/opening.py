@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from healthfm.datasets import media
 from healthfm.datasets.dataset import Dataset
-from healthfm.datasets.own import contents, folders
+from healthfm.datasets.own import contents, folders, omop
 from healthfm.datasets.own import options as own_options
 from healthfm.datasets.own import values as own_values
 from healthfm.datasets.own.card import Manifest, own_card, told
@@ -29,7 +29,7 @@ from healthfm.records import QA, Document, MultipleChoice, Record
 
 
 def open_own(path: Path, columns: Mapping[str, Any] | None, on_error: OnError) -> Dataset:
-    """Open a ``dataset.toml`` folder, a manifest or npz file, one file of pixels, a folder of them, or a glob."""
+    """Open a ``dataset.toml`` folder, OMOP tables, a manifest or npz file, one file of pixels, a folder of them, or a glob."""
     path = path.expanduser()
     tabled = (path / "dataset.toml").is_file() or (path.is_file() and path.suffix != ".npz" and not media.kind_of(path))
     if columns and not tabled and path.exists():
@@ -51,6 +51,8 @@ def open_own(path: Path, columns: Mapping[str, Any] | None, on_error: OnError) -
         return _open_manifest(folder, manifest, on_error, folder.name)
     if not folder.is_dir():
         raise DatasetError(f"no file or folder {path}")
+    if omop.is_omop(folder):
+        return omop.open_omop(folder, on_error)
     return folders.open_folder(folder, on_error)
 
 

@@ -1,0 +1,94 @@
+"""Large CSV files by columns (RFC 4180, read by Arrow): batches of text, in bounded memory, packed by gzip or not.
+
+Every cell stays the text it is, an empty one is null; column names are lowered, since owners' releases differ in nothing else.
+Lines with another number of cells are a problem of the file that counts them, never a value.
+"""
+
+from __future__ import annotations
+
+import csv as plain
+import io
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+from pyarrow import csv
+
+from healthfm.errors import DatasetError
+from healthfm.formats import delimited
+from healthfm.formats.source import DAMAGE, Source
+
+BLOCK = 32 << 20  # bytes of a file in one batch
+
+
+def delimiter_of(source: Source) -> str:
+    """Return what stands between a file's columns: tabs where its first line has any, else commas."""
+    try:
+        with source.text(errors="surrogateescape") as handle:
+            return "\t" if "\t" in handle.readline() else ","
+    except DAMAGE as error:
+        raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
+
+
+def header(source: Source) -> list[str]:
+    """Return the names of a file's columns, lowered. Raises ``DatasetError``: it is empty, or a name occurs twice."""
+    try:
+        with source.text(errors="surrogateescape") as handle:
+            cells = next(plain.reader(handle, delimiter=delimiter_of(source)), [])
+            names = [delimited.bare_name(name).lower() for name in cells]
+    except (plain.Error, *DAMAGE) as error:
+        raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
+    if not any(names):
+        raise DatasetError(f"{source}: the file is empty")
+    delimited.each_once(names, source)
+    return names
+
+
+def batches(source: Source, block: int = BLOCK) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file as batches of text columns. Raises ``DatasetError``: damaged, or not UTF-8."""
+    names, delimiter = header(source), delimiter_of(source)
+    skipped = [0]
+
+    def skip(row: Any) -> str:
+        skipped[0] += 1
+        return "skip"
+
+    kinds = {name: pa.string() for name in names}
+    try:
+        with source.open() as handle:
+            counted = _Counted(handle)
+            reader = csv.open_csv(
+                counted,
+                read_options=csv.ReadOptions(column_names=names, skip_rows=1, block_size=block),
+                parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
+                convert_options=csv.ConvertOptions(column_types=kinds, null_values=[""], strings_can_be_null=True),
+            )
+            for batch in reader:
+                if batch.num_rows:
+                    yield batch
+    except pa.ArrowException as error:
+        if "empty" not in str(error).lower():  # no row below the header
+            raise DatasetError(f"{source}: not a table of UTF-8 text, or cut short ({type(error).__name__})") from None
+    except DAMAGE as error:
+        raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
+    if counted.quotes % 2:
+        source.problems.add(
+            DatasetError(f"{source}: a quote opens a cell and is never closed; rows after it are lost in it")
+        )
+    if skipped[0]:
+        source.problems.add(DatasetError(f"{source}: {skipped[0]} rows have not the header's {len(names)} cells"))
+
+
+class _Counted(io.RawIOBase):
+    """A stream that counts the quotes in it: Arrow reads on to the end where one is never closed, and says nothing."""
+
+    def __init__(self, inner: IO[bytes]) -> None:
+        self.inner, self.quotes = inner, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.inner.read(size)
+        self.quotes += data.count(b'"')
+        return data
