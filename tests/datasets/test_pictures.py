@@ -33,7 +33,9 @@ def test_oct_c8_folders_are_split_and_class(tmp_path: Path) -> None:
     assert len(records) == 8 and {r.patient for r in records} == {None}
     assert {r.id: r.labels["class"] for r in records}["DR/dr_val_1001.jpg"] == "DR"  # not DRUSEN, whose name begins so
     put(root / "test/GLAUCOMA/x_test_1.jpg", np.zeros((4, 4), np.uint8))
-    with pytest.raises(DatasetError, match=r"GLAUCOMA/x_test_1\.jpg: cannot be read: 'class' has a value that the card does not know"):
+    with pytest.raises(
+        DatasetError, match=r"GLAUCOMA/x_test_1\.jpg: cannot be read: 'class' has a value that the card does not know"
+    ):
         list(open_dataset("retinal-oct-c8", tmp_path, "test"))
 
 
@@ -68,7 +70,10 @@ def test_crc_tests_on_tiles_of_other_patients_and_keeps_the_normalised_set_apart
     with zipfile.ZipFile(tmp_path / "CRC-VAL-HE-7K.zip", "w") as packed:
         packed.write(tmp_path / "x/TUM-TCGA-AAICEQFN.tif", "CRC-VAL-HE-7K/TUM/TUM-TCGA-AAICEQFN.tif")
     train = list(open_dataset("nct-crc-he", tmp_path, "train"))
-    assert [(r.id, r.labels["tissue"]) for r in train] == [("MUC/MUC-AAEIAGSI.tif", "MUC"), ("MUS/MUS-AAEIAGSI.tif", "MUS")]
+    assert [(r.id, r.labels["tissue"]) for r in train] == [
+        ("MUC/MUC-AAEIAGSI.tif", "MUC"),
+        ("MUS/MUS-AAEIAGSI.tif", "MUS"),
+    ]
     np.testing.assert_array_equal(train[1].pixels, drawn)
     [test] = open_dataset("nct-crc-he", tmp_path, "test")
     assert test.labels == {"tissue": "TUM"} and test.pixels.shape == (6, 5, 3)  # read where it lies packed
@@ -89,10 +94,14 @@ def test_limuc_grades_stand_in_order_and_the_name_says_the_patient(tmp_path: Pat
     ]  # fmt: skip
     np.testing.assert_array_equal(train[1].pixels, drawn)
     by_patient = open_dataset("limuc:by-patient", tmp_path)
-    assert by_patient.splits == ("all",) and [(r.id, r.patient) for r in by_patient] == [("12/Mayo 2/UC_patient_12_1.bmp", "12")]
+    assert by_patient.splits == ("all",) and [(r.id, r.patient) for r in by_patient] == [
+        ("12/Mayo 2/UC_patient_12_1.bmp", "12")
+    ]
     picture(tmp_path / "test_set/Mayo 3/polyp.bmp")
     opened = open_dataset("limuc", tmp_path, "test", on_error="collect")
-    assert len(list(opened)) == 1 and "row Mayo 3/polyp.bmp: cannot be read: its name is not UC_patient" in str(opened.errors[0])
+    assert len(list(opened)) == 1 and "row Mayo 3/polyp.bmp: cannot be read: its name is not UC_patient" in str(
+        opened.errors[0]
+    )
 
 
 # One table --------------------------------------------------------------------------------------------------------------------
@@ -101,7 +110,11 @@ def test_limuc_grades_stand_in_order_and_the_name_says_the_patient(tmp_path: Pat
 def airogs(root: Path, *rows: str) -> Path:
     for number in range(3):
         picture(root / f"{number}/TRAIN{number:06d}.jpg", number, colour=True)
-    text(root / "train_labels.csv", "challenge_id,class", *(rows or ("TRAIN000000,NRG", "TRAIN000001,RG", "TRAIN000002,NRG")))
+    text(
+        root / "train_labels.csv",
+        "challenge_id,class",
+        *(rows or ("TRAIN000000,NRG", "TRAIN000001,RG", "TRAIN000002,NRG")),
+    )
     return root
 
 
@@ -109,24 +122,32 @@ def airogs(root: Path, *rows: str) -> Path:
 def test_airogs_joins_its_table_with_six_folders(tmp_path: Path) -> None:
     """zenodo.org/records/5793241: folders 0 to 5 of TRAIN......jpg, train_labels.csv (challenge_id, class of NRG and RG)."""
     records = list(open_dataset("airogs", airogs(tmp_path), "train"))
-    assert [(r.id, r.labels["class"]) for r in records] == [("TRAIN000000", "NRG"), ("TRAIN000001", "RG"), ("TRAIN000002", "NRG")]
-    with pytest.raises(DatasetError, match=r"train_labels\.csv, row 3: cannot be read: 'class' has a value that the card does not know"):
+    assert [(r.id, r.labels["class"]) for r in records] == [
+        ("TRAIN000000", "NRG"),
+        ("TRAIN000001", "RG"),
+        ("TRAIN000002", "NRG"),
+    ]
+    with pytest.raises(
+        DatasetError, match=r"train_labels\.csv, row 3: cannot be read: 'class' has a value that the card does not know"
+    ):
         list(open_dataset("airogs", airogs(tmp_path, "TRAIN000000,NRG", "TRAIN000001,U"), "train"))
 
 
-def test_a_picture_that_is_not_there_is_an_error_of_its_row_and_one_that_no_row_names_is_passed_over(tmp_path: Path) -> None:
+def test_a_picture_that_is_not_there_is_an_error_of_its_row_and_one_that_no_row_names_is_passed_over(
+    tmp_path: Path,
+) -> None:
     root = airogs(tmp_path, "TRAIN000000,NRG", "TRAIN000009,RG", "TRAIN000002,NRG")
     opened = open_dataset("airogs", root, "train", on_error="collect")
     assert [r.id for r in opened] == ["TRAIN000000", "TRAIN000002"]
     assert [str(e) for e in opened.errors] == [
-        f"{root / 'train_labels.csv'}, row 3: cannot be read: no picture 'TRAIN000009' among the 3 here"
+        f"{root / 'train_labels.csv'}, row 3: cannot be read: no file 'TRAIN000009' among the 3 here"
     ]
     reason = "a picture that no row of train_labels.csv names"
     assert opened.passed_over == [("TRAIN000001", reason)] and f"1 file passed over: 1 {reason}" in opened.notices
-    with pytest.raises(DatasetError, match="row 3: .*no picture 'TRAIN000009'"):
+    with pytest.raises(DatasetError, match=r"row 3: .*no file 'TRAIN000009'"):
         list(open_dataset("airogs", root, "train"))
     result = run("check", "airogs", "--root", root)
-    assert result.returncode == 1 and "no picture 'TRAIN000009'" in " ".join(result.stdout.split())
+    assert result.returncode == 1 and "no file 'TRAIN000009'" in " ".join(result.stdout.split())
     assert f"TRAIN000001: {reason}" in " ".join(result.stdout.split())
     told = json.loads(run("check", "airogs", "--root", root, "--json").stdout)
     assert told["passed_over"] == [{"file": "TRAIN000001", "reason": reason}] and len(told["errors"]) == 1
@@ -187,7 +208,9 @@ def test_fetal_planes_has_semicolons_a_blank_behind_train_and_names_without_suff
     assert not opened["test"].passed_over  # a picture of the other split is none that no row names
 
 
-@pytest.mark.parametrize("row", ["Patient00009_Plane1_1_of_1;9;Other;Not A Brain;Other;Aloka;2", "a;9;Fetal foot;Not A Brain;Other;Aloka;0"])
+@pytest.mark.parametrize(
+    "row", ["Patient00009_Plane1_1_of_1;9;Other;Not A Brain;Other;Aloka;2", "a;9;Fetal foot;Not A Brain;Other;Aloka;0"]
+)
 def test_fetal_planes_refuses_what_its_card_does_not_know(tmp_path: Path, row: str) -> None:
     with pytest.raises(DatasetError, match=r"FETAL_PLANES_DB_data\.csv, row 5: cannot be read") as caught:
         list(open_dataset("fetal-planes", fetal(tmp_path, row), "test"))
@@ -205,7 +228,11 @@ def isic(root: Path) -> Path:
             "ISIC_0068279,IP_3075186,male,80,torso,melanoma,malignant,1")  # fmt: skip
     text(root / "ISIC_2020_Training_GroundTruth.csv", TRUTH, *rows)
     text(root / "ISIC_2020_Training_Duplicates.csv", "image_name_1,image_name_2", "ISIC_0015719,ISIC_0052212")
-    text(root / "ISIC_2020_Test_Metadata.csv", "image,patient,age_approx,anatom_site_general,sex", "ISIC_0052060,IP_3579794,70,,male")
+    text(
+        root / "ISIC_2020_Test_Metadata.csv",
+        "image,patient,age_approx,anatom_site_general,sex",
+        "ISIC_0052060,IP_3579794,70,,male",
+    )
     return root
 
 
@@ -218,16 +245,27 @@ def test_isic_2020_has_patients_duplicates_and_withheld_targets(tmp_path: Path) 
         ("ISIC_0015719", "IP_3075186", "benign"), ("ISIC_0052212", "IP_2842074", "benign"), ("ISIC_0068279", "IP_3075186", "malignant"),
     ]  # fmt: skip
     assert [r.meta["duplicates"] for r in train] == [["ISIC_0052212"], ["ISIC_0015719"], []]
-    assert "target" not in train[2].meta and "benign_malignant" not in train[2].meta and train[2].meta["diagnosis"] == "melanoma"
+    assert (
+        "target" not in train[2].meta
+        and "benign_malignant" not in train[2].meta
+        and train[2].meta["diagnosis"] == "melanoma"
+    )
     [test] = opened["test"]
     assert (test.id, test.patient, test.labels) == ("ISIC_0052060", "IP_3579794", {"target": MISSING})
 
 
-def test_isic_2020_reads_the_second_edition_where_it_lies_there_and_holds_the_target_against_the_word(tmp_path: Path) -> None:
+def test_isic_2020_reads_the_second_edition_where_it_lies_there_and_holds_the_target_against_the_word(
+    tmp_path: Path,
+) -> None:
     isic(tmp_path)
     header = TRUTH.replace("patient_id,", "patient_id,lesion_id,")
     second = tmp_path / "ISIC_2020_Training_GroundTruth_v2.csv"
-    text(second, header, "ISIC_0015719,IP_3075186,IL_1,female,45,torso,unknown,benign,0", "ISIC_0068279,IP_1,IL_2,male,80,torso,melanoma,benign,1")
+    text(
+        second,
+        header,
+        "ISIC_0015719,IP_3075186,IL_1,female,45,torso,unknown,benign,0",
+        "ISIC_0068279,IP_1,IL_2,male,80,torso,melanoma,benign,1",
+    )
     opened = open_dataset("isic-2020", tmp_path, "train", on_error="collect")
     [record] = opened
     assert record.meta["lesion_id"] == "IL_1"
@@ -248,7 +286,11 @@ def test_the_archive_is_read_by_its_header_before_and_after_2024(tmp_path: Path,
     )  # fmt: skip
     text(tmp_path / "licenses/CC-0.txt", "x")
     records = list(open_dataset("isic-archive", tmp_path))
-    assert [(r.patient, r.labels) for r in records] == [("IP_7", {column: "Benign"}), ("IL_2", {column: "Malignant"}), (None, {column: MISSING})]
+    assert [(r.patient, r.labels) for r in records] == [
+        ("IP_7", {column: "Benign"}),
+        ("IL_2", {column: "Malignant"}),
+        (None, {column: MISSING}),
+    ]
     assert records[1].meta["copyright_license"] == "CC-BY-NC" and records[0].pixels.shape == (6, 5, 3)
     text(tmp_path / "metadata.csv", "isic_id,attribution", "ISIC_0000001,Anonymous")
     with pytest.raises(DatasetError, match="row 2: cannot be read: neither benign_malignant nor diagnosis_1"):

@@ -39,7 +39,9 @@ def test_nih_findings_stand_in_a_header_that_its_own_commas_break(tmp_path: Path
     [train], test = list(opened["train"]), list(opened["test"])
     assert (train.id, train.patient, train.labels) == ("00000002_000.png", "2", {"Finding Labels": frozenset()})
     assert [r.labels["Finding Labels"] for r in test] == [{"Cardiomegaly"}, {"Cardiomegaly", "Emphysema"}]
-    assert test[1].meta == {"age": 58.0, "sex": "M", "view": "PA", "follow-up": "1"} and {r.patient for r in test} == {"1"}
+    assert test[1].meta == {"age": 58.0, "sex": "M", "view": "PA", "follow-up": "1"} and {r.patient for r in test} == {
+        "1"
+    }
     assert not opened["test"].passed_over and test[0].pixels.shape == (8, 8)
 
 
@@ -47,7 +49,9 @@ def test_nih_of_2017_has_ages_with_units_and_a_comma_at_the_end(tmp_path: Path) 
     nih(tmp_path)
     (tmp_path / "Data_Entry_2017_v2020.csv").unlink()
     ages = (("57", "058Y"), ("58", "411Y"), ("80", "006M"))
-    rows = [row.replace(f",{of_2020},M", f",{of_2017},M") + "," for row, (of_2020, of_2017) in zip(ROWS, ages, strict=True)]
+    rows = [
+        row.replace(f",{of_2020},M", f",{of_2017},M") + "," for row, (of_2020, of_2017) in zip(ROWS, ages, strict=True)
+    ]
     text(tmp_path / "Data_Entry_2017.csv", f"{OF_2020},", *rows)
     opened = open_dataset("chestx-ray14", tmp_path)
     assert [r.meta["age"] for r in opened["test"]] == [58.0, None] and [r.meta["age"] for r in opened["train"]] == [0.5]
@@ -57,9 +61,17 @@ def test_nih_of_2017_has_ages_with_units_and_a_comma_at_the_end(tmp_path: Path) 
 def test_nih_boxes_are_left_top_width_height_and_call_infiltration_infiltrate(tmp_path: Path, end: str) -> None:
     """BBox_List_2017.csv has nine names of columns and rows of six cells, in another copy of nine."""
     nih(tmp_path, side=1024)
-    text(tmp_path / "BBox_List_2017.csv", BOXES, f"00000001_000.png,Infiltrate,225.5,547.25,86.5,79.0{end}", f"00000001_000.png,Cardiomegaly,1,2,3,4{end}")
+    text(
+        tmp_path / "BBox_List_2017.csv",
+        BOXES,
+        f"00000001_000.png,Infiltrate,225.5,547.25,86.5,79.0{end}",
+        f"00000001_000.png,Cardiomegaly,1,2,3,4{end}",
+    )
     one, two = open_dataset("chestx-ray14", tmp_path, "test")
-    assert one.boxes == (Box("Infiltration", (225.5, 547.25, 312.0, 626.25)), Box("Cardiomegaly", (1, 2, 4, 6))) and two.boxes == ()
+    assert (
+        one.boxes == (Box("Infiltration", (225.5, 547.25, 312.0, 626.25)), Box("Cardiomegaly", (1, 2, 4, 6)))
+        and two.boxes == ()
+    )
 
 
 def test_nih_boxes_do_not_fit_pictures_made_smaller(tmp_path: Path) -> None:
@@ -67,11 +79,17 @@ def test_nih_boxes_do_not_fit_pictures_made_smaller(tmp_path: Path) -> None:
     text(tmp_path / "BBox_List_2017.csv", BOXES, "00000001_000.png,Mass,1,2,3,4")
     opened = open_dataset("chestx-ray14", tmp_path, "test", on_error="collect")
     assert [r.id for r in opened] == ["00000001_001.png"]
-    assert "the picture has 224 x 224 pixels and the boxes of BBox_List_2017.csv are for 1024 x 1024" in str(opened.errors[0])
+    assert "the picture has 224 x 224 pixels and the boxes of BBox_List_2017.csv are for 1024 x 1024" in str(
+        opened.errors[0]
+    )
 
 
 def test_nih_rows_that_contradict_themselves_or_the_lists_are_named(tmp_path: Path) -> None:
-    rows = ("00000001_000.png,No Finding|Mass,0,1,57,M,PA,1,1,1,1", "00000003_000.png,Mass,0,3,57,M,PA,1,1,1,1", "00000002_000.png,Phlebitis,0,2,57,M,PA,1,1,1,1")
+    rows = (
+        "00000001_000.png,No Finding|Mass,0,1,57,M,PA,1,1,1,1",
+        "00000003_000.png,Mass,0,3,57,M,PA,1,1,1,1",
+        "00000002_000.png,Phlebitis,0,2,57,M,PA,1,1,1,1",
+    )
     opened = open_dataset("chestx-ray14", nih(tmp_path, *rows), on_error="collect")
     assert list(opened) == []
     told = " ".join(map(str, opened.errors))
@@ -125,7 +143,11 @@ def chexpert(root: Path, *more: str, folder: str = "CheXpert-v1.0-small") -> Pat
         f"{folder}/train/patient00002/study2/view1_frontal.jpg,Female,87,Frontal,AP,,,-1.0,1.0,,-1.0,-1.0,,-1.0,,-1.0,,1.0,",
         f"{folder}/train/patient00002/study2/view2_lateral.jpg,Female,87,Lateral,,,,0.0,1.0,,,,,,,,,,", *more,
     )  # fmt: skip
-    text(root / folder / "valid.csv", CHEXPERT, f"{folder}/valid/patient64541/study1/view1_frontal.jpg,Male,73,Frontal,AP,0.0,1.0,1.0,1.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0")
+    text(
+        root / folder / "valid.csv",
+        CHEXPERT,
+        f"{folder}/valid/patient64541/study1/view1_frontal.jpg,Male,73,Frontal,AP,0.0,1.0,1.0,1.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0",
+    )
     return root
 
 
@@ -138,7 +160,12 @@ def test_chexpert_minus_one_is_uncertain_and_nothing_is_missing(tmp_path: Path, 
     assert (first.id, first.patient) == ("patient00001/study1/view1_frontal", "patient00001")
     assert first.labels["observations"] == {"No Finding", "Support Devices"}
     assert [first.labels[one] for one in ("No Finding", "Pneumothorax", "Edema")] == ["present", "absent", MISSING]
-    assert [open_.labels[one] for one in ("Cardiomegaly", "Edema", "Lung Opacity", "Pneumonia")] == [UNCERTAIN, UNCERTAIN, "present", MISSING]
+    assert [open_.labels[one] for one in ("Cardiomegaly", "Edema", "Lung Opacity", "Pneumonia")] == [
+        UNCERTAIN,
+        UNCERTAIN,
+        "present",
+        MISSING,
+    ]
     assert open_.labels["observations"] is UNCERTAIN  # neither present nor absent, unless somebody says so by name
     assert lateral.labels["observations"] == {"Lung Opacity"} and lateral.labels["Cardiomegaly"] == "absent"
     assert (lateral.meta["Frontal/Lateral"], lateral.meta["AP/PA"], lateral.patient) == ("Lateral", "", "patient00002")
@@ -152,19 +179,36 @@ def test_chexpert_of_2021_has_folders_that_its_paths_do_not_name(tmp_path: Path)
     picture(root / "CheXpert-v1.0 batch 2 (train 1)/patient00001/study1/view1_frontal.jpg")
     picture(root / "CheXpert-v1.0 batch 3 (train 2)/patient21514/study1/view1_frontal.jpg")
     end = ",Frontal,AP,0,,,1,,,,,,,-1,,,"
-    text(root / "train_cheXbert.csv", CHEXPERT, *(f"CheXpert-v1.0/train/patient{n}/study1/view1_frontal.jpg,Male,50{end}" for n in ("00001", "21514")))
+    text(
+        root / "train_cheXbert.csv",
+        CHEXPERT,
+        *(f"CheXpert-v1.0/train/patient{n}/study1/view1_frontal.jpg,Male,50{end}" for n in ("00001", "21514")),
+    )
     records = list(open_dataset("chexpert:u20210408", tmp_path))
     assert [r.patient for r in records] == ["patient00001", "patient21514"]
-    assert [records[0].labels[one] for one in ("No Finding", "Lung Opacity", "Pleural Effusion")] == ["absent", "present", UNCERTAIN]
+    assert [records[0].labels[one] for one in ("No Finding", "Lung Opacity", "Pleural Effusion")] == [
+        "absent",
+        "present",
+        UNCERTAIN,
+    ]
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
         ("x/train/patient00001/study1/view1_frontal.jpg,Male,1,Lateral,,,,,,,,,,,,,,,", "its view is not that of"),
-        ("x/train/patient00001/study1/view1.jpg,Male,1,Frontal,,,,,,,,,,,,,,,", "'Path' does not end in patient, study and view"),
-        ("x/train/patient00001/study1/view1_frontal.jpg,Male,1,Frontal,,2.0,,,,,,,,,,,,,", "'No Finding' has a value that the card does not know"),
-        ("x/train/patient00009/study1/view1_frontal.jpg,Male,1,Frontal,,1.0,,,,,,,,,,,,,", "no picture 'patient00009/study1/view1_frontal.jpg'"),
+        (
+            "x/train/patient00001/study1/view1.jpg,Male,1,Frontal,,,,,,,,,,,,,,,",
+            "'Path' does not end in patient, study and view",
+        ),
+        (
+            "x/train/patient00001/study1/view1_frontal.jpg,Male,1,Frontal,,2.0,,,,,,,,,,,,,",
+            "'No Finding' has a value that the card does not know",
+        ),
+        (
+            "x/train/patient00009/study1/view1_frontal.jpg,Male,1,Frontal,,1.0,,,,,,,,,,,,,",
+            "no file 'patient00009/study1/view1_frontal.jpg'",
+        ),
     ],
 )
 def test_chexpert_rows_that_are_not_the_layout_are_named(tmp_path: Path, row: str, reason: str) -> None:
@@ -195,19 +239,33 @@ def padchest(root: Path, *labels: str) -> Path:
 @pytest.mark.evidence("padchest", "layout")
 def test_padchest_lists_are_pythons_with_blanks_and_none_of_them_is_no_normal_picture(tmp_path: Path) -> None:
     """torchxrayvision datasets.py, PC_Dataset: the table's name and columns, rows without Labels left out, 16 bits."""
-    root = padchest(tmp_path, "['normal']", "['pleural effusion', ' pleural effusion', \"aortic aneurysm\", '']", "", "[]")
+    root = padchest(
+        tmp_path, "['normal']", "['pleural effusion', ' pleural effusion', \"aortic aneurysm\", '']", "", "[]"
+    )
     records = list(open_dataset("padchest", root))
-    assert [r.labels["Labels"] for r in records] == [{"normal"}, {"pleural effusion", "aortic aneurysm"}, MISSING, MISSING]
+    assert [r.labels["Labels"] for r in records] == [
+        {"normal"},
+        {"pleural effusion", "aortic aneurysm"},
+        MISSING,
+        MISSING,
+    ]
     assert [r.patient for r in records] == ["P0", "P0", "P1", "P1"] and records[0].id == "216840.png"
-    assert records[1].meta["localizations"] == ["loc right", "loc basal"] and records[0].meta["Report"] == "sin hallazgos patologic ."
+    assert (
+        records[1].meta["localizations"] == ["loc right", "loc basal"]
+        and records[0].meta["Report"] == "sin hallazgos patologic ."
+    )
     assert records[3].pixels.dtype == np.uint16 and records[3].pixels.max() == 40_003  # 8 bits would clip it to 255
 
 
-@pytest.mark.parametrize("cell", ["__import__('os').getcwd()", "['normal'", "normal", "[1, 2]", "[" * 10_000, "{'a': 1}"])
+@pytest.mark.parametrize(
+    "cell", ["__import__('os').getcwd()", "['normal'", "normal", "[1, 2]", "[" * 10_000, "{'a': 1}"]
+)
 def test_padchest_cells_that_are_no_list_of_names_are_refused_and_never_run(tmp_path: Path, cell: str) -> None:
     opened = open_dataset("padchest", padchest(tmp_path, "['normal']", cell), on_error="collect")
     assert len(list(opened)) == 1
-    assert "row 3: cannot be read: 'Labels' is no list" in str(opened.errors[0]) and "import" not in str(opened.errors[0])
+    assert "row 3: cannot be read: 'Labels' is no list" in str(opened.errors[0]) and "import" not in str(
+        opened.errors[0]
+    )
 
 
 # MURA -------------------------------------------------------------------------------------------------------------------------
@@ -220,7 +278,16 @@ def mura(root: Path, *studies: str) -> Path:
     for view in views:
         picture(top / "valid" / view)
     text(top / "valid_image_paths.csv", *(f"MURA-v1.1/valid/{view}" for view in views))
-    text(top / "valid_labeled_studies.csv", *(studies or ("MURA-v1.1/valid/XR_WRIST/patient11185/study1_positive/,1", "MURA-v1.1/valid/XR_ELBOW/patient11185/study1_negative/,0")))
+    text(
+        top / "valid_labeled_studies.csv",
+        *(
+            studies
+            or (
+                "MURA-v1.1/valid/XR_WRIST/patient11185/study1_positive/,1",
+                "MURA-v1.1/valid/XR_ELBOW/patient11185/study1_negative/,0",
+            )
+        ),
+    )
     return root
 
 
@@ -229,15 +296,23 @@ def test_mura_labels_examinations_and_each_view_says_which_it_belongs_to(tmp_pat
     """MURA-v1.1, as read by public loaders: {split}_image_paths.csv and {split}_labeled_studies.csv without a header."""
     opened = open_dataset("mura", mura(tmp_path))
     records = list(opened)
-    assert opened.splits == ("validation",) and [r.labels["abnormality"] for r in records] == ["positive", "positive", "negative"]
+    assert opened.splits == ("validation",) and [r.labels["abnormality"] for r in records] == [
+        "positive",
+        "positive",
+        "negative",
+    ]
     assert [r.meta["study"] for r in records] == [*["XR_WRIST/patient11185/study1"] * 2, "XR_ELBOW/patient11185/study1"]
     assert {r.patient for r in records} == {"patient11185"} and len({r.id for r in records}) == 3
 
 
 def test_mura_holds_the_table_against_the_folders(tmp_path: Path) -> None:
-    opened = open_dataset("mura", mura(tmp_path, "MURA-v1.1/valid/XR_WRIST/patient11185/study1_positive/,0"), on_error="collect")
+    opened = open_dataset(
+        "mura", mura(tmp_path, "MURA-v1.1/valid/XR_WRIST/patient11185/study1_positive/,0"), on_error="collect"
+    )
     assert list(opened) == []
-    assert [str(e).rpartition("cannot be read: ")[2] for e in opened.errors] == ["the examination's label is not that of its folder"] * 2 + ["the examination has no label"]
+    assert [str(e).rpartition("cannot be read: ")[2] for e in opened.errors] == [
+        "the examination's label is not that of its folder"
+    ] * 2 + ["the examination has no label"]
 
 
 def test_a_radiograph_cut_short_is_named_when_it_is_decoded(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import typer
 from healthfm.cli.console import emit_fields, emit_json, emit_table
 from healthfm.cli.options import Columns, DatasetName, JsonFlag, Root, column_map, dataset_argument
 
-
 FIRST = 5  # so many of the files passed over are named; --json lists all
 
 

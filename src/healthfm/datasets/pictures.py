@@ -40,7 +40,9 @@ class Pictures:
             name = tail(source, parts)
             first = self._found.setdefault(name.rpartition(".")[0] if bare else name, source)
             if first is not source:
-                files.problems.add(DatasetError(f"{source}: bears the name of another picture, {first}; which is meant?"))
+                files.problems.add(
+                    DatasetError(f"{source}: bears the name of another picture, {first}; which is meant?")
+                )
 
     def know(self, name: str) -> None:
         """Take note that a table names a picture, which need not be here: it belongs to another split."""
@@ -50,7 +52,7 @@ class Pictures:
         """Return the file of a picture. Raises ``BadValue``: it is not here."""
         self._known.add(name)
         if name not in self._found:
-            raise BadValue(f"no picture '{name}' among the {len(self._found)} here")
+            raise BadValue(f"no file '{name}' among the {len(self._found)} here")
         return self._found[name]
 
     @staticmethod

@@ -140,7 +140,9 @@ def _stacked(sources: tuple[Source, ...]) -> npt.NDArray[np.int16]:
 def ultrasound_nerve_segmentation(files: Files, split: str) -> Iterator[Image]:
     """Frames SUBJECT_NUMBER.tif with their masks beside them; where the run lengths lie there too, which masks are empty is known."""
     masks = {tail(one).removesuffix("_mask.tif"): one for one in files.all("masks")}
-    runs = {f"{row['subject']}_{row['img']}": row for one in files.all("masks as run lengths") for row in table.rows(one)}
+    runs = {
+        f"{row['subject']}_{row['img']}": row for one in files.all("masks as run lengths") for row in table.rows(one)
+    }
     met = set[str]()
     for source in files.all("images"):
         name = tail(source).removesuffix(".tif")
@@ -155,7 +157,9 @@ def ultrasound_nerve_segmentation(files: Files, split: str) -> Iterator[Image]:
                 **Pictures.of(source),
             )  # fmt: skip
     for name in sorted({*masks, *runs} - met):
-        files.problems.add(DatasetError(f"{masks.get(name) or runs[name].source}: a mask of {name}, of which there is no frame"))
+        files.problems.add(
+            DatasetError(f"{masks.get(name) or runs[name].source}: a mask of {name}, of which there is no frame")
+        )
 
 
 def _nerve(name: str, frame: Source, masks: dict[str, Source], runs: dict[str, Row]) -> Any:
