@@ -27,3 +27,18 @@ def text(path: Path, *lines: str) -> None:
     """Write lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def film(path: Path, frames: int) -> None:
+    """Write a film of 16 x 16 pixels whose frames grow brighter."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg" if path.suffix == ".avi" else "mpeg4", rate=50)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuvj420p" if path.suffix == ".avi" else "yuv420p"
+        for number in range(frames):
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(np.full((16, 16, 3), 20 * number, np.uint8), "rgb24"))
+            )
+        container.mux(stream.encode())

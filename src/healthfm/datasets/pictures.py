@@ -5,7 +5,7 @@ A row whose picture is not there is an error of that row; a picture that no row 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -70,9 +70,11 @@ class Pictures:
         for row in rows:
             table = row.source.name
             yield row
-        self._problems.passed += [
-            (name, f"a picture that no row of {table} names") for name in self._found if name not in self._known
-        ]
+        self.told(f"a picture that no row of {table} names")
+
+    def told(self, reason: str, of: Callable[[str], bool] = bool) -> None:
+        """Pass over the pictures that nothing has named, for a reason; ``of``: only those of such a name."""
+        self._problems.passed += [(name, reason) for name in self._found if name not in self._known and of(name)]
 
 
 def on_size(picture: Source, height: int, width: int, what: str) -> None:
