@@ -280,7 +280,10 @@ def test_cholect45_divisions_part_the_45_videos() -> None:
     assert isinstance(card, DatasetCard)
     videos = {split: [int(one) for one in words.split()] for split, words in card.splits.items()}
     folds = [videos[f"fold-{number}"] for number in range(1, 6)]
-    crossed, paper = sorted(sum(folds, [])), sorted(videos["train"] + videos["validation"] + videos["test"])
+    crossed, paper = (
+        sorted(one for fold in folds for one in fold),
+        sorted(videos["train"] + videos["validation"] + videos["test"]),
+    )
     assert [len(fold) for fold in folds] == [9] * 5 and len(set(crossed)) == 45 and crossed == paper
     assert not {92, 96, 103, 110, 111} & set(paper) and videos["validation"] == [8, 12, 29, 50, 78]
 
