@@ -58,10 +58,10 @@ def open_member(path: Path, member: str) -> IO[bytes]:
         if _is_zip(path):
             zipped = packed.zipped(path)
             info = zipped.info(member)
-            _refuse_bomb(f"{path}!{member}", info.file_size, info.compress_size)
+            refuse_bomb(f"{path}!{member}", info.file_size, info.compress_size)
             return zipped.open(info)
         tar = packed.tarred(path)
-        _refuse_bomb(f"{path}!{member}", tar.size(member), path.stat().st_size)
+        refuse_bomb(f"{path}!{member}", tar.size(member), path.stat().st_size)
         return tar.read(member)
     except (RuntimeError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}!{member}: cannot be read ({type(error).__name__})") from None
@@ -140,6 +140,7 @@ def _contents(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
                     yield entry.name, entry.size, handle
 
 
-def _refuse_bomb(name: str, size: int, held: int) -> None:
+def refuse_bomb(name: str, size: int, held: int) -> None:
+    """Raise ``DatasetError`` where a member would grow suspiciously from its packed size."""
     if size > SMALL and size > MAX_RATIO * max(1, held):
         raise DatasetError(f"{name}: unpacks to over {MAX_RATIO} times its size; refused")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -90,6 +91,7 @@ def chexpert(files: Files, split: str) -> Iterator[Image]:
     """
     pictures = Pictures(files, parts=3)
     each = files.space("observations").classes
+    meant = functools.cache(lambda one, raw: files.label(one, raw and float(raw)))
     for row in pictures.named_by(table.rows(files["labels"])):
         with row:
             name = "/".join(row["Path"].split("/")[-3:])
@@ -99,7 +101,7 @@ def chexpert(files: Files, split: str) -> Iterator[Image]:
                 raise BadValue(
                     "'Path' does not end in patient, study and view, or its view is not that of 'Frontal/Lateral'"
                 )
-            labels: dict[str, Label] = {one: files.label(one, row[one] and float(row[one])) for one in each}
+            labels: dict[str, Label] = {one: meant(one, row[one]) for one in each}
             present = frozenset(one for one in each if labels[one] == "present")
             yield Image(
                 id=name.removesuffix(".jpg"), split=split, patient=found[1],
