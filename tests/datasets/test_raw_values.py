@@ -11,13 +11,14 @@ import pytest
 from healthfm.cards.schema import DatasetCard
 from healthfm.datasets.locate import Files
 from healthfm.errors import BadValue, CardError
-from healthfm.records import MISSING
+from healthfm.records import MISSING, UNCERTAIN
 
 SPACES = [
     {"name": "finding", "kind": "binary", "classes": ["no tumour", "tumour"], "codes": {"no tumour": "1", "tumour": "0"}, "missing": ["-9"]},
     {"name": "marks", "kind": "multi-label", "classes": ["oedema", "cyst"], "codes": {"oedema": "O", "cyst": "C"}},
     {"name": "size", "kind": "number", "missing": ["999"]},
     {"name": "report type", "kind": "multi-class"},
+    {"name": "nodule", "kind": "binary", "classes": ["absent", "present"], "codes": {"absent": "0", "present": "1"}, "uncertain": ["-1"]},
     {"name": "grade", "kind": "ordinal", "classes": ["low", "high"], "variant": "first"},
     {"name": "grade", "kind": "ordinal", "classes": ["low", "high"], "codes": {"low": "high", "high": "low"}, "variant": "second"},
     {"name": "first", "kind": "multi-class", "classes": ["a", "b"]},
@@ -41,6 +42,7 @@ def files(variant: str = "first") -> Files:
         ("finding", float("nan"), MISSING), ("finding", -9, MISSING), ("finding", "-9", MISSING),
         ("marks", ["O", "cyst"], frozenset({"oedema", "cyst"})), ("marks", [], frozenset()), ("marks", "C", frozenset({"cyst"})),
         ("marks", ["O", "O"], frozenset({"oedema"})), ("marks", None, MISSING),
+        ("nodule", "-1", UNCERTAIN), ("nodule", -1.0, UNCERTAIN), ("nodule", "", MISSING), ("nodule", 1.0, "present"), ("nodule", "0", "absent"),
         ("size", "3.5", 3.5), ("size", 4, 4.0), ("size", 999, MISSING), ("report type", "letter", "letter"), ("report type", " ", MISSING),
     ],
 )  # fmt: skip

@@ -58,6 +58,13 @@ def test_a_missing_training_split_offers_a_carve_by_patient(counter: Model, tmp_
     assert len(set(run.predictions["patient"].to_pylist())) == 10
 
 
+def test_a_carve_of_records_that_name_no_patient_says_so(counter: Model, tmp_path: Path) -> None:
+    lines = [f"{i},{'p1' if i < 20 else ''},{'no risk ' * (i % 2)}seen,{'ab'[i % 2]}" for i in range(80)]
+    (tmp_path / "own.csv").write_text("\n".join(["id,patient,text,label", *lines]))
+    run = evaluate(counter, tmp_path / "own.csv", task="linear-probe", shots_from="test", output=tmp_path / "run")
+    assert any("60 of 80 records name no patient: records of one patient" in one for one in run.facts["notices"])
+
+
 def test_a_patient_in_both_splits_is_refused(counter: Model, tmp_path: Path) -> None:
     rows = [f"{i},p{i % 5},some text {i},{'ab'[i % 2]},{'train' if i < 10 else 'test'}" for i in range(20)]
     (tmp_path / "own.csv").write_text("\n".join(["id,patient,text,label,split", *rows]))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import random
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -223,3 +225,69 @@ def test_an_encrypted_member_is_an_error(tmp_path: Path) -> None:
 def test_a_member_that_is_not_there_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError, match=r"has no member b\.txt"):
         archive.open_member(make(tmp_path / name, {"a.txt": b"x"}), "b.txt")
+
+
+# Members one after another ----------------------------------------------------------------------------------------------------
+
+MANY = {f"data/{number:03d}.bin": random.Random(number).randbytes(3_000) for number in range(40)}
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
+@pytest.mark.parametrize("order", ["forward", "backward", "mixed", "twice"])
+def test_members_are_found_in_any_order_and_by_several_threads(tmp_path: Path, name: str, order: str) -> None:
+    path = make(tmp_path / name, MANY)
+    names = sorted(MANY, reverse=order == "backward")
+    if order == "mixed":
+        random.Random(0).shuffle(names)
+    asked = [one for one in names for _ in range(2 if order == "twice" else 1)]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda one: archive.open_member(path, one).read(), asked)) == [
+            MANY[one] for one in asked
+        ]
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar"])
+def test_a_directory_is_read_once_for_all_members(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make(tmp_path / name, MANY)
+    opened: list[object] = []
+    for module, word in ((zipfile, "ZipFile"), (tarfile, "open")):
+        real = getattr(module, word)
+        monkeypatch.setattr(module, word, lambda *a, real=real, **k: (opened.append(1), real(*a, **k))[1])
+    for one in MANY:
+        archive.open_member(path, one).close()
+    assert len(opened) == 1
+
+
+def test_a_packed_tar_is_read_once_where_members_are_asked_for_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / "a.tar.gz", MANY)
+    opened: list[object] = []
+    real = tarfile.open
+    monkeypatch.setattr(tarfile, "open", lambda *a, **k: (opened.append(1), real(*a, **k))[1])
+    assert [archive.open_member(path, one).read() for one in MANY] == list(MANY.values()) and len(opened) == 1
+    assert archive.open_member(path, "data/000.bin").read() == MANY["data/000.bin"] and len(opened) == 2
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
+def test_an_archive_that_is_written_anew_is_read_anew(tmp_path: Path, name: str) -> None:
+    path = make(tmp_path / name, MANY)
+    assert archive.open_member(path, "data/001.bin").read() == MANY["data/001.bin"]
+    path.unlink()
+    make(path, {"data/001.bin": b"other"})
+    assert archive.open_member(path, "data/001.bin").read() == b"other"
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
+def test_a_forked_process_reads_its_own_members(tmp_path: Path, name: str) -> None:
+    """A fork shares the position in an open file: two processes that seek in one would read each other's bytes."""
+    path = make(tmp_path / name, MANY)
+    archive.open_member(path, "data/000.bin").close()
+    child, same = os.fork(), False
+    try:
+        names = sorted(MANY, reverse=bool(child))
+        same = all(archive.open_member(path, one).read() == MANY[one] for _ in range(3) for one in names)
+    finally:
+        if not child:
+            os._exit(0 if same else 1)
+    assert same and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -186,3 +186,9 @@ def test_another_encoding_is_the_readers_to_name_and_a_byte_that_is_none_of_it_i
     ]
     with pytest.raises(DatasetError, match="not UTF-8"):
         list(delimited.rows(source, ","))
+
+
+def test_columns_without_a_name_at_the_end_may_be_left_out_of_a_row_and_no_others(tmp_path: Path) -> None:
+    """As in a table whose header ends in commas that its rows have not."""
+    rows, problems = read(tmp_path, "a.csv", "id,x,,,\n1,2\n3,4,,,\n5\n6,7,,,8\n")
+    assert rows == [{"id": "1", "x": "2"}, {"id": "3", "x": "4"}] and problems == ["line 4", "line 5"]

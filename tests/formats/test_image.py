@@ -165,3 +165,17 @@ def test_floats_from_0_to_1_and_booleans_are_pictures_and_other_values_are_refus
     ):
         with pytest.raises(BadValue):
             image.rgb8(wrong)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_size_is_told_from_the_header_as_the_picture_is_shown(
+    tmp_path: Path, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.new("L", (9, 4)).save(path, exif=exif)
+    assert image.size(Source(path)) == image.pixels(Source(path)).shape == ((4, 9) if orientation == 1 else (9, 4))
+    path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(DatasetError, match=r"a\.jpg: not a readable image"):
+        image.size(Source(path))

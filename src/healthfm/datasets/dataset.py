@@ -114,7 +114,8 @@ class Dataset:
         self._counts[split] = count
         known = set(map(str, self.errors))  # a table of several splits is read for each of them
         self.errors += [error for error in problems.found if str(error) not in known]
-        self.passed_over += problems.passed
+        left = set(self.passed_over)
+        self.passed_over += [one for one in problems.passed if one not in left]
         self.notices += problems.notices
         expected = self.card.counts.get(self.variant or "default", {}).get(split)
         if expected is not None and expected != count:

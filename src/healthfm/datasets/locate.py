@@ -14,7 +14,7 @@ from healthfm.cards.schema import DatasetCard, Labels, OfficialFile
 from healthfm.errors import BadValue, CardError, DatasetError
 from healthfm.formats import archive
 from healthfm.formats.source import Problems, Source
-from healthfm.records import MISSING, Label
+from healthfm.records import MISSING, UNCERTAIN, Label
 
 SHOWN = 6  # up to how many of the card's codes an error names them
 LEVELS = 3  # how far below the folder given the official tree may begin
@@ -60,7 +60,7 @@ class Files:
         return found
 
     def label(self, space: str, raw: Any) -> Label:
-        """Return the label that the owner's raw value means by the card: ``MISSING`` where there is none.
+        """Return the label that the owner's raw value means by the card: ``MISSING`` where there is none, ``UNCERTAIN`` where it is left open.
 
         A class for its code or name, the set of them for a list where the space is multi-label, a number, or text.
         Raises ``BadValue``: the card does not know the value.
@@ -71,6 +71,8 @@ class Files:
             if None in several:
                 raise BadValue(f"'{space}' has an entry that holds nothing")
             return frozenset(one for one in several if one is not None)
+        if found.uncertain and _plain(raw) in found.uncertain:
+            return UNCERTAIN
         one = _class_of(raw, found)
         if one is None or found.kind != "multi-label":
             return MISSING if one is None else _number(one, found) if found.kind == "number" else one
@@ -92,8 +94,7 @@ def _class_of(raw: Any, space: Labels) -> str | None:
     """Return the class of a raw code or name, None for an empty one or one that the card calls missing; never guess a spelling."""
     if isinstance(raw, Mapping | list | tuple | set | frozenset):
         raise BadValue(f"'{space.name}' has several values where one is needed")
-    whole = not isinstance(raw, str | bool) and hasattr(raw, "is_integer") and raw.is_integer()
-    text = "" if raw is None else str(int(raw) if whole else raw).strip()  # a column with gaps holds 1.0 for 1
+    text = _plain(raw)
     if not text or raw != raw or text in space.missing:
         return None
     named = next((one for one, code in space.codes.items() if code == text), text)
@@ -103,6 +104,12 @@ def _class_of(raw: Any, space: Labels) -> str | None:
         of = f" of variant {space.variant}" if space.variant else ""
         raise BadValue(f"'{space.name}' has a value that the card{of} does not know (it knows {shown})")
     return named
+
+
+def _plain(raw: Any) -> str:
+    """Return a raw value as the card writes it: a column with gaps holds 1.0 for 1."""
+    whole = not isinstance(raw, str | bool) and hasattr(raw, "is_integer") and raw.is_integer()
+    return "" if raw is None else str(int(raw) if whole else raw).strip()
 
 
 def _number(text: str, space: Labels) -> float:

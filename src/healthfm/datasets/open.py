@@ -79,4 +79,7 @@ def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "c
     def read(split: str, problems: Problems) -> Iterator[Record]:
         return reader(locate(card, tree, variant, split, problems), split)
 
-    return Dataset(card, read, tuple(present), variant=variant, protocol=protocol, root=folder, on_error=on_error)
+    return Dataset(
+        card, read, tuple(present), variant=variant, protocol=protocol, root=folder, on_error=on_error,
+        remarks=[card.caution] if card.caution else (),
+    )  # fmt: skip

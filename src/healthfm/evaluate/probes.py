@@ -187,11 +187,16 @@ def two_splits(ask: Ask) -> tuple[str, list[Record], list[Record], list[str]]:
             "and evaluates the others"
         )
     _refuse_straddling(fit, records)
+    unknown = sum(one.patient is None for one in (*fit, *records)) if source == split else 0
     if request.shots and TASKS[task].rule != "few":
         raise RunError(
             f"{task} is fitted on a whole split and takes no number of examples; few-shot does (--task few-shot)"
         )
-    return source, fit, records, list(asked.notices)
+    apart = (
+        f"the halves of '{split}' are drawn by record, for {unknown} of {len(fit) + len(records)} records name no patient: "
+        "records of one patient, or copies of one picture, may stand on both sides"
+    )  # fmt: skip
+    return source, fit, records, [*asked.notices, *([apart] if unknown else [])]
 
 
 def classes_of(labels: Sequence[str], every: Sequence[str], opened: Dataset) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from healthfm.errors import DatasetError
+from healthfm.formats import packed
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MAX_RATIO = 1_000  # a member that grows more than this from its packed size is a bomb, not data
@@ -35,8 +36,8 @@ def members(path: Path) -> Iterator[str]:
     """Yield the names of the regular files inside. Raises ``DatasetError`` on damage or on a path that leaves the archive."""
     try:
         if _is_zip(path):
-            with zipfile.ZipFile(path) as packed:
-                names = [info.filename for info in packed.infolist() if not info.is_dir()]
+            with zipfile.ZipFile(path) as zipped:
+                names = [info.filename for info in zipped.infolist() if not info.is_dir()]
         else:
             with tarfile.open(path) as tar:
                 names = [info.name for info in tar if info.isreg()]
@@ -55,19 +56,16 @@ def open_member(path: Path, member: str) -> IO[bytes]:
     """Open one member for reading. Raises ``DatasetError`` when it is damaged, encrypted or suspiciously packed."""
     try:
         if _is_zip(path):
-            packed = zipfile.ZipFile(path)
-            info = next(i for i in packed.infolist() if str(PurePosixPath(i.filename.replace("\\", "/"))) == member)
+            zipped = packed.zipped(path)
+            info = zipped.info(member)
             refuse_bomb(f"{path}!{member}", info.file_size, info.compress_size)
-            return packed.open(info)
-        with tarfile.open(path) as tar:
-            entry = next(i for i in tar if i.isreg() and str(PurePosixPath(i.name.replace("\\", "/"))) == member)
-            refuse_bomb(f"{path}!{member}", entry.size, path.stat().st_size)
-            handle = tar.extractfile(entry)
-            assert handle is not None
-            return io.BytesIO(handle.read())
+            return zipped.open(info)
+        tar = packed.tarred(path)
+        refuse_bomb(f"{path}!{member}", tar.size(member), path.stat().st_size)
+        return tar.read(member)
     except (RuntimeError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}!{member}: cannot be read ({type(error).__name__})") from None
-    except StopIteration:
+    except KeyError:
         raise DatasetError(f"{path}: has no member {member}") from None
 
 
@@ -146,10 +144,10 @@ def contents(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 def _contents(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     """Yield name, size and open handle of each regular file."""
     if _is_zip(path):
-        with zipfile.ZipFile(path) as packed:
-            for info in packed.infolist():
+        with zipfile.ZipFile(path) as zipped:
+            for info in zipped.infolist():
                 if not info.is_dir():
-                    yield info.filename, info.file_size, packed.open(info)
+                    yield info.filename, info.file_size, zipped.open(info)
     else:
         with tarfile.open(path, "r|*") as tar:
             for entry in tar:
@@ -158,7 +156,7 @@ def _contents(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
                     yield entry.name, entry.size, handle
 
 
-def refuse_bomb(name: str, size: int, packed: int) -> None:
+def refuse_bomb(name: str, size: int, held: int) -> None:
     """Raise ``DatasetError`` where a member would grow suspiciously from its packed size."""
-    if size > SMALL and size > MAX_RATIO * max(1, packed):
+    if size > SMALL and size > MAX_RATIO * max(1, held):
         raise DatasetError(f"{name}: unpacks to over {MAX_RATIO} times its size; refused")

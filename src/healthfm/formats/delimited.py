@@ -77,6 +77,7 @@ def _rows(lines: _Lines, source: Source, promised: str, names: Sequence[str] | N
     if unnamed == [0]:  # the row numbers that pandas writes
         unnamed = []
     named = [place for place in range(len(header)) if place not in unnamed]
+    last = max(named, default=len(header))
     while True:
         lines.held.clear()
         start = lines.number + 1
@@ -85,6 +86,8 @@ def _rows(lines: _Lines, source: Source, promised: str, names: Sequence[str] | N
             if _blank(cells):
                 continue
             _refuse_other_bytes(lines.held)
+            if last < len(cells) < len(header):  # what is left out has no name
+                cells += [""] * (len(header) - len(cells))
             if len(cells) != len(header):
                 raise BadValue(f"{len(cells)} cells, {'its columns are' if names else 'the header has'} {len(header)}")
             if any(cells[place].strip() for place in unnamed):

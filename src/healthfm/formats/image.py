@@ -60,6 +60,22 @@ def pixels(source: Source) -> Pixels:
         raise DatasetError(f"{source}: not a readable image (damaged, or cut short)") from None
 
 
+def size(source: Source) -> tuple[int, int]:
+    """Return height and width of a picture as ``pixels`` gives it, from its header. Raises ``DatasetError``: not an image."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingExtra("imaging", "Pillow") from None
+    try:
+        with source.open() as handle, Image.open(handle) as image:
+            turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except DatasetError:
+        raise
+    except Exception:  # what a decoder throws at damage is not foreseeable
+        raise DatasetError(f"{source}: not a readable image (damaged, or what it holds is no picture)") from None
+
+
 def holds_picture(path: Path) -> bool:
     """Whether a file begins as a PNG, JPEG, JPEG 2000, WebP or BMP does, whatever it is called.
 

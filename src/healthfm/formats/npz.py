@@ -1,4 +1,4 @@
-"""NumPy archives (``.npz``) by name, without pickle; a member is read when it is asked for."""
+"""NumPy archives (``.npz``) by name and single arrays (``.npy``), without pickle; a member is read when it is asked for."""
 
 from __future__ import annotations
 
@@ -50,3 +50,14 @@ class Arrays(Mapping[str, npt.NDArray[Any]]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def array(source: Source) -> npt.NDArray[Any]:
+    """Return the array of an ``.npy`` file. Raises ``DatasetError``: none, cut short, or one that needs pickle."""
+    try:
+        with source.open() as handle:
+            return np.asarray(np.lib.format.read_array(handle, allow_pickle=False))
+    except (ValueError, *DAMAGE) as error:
+        raise DatasetError(
+            f"{source}: not a readable npy file, cut short, or in need of pickle ({type(error).__name__})"
+        ) from None

@@ -38,8 +38,8 @@ class OfficialFile(Facts):
 class Labels(Facts):
     """A label space: ``classes`` in the owner's order, each with its raw code where the files use one.
 
-    ``missing``: raw values that mean there is none, beside an empty one. ``variant``: the one whose files hold it (None: the one
-    that the space is named after, else all).
+    ``missing``: raw values that mean there is none, beside an empty one; ``uncertain``: those by which the owner leaves it open.
+    ``variant``: the one whose files hold it (None: the one that the space is named after, else all).
     """
 
     name: Text
@@ -47,6 +47,7 @@ class Labels(Facts):
     classes: tuple[str, ...] = ()
     codes: Mapping[str, str] = Field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
     variant: Text | None = None
     note: Text | None = None
 
@@ -63,7 +64,9 @@ class Labels(Facts):
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out the later fields where they say nothing, so that the digest of a card without them stays."""
-        return {name: one for name, one in plain(self).items() if one or name not in ("missing", "variant")}
+        return {
+            name: one for name, one in plain(self).items() if one or name not in ("missing", "uncertain", "variant")
+        }
 
 
 class Protocol(Facts):
@@ -91,7 +94,7 @@ class Protocol(Facts):
 
 
 class DatasetCard(Card):
-    """A healthcare dataset or database."""
+    """A healthcare dataset or database. ``caution``: what whoever uses its records must be told, a notice of every reading."""
 
     kind: Literal["dataset"] = "dataset"
     group: Literal[
@@ -117,6 +120,12 @@ class DatasetCard(Card):
     reader: Annotated[str, StringConstraints(pattern=r"^[a-z_]+$")] | None = None
     default_protocol: str | None = None
     protocols: Mapping[str, Protocol] = Field(default_factory=dict)
+    caution: Text | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a later field where it says nothing, so that the digest of a card without it stays."""
+        return {name: one for name, one in plain(self).items() if one or name != "caution"}
 
     @property
     def has_runner(self) -> bool:
