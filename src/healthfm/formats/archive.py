@@ -135,7 +135,7 @@ def contents(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
             inside = PurePosixPath(name.replace("\\", "/"))
             if inside.is_absolute() or ".." in inside.parts:
                 raise DatasetError(f"{path}: a member's path leaves the archive; refused")
-            _refuse_bomb(f"{path}!{name}", size, path.stat().st_size)
+            refuse_bomb(f"{path}!{name}", size, path.stat().st_size)
             yield str(inside), handle
     except (RuntimeError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}: not a readable archive ({type(error).__name__}); download it again") from None
