@@ -55,6 +55,11 @@ def test_nih_of_2017_has_ages_with_units_and_a_comma_at_the_end(tmp_path: Path) 
     text(tmp_path / "Data_Entry_2017.csv", f"{OF_2020},", *rows)
     opened = open_dataset("chestx-ray14", tmp_path)
     assert [r.meta["age"] for r in opened["test"]] == [58.0, None] and [r.meta["age"] for r in opened["train"]] == [0.5]
+    text(tmp_path / "Data_Entry_2017_v2020.csv", OF_2020, *ROWS)
+    assert [r.meta["age"] for r in open_dataset("chestx-ray14", tmp_path, "test")] == [
+        57.0,
+        58.0,
+    ]  # the later where both lie there
 
 
 @pytest.mark.parametrize("end", ["", ",,,"])

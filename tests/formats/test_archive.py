@@ -65,20 +65,21 @@ def test_links_in_a_tar_are_no_members(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
-def test_a_link_or_device_is_not_opened_whatever_it_points_to(tmp_path: Path, kind: bytes) -> None:
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_a_link_or_device_is_not_opened_whatever_it_points_to(tmp_path: Path, name: str, kind: bytes) -> None:
     """A link to a member beside it, or out of the archive; "inside.txt" itself is read."""
     for target in ("inside.txt", "/etc/passwd", "../../etc/passwd"):
-        with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as tar:
             inside = tarfile.TarInfo("inside.txt")
             inside.size = 4
             tar.addfile(inside, io.BytesIO(b"fine"))
             link = tarfile.TarInfo("link.txt")
             link.type, link.linkname = kind, target
             tar.addfile(link)
-        assert list(archive.members(tmp_path / "a.tar")) == ["inside.txt"]
+        assert list(archive.members(tmp_path / name)) == ["inside.txt"]
         with pytest.raises(DatasetError, match=r"has no member link\.txt"):
-            archive.open_member(tmp_path / "a.tar", "link.txt")
-        assert archive.open_member(tmp_path / "a.tar", "inside.txt").read() == b"fine"
+            archive.open_member(tmp_path / name, "link.txt")
+        assert archive.open_member(tmp_path / name, "inside.txt").read() == b"fine"
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tgz"])

@@ -156,7 +156,7 @@ def _contents(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
                     yield entry.name, entry.size, handle
 
 
-def refuse_bomb(name: str, size: int, held: int) -> None:
+def refuse_bomb(name: str, size: int, packed: int) -> None:
     """Raise ``DatasetError`` where a member would grow suspiciously from its packed size."""
-    if size > SMALL and size > MAX_RATIO * max(1, held):
+    if size > SMALL and size > MAX_RATIO * max(1, packed):
         raise DatasetError(f"{name}: unpacks to over {MAX_RATIO} times its size; refused")
