@@ -120,7 +120,7 @@ def test_check_of_own_data_without_fault_succeeds_and_with_one_exits_1(call: Cal
         (("medqa", "--root", "/gone"), "no folder /gone"),
         (("medqaa",), "near names"),
         (("./gone.csv",), "no file or folder gone.csv"),
-        (("mimic-iv",), "has no reader for this dataset yet"),
+        (("s2orc",), "has no reader for this dataset yet"),
         (("medqa", "--columns", "question"), "--columns takes FIELD=COLUMN, not 'question'"),
     ],
 )

@@ -173,3 +173,50 @@ def test_what_cannot_be_asked_is_refused_in_a_line(
 ) -> None:
     done = run("evaluate", model, dataset, "--root", ward, *more, "--output", tmp_path / "run")
     assert done.returncode != 0 and said in done.stderr.replace("\n", " ") and "Traceback" not in done.stderr
+
+
+def test_phenotypes_of_mimic_iii_are_several_at_once(tmp_path: Path) -> None:
+    root = tmp_path / "mimic"
+    patients, admissions, icustays, diagnoses, labs = [], [], [], [], []
+    for number in range(60):
+        key, who = {"subject_id": str(number), "hadm_id": str(1000 + number)}, {"row_id": str(number)}
+        patients.append({"subject_id": str(number), "gender": "F", "dob": "2050-01-01 00:00:00", "expire_flag": "0"})
+        admissions.append(
+            {
+                **who,
+                **key,
+                "admittime": "2100-01-01 00:00:00",
+                "dischtime": "2100-01-09 00:00:00",
+                "admission_type": "URGENT",
+                "hospital_expire_flag": "0",
+            }
+        )
+        icustays.append({**who, **key, "icustay_id": str(9000 + number), "first_careunit": "MICU", "last_careunit": "MICU", "first_wardid": "1", "last_wardid": "1",
+                         "intime": "2100-01-02 00:00:00", "outtime": "2100-01-05 00:00:00"})  # fmt: skip
+        heart, sugar = number % 2 == 0, number % 3 == 0
+        diagnoses += [
+            {**key, "seq_num": "1", "icd9_code": code}
+            for code, held in (("4280", heart), ("25000", sugar), ("4019", True))
+            if held
+        ]
+        labs += [
+            {**key, "itemid": item, "charttime": "2100-01-02 05:00:00", "value": "1", "valuenum": "1"}
+            for item, held in (("1", heart), ("2", sugar), ("3", True))
+            if held
+        ]
+    for name, rows in (
+        ("patients", patients),
+        ("admissions", admissions),
+        ("icustays", icustays),
+        ("diagnoses_icd", diagnoses),
+        ("labevents", labs),
+    ):
+        hospital.table(root, "mimic-iii", name, rows, upper=True)
+    made = evaluate("baseline:counts", "mimic-iii", root=root, task="phenotyping", output=tmp_path / "run")
+    table = made.predictions.to_pylist()
+    assert 0 < len(table) < 30 and all(len(row["probabilities"]) == 25 for row in table)
+    assert all(
+        row["prediction"] == row["target"] for row in table
+    )  # each group has a test of its own, and essential hypertension is everyone's
+    said = " ".join(made.facts["notices"])
+    assert "published: 41,902 samples" in said and "every patient's dates are shifted by their own amount" in said

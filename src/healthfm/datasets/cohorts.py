@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 import healthfm.cards
 from healthfm.cards.schema.cohort import Cohort, Split, duration
@@ -73,11 +74,11 @@ class _Without:
     timeline: Timeline
     beginnings: tuple[str, ...]
 
-    def __call__(self) -> object:
-        frame = pl.DataFrame(self.timeline.events)
+    def __call__(self) -> pa.Table:
+        events = self.timeline.events
         for one in self.beginnings:
-            frame = frame.filter(~pl.col("code").str.starts_with(one))
-        return frame.to_arrow().cast(self.timeline.events.schema)
+            events = events.filter(pc.invert(pc.starts_with(events["code"], one)))
+        return events
 
 
 def side_of(sample: Timeline, split: Split, seed: int) -> str | None:
@@ -91,20 +92,23 @@ def side_of(sample: Timeline, split: Split, seed: int) -> str | None:
 
 def counts_of(sample: Timeline, start: Moment, cohort: Cohort) -> dict[str, int]:
     """Return how often each code stands in each window, "WINDOW CODE"; static facts are "static CODE"."""
-    frame = pl.DataFrame(sample.events.select(["time", "code", "static"]))
-    found = {f"static {code}": count for code, count in _counted(frame.filter(pl.col("static")))}
+    events = sample.events
+    when, code, kind = events["time"], events["code"], events["time"].type
+    found = _counted("static", code.filter(events["static"]))
     for name, (first, last) in cohort.windows.items():
-        part = frame.filter(pl.col("time").is_not_null())
+        inside = pc.is_valid(when)
         if first != EARLIEST:
-            part = part.filter(pl.col("time") >= start + duration(first))
+            inside = pc.and_kleene(inside, pc.greater_equal(when, pa.scalar(start + duration(first), kind)))
         if last not in ("end", cohort.index):
-            part = part.filter(pl.col("time") < start + duration(last))
-        found |= {f"{name} {code}": count for code, count in _counted(part)}
+            inside = pc.and_kleene(inside, pc.less(when, pa.scalar(start + duration(last), kind)))
+        found |= _counted(name, code.filter(inside))
     return found
 
 
-def _counted(frame: pl.DataFrame) -> list[tuple[str, int]]:
-    return frame.group_by("code").len().sort("code").rows()
+def _counted(window: str, codes: pa.ChunkedArray) -> dict[str, int]:
+    counted = pc.value_counts(codes)
+    names, numbers = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+    return {f"{window} {name}": count for name, count in sorted(zip(names, numbers, strict=True))}
 
 
 def age_at(facts: Mapping[str, str], moment: Moment) -> float | None:
@@ -175,12 +179,9 @@ def _label(stay: Stay, timeline: Timeline, cohort: Cohort) -> tuple[str | None, 
     if around is None:
         return "in no hospital stay", MISSING
     if asked.of == "codes":
-        frame = pl.DataFrame(timeline.events.select(["code", "visit"])).filter(pl.col("visit") == around.id)
-        coded = [
-            one.removeprefix(asked.vocabulary) + "$"
-            for one in frame["code"].to_list()
-            if one.startswith(asked.vocabulary)
-        ]
+        events = timeline.events
+        codes = events["code"].filter(pc.equal(events["visit"], around.id)).to_pylist()
+        coded = [one.removeprefix(asked.vocabulary) + "$" for one in codes if one.startswith(asked.vocabulary)]
         held = {name for name, starts in asked.groups.items() if any(code.startswith(starts) for code in coded)}
         return None, frozenset(held)
     if around.died is None:

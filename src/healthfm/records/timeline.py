@@ -104,16 +104,19 @@ def _known(stay: Stay, moment: Moment) -> Stay:
 
 
 def _cut(events: pa.Table, moment: Moment, since: Moment | None) -> pa.Table:
-    import polars as pl
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    frame = pl.from_arrow(events)
-    assert isinstance(frame, pl.DataFrame)
-    known = pl.col("time") + pl.when(pl.col("day")).then(pl.lit(DAY)).otherwise(pl.lit(timedelta(0))) <= moment
+    kind, microseconds = events["time"].type, pa.duration("us")
+    limit = pa.scalar(moment, kind)
+    late = pc.if_else(events["day"], pa.scalar(DAY, microseconds), pa.scalar(timedelta(0), microseconds))
+    known = pc.less_equal(pc.add(events["time"], late), limit)
     if since is not None:
-        known &= pl.col("time") >= since
-    over = pl.col("end") <= moment
-    kept = frame.filter(known | pl.col("static")).with_columns(pl.when(over).then(pl.col("end")).alias("end"))
-    return kept.to_arrow().cast(events.schema)
+        known = pc.and_(known, pc.greater_equal(events["time"], pa.scalar(since, kind)))
+    over = pc.fill_null(pc.less_equal(events["end"], limit), False)
+    end = pc.if_else(over, events["end"], pa.scalar(None, kind))
+    shown = events.set_column(events.column_names.index("end"), events.schema.field("end"), end)
+    return shown.filter(pc.or_(pc.fill_null(known, False), events["static"]))
 
 
 def _told(row: Mapping[str, object], name_of: Callable[[str], str | None]) -> str:
