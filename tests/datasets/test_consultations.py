@@ -210,3 +210,9 @@ def test_meddialog_raw_chinese_is_of_either_encoding(tmp_path: Path, encoding: s
     (one,) = map(conversation, open_dataset("meddialog:zh-raw", tmp_path, "train"))
     assert (one.id, [(t.role, t.content) for t in one.turns]) == ("2011/1", [("assistant", "休息"), ("user", "好的")])
     assert one.meta == {"description": "疾病： 膝痛", "head": ["https://www.haodf.com/1.htm", "Doctor faculty", "骨科"]}
+
+
+def test_a_damaged_raw_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "2011.txt.gz").write_bytes(gzip.compress(b"id=1\n" * 9000)[:-12])
+    with pytest.raises(DatasetError, match=r"2011\.txt\.gz.*damaged or cut short"):
+        list(open_dataset("meddialog:zh-raw", tmp_path, "train"))

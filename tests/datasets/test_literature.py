@@ -159,6 +159,23 @@ def test_a_text_is_of_the_language_that_its_zip_is_called_after(tmp_path: Path) 
         list(open_dataset("mmedc", tmp_path))
 
 
+def test_a_damaged_text_in_a_zip_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "French.zip", "w") as packed:
+        for name, text in (("1.txt", "Un."), ("2.txt", "Deux, deux."), ("3.txt", "Trois.")):
+            packed.writestr(name, text)
+    data = (tmp_path / "French.zip").read_bytes()
+    (tmp_path / "French.zip").write_bytes(data.replace(b"Deux, deux.", b"Deux, DEUX.", 1))
+    dataset = open_dataset("mmedc", tmp_path, on_error="collect")
+    assert [document(r).text for r in dataset] == ["Un.", "Trois."]
+    assert [str(error).rpartition("French.zip!")[2] for error in dataset.errors] == [
+        "2.txt, row 1: cannot be read: the file is damaged or cut short (BadZipFile)"
+    ]
+    with zipfile.ZipFile(tmp_path / "French.zip", "w") as packed:
+        packed.writestr("../out.txt", "Un.")
+    with pytest.raises(DatasetError, match="a member's path leaves the archive; refused"):
+        list(open_dataset("mmedc", tmp_path))
+
+
 PATIENT = {
     "patient_id": "0", "patient_uid": "7665777-1", "PMID": "33492400", "file_path": "comm/x.xml", "title": "A case", "patient": "A woman, ill.",
     "age": [[1.0, "year"], [2.0, "month"]], "gender": "F", "relevant_articles": {"320": 1, "33": 2}, "similar_patients": {},

@@ -294,7 +294,9 @@ def search(
 
 def runnable(entry: Entry) -> bool:
     """Whether healthfm can run the model, or read the dataset, that this entry describes."""
-    return "run" in entry if entry["kind"] == "model" else bool(entry.get("reader"))
+    if entry["kind"] == "model":
+        return "run" in entry
+    return bool(entry.get("reader")) or any(one.get("row") for one in entry.get("variants", {}).values())
 
 
 def find(

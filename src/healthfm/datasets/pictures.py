@@ -48,6 +48,15 @@ class Pictures:
         """Take note that a table names a picture, which need not be here: it belongs to another split."""
         self._known.add(name)
 
+    def has(self, name: str) -> bool:
+        """Whether a picture is here."""
+        return name in self._found
+
+    def each(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield every picture that is here, by name, with the fields of a record that decode it."""
+        for name, source in self._found.items():
+            yield name, self.of(source)
+
     def source(self, name: str) -> Source:
         """Return the file of a picture. Raises ``BadValue``: it is not here."""
         self._known.add(name)

@@ -125,19 +125,24 @@ def unpack(path: Path, folder: Path) -> None:
         raise DatasetError(f"{path}: not a readable archive ({type(error).__name__}); download it again") from None
 
 
-def contents(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield name and open handle of every regular file, in one pass, with the guards of ``members`` and ``open_member``.
+def each(path: Path, suffix: str) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield name and open handle of the regular files whose names end so, in one pass, with the guards of ``unpack``.
 
-    For archives of many small files, where opening each by its name would read the list of names again.
+    For archives of very many files: opening each by its name reads the list of all of them every time.
     """
+    room = max(SMALL, MAX_RATIO * path.stat().st_size)
     try:
         for name, size, handle in _contents(path):
             inside = PurePosixPath(name.replace("\\", "/"))
             if inside.is_absolute() or ".." in inside.parts:
                 raise DatasetError(f"{path}: a member's path leaves the archive; refused")
-            refuse_bomb(f"{path}!{name}", size, path.stat().st_size)
-            yield str(inside), handle
-    except (RuntimeError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
+            room -= size
+            if room < 0:
+                raise DatasetError(f"{path}: unpacks to over {MAX_RATIO} times its size; refused")
+            if name.lower().endswith(suffix):
+                with handle:
+                    yield str(inside), handle
+    except (RuntimeError, OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}: not a readable archive ({type(error).__name__}); download it again") from None
 
 

@@ -75,8 +75,11 @@ class Source:
 
 def encoding_of(source: Source, *encodings: str) -> str:
     """Return the first of the encodings that a file's first megabyte is in, the last where it is in none."""
-    with source.open() as handle:
-        begin = handle.read(1 << 20)
+    try:
+        with source.open() as handle:
+            begin = handle.read(1 << 20)
+    except DAMAGE as error:
+        raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
     for one in encodings[:-1]:
         try:
             codecs.getincrementaldecoder(one)().decode(begin)
@@ -84,6 +87,16 @@ def encoding_of(source: Source, *encodings: str) -> str:
             continue
         return one
     return encodings[-1]
+
+
+@dataclass(frozen=True)
+class Held(Source):
+    """Bytes that a cell of a table holds, in the place of a file: ``member`` says where they stand in the file at ``path``."""
+
+    raw: bytes = b""
+
+    def open(self) -> IO[bytes]:
+        return io.BytesIO(self.raw)
 
 
 def is_gzip(name: str) -> bool:
@@ -129,6 +142,17 @@ class Row(dict[str, Any]):
 def reason_of(error: BaseException) -> str:
     """Say what went wrong without repeating any value: our own errors in full, others by their kind."""
     return str(error) if isinstance(error, BadValue) else type(error).__name__
+
+
+def whole(source: Source) -> str:
+    """Return all text of a UTF-8 file. Raises ``DatasetError``: it is damaged, or not UTF-8."""
+    try:
+        with source.text() as handle:
+            return handle.read()
+    except UnicodeDecodeError:
+        raise DatasetError(f"{source}: not UTF-8") from None
+    except DAMAGE as error:
+        raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
 
 
 def lines(source: Source, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 
 from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import dataset
-from healthfm.errors import BadValue, DatasetError
-from healthfm.formats.source import Row, Source, lines
+from healthfm.errors import BadValue
+from healthfm.formats.source import Row, Source, lines, whole
 from healthfm.records import Document
 
 AND = re.compile(r"\bAND")  # between two labels, the next one often without a blank; within a word it is none
@@ -45,8 +45,8 @@ def _hoc_corpus(files: Files, split: str) -> Iterator[Document]:
         with row:
             if pmid not in marks:
                 raise BadValue("no file of labels for this abstract")
-            sentences = _read(source).strip("\n").split("\n")
-            found = _read(marks[pmid]).split("<")[1:]
+            sentences = whole(source).strip("\n").split("\n")
+            found = whole(marks[pmid]).split("<")[1:]
             if len(found) != len(sentences):
                 raise BadValue(f"{len(sentences)} sentences, {len(found)} labels")
             for number, (text, marked) in enumerate(zip(sentences, found, strict=True), 1):
@@ -60,11 +60,3 @@ def _hoc_corpus(files: Files, split: str) -> Iterator[Document]:
 
 def _stem(source: Source) -> str:
     return PurePosixPath((source.member or str(source.path)).replace("\\", "/")).stem
-
-
-def _read(source: Source) -> str:
-    try:
-        with source.text() as handle:
-            return handle.read()
-    except UnicodeDecodeError:
-        raise DatasetError(f"{source}: not UTF-8") from None

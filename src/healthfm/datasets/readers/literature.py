@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from lxml import etree
 
@@ -13,7 +13,7 @@ from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import dataset
 from healthfm.errors import BadValue
 from healthfm.formats import archive, delimited, jsonl, xml
-from healthfm.formats.source import Problems, Row, Source
+from healthfm.formats.source import DAMAGE, Problems, Row, Source
 from healthfm.records import Document, Pair, Record, Span
 
 Key = tuple[str, str]  # a citation's PMID and its version
@@ -125,26 +125,24 @@ def guidelines(files: Files, split: str) -> Iterator[Document]:
 def mmedc(files: Files, split: str) -> Iterator[Document]:
     """Zips of text files, a text each; a zip is of the language that it is called after."""
     for packed in files.all("texts"):
-        for member in sorted(archive.members(packed.path)):
-            if not member.lower().endswith(".txt"):
-                continue
-            source = Source(packed.path, member, packed.problems)
-            row = Row({}, source, 1)
+        for member, handle in archive.each(packed.path, ".txt"):
+            row = Row({}, Source(packed.path, member, packed.problems), 1)
             with row:
                 yield Document(
                     id=f"{packed.path.stem}/{member}",
                     split=split,
-                    text=_whole(source),
+                    text=_text(handle),
                     meta={"language": packed.path.stem},
                 )
 
 
-def _whole(source: Source) -> str:
+def _text(handle: IO[bytes]) -> str:
     try:
-        with source.text() as handle:
-            return handle.read()
+        return handle.read().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BadValue("not UTF-8") from None
+    except DAMAGE as error:
+        raise BadValue(f"the file is damaged or cut short ({type(error).__name__})") from None
 
 
 @dataset("pmc-patients", record=Document)

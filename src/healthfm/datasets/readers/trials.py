@@ -65,7 +65,7 @@ def _opened(source: Source) -> Iterator[tuple[Source, Any]]:
     if source.member is not None or not archive.is_archive(source.path.name):
         yield source, None
         return
-    for name, handle in archive.contents(source.path):
+    for name, handle in archive.each(source.path, ""):
         if name.endswith((".json", ".xml")):
             yield Source(source.path, name, source.problems), handle
 

@@ -1,0 +1,356 @@
+"""Pictures with captions, questions or conversations. Pictures stay packed and lazy; one that a table names and is not here is its row's error.
+
+``meta["figure"]`` is the name of a figure as its paper's archive has it (PMCID and file), where it is known: the key that tells the same
+figure in several sets.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from healthfm.datasets.locate import Files
+from healthfm.datasets.pictures import Pictures
+from healthfm.datasets.reader import dataset
+from healthfm.errors import BadValue, DatasetError
+from healthfm.formats import delimited, jsonl, pickled, table
+from healthfm.formats.source import Held, Row, Source, lines
+from healthfm.records import QA, Conversation, Document, Image, Message, MultipleChoice
+
+LETTERS = ("A", "B", "C", "D")
+PMC = re.compile(r"PMC\d+[^/]*?(?=\.\w+$)")
+ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant"}
+
+
+def listed(text: str) -> list[str]:
+    """Return a Python list written as text, which is read, never run; "" is none. Raises ``BadValue``: it is no list of texts."""
+    if not text.strip():
+        return []
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise BadValue("a cell is no list") from None
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise BadValue("a cell is no list of texts")
+    return found
+
+
+def picture(pictures: Pictures, name: str, split: str) -> Image:
+    """Return the picture of a row, by the last part of the path that the row gives. Raises ``BadValue``: it is not here."""
+    plain = PurePosixPath(name.replace("\\", "/")).name
+    return Image(id=plain, split=split, **pictures.fields(plain))
+
+
+def figure(name: str) -> str | None:
+    """Return PMCID and figure from a picture's name; None where it holds none."""
+    found = PMC.search(PurePosixPath(name).name)
+    return found[0] if found else None
+
+
+def _caption(row: Row, pictures: Pictures, split: str, id: str, name: str, text: str, **more: Any) -> Document:
+    return Document(
+        id=id, split=split, text=text, media=(picture(pictures, name, split),), labels=more.pop("labels", {}), patient=more.pop("patient", None),
+        meta={"image": name, "figure": figure(name), **more},
+    )  # fmt: skip
+
+
+@dataset("roco", record=Document)
+def roco(files: Files, split: str) -> Iterator[Document]:
+    """A caption a line by ROCO's id. The pictures are fetched figure by figure and may be fewer; a caption whose picture is not here has none."""
+    about = {role: dict(_by_id(files.all(role))) for role in ("concepts", "keywords", "semantic types")}
+    figures = {
+        row["ROCO_ID"]: row["PMC_ID"].rpartition(".")[0] or row["PMC_ID"]
+        for one in files.all("licences")
+        for row in delimited.rows(one, ",")
+    }
+    here = Pictures(files, bare=True) if files.all("images") else None
+    for number, line in lines(files["captions"]):
+        row = Row({}, files["captions"], number)
+        with row:
+            id, tab, caption = line.rstrip("\r\n").partition("\t")
+            if not tab or not caption.strip():
+                raise BadValue("no caption behind a tab")
+            media = () if here is None or not here.has(id) else (Image(id=id, split=split, **here.fields(id)),)
+            yield Document(
+                id=id, split=split, text=caption.strip(), media=media, labels={"cuis": frozenset(about["concepts"].get(id, ()))},
+                meta={"figure": figures.get(id), "keywords": about["keywords"].get(id, []), "semantic types": about["semantic types"].get(id, [])},
+            )  # fmt: skip
+
+
+def _by_id(sources: Iterable[Source]) -> Iterator[tuple[str, list[str]]]:
+    """Yield ROCO's lists: an id, an empty column, then a value a column."""
+    for source in sources:
+        for _, line in lines(source):
+            id, *values = line.rstrip("\r\n").split("\t")
+            yield id, [one.strip() for one in values if one.strip()]
+
+
+@dataset("imageclef2018", record=Document)
+def imageclef2018(files: Files, split: str) -> Iterator[Document]:
+    """Captions and concepts by figure id, in tables without a header; the test set has neither."""
+    concepts = {
+        row["id"]: row["concepts"]
+        for one in files.all("concepts")
+        for row in delimited.rows(one, "\t", names=["id", "concepts"])
+    }
+    pictures = Pictures(files, bare=True)
+    for source in files.all("captions"):
+        for row in pictures.named_by(delimited.rows(source, "\t", names=["id", "caption"])):
+            with row:
+                found = frozenset(filter(None, re.split(r"[;,]", concepts.get(row["id"], ""))))
+                image = Image(id=row["id"], split=split, **pictures.fields(row["id"]))
+                yield Document(
+                    id=row["id"],
+                    split=split,
+                    text=row["caption"],
+                    media=(image,),
+                    labels={"concepts": found},
+                    meta={"figure": row["id"]},
+                )
+    if not files.all("captions"):
+        for id, fields in pictures.each():
+            yield Document(
+                id=id, split=split, text="", media=(Image(id=id, split=split, **fields),), meta={"figure": id}
+            )
+
+
+@dataset("openpath", record=Document)
+def openpath(files: Files, split: str) -> Iterator[Document]:
+    """Links alone are given out: a record has its text's address, and its picture where the user has fetched it under the row's id."""
+    here = Pictures(files, bare=True) if files.all("images") else None
+    for row in delimited.rows(files["pairs"], ",", names=["id", "source", "hashtag", "link", "fifth", "sixth"]):
+        with row:
+            media = (
+                ()
+                if here is None or not here.has(row["id"])
+                else (Image(id=row["id"], split=split, **here.fields(row["id"])),)
+            )
+            yield Document(
+                id=f"{row.number}:{row['id']}",
+                split=split,
+                text="",
+                media=media,
+                meta={"text": "not given out: see the link", **row},
+            )
+
+
+@dataset("quilt-1m", record=Document)
+def quilt_1m(files: Files, split: str) -> Iterator[Document]:
+    """A caption a row; one picture has several. Lists are Python's, written as text."""
+    pictures = Pictures(files)
+    for row in delimited.rows(files["pairs"], ","):
+        pictures.know(row["image_path"])
+        if row["split"] != files.card.splits[split]:
+            continue
+        with row:
+            yield _caption(
+                row, pictures, split, f"{row.number}", row["image_path"], row["caption"], subset=row["subset"], magnification=row["magnification"],
+                roi_text=listed(row["roi_text"]), umls=listed(row["med_umls_ids"]), pathology=row["pathology"],
+            )  # fmt: skip
+
+
+@dataset("patchgastricadc22", record=Document)
+def patchgastric(files: Files, split: str) -> Iterator[Document]:
+    """A slide a record: its caption, and as media all of its patches, whose names begin with its id."""
+    patches: dict[str, list[Source]] = {}
+    for source in files.all("images"):
+        patches.setdefault(source.name.rpartition("_")[0], []).append(source)
+    for row in table.rows(files["captions"]):
+        with row:
+            mine = patches.pop(row["id"], [])
+            if not mine:
+                raise BadValue(f"no patch of {row['id']} is here")
+            yield Document(
+                id=row["id"], split=split, patient=row["id"], text=row["text"], labels={"subtype": files.label("subtype", row["subtype"])},
+                media=tuple(Image(id=one.name, split=split, **Pictures.of(one)) for one in sorted(mine, key=lambda one: one.name)),
+            )  # fmt: skip
+    for left, sources in sorted(patches.items()):
+        files.problems.add(DatasetError(f"{sources[0]}: {len(sources)} patches of {left}, which has no caption"))
+
+
+@dataset("medicat", record=Document)
+def medicat(files: Files, split: str) -> Iterator[Document]:
+    """A figure a line; its file is the paper's hash and the figure's name. What is written of it in the text is in ``meta``."""
+    pictures = Pictures(files)
+    for row in pictures.named_by(jsonl.rows(files["figures"])):
+        with row:
+            name = f"{row['pdf_hash']}_{row['fig_uri']}"
+            yield _caption(
+                row, pictures, split, name, name, row.get("s2_caption") or row.get("s2orc_caption") or "",
+                references=row.get("s2orc_references") or [], oa_info=row.get("oa_info"), scope=row.get("scope"),
+                labels={"predicted_type": files.label("predicted_type", row["predicted_type"]), "radiology": files.label("radiology", str(row["radiology"]).lower())},
+            )  # fmt: skip
+
+
+@dataset("pmc-oa", record=Document)
+def pmc_oa(files: Files, split: str) -> Iterator[Document]:
+    """A (sub)figure and its caption a line; pictures are read inside the zip."""
+    pictures = Pictures(files)
+    for row in pictures.named_by(jsonl.rows(files["pairs"])):
+        with row:
+            yield _caption(
+                row,
+                pictures,
+                split,
+                row["image"],
+                row["image"],
+                row["caption"],
+                **{k: v for k, v in row.items() if k not in ("image", "caption")},
+            )
+
+
+@dataset("pathcap", record=Document)
+def pathcap(files: Files, split: str) -> Iterator[Document]:
+    """A list of captions with PMCID and figure; the picture's name is in ``img_fn``, or what the row calls ``image``."""
+    pictures = Pictures(files)
+    for row in pictures.named_by(jsonl.items(files["captions"])):
+        with row:
+            name = row["img_fn"] if "img_fn" in row else row["image"]
+            yield _caption(
+                row,
+                pictures,
+                split,
+                f"{row.number}",
+                name,
+                row["caption"],
+                pmc_id=row.get("pmc_id"),
+                figure_fn=row.get("figure_fn"),
+            )
+
+
+@dataset("chimed-vl", record=Conversation)
+def chimed_vl(files: Files, split: str) -> Iterator[Conversation]:
+    """Conversations as LLaVA writes them; the pictures are those of PMC-OA and PMC-VQA, and may not be here."""
+    yield from _llava(files, split, "pairs" if files.variant == "alignment" else "conversations")
+
+
+@dataset("pathinstruct", record=Conversation)
+def pathinstruct(files: Files, split: str) -> Iterator[Conversation]:
+    """Conversations as LLaVA writes them."""
+    yield from _llava(files, split, "conversations")
+
+
+def _llava(files: Files, split: str, role: str) -> Iterator[Conversation]:
+    """Yield id, image, conversations of from and value; ``<image>`` marks the picture's place and is no word of the turn."""
+    pictures = Pictures(files) if files.all("images") else None
+    source = files[role]
+    for row in jsonl.objects(source):
+        with row:
+            name = row.get("image")
+            image = None if pictures is None or not name else picture(pictures, name, split)
+            yield Conversation(
+                id=str(row["id"]), split=split, turns=tuple(_turn(one, image) for one in row["conversations"]),
+                media=() if image is None else (image,), meta={"image": name, "figure": figure(name or "")},
+            )  # fmt: skip
+
+
+def _turn(said: Mapping[str, Any], image: Image | None) -> Message:
+    """Return a turn; the picture stands where ``<image>`` marks its place, which is no word of the turn."""
+    if said["from"] not in ROLES:
+        raise BadValue("a turn is from neither human nor gpt")
+    before, mark, after = said["value"].partition("<image>")
+    if not mark or image is None:
+        return Message(ROLES[said["from"]], f"{before}{after}".strip())
+    return Message(ROLES[said["from"]], tuple(one for one in (before.strip(), image, after.strip()) if one != ""))
+
+
+@dataset("pathvqa", record=QA)
+def pathvqa(files: Files, split: str) -> Iterator[QA]:
+    """The hub's tables hold the pictures; the owners' pickles, of plain data alone, name them."""
+    pictures = Pictures(files) if files.variant == "owners" else None
+    for source in files.all("questions"):
+        rows: Iterable[Row] = (
+            table.rows(source)
+            if pictures is None
+            else (Row(one, source, number) for number, one in enumerate(pickled.load(source), 1))
+        )
+        for row in rows:
+            with row:
+                if pictures is None:
+                    image = Image(id=f"{split}-{row.number}", split=split, **_held(row))
+                else:
+                    image = picture(pictures, f"{row['image']}.jpg", split)
+                yield QA(
+                    id=f"{source.name.split('.')[0]}-{row.number}",
+                    split=split,
+                    question=row["question"],
+                    answers=(str(row["answer"]),),
+                    media=(image,),
+                )
+
+
+def _held(row: Row) -> dict[str, Any]:
+    """Return the fields of a picture that a cell of the hub's tables holds as bytes."""
+    raw = row["image"].get("bytes") if isinstance(row["image"], Mapping) else None
+    if not isinstance(raw, bytes):
+        raise BadValue("its picture is no bytes")
+    return Pictures.of(Held(row.source.path, f"row {row.number}", raw=raw))
+
+
+@dataset("pmc-vqa", record=MultipleChoice)
+def pmc_vqa(files: Files, split: str) -> Iterator[MultipleChoice]:
+    """Options carry their letter before a colon. Answer is the letter in version 2; in version 1 it is the text, and Answer_label the letter."""
+    pictures = Pictures(files)
+    for row in delimited.rows(files["questions"], ","):
+        with row:
+            options = {
+                letter: re.sub(rf"^\s*{letter}\s*:\s*", "", row[f"Choice {letter}"]).strip() for letter in LETTERS
+            }
+            letter = row["Answer_label" if files.variant == "v1" else "Answer"].strip()
+            if files.variant == "v1" and options.get(letter) != row["Answer"].strip():
+                raise BadValue("Answer and Answer_label do not agree")
+            yield MultipleChoice(
+                id=f"{split}-{row.number}", split=split, question=row["Question"].strip(), options=options, answer=files.answer("answer", letter),
+                media=(picture(pictures, row["Figure_path"], split),), meta={"figure": figure(row["Figure_path"]), "caption": row.get("Caption")},
+            )  # fmt: skip
+
+
+@dataset("omnimedvqa", record=MultipleChoice)
+def omnimedvqa(files: Files, split: str) -> Iterator[MultipleChoice]:
+    """Two to four options; the answer is an option's text. Pictures of the restricted sets are their owners' and are not here."""
+    pictures = Pictures(files, parts=2) if files.variant == "open-access" else None
+    for source in files.all("questions"):
+        for row in jsonl.items(source):
+            with row:
+                options = {one: row[f"option_{one}"] for one in LETTERS if row.get(f"option_{one}") not in (None, "")}
+                right = [key for key, text in options.items() if text == row["gt_answer"]]
+                if len(right) != 1:
+                    raise BadValue(f"{len(right)} of its options are the answer, not one")
+                path = "/".join(PurePosixPath(row["image_path"]).parts[-2:])
+                media = () if pictures is None else (Image(id=path, split=split, **pictures.fields(path)),)
+                yield MultipleChoice(
+                    id=row["question_id"], split=split, site=row["dataset"], question=row["question"], options=options, answer=right[0], media=media,
+                    labels={"question_type": row["question_type"]}, meta={"image": row["image_path"], "modality": row["modality_type"] if "modality_type" in row else row["modality"]},
+                )  # fmt: skip
+
+
+@dataset("med-mmhl", record=Document)
+def med_mmhl(files: Files, split: str) -> Iterator[Document]:
+    """A text with the word of fact checkers; pictures by paths in a list written as text. Tweets are ids until the user has fetched them."""
+    pictures = Pictures(files, parts=2) if files.all("images") else None
+    for row in table.rows(files["texts"]):
+        with row:
+            names = listed(row.get("image") or "")
+            media = () if pictures is None else tuple(
+                Image(id=name, split=split, **pictures.fields("/".join(PurePosixPath(name).parts[-2:]))) for name in names
+            )  # fmt: skip
+            yield Document(
+                id=f"{files.variant}-{split}-{row.number}", split=split, text=row["content"], media=media,
+                labels={"det_fake_label": files.label("det_fake_label", row["det_fake_label"])}, meta={"images": names},
+            )  # fmt: skip
+
+
+@dataset("medmd", record=QA)
+def medmd(files: Files, split: str) -> Iterator[QA]:
+    """Case reports' questions: the figures that a question is of are a list written as text. Other parts have layouts of their own."""
+    for source in files.all("questions"):
+        for row in delimited.rows(source, ","):
+            with row:
+                images = listed(row["img_ref"])
+                yield QA(
+                    id=f"{split}-{row.number}", split=split, question=row["question"], context=row["context"], answers=(row["answer"],),
+                    meta={"PMC_id": row["PMC_id"], "images": images, "figure": f"{row['PMC_id']}_{images[0]}" if images else None},
+                )  # fmt: skip
