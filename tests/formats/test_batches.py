@@ -6,6 +6,8 @@ import gzip
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from healthfm.errors import DatasetError
 from healthfm.formats import batches
@@ -68,3 +70,25 @@ def test_a_packed_file_that_is_cut_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DatasetError, match="cut short"):
         rows(tmp_path / "t.csv.gz")
+
+
+WHOLE = b"subject_id,itemid,value\n" + b"".join(b'%d,%d,"a ""b"", c"\n' % (i, i % 7) for i in range(200))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(raw=st.one_of(
+    st.binary(max_size=300), st.integers(0, len(WHOLE)).map(lambda n: WHOLE[:n]),
+    st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)).map(lambda at: WHOLE[: at[0]] + bytes([at[1]]) + WHOLE[at[0] + 1 :]),
+    st.sampled_from(["utf-16", "utf-16-le", "utf-32"]).map(lambda name: WHOLE.decode().encode(name)),
+), packed=st.booleans(), cut=st.booleans())  # fmt: skip
+def test_whatever_the_bytes_are_it_is_rows_or_a_dataset_error(
+    tmp_path: Path, raw: bytes, packed: bool, cut: bool
+) -> None:
+    data = gzip.compress(raw) if packed else raw
+    path = tmp_path / ("t.csv.gz" if packed else "t.csv")
+    path.write_bytes(data[: len(data) // 2] if cut else data)
+    try:
+        found = rows(path)
+    except DatasetError:
+        return
+    assert all(isinstance(value, str | None) for row in found for value in row.values())

@@ -18,6 +18,7 @@ from healthfm.errors import DatasetError
 from healthfm.formats import delimited
 from healthfm.formats.source import DAMAGE, Source
 
+EMPTY = "Empty CSV file"  # what Arrow says where there is no row below the header
 BLOCK = 32 << 20  # bytes of a file in one batch
 
 
@@ -38,6 +39,8 @@ def header(source: Source) -> list[str]:
             names = [delimited.bare_name(name).lower() for name in cells]
     except (plain.Error, *DAMAGE) as error:
         raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
+    if any(delimited.NOT_UTF8.search(name) for name in names):
+        raise DatasetError(f"{source}: the names of its columns are not UTF-8")
     if not any(names):
         raise DatasetError(f"{source}: the file is empty")
     delimited.each_once(names, source)
@@ -67,7 +70,7 @@ def batches(source: Source, block: int = BLOCK) -> Iterator[pa.RecordBatch]:
                 if batch.num_rows:
                     yield batch
     except pa.ArrowException as error:
-        if "empty" not in str(error).lower():  # no row below the header
+        if str(error) != EMPTY:
             raise DatasetError(f"{source}: not a table of UTF-8 text, or cut short ({type(error).__name__})") from None
     except DAMAGE as error:
         raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
