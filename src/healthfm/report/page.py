@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from healthfm.report import plots, words
+from healthfm.report import clinical, plots, words
 from healthfm.report.contamination import section
 from healthfm.report.samples import errors, inputs, listed
 from healthfm.report.svg import Axis, bar, covering, scale
@@ -54,7 +54,7 @@ def render(run: Result, *, show_inputs: bool = False) -> str:
         "title": run.title, "n": scores["n"], "request": facts["request"], "facts": facts, "protocol": facts.get("protocol"),
         "notes": sentences.headline_notes(run), "limits": limits.limits(run), "asked_for": asked_for(run),
         "confusion": scores["confusion"], "classes": scores["classes"], "rules": [_rule(one) for one in scores["rules"]],
-        **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_subgroups(run),
+        **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_subgroups(run), **clinical.context(scores.get("clinical")),
         "scatter": _scatter(run), "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,
         "other_splits": len(seen["lineage"]["overlaps"]) - len(seen["lineage"]["concerning"]), **_judge(run),
         "errors": worst, "samples": rows, "total": run.predictions.num_rows, "texts": texts,
@@ -120,7 +120,8 @@ def headline_sentences(run: Result) -> str:
     majority = run.scores.get("majority")
     if name == "accuracy" and majority:
         said += f" Always answering '{majority['class']}' would be right for {majority['accuracy']:.0%}."
-    return " ".join([said, *sentences.groups_apart(run)])
+    lowest = [f"{one[:1].upper()}{one[1:]}." for one in (run.scores.get("clinical") or {"worst": ()})["worst"]]
+    return " ".join([said, *lowest, *sentences.groups_apart(run)])
 
 
 def _headline(run: Result) -> dict[str, Any]:
@@ -296,7 +297,7 @@ def _judge(run: Result) -> dict[str, Any]:
 def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return anchor and name of each section that is there."""
     names = (
-        ("limits", "Limits", True), ("metrics", "Metrics", True), ("classes", "Classes", context["per_class"]),
+        ("limits", "Limits", True), ("clinical", "As a risk", context["clinical"]), ("metrics", "Metrics", True), ("classes", "Classes", context["per_class"]),
         ("confusion", "Confusion", context["confusion"]), ("calibration", "Calibration", context["calibration"]),
         ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]), ("learning", "More samples?", context["learning"]),
         ("subgroups", "Subgroups", context["subgroups"]), ("contamination", "Contamination", True), ("judge", "Judge", context["judge"]),

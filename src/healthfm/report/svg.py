@@ -92,6 +92,12 @@ class PlotArea:
             found.append(f'<path class="whisker" d="M{_n(px)} {_n(bottom)}V{_n(top)}"/>')
         return _join(found)
 
+    def band(self, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> Markup:
+        """Return the area between two lines."""
+        there = [self.at(x, y) for x, y in zip(xs, highs, strict=True)]
+        back = [self.at(x, y) for x, y in zip(xs, lows, strict=True)][::-1]
+        return Markup('<path class="band" d="M{}Z"/>').format("L".join(f"{_n(x)} {_n(y)}" for x, y in [*there, *back]))
+
     def words(self, x: float, y: float, text: str, anchor: str = "start", kind: str = "") -> Markup:
         """Return a word beside a point."""
         px, py = self.at(x, y)
