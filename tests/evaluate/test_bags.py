@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import lxml.html
 import nibabel
 import numpy as np
 import PIL.Image
@@ -23,7 +25,10 @@ from healthfm.embed.run import embed
 from healthfm.engine.store import RunFolder
 from healthfm.errors import CapabilityError
 from healthfm.models.vision.vision_model import VisionModel
+from healthfm.report import heat
+from healthfm.report.page import render
 from healthfm.score.sentences import headline_notes
+from tests.cli.command import run as command
 from tests.embed.conftest import SMALL, small
 from tests.formats.test_damaged_slide import Place
 from tests.real_files import ELSEWHERE
@@ -129,6 +134,70 @@ def test_slides_are_told_apart_by_the_few_tiles_that_differ_and_attention_shows_
     assert tiles == 10 * 32  # every tile of tissue, and no other
     assert np.mean(on_marks) > 0.5  # 2 of 32 tiles are a sixteenth
     assert run.facts["fitted"]["pictures"] == 26 * 32
+
+
+def test_a_heat_map_shows_where_the_model_looked_and_qupath_can_read_it(
+    finished: Path, slides: tuple[Path, Marks], tmp_path: Path
+) -> None:
+    name = next(one for one in slides[1] if one.startswith("test") and slides[1][one])
+    done = command("heatmap", finished, Path(name).name, "--output", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["tiles"], told["span"], told["span_measured"]) == (32, TILE, False)
+    shapes = json.loads(Path(told["geojson"]).read_text())
+    rows = [one for one in pq.read_table(finished / "attention/part-00000.parquet").to_pylist() if one["id"] == name]
+    assert shapes["type"] == "FeatureCollection" and len(shapes["features"]) == 32
+    highest = set()
+    for feature, row in zip(shapes["features"], rows, strict=True):
+        assert feature["type"] == "Feature" and feature["geometry"]["type"] == "Polygon"
+        (ring,) = feature["geometry"]["coordinates"]
+        x, y = row["x"], row["y"]
+        assert ring == [[x, y], [x + TILE, y], [x + TILE, y + TILE], [x, y + TILE], [x, y]]
+        kept = feature["properties"]
+        assert kept["objectType"] == "tile" and kept["measurements"]["attention"] == pytest.approx(row["weight"])
+        assert kept["measurements"]["times even"] == pytest.approx(32 * row["weight"])
+        colour = kept["classification"]["color"]
+        assert len(colour) == 3 and all(isinstance(one, int) and 0 <= one <= 255 for one in colour)
+        if kept["classification"]["name"] == "Attention highest":
+            highest.add((x, y))
+    assert slides[1][name] <= highest and len(highest) <= 7
+    drawn, size = np.asarray(PIL.Image.open(told["png"])), (SIDE, SIDE)
+    assert drawn.shape == (*size, 3)
+    x, y = next(iter(slides[1][name]))
+    assert (
+        drawn[y : y + TILE, x : x + TILE, 2].mean() < drawn[:, SIDE // 2 :, 2].mean() - 60
+    )  # yellow over it; the glass stays
+    assert (drawn[:, SIDE // 2 :] == 245).mean() > 0.95
+    unknown = command("heatmap", finished, "nobody.svs")
+    assert unknown.returncode == 2 and "no slide with tiles is called 'nobody.svs'" in unknown.stderr
+
+
+def test_of_a_run_that_does_not_say_how_large_its_tiles_are_neighbours_do(finished: Path) -> None:
+    run = load_run(finished)
+    assert run.facts["fitted"]["tile"] == {"mpp": 0.5, "side": TILE}
+    rows = next(iter(heat.attention(run).values()))
+    del run.facts["fitted"]["tile"]  # as runs before had it
+    found = heat.of_slide(run, rows, None)
+    assert (found.span, found.measured) == (TILE, True)
+    rounded = [{**row, "x": round(i * 37.3), "y": 0} for i, row in enumerate(rows)]
+    assert heat.of_slide(run, rounded, None).span == pytest.approx(37.3, abs=0.05)
+    with pytest.raises(RunError, match="one tile alone does not show it"):
+        heat.of_slide(run, rows[:1], None)
+
+
+def test_the_page_shows_tiles_and_a_heat_map_only_when_asked(
+    finished: Path, slides: tuple[Path, Marks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = load_run(finished)
+    assert "<img" not in render(run)
+    page = render(run, show_inputs=True)
+    looked = page.partition('id="looks"')[2].partition('id="samples"')[0]
+    tree = lxml.html.fromstring(looked)
+    shown = len(tree.xpath("//h3"))
+    assert 1 <= shown <= 4 and len(tree.xpath("//img")) == shown * 9  # a map, four tiles that weighed most, four least
+    assert 'class="stamp"' in page
+    run.facts["data"]["path"] = str(slides[0] / "gone")
+    assert "Where it looked is not shown" in render(run, show_inputs=True)
 
 
 def test_the_page_speaks_of_slides(finished: Path) -> None:

@@ -123,7 +123,10 @@ def test_a_noisy_picture_stays_under_its_bytes() -> None:
 def test_options_say_in_words_which_is_right_and_which_was_chosen(tmp_path: Path) -> None:
     run, _ = own_run(tmp_path, "Which")
     row = run.predictions.to_pylist()[0]
-    assert [(one.key, one.right, one.chosen) for one in options({**row, "target": "B"})] == [("A", False, True), ("B", True, False)]
+    assert [(one.key, one.right, one.chosen) for one in options({**row, "target": "B"})] == [
+        ("A", False, True),
+        ("B", True, False),
+    ]
     rows = run.predictions.to_pylist()
     wrong = by_hand(
         tmp_path / "wrong",
