@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import lxml.html
 import numpy as np
-import pyarrow as pa
 import pytest
 from sklearn.decomposition import PCA
 
 from healthfm.embed.items import Item
-from healthfm.embed.run import Embeddings
-from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
 from healthfm.records import Document
 from healthfm.report import embedding
-from tests.report.made import EVIL, text_of
-
-MANIFEST = {"asked": {"model": "a-model"}, "notices": [], "model_notices": ["said of it"]}
-
-
-def embedded(folder: Path, vectors: Any, ids: list[str]) -> Embeddings:
-    """A folder of embeddings as ``embed`` leaves it."""
-    rows = {
-        "id": ids, "number": list(range(len(ids))), "of": [1] * len(ids), "x": pa.nulls(len(ids), pa.int64()), "y": pa.nulls(len(ids), pa.int64()),
-        "digest": ids, "embedding": pa.array(np.asarray(vectors, np.float32).tolist(), pa.list_(pa.float32())), "problem": pa.nulls(len(ids), pa.string()),
-    }  # fmt: skip
-    with RunFolder(folder, "embeddings") as opened:
-        opened.publish(0, pa.table(rows), "embeddings")
-    return Embeddings(folder, MANIFEST, [])
-
-
-def documents(n: int, **more: Any) -> list[Item]:
-    """Documents of two classes, three sites and two splits."""
-    made = [
-        Document(id=f"d{i}", split="train" if i % 4 else "test", site=f"site {i % 3}", labels={"grade": ("low", "high")[i % 2]}, text="t", **more)
-        for i in range(n)
-    ]  # fmt: skip
-    return [Item(one.id, one) for one in made]
+from tests.report.made import EVIL, documents, embedded, text_of
 
 
 def test_the_axes_are_the_principal_components(tmp_path: Path) -> None:

@@ -5,53 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
-from typing import Any
 
 import lxml.html
 import numpy as np
 import PIL.Image
 import pytest
 
-from healthfm import Run, open_dataset
 from healthfm.records import Volume
 from healthfm.report import pictures
 from healthfm.report.page import render
 from healthfm.report.samples import options
-from tests.report.made import by_hand, own_run, text_of
-
-COLOURS = {"cyst": (200, 30, 30), "normal": (30, 160, 60), "polyp": (40, 60, 200)}
-
-
-def folder_of_pictures(root: Path, count: int = 6) -> Path:
-    """Class folders of pictures, each of one colour."""
-    rng = np.random.default_rng(0)
-    for name, colour in COLOURS.items():
-        (root / "test" / name).mkdir(parents=True)
-        for i in range(count):
-            pixels = np.clip(np.array(colour) + rng.integers(-20, 20, (60, 90, 3)), 0, 255).astype(np.uint8)
-            PIL.Image.fromarray(pixels).save(root / "test" / name / f"{i}.png")
-    return root
-
-
-def image_run(tmp_path: Path, shareable: bool = False, **more: Any) -> Run:
-    """A probe's run on pictures: every cyst is called a polyp, half of the normal ones a cyst."""
-    data = folder_of_pictures(tmp_path / "pictures")
-    records: list[Any] = list(open_dataset(data, split="test"))
-    names = list(COLOURS)
-    targets = [next(iter(one.labels.values())) for one in records]
-    said = ["polyp" if t == "cyst" else "cyst" if t == "normal" and i % 2 else t for i, t in enumerate(targets)]
-    sure = [0.5 + 0.02 * i for i in range(len(records))]
-    chances = [[p if name == one else (1 - p) / 2 for name in names] for one, p in zip(said, sure, strict=True)]
-    rows = {
-        "id": [one.id for one in records], "input": [one.digest() for one in records], "options": [names] * len(records), "probabilities": chances,
-        "prediction": said, "target": targets,
-    }  # fmt: skip
-    run = by_hand(
-        tmp_path / "run", rows, dataset="pictures#linear-probe", data={"shareable_inputs": shareable, "path": str(data), "columns": {}},
-        classes=names, root=str(data), majority=None, protocol=None, **more,
-    )  # fmt: skip
-    run.facts["request"]["task"] = "linear-probe"  # type: ignore[index]
-    return run
+from tests.report.made import COLOURS, by_hand, image_run, own_run, text_of
 
 
 def decoded(uri: str) -> PIL.Image.Image:

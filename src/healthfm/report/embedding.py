@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections import Counter
 from collections.abc import Sequence
@@ -98,8 +99,7 @@ def layouts_of(vectors: Floats) -> list[Layout]:
     axes = (f"first component ({shares[0]:.0%} of the variance)", f"second component ({shares[1]:.0%})")
     found = [Layout("Principal components", left[:, :2] * sizes[:2] * turn, axes)]
     if importlib.util.find_spec("umap") is not None and len(vectors) >= FEWEST_UMAP:
-        import umap
-
+        umap = importlib.import_module("umap")
         places = umap.UMAP(n_components=2, random_state=0).fit_transform(vectors)
         found.append(
             Layout(
