@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import json
 import shutil
@@ -287,6 +289,10 @@ def test_the_images_of_a_patient_are_one_bag(tower: VisionModel, tmp_path: Path)
     assert attention["record"].to_pylist() == [f"{i}-{j}" for i in range(12, 18) for j in range(4)]
     assert attention["number"].to_pylist() == [0, 1, 2, 3] * 6 and attention["x"].null_count == 24
     assert "Of 100 patients like these" in run.report().read_text()
+    looked = lxml.html.fromstring(render(run, show_inputs=True).partition('id="looks"')[2].partition('id="samples"')[0])
+    assert looked.xpath("//h3") and len(looked.xpath("//img")) == 4 * len(
+        looked.xpath("//h3")
+    )  # all four images of each patient
 
 
 def test_carved_splits_keep_patients_whole(tower: VisionModel, tmp_path: Path) -> None:
@@ -365,6 +371,20 @@ def test_a_volumes_slices_and_a_films_frames_are_bags(
     assert f"Of 100 {noun}s like these" in run.report().read_text()
     attention = pq.read_table(tmp_path / "run/attention/part-00000.parquet").to_pylist()
     assert [row["number"] for row in attention] == list(range(6)) * 6
+    looked = lxml.html.fromstring(render(run, show_inputs=True).partition('id="looks"')[2].partition('id="samples"')[0])
+    bags = {one.text_content().split(":")[0]: one.getnext() for one in looked.xpath("//h3")}
+    for name, shown in bags.items():
+        order = sorted((row for row in attention if row["id"] == name), key=lambda row: -row["weight"])
+        numbers = [
+            row["number"] for row in (*order[:4], *order[:3:-1])
+        ]  # the four that weighed most, then those that weighed least
+        uris = [one.get("src") for one in shown.xpath(".//img")]
+        light = [np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(one.split(",")[1])))).mean() for one in uris]
+        assert len(light) == 6
+        if "/b/" in name:
+            assert (
+                numbers[int(np.argmax(light))] == int(Path(name).name.split(".")[0]) % 6
+            )  # the bright one stands where its weight puts it
 
 
 @pytest.mark.parametrize(("suffix", "noun"), [(".nii.gz", "volume"), (".mp4", "film")])

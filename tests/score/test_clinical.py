@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 import healthfm as hfm
 from healthfm.cards.schema.dataset import Labels
 from healthfm.errors import RunError
+from healthfm.evaluate.provenance import card_digest, positive_of
 from healthfm.score import clinical
 from healthfm.score.scoring import check_table
 from healthfm.score.statistics import decision, recalibration
@@ -300,6 +301,21 @@ def test_a_card_may_name_the_positive_class_and_a_run_of_several_classes_is_read
         by_hand(tmp_path / "other").report(task="binary")
     with pytest.raises(RunError, match="a run knows its own task"):
         run.report(task="multi-class")
+
+
+def test_the_digest_of_a_card_does_not_rest_on_which_class_it_calls_positive() -> None:
+    card = hfm.card("medmnist-v2")
+    spaces = [one.model_copy(update={"positive": None}) for one in card.labels]  # type: ignore[union-attr]
+    assert card_digest(card) == card_digest(card.model_copy(update={"labels": tuple(spaces)}))
+    assert card_digest(card) != card_digest(card.model_copy(update={"labels": tuple(spaces[1:])}))
+    assert positive_of(card, ["malignant", "normal, benign"]) == {"positive": "malignant"}  # type: ignore[arg-type]
+    assert positive_of(card, ["a", "b"]) == {}  # type: ignore[arg-type]
+
+
+def test_where_a_run_takes_the_other_class_as_positive_that_is_said() -> None:
+    run = of_kind("binary")
+    assert says(run.clinical(positive="well"), "take 'sick' as positive, this reading 'well'")
+    assert not says(run.clinical(positive="sick"), "as positive, this reading")
 
 
 def test_of_several_labels_a_row_the_uncertain_rows_are_left_out() -> None:

@@ -129,6 +129,8 @@ def clinical(table: pa.Table, task: str, classes: Sequence[str], asked: Asked, s
         found["cells"] = dict(zip(names, counts.tolist(), strict=True))
         if asked.prevalence is not None:
             metrics |= _at_prevalence(rows, counts, asked, seed, clusters, says)
+    if len(classes) == 2 and positive == classes[0]:
+        says.append(f"the other metrics of this run take '{classes[1]}' as positive, this reading '{positive}'")
     says += _rules(found, rows)
     found["worst"] = worst(found["subgroups"], asked.threshold)
     return found
