@@ -117,3 +117,27 @@ def test_a_wrong_call_is_one_clear_line(weights: Path, more: tuple[str, ...], sa
     monkeypatch.chdir(tmp_path)
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     assert_one_clear_line(run("embed", "uni", *more, "--weights", weights, "--device", "cpu"), *says)
+
+
+def test_a_map_is_drawn_beside_the_vectors(weights: Path, tmp_path: Path) -> None:
+    for i in range(4):
+        place = tmp_path / "photos" / ("cyst" if i % 2 else "polyp") / f"{i}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(np.random.default_rng(i).integers(0, 255, (20, 30, 3), dtype=np.uint8)).save(place)
+    words = (
+        "embed",
+        "uni",
+        tmp_path / "photos",
+        "--weights",
+        weights,
+        "--device",
+        "cpu",
+        "--output",
+        tmp_path / "out",
+        "--map",
+    )
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    assert f"map  {tmp_path / 'out/map.html'}" in done.stdout
+    page = (tmp_path / "out/map.html").read_text()
+    assert "Principal components" in page and "By folder" in page

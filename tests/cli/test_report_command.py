@@ -138,7 +138,8 @@ def test_a_folder_of_something_else_is_left_alone(predictions: Path) -> None:
     [
         (("report",), "name a run folder, or --predictions"),
         (("report", "mine", "--predictions", "x.csv", "--task", "binary"), "name a run folder, or --predictions"),
-        (("report", "mine", "--task", "binary"), "go with --predictions"),
+        (("report", "mine", "--task", "binary"), "not a run folder"),
+        (("report", "mine", "--classes", "a,b"), "go with --predictions"),
         (("report", "mine", "--subgroup", "sex"), "go with --predictions"),
         (("report", "mine", "--format", "pdf"), "--format is 'pdf'; use html, md, json, csv"),
         (("report", "--predictions", "scanner.csv"), "needs --task"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
+import json
 import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import lxml.html
 import nibabel
 import numpy as np
 import PIL.Image
@@ -23,7 +27,10 @@ from healthfm.embed.run import embed
 from healthfm.engine.store import RunFolder
 from healthfm.errors import CapabilityError
 from healthfm.models.vision.vision_model import VisionModel
+from healthfm.report import heat
+from healthfm.report.page import render
 from healthfm.score.sentences import headline_notes
+from tests.cli.command import run as command
 from tests.embed.conftest import SMALL, small
 from tests.formats.test_damaged_slide import Place
 from tests.real_files import ELSEWHERE
@@ -131,6 +138,70 @@ def test_slides_are_told_apart_by_the_few_tiles_that_differ_and_attention_shows_
     assert run.facts["fitted"]["pictures"] == 26 * 32
 
 
+def test_a_heat_map_shows_where_the_model_looked_and_qupath_can_read_it(
+    finished: Path, slides: tuple[Path, Marks], tmp_path: Path
+) -> None:
+    name = next(one for one in slides[1] if one.startswith("test") and slides[1][one])
+    done = command("heatmap", finished, Path(name).name, "--output", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["tiles"], told["span"], told["span_measured"]) == (32, TILE, False)
+    shapes = json.loads(Path(told["geojson"]).read_text())
+    rows = [one for one in pq.read_table(finished / "attention/part-00000.parquet").to_pylist() if one["id"] == name]
+    assert shapes["type"] == "FeatureCollection" and len(shapes["features"]) == 32
+    highest = set()
+    for feature, row in zip(shapes["features"], rows, strict=True):
+        assert feature["type"] == "Feature" and feature["geometry"]["type"] == "Polygon"
+        (ring,) = feature["geometry"]["coordinates"]
+        x, y = row["x"], row["y"]
+        assert ring == [[x, y], [x + TILE, y], [x + TILE, y + TILE], [x, y + TILE], [x, y]]
+        kept = feature["properties"]
+        assert kept["objectType"] == "tile" and kept["measurements"]["attention"] == pytest.approx(row["weight"])
+        assert kept["measurements"]["times even"] == pytest.approx(32 * row["weight"])
+        colour = kept["classification"]["color"]
+        assert len(colour) == 3 and all(isinstance(one, int) and 0 <= one <= 255 for one in colour)
+        if kept["classification"]["name"] == "Attention highest":
+            highest.add((x, y))
+    assert slides[1][name] <= highest and len(highest) <= 7
+    drawn, size = np.asarray(PIL.Image.open(told["png"])), (SIDE, SIDE)
+    assert drawn.shape == (*size, 3)
+    x, y = next(iter(slides[1][name]))
+    assert (
+        drawn[y : y + TILE, x : x + TILE, 2].mean() < drawn[:, SIDE // 2 :, 2].mean() - 60
+    )  # yellow over it; the glass stays
+    assert (drawn[:, SIDE // 2 :] == 245).mean() > 0.95
+    unknown = command("heatmap", finished, "nobody.svs")
+    assert unknown.returncode == 2 and "no slide with tiles is called 'nobody.svs'" in unknown.stderr
+
+
+def test_of_a_run_that_does_not_say_how_large_its_tiles_are_neighbours_do(finished: Path) -> None:
+    run = load_run(finished)
+    assert run.facts["fitted"]["tile"] == {"mpp": 0.5, "side": TILE}
+    rows = next(iter(heat.attention(run).values()))
+    del run.facts["fitted"]["tile"]  # as runs before had it
+    found = heat.of_slide(run, rows, None)
+    assert (found.span, found.measured) == (TILE, True)
+    rounded = [{**row, "x": round(i * 37.3), "y": 0} for i, row in enumerate(rows)]
+    assert heat.of_slide(run, rounded, None).span == pytest.approx(37.3, abs=0.05)
+    with pytest.raises(RunError, match="one tile alone does not show it"):
+        heat.of_slide(run, rows[:1], None)
+
+
+def test_the_page_shows_tiles_and_a_heat_map_only_when_asked(
+    finished: Path, slides: tuple[Path, Marks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = load_run(finished)
+    assert "<img" not in render(run)
+    page = render(run, show_inputs=True)
+    looked = page.partition('id="looks"')[2].partition('id="samples"')[0]
+    tree = lxml.html.fromstring(looked)
+    shown = len(tree.xpath("//h3"))
+    assert 1 <= shown <= 4 and len(tree.xpath("//img")) == shown * 9  # a map, four tiles that weighed most, four least
+    assert 'class="stamp"' in page
+    run.facts["data"]["path"] = str(slides[0] / "gone")
+    assert "Where it looked is not shown" in render(run, show_inputs=True)
+
+
 def test_the_page_speaks_of_slides(finished: Path) -> None:
     run = load_run(finished)
     page = run.report().read_text()
@@ -218,6 +289,10 @@ def test_the_images_of_a_patient_are_one_bag(tower: VisionModel, tmp_path: Path)
     assert attention["record"].to_pylist() == [f"{i}-{j}" for i in range(12, 18) for j in range(4)]
     assert attention["number"].to_pylist() == [0, 1, 2, 3] * 6 and attention["x"].null_count == 24
     assert "Of 100 patients like these" in run.report().read_text()
+    looked = lxml.html.fromstring(render(run, show_inputs=True).partition('id="looks"')[2].partition('id="samples"')[0])
+    assert looked.xpath("//h3") and len(looked.xpath("//img")) == 4 * len(
+        looked.xpath("//h3")
+    )  # all four images of each patient
 
 
 def test_carved_splits_keep_patients_whole(tower: VisionModel, tmp_path: Path) -> None:
@@ -296,6 +371,20 @@ def test_a_volumes_slices_and_a_films_frames_are_bags(
     assert f"Of 100 {noun}s like these" in run.report().read_text()
     attention = pq.read_table(tmp_path / "run/attention/part-00000.parquet").to_pylist()
     assert [row["number"] for row in attention] == list(range(6)) * 6
+    looked = lxml.html.fromstring(render(run, show_inputs=True).partition('id="looks"')[2].partition('id="samples"')[0])
+    bags = {one.text_content().split(":")[0]: one.getnext() for one in looked.xpath("//h3")}
+    for name, shown in bags.items():
+        order = sorted((row for row in attention if row["id"] == name), key=lambda row: -row["weight"])
+        numbers = [
+            row["number"] for row in (*order[:4], *order[:3:-1])
+        ]  # the four that weighed most, then those that weighed least
+        uris = [one.get("src") for one in shown.xpath(".//img")]
+        light = [np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(one.split(",")[1])))).mean() for one in uris]
+        assert len(light) == 6
+        if "/b/" in name:
+            assert (
+                numbers[int(np.argmax(light))] == int(Path(name).name.split(".")[0]) % 6
+            )  # the bright one stands where its weight puts it
 
 
 @pytest.mark.parametrize(("suffix", "noun"), [(".nii.gz", "volume"), (".mp4", "film")])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from healthfm import compare, evaluate_predictions
 from healthfm.report.comparison import write
+from healthfm.report.embedding import write as write_map
 from healthfm.report.leaderboard import write as write_board
+from healthfm.report.page import render
 from healthfm.score.leaderboard import leaderboard
 from tests.evaluate.studies import answers, put
-from tests.report.made import KINDS, by_hand, facts, of_kind, of_probe, table
+from tests.report.made import KINDS, by_hand, documents, embedded, facts, image_run, of_kind, of_probe, table
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +34,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "full": by_hand(root / "full", rows).report(), "crowded": crowded.report(),
     }  # fmt: skip
     found["probe"] = of_probe(root / "probe").report()
+    found["clinical"] = of_kind("binary", output=root / "clinical").report(threshold=0.3, prevalence=0.02)
+    (root / "shown").mkdir()
+    found["pictures"] = root / "pictures.html"
+    found["pictures"].write_text(render(image_run(root / "shown"), show_inputs=True))
+    items = documents(60)
+    places = np.random.default_rng(0).normal(size=(60, 5))
+    found["map"] = write_map(embedded(root / "map", places, [one.id for one in items]), items)
     made = {kind: of_kind(kind, output=root / kind) for kind in KINDS}
     found |= {kind: run.report() for kind, run in made.items()}
     worse = table(**{key: rows[key] for key in ("subgroup.site", "patient")})

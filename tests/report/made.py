@@ -8,11 +8,14 @@ from typing import Any
 
 import lxml.html
 import numpy as np
+import PIL.Image
 import pyarrow as pa
 
 from healthfm import Run, evaluate_predictions, load_run, open_dataset
+from healthfm.embed.items import Item
+from healthfm.embed.run import Embeddings
 from healthfm.engine.store import RunFolder
-from healthfm.records import MultipleChoice
+from healthfm.records import Document, MultipleChoice
 from healthfm.score import learning
 
 EVIL = """<script>alert(1)</script>"'&<img src=x onerror=alert(1)>"""
@@ -86,6 +89,64 @@ def of_records(path: Path, records: list[MultipleChoice], **more: Any) -> Run:
         "prediction": [keys[0] for keys in options], "target": [one.answer for one in records], "patient": [one.patient for one in records],
     }  # fmt: skip
     return by_hand(path, rows, **more)
+
+
+COLOURS = {"cyst": (200, 30, 30), "normal": (30, 160, 60), "polyp": (40, 60, 200)}
+
+
+def folder_of_pictures(root: Path, count: int = 6) -> Path:
+    """Class folders of pictures, each of one colour."""
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (root / "test" / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = np.clip(np.array(colour) + rng.integers(-20, 20, (60, 90, 3)), 0, 255).astype(np.uint8)
+            PIL.Image.fromarray(pixels).save(root / "test" / name / f"{i}.png")
+    return root
+
+
+def image_run(tmp_path: Path, shareable: bool = False, **more: Any) -> Run:
+    """A probe's run on pictures: every cyst is called a polyp, half of the normal ones a cyst."""
+    data = folder_of_pictures(tmp_path / "pictures")
+    records: list[Any] = list(open_dataset(data, split="test"))
+    names = list(COLOURS)
+    targets = [next(iter(one.labels.values())) for one in records]
+    said = ["polyp" if t == "cyst" else "cyst" if t == "normal" and i % 2 else t for i, t in enumerate(targets)]
+    sure = [0.5 + 0.02 * i for i in range(len(records))]
+    chances = [[p if name == one else (1 - p) / 2 for name in names] for one, p in zip(said, sure, strict=True)]
+    rows = {
+        "id": [one.id for one in records], "input": [one.digest() for one in records], "options": [names] * len(records), "probabilities": chances,
+        "prediction": said, "target": targets,
+    }  # fmt: skip
+    run = by_hand(
+        tmp_path / "run", rows, dataset="pictures#linear-probe", data={"shareable_inputs": shareable, "path": str(data), "columns": {}},
+        classes=names, root=str(data), majority=None, protocol=None, **more,
+    )  # fmt: skip
+    run.facts["request"]["task"] = "linear-probe"  # type: ignore[index]
+    return run
+
+
+MANIFEST = {"asked": {"model": "a-model"}, "notices": [], "model_notices": ["said of it"]}
+
+
+def embedded(folder: Path, vectors: Any, ids: list[str]) -> Embeddings:
+    """A folder of embeddings as ``embed`` leaves it."""
+    rows = {
+        "id": ids, "number": list(range(len(ids))), "of": [1] * len(ids), "x": pa.nulls(len(ids), pa.int64()), "y": pa.nulls(len(ids), pa.int64()),
+        "digest": ids, "embedding": pa.array(np.asarray(vectors, np.float32).tolist(), pa.list_(pa.float32())), "problem": pa.nulls(len(ids), pa.string()),
+    }  # fmt: skip
+    with RunFolder(folder, "embeddings") as opened:
+        opened.publish(0, pa.table(rows), "embeddings")
+    return Embeddings(folder, MANIFEST, [])
+
+
+def documents(n: int, **more: Any) -> list[Item]:
+    """Documents of two classes, three sites and two splits."""
+    made = [
+        Document(id=f"d{i}", split="train" if i % 4 else "test", site=f"site {i % 3}", labels={"grade": ("low", "high")[i % 2]}, text="t", **more)
+        for i in range(n)
+    ]  # fmt: skip
+    return [Item(one.id, one) for one in made]
 
 
 def text_of(html: str) -> str:

@@ -30,7 +30,7 @@ CONTRAST = """
 }"""
 
 READ = (
-    "body", "p", "li", ".note", "th", "td", "small", ".wrong", ".right", "summary", "pre", ".path", "svg text", "nav a", "dt", "dd", ".key li",
+    "body", "p", "li", ".note", "th", "td", "small", ".wrong", ".right", "summary", "pre", ".path", "svg text", "nav a", "dt", "dd", ".key li", "figcaption", ".answers li",
 )  # fmt: skip
 
 
@@ -70,7 +70,9 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("phone", "dark"), ("desktop", "light")])
-@pytest.mark.parametrize("name", ["full", "probe", "crowded", "comparison", "leaderboard", *KINDS])
+@pytest.mark.parametrize(
+    "name", ["full", "probe", "crowded", "comparison", "leaderboard", "clinical", "pictures", *KINDS]
+)
 def test_a_page_fits_its_screen_and_can_be_read(
     visit: Callable[..., Any], pages: dict[str, Path], name: str, size: str, scheme: str
 ) -> None:
@@ -84,6 +86,16 @@ def test_a_page_fits_its_screen_and_can_be_read(
     assert {selector: value for selector, value in worst.items() if value < TEXT} == {}
     lines = page.evaluate(CONTRAST, "svg .c1, svg .c2, svg .c3, svg .c4, svg .c5, svg .c6, svg .mark")
     assert min(lines, default=LINES) >= LINES
+
+
+@pytest.mark.parametrize(("size", "scheme"), [("phone", "dark"), ("desktop", "light")])
+def test_a_map_fits_its_screen_and_its_signs_can_be_seen(
+    visit: Callable[..., Any], pages: dict[str, Path], size: str, scheme: str
+) -> None:
+    page = visit(pages["map"], size, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+    assert min(min(page.evaluate(CONTRAST, one)) for one in ("p", "li", "svg text", ".key li", ".note")) >= TEXT
+    assert min(page.evaluate(CONTRAST, "svg .point")) >= LINES
 
 
 def test_a_page_that_cannot_be_read_is_found_out(

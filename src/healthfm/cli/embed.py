@@ -76,6 +76,13 @@ def register(app: typer.Typer) -> None:
         compile: Annotated[bool, typer.Option("--compile", help="torch.compile, on a GPU.")] = False,
         allow_remote: AllowRemote = None,
         columns: Columns = None,
+        map: Annotated[
+            bool,
+            typer.Option(
+                "--map",
+                help="Also draw the vectors on two axes (PCA, and UMAP where installed) by class, site and split: map.html.",
+            ),
+        ] = False,
         json: JsonFlag = False,
     ) -> None:
         """Embed pictures, slides or texts: a folder of vectors that a kill does not harm and other commands find again.
@@ -84,6 +91,8 @@ def register(app: typer.Typer) -> None:
         not. How each stage did is shown at the end: the slowest is what to look at.
 
         Example: healthfm embed uni slides/*.svs photos/ --output uni-vectors
+
+        Example: healthfm embed uni ./skin --map
         """
         began = time.perf_counter()
         from healthfm.embed import engines
@@ -93,6 +102,7 @@ def register(app: typer.Typer) -> None:
         from healthfm.errors import CapabilityError, RunError
         from healthfm.models.load import load_model
         from healthfm.records import Visual, Volume
+        from healthfm.report import embedding
 
         if engine not in ("auto", "torch"):
             raise RunError(f"--engine is '{engine}'; use auto or torch")
@@ -129,11 +139,22 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(130) from None
         for notice in [*made.manifest["notices"], *made.manifest["model_notices"]]:
             print(f"notice: {notice}", file=sys.stderr)
+        drawn = embedding.write(made, found.found) if map else None
         if json:
             passed = [{"file": file, "reason": reason} for file, reason in found.passed]
-            emit_json({"path": str(made.path), **made.manifest, "failures": made.failures, "passed_over": passed})
+            emit_json(
+                {
+                    "path": str(made.path),
+                    **made.manifest,
+                    "failures": made.failures,
+                    "passed_over": passed,
+                    **({"map": str(drawn)} if drawn else {}),
+                }
+            )
         else:
             show(made, "texts" if texts else "pictures", loading)
+            if drawn is not None:
+                print(f"map  {drawn}")
         if made.failures:
             raise typer.Exit(1)
 

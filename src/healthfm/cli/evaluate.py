@@ -168,8 +168,22 @@ def show_run(run: Run) -> None:
         print(f"learning curve: {curve['metric'].replace('_', '-')} {values} samples. {curve['says']}")
     for column, groups in run.scores["subgroups"].items():
         _show_groups(column, groups)
+    if found := run.scores.get("clinical"):
+        _show_clinical(found)
     for note in [*groups_apart(run), *without_interval(run), *headline_notes(run), contamination_line(run)]:
         print(note)
+
+
+def _show_clinical(found: Mapping[str, Any]) -> None:
+    """Print a clinical reading: its metrics, and what it says."""
+    from healthfm.report import clinical
+    from healthfm.report.words import interval, number
+
+    for title, rows in clinical.tables(found):
+        lines = [(name, number(one["value"]), interval(one), one["n"], one["method"]) for name, _, one in rows]
+        emit_table(("metric", "value", "95 % interval", "n", "interval by"), lines, title=title)
+    for said in [*clinical.sentences(found), *(f"{one[:1].upper()}{one[1:]}." for one in found["says"])]:
+        print(said)
 
 
 def _show_groups(column: str, groups: Sequence[Mapping[str, Any]]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,7 +29,12 @@ def register(app: typer.Typer) -> None:
                 help="Instead of a run: a table of predictions made elsewhere (CSV, TSV, Parquet, JSON lines)."
             ),
         ] = None,
-        task: Annotated[str | None, typer.Option(help="With --predictions: what is predicted, e.g. binary.")] = None,
+        task: Annotated[
+            str | None,
+            typer.Option(
+                help="With --predictions: what is predicted, e.g. binary. Of a run only binary: its clinical reading."
+            ),
+        ] = None,
         classes: Annotated[
             str | None,
             typer.Option(
@@ -48,6 +54,21 @@ def register(app: typer.Typer) -> None:
         format: Annotated[
             str, typer.Option(help="What is printed beside the page: html (a summary), md, json or csv.")
         ] = "html",
+        positive: Annotated[
+            str | None,
+            typer.Option(
+                help="Clinical reading: the class whose risk it is of (default: what the card or --classes says)."
+            ),
+        ] = None,
+        threshold: Annotated[
+            float | None, typer.Option(help="Clinical reading: a risk from here on is called positive, e.g. 0.3.")
+        ] = None,
+        prevalence: Annotated[
+            float | None,
+            typer.Option(
+                help="Clinical reading: the share of positives where the model is meant to be used, e.g. 0.02."
+            ),
+        ] = None,
         show_inputs: ShowInputs = False,
         json: JsonFlag = False,
     ) -> None:
@@ -56,6 +77,8 @@ def register(app: typer.Typer) -> None:
         Example: healthfm report runs/smollm2-135m-instruct--pubmedqa-pqa-l-reasoning-required--1a2b3c4d
 
         Example: healthfm report --predictions mine.csv --task binary --classes healthy,disease --columns target=diagnosis --subgroup ward
+
+        Example: healthfm report runs/NAME --task binary --positive disease --threshold 0.3 --prevalence 0.02
         """
         from healthfm.errors import RunError
         from healthfm.report import export
@@ -65,12 +88,13 @@ def register(app: typer.Typer) -> None:
             raise RunError(f"--format is '{format}'; use {', '.join(FORMATS)}")
         if (run is None) == (predictions is None):
             raise RunError("name a run folder, or --predictions with --task")
-        if run is not None and (task or classes or output or columns or subgroup):
-            raise RunError(
-                "--task, --classes, --columns, --subgroup and --output go with --predictions; a run knows its own"
-            )
-        loaded = load_run(run) if run is not None else _score(predictions, task, classes, columns, subgroup, output)  # type: ignore[arg-type]
-        page = loaded.report(show_inputs=show_inputs)
+        if run is not None and (classes or output or columns or subgroup):
+            raise RunError("--classes, --columns, --subgroup and --output go with --predictions; a run knows its own")
+        asked: dict[str, Any] = {"positive": positive, "threshold": threshold, "prevalence": prevalence}
+        loaded = (
+            load_run(run) if run is not None else _score(predictions, task, classes, columns, subgroup, output, asked)
+        )  # type: ignore[arg-type]
+        page = loaded.report(show_inputs=show_inputs, task=task if run is not None else None, **asked)
         if json or format == "json":
             emit_json({"report": str(page), **export.as_data(loaded, show_inputs=show_inputs)})
         elif format == "html":
@@ -81,7 +105,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _score(
-    path: Path, task: str | None, classes: str | None, columns: list[str] | None, subgroups: list[str] | None, output: Path | None
+    path: Path, task: str | None, classes: str | None, columns: list[str] | None, subgroups: list[str] | None, output: Path | None,
+    clinical: Mapping[str, Any],
 ) -> Run:  # fmt: skip
     """Return the run of a table of predictions; the same table, asked in the same way, finds the folder of the last time again."""
     from healthfm.errors import RunError
@@ -93,8 +118,11 @@ def _score(
         raise RunError(f"--predictions needs --task, what is predicted (tasks: {', '.join(TASKS)})")
     table = read_predictions(path, column_map(columns), subgroups)
     names = [name.strip() for name in classes.split(",")] if classes else None
-    asked = hashlib.sha256(repr((task, names, columns, subgroups)).encode() + path.read_bytes()).hexdigest()[:8]
+    asked = hashlib.sha256(
+        repr((task, names, columns, subgroups, *(one for one in clinical.items() if one[1] is not None))).encode()
+        + path.read_bytes()
+    ).hexdigest()[:8]
     place = output or Path("runs") / f"{path.stem}--{task}--{asked}"
     if output is None and (place / "run.json").is_file():
         return load_run(place)
-    return evaluate_predictions(table, task, classes=names, name=path.stem, output=place)
+    return evaluate_predictions(table, task, classes=names, name=path.stem, output=place, **clinical)

@@ -29,7 +29,7 @@ from healthfm.evaluate.embedded import said_among, settle, squared_among
 from healthfm.evaluate.job import CHARACTERS_PER_PART, Ask, Finished, Job, cut_parts, sample_columns, subgroup_columns
 from healthfm.evaluate.probes import PICTURE, classes_of, two_splits
 from healthfm.models.model import Model
-from healthfm.records import Image, Record, Visual, unit_of
+from healthfm.records import Image, Record, Slide, Visual, unit_of
 
 if TYPE_CHECKING:
     from healthfm.embed.embedder import Embedder
@@ -81,7 +81,7 @@ class Bagged(Job):
         return Embedder(model, settled=(settled or {}).get("arithmetic"))
 
     def compute(self, tool: Embedder, rows: range) -> pa.Table:
-        return settle(tool, _embedded(tool, [*self.fit, *self.test], rows))
+        return settle(tool, _embedded(tool, [*self.fit, *self.test], rows), _tile(tool.model, self.fit[0].members[0]))
 
     def finish(self, table: pa.Table, settled: Mapping[str, Any]) -> Finished:
         assert self.classes is not None
@@ -94,7 +94,14 @@ class Bagged(Job):
             "prediction": pa.array(found, pa.string()), **self.columns,
         })  # fmt: skip
         return Finished(
-            whole, {**how, **_told(table), "arithmetic": settled.get("arithmetic", {})}, {"attention": attention}
+            whole,
+            {
+                **how,
+                **_told(table),
+                "arithmetic": settled.get("arithmetic", {}),
+                **({"tile": settled["tile"]} if "tile" in settled else {}),
+            },
+            {"attention": attention},
         )
 
 
@@ -185,6 +192,16 @@ def _inputs(table: pa.Table, bags: Sequence[Bag]) -> list[str | None]:
     for bag, record, pixels in zip(*(table[name].to_pylist() for name in ("bag", "record", "input")), strict=True):
         seen.setdefault(bag, []).append([record, pixels])
     return [hashlib.sha256(json.dumps(seen.get(i)).encode()).hexdigest()[:16] for i in range(len(bags))]
+
+
+def _tile(model: Model, record: Visual) -> dict[str, Any]:
+    """Return at what resolution and how large the tiles of slides are, so that a heat map can be drawn later; {} of other records."""
+    from healthfm.embed.tiles import tile_at
+
+    if not isinstance(record, Slide):
+        return {}
+    mpp, side = tile_at(model, None)
+    return {"tile": {"mpp": mpp, "side": side}}
 
 
 def _size(bag: Bag) -> int:

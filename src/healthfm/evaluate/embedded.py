@@ -47,10 +47,12 @@ class Embedded(Job):
         }))  # fmt: skip
 
 
-def settle(embedder: Embedder, table: pa.Table) -> pa.Table:
-    """Return a part that says which arithmetic made it, where any did."""
+def settle(embedder: Embedder, table: pa.Table, more: Mapping[str, Any] | None = None) -> pa.Table:
+    """Return a part that says which arithmetic made it, where any did, and ``more`` that holds for all parts."""
     facts = embedder.facts
-    return table.replace_schema_metadata({SETTLED: json.dumps({"arithmetic": facts})}) if facts else table
+    return (
+        table.replace_schema_metadata({SETTLED: json.dumps({"arithmetic": facts, **(more or {})})}) if facts else table
+    )
 
 
 def said(table: pa.Table, ids: Sequence[str]) -> dict[str, Any]:

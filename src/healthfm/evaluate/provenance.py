@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from healthfm.cards import catalog
 from healthfm.cards.lineage import Overlap, lineage, web_crawls
-from healthfm.cards.schema import ModelCard
+from healthfm.cards.schema import DatasetCard, ModelCard
 from healthfm.datasets.dataset import Dataset
 from healthfm.models import own
 from healthfm.models.files import weights as weight_places
@@ -53,8 +54,15 @@ def model_digest(model: Model) -> str:
 
 
 def card_digest(card: Any) -> str:
-    """Return a short digest of everything a card says."""
-    return hashlib.sha256(card.model_dump_json().encode()).hexdigest()[:16]
+    """Return a short digest of everything a card says but which class a clinical report is of: no run depends on that."""
+    spaces = {"labels": {"__all__": {"positive"}}} if isinstance(card, DatasetCard) else None
+    return hashlib.sha256(card.model_dump_json(exclude=spaces).encode()).hexdigest()[:16]
+
+
+def positive_of(card: DatasetCard, classes: Sequence[str] | None) -> dict[str, str]:
+    """Return which of the classes a card calls positive, as a fact of a run; {} where it calls none so."""
+    found = [one.positive for one in card.labels if one.positive and list(one.classes) == list(classes or ())]
+    return {"positive": found[0]} if found else {}
 
 
 def lineage_finding(card: ModelCard, opened: Dataset) -> dict[str, Any]:

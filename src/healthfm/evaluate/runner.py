@@ -125,6 +125,7 @@ def run(request: Request, progress: Progress | None = None, loading: Callable[[R
         "format": FORMAT, "request": asked, "plan": job.plan, **job.facts, "root": str(Path(opened.root).absolute()) if opened.root else None, "classes": job.classes,
         "majority": _majority(job.every_target) if job.every_target is not None else None, "split_records": job.total,
         "lineage": provenance.lineage_finding(ask.card, opened), "data": provenance.data_facts(opened),
+        **provenance.positive_of(opened.card, job.classes),
     }  # fmt: skip
     path = Path(request.output) if request.output is not None else default_folder(asked, isinstance(model, External))
     refuse_other_files(path)

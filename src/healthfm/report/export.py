@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from healthfm.report import clinical
 from healthfm.report.contamination import section
 from healthfm.report.page import asked_for, headline_sentences
 from healthfm.report.words import big, big_span, number, span, word
@@ -50,6 +51,8 @@ def _rows(scores: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
 
     for name, one in scores["metrics"].items():
         yield row("overall", "", name, one, one.get("rule"))
+    if risk := scores.get("clinical"):
+        yield from _risk_rows(risk, row)
     for kind, found in scores["per_class"].items():
         for name, one in found.items():
             yield row("class", kind, name, one, one.get("rule"))
@@ -82,6 +85,32 @@ def _rows(scores: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
                 yield row("fairness", column, name, {**found[name], "n": scores["n"]})
 
 
+def _risk_rows(found: Mapping[str, Any], row: Callable[..., tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    for name, one in found["metrics"].items():
+        yield row("risk", found["positive"], name, one)
+    curve = found["decision"] or {"thresholds": ()}
+    for i, threshold in enumerate(curve["thresholds"]):
+        ends = {key: curve[column][i] for key, column in (("value", "model"), ("low", "low"), ("high", "high"))}
+        more = {"n": found["n"], "method": curve["method"]}
+        yield row("decision curve", f"threshold {threshold:g}", "net_benefit", {**ends, **more})
+        yield row(
+            "decision curve",
+            f"threshold {threshold:g}",
+            "net_benefit_of_treating_all",
+            {"value": curve["all"][i], "n": found["n"]},
+        )
+    for column, groups in found["subgroups"].items():
+        for one in groups:
+            for cell in (one, *one["beside"].values()):
+                yield row(
+                    "risk by subgroup",
+                    f"{column}: {one['group']}",
+                    cell["metric"],
+                    cell,
+                    "too few to say" if one["too_few"] else "",
+                )
+
+
 def to_markdown(run: Result) -> str:
     """Return the report in Markdown: the headline, what was run, metrics, subgroups, contamination, limits."""
     name = run.scores["headline"]
@@ -94,7 +123,7 @@ def to_markdown(run: Result) -> str:
         "## Metrics", _table(("metric", "value", "95 % interval", "n", "interval by"), [
             (word(k).label, number(one["value"]), span(one), f"{one['n']:,}", one["method"]) for k, one in run.metrics.items()
         ]),
-        *_by_class(run.scores), *_by_size(run.scores), *_by_group(run.scores), "## Has the model seen this data?", _bullets(section(run)["says"]),
+        *_clinical(run.scores), *_by_class(run.scores), *_by_size(run.scores), *_by_group(run.scores), "## Has the model seen this data?", _bullets(section(run)["says"]),
         "## What this cannot say", _bullets(limits.limits(run)),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -108,6 +137,17 @@ def _by_class(scores: Mapping[str, Any]) -> Iterator[str]:
     if rows:
         yield "## Class by class"
         yield _table(("class", "metric", "value", "95 % interval", "n"), rows)
+
+
+def _clinical(scores: Mapping[str, Any]) -> Iterator[str]:
+    found = scores.get("clinical")
+    if found:
+        yield "## As a clinical risk"
+        yield _plain(" ".join(clinical.sentences(found)))
+        for title, columns, rows in clinical.to_markdown(found):
+            yield f"### {_plain(title)}"
+            yield _table(tuple(columns), rows)
+        yield _bullets([*(f"{one}." for one in found["says"]), *clinical.methods(found)])
 
 
 def _by_size(scores: Mapping[str, Any]) -> Iterator[str]:

@@ -10,9 +10,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from healthfm.report import plots, words
+from healthfm.report import clinical, plots, words
 from healthfm.report.contamination import section
-from healthfm.report.samples import errors, inputs, listed
+from healthfm.report.looks import looks
+from healthfm.report.samples import Input, confused, errors, inputs, listed
 from healthfm.report.svg import Axis, bar, covering, scale
 from healthfm.report.words import counted, number, span, word
 from healthfm.score import limits, sentences
@@ -35,7 +36,7 @@ PAGES.globals.update(
 HIDDEN = (
     "Their inputs are not shown: the data are not known to be open (--show-inputs shows them, and stamps the page)."
 )
-GONE = "Their inputs are not shown: the files or the column that held them are not here, or have changed."
+NO_INPUT = Input()
 
 
 def render(run: Result, *, show_inputs: bool = False) -> str:
@@ -47,18 +48,22 @@ def render(run: Result, *, show_inputs: bool = False) -> str:
     facts, scores = run.facts, run.scores
     private = not (run.may_show_inputs or show_inputs)
     worst, rows = errors(run, private), listed(run, ROWS_SHOWN, private)
-    texts = {} if private else inputs(run, {one.id for listing in (worst, rows) for one in listing.samples})
+    mixed = confused(run)
+    pictured = {*(one.id for one in worst.samples), *(i for cell in mixed for i in cell.ids)}
+    texts, why = ({}, HIDDEN) if private else inputs(run, {*pictured, *(one.id for one in rows.samples)}, pictured)
+    bags, unseen = ([], "") if private else looks(run, worst.samples)
     seen = section(run)
-    told = bool(texts) or scores["kind"] == "text" or any(one["found"] for one in seen["content"])
+    told = bool(texts or bags) or scores["kind"] == "text" or any(one["found"] for one in seen["content"])
     context = {
         "title": run.title, "n": scores["n"], "request": facts["request"], "facts": facts, "protocol": facts.get("protocol"),
         "notes": sentences.headline_notes(run), "limits": limits.limits(run), "asked_for": asked_for(run),
         "confusion": scores["confusion"], "classes": scores["classes"], "rules": [_rule(one) for one in scores["rules"]],
-        **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_subgroups(run),
+        **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_subgroups(run), **clinical.context(scores.get("clinical")),
         "scatter": _scatter(run), "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,
         "other_splits": len(seen["lineage"]["overlaps"]) - len(seen["lineage"]["concerning"]), **_judge(run),
         "errors": worst, "samples": rows, "total": run.predictions.num_rows, "texts": texts,
-        "private_text": private and scores["kind"] == "text", "hidden": "" if texts else HIDDEN if private else GONE,
+        "private_text": private and scores["kind"] == "text", "hidden": why,
+        "confused": [cell for cell in mixed if any(texts.get(i, NO_INPUT).picture for i in cell.ids)], "looks": bags, "looks_note": unseen,
         "stamped": show_inputs and not run.may_show_inputs and told, "provenance": provenance(run),
     }  # fmt: skip
     return PAGES.get_template("run.html.j2").render(**context, contents=_contents(context))
@@ -120,7 +125,8 @@ def headline_sentences(run: Result) -> str:
     majority = run.scores.get("majority")
     if name == "accuracy" and majority:
         said += f" Always answering '{majority['class']}' would be right for {majority['accuracy']:.0%}."
-    return " ".join([said, *sentences.groups_apart(run)])
+    lowest = [f"{one[:1].upper()}{one[1:]}." for one in (run.scores.get("clinical") or {"worst": ()})["worst"]]
+    return " ".join([said, *lowest, *sentences.groups_apart(run)])
 
 
 def _headline(run: Result) -> dict[str, Any]:
@@ -296,10 +302,10 @@ def _judge(run: Result) -> dict[str, Any]:
 def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return anchor and name of each section that is there."""
     names = (
-        ("limits", "Limits", True), ("metrics", "Metrics", True), ("classes", "Classes", context["per_class"]),
+        ("limits", "Limits", True), ("clinical", "As a risk", context["clinical"]), ("metrics", "Metrics", True), ("classes", "Classes", context["per_class"]),
         ("confusion", "Confusion", context["confusion"]), ("calibration", "Calibration", context["calibration"]),
         ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]), ("learning", "More samples?", context["learning"]),
         ("subgroups", "Subgroups", context["subgroups"]), ("contamination", "Contamination", True), ("judge", "Judge", context["judge"]),
-        ("errors", "Errors", context["errors"].samples), ("samples", "Samples", True), ("provenance", "Provenance", True),
+        ("errors", "Errors", context["errors"].samples), ("gallery", "Confused", context["confused"]), ("looks", "Where it looked", context["looks"]), ("samples", "Samples", True), ("provenance", "Provenance", True),
     )  # fmt: skip
     return [(anchor, name) for anchor, name, there in names if there]

@@ -65,6 +65,48 @@ def calibration(found: Facts) -> Markup:
     )  # fmt: skip
 
 
+def risk(curve: Sequence[Facts], fitted: Facts | None, positive: str) -> Markup:
+    """Return the calibration curve of one class's risk: the observed share by bins of risk, with intervals, and the logistic fit."""
+    frame = PlotArea(Axis(f"stated risk of '{_short(positive)}'"), Axis("share observed"))
+    x, y, most = [b["risk"] for b in curve], [b["observed"] for b in curve], max(b["n"] for b in curve)
+    above = sum(b["risk"] > b["observed"] for b in curve)
+    marks = [frame.line([0, 1], [0, 1], "guide")]
+    if fitted is not None:
+        odds = np.linspace(-7, 7, 120)
+        again = 1 / (1 + np.exp(-(fitted["with_intercept"] + fitted["value"] * odds)))
+        marks.append(frame.line((1 / (1 + np.exp(-odds))).tolist(), again.tolist(), "c2"))
+    says = f"{len(curve)} bins of risk; in {above} of them the risk is higher than the share observed."
+    return frame.svg(
+        f"Calibration of the risk of {positive}", says, *marks, frame.whiskers(x, [b["low"] for b in curve], [b["high"] for b in curve]),
+        frame.dots(x, y, [2.5 + 3.5 * (b["n"] / most) ** 0.5 for b in curve]),
+    )  # fmt: skip
+
+
+def decision(found: Facts, threshold: float | None) -> Markup:
+    """Return the decision curve: net benefit by threshold of the model with its interval, of treating everyone and no one."""
+    at, model, everyone = (np.asarray(found[key]) for key in ("thresholds", "model", "all"))
+    top = max(float(np.max(found["high"])), found["prevalence"], 1e-3)
+    low = min(-0.25 * top, 1.1 * float(np.min(found["low"])))
+    frame = PlotArea(Axis("threshold of risk", 0, float(at[-1])), Axis("net benefit", low, 1.08 * top))
+    seen = everyone >= low
+    across, up = at[seen].tolist(), everyone[seen].tolist()
+    if 0 < len(up) < len(at):  # down to where it leaves the picture
+        i = len(up)
+        part = (up[-1] - low) / (up[-1] - everyone[i])
+        across, up = [*across, float(at[i - 1] + part * (at[i] - at[i - 1]))], [*up, low]
+    best = int((model > np.maximum(everyone, 0)).sum())
+    says = f"The model's net benefit is above that of treating everyone and of treating no one at {best} of {len(at)} thresholds."
+    mark = [frame.line([threshold] * 2, [low, 1.08 * top], "mark")] if threshold is not None else []
+    return frame.svg(
+        "Decision curve", says, frame.band(at.tolist(), found["low"], found["high"]), frame.line([0, float(at[-1])], [0, 0], "guide"), *mark,
+        frame.line(across, up, "c2"), frame.line(at.tolist(), model.tolist(), "c1"),
+    )  # fmt: skip
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else f"{name[:23]}…"
+
+
 def shown(curves: Sequence[Facts], by: str) -> list[tuple[Facts, str]]:
     """Return each curve with its colour: the first few, or of many the best and the worst; the others stay grey."""
     if len(curves) <= COLOURS:

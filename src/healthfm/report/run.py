@@ -13,9 +13,12 @@ from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
 from healthfm.report import page
 from healthfm.report.words import interval, number, word
-from healthfm.score import result, scoring
+from healthfm.score import clinical, result, scoring
 from healthfm.score.result import FORMAT, Result, refuse_other_files
 from healthfm.score.tables import as_table
+from healthfm.spelling import fit
+
+CLINICAL = "binary"  # the task that asks for the clinical reading of any run with risks
 
 
 class Run(Result):
@@ -27,10 +30,44 @@ class Run(Result):
         rows = [(word(name).label, number(one["value"]), interval(one), one["n"]) for name, one in every.items()]
         return notebook.table(self.title, ("metric", "value", "95 % interval", "n"), rows)
 
-    def report(self, show_inputs: bool = False) -> Path:
-        """Write ``report.html`` (and ``metrics.json`` as it is computed now) into the run folder and return the page's path."""
+    def clinical(
+        self, *, positive: str | None = None, threshold: float | None = None, prevalence: float | None = None
+    ) -> dict[str, Any]:
+        """Return the clinical reading (``score.clinical``): calibration of one class's risk, what ``threshold`` is worth, and for whom.
+
+        ``positive``: the class; None where a card or declared classes name it. ``prevalence``: of the population meant. What is None is
+        as ``evaluate_predictions`` was asked. Raises ``RunError``: nobody said which class is positive, or there are no probabilities.
+        """
+        asked = clinical.asked_of(self.facts, clinical.Asked(positive, threshold, prevalence))
+        return clinical.clinical(
+            self.predictions,
+            self.facts["request"]["task"],
+            self.scores["classes"],
+            asked,
+            self.facts["request"]["seed"],
+        )
+
+    def report(
+        self, show_inputs: bool = False, *, task: str | None = None, positive: str | None = None, threshold: float | None = None,
+        prevalence: float | None = None,
+    ) -> Path:  # fmt: skip
+        """Write ``report.html`` (and ``metrics.json`` as it is computed now) into the run folder and return the page's path.
+
+        ``positive``, ``threshold``, ``prevalence``, or ``task="binary"``: ask for the clinical reading (see ``clinical``), which a table of
+        the task ``binary`` has unasked where its positive class was named.
+        """
         if self.path is None:
             raise RunError("this run has no folder; give evaluate_predictions an output folder")
+        if task not in (None, CLINICAL):
+            raise RunError(
+                f"a run knows its own task; only '{CLINICAL}' can be asked for here, for the clinical reading of one class's risk"
+            )
+        asked = clinical.asked_of(self.facts, clinical.Asked(positive, threshold, prevalence))
+        if task or asked.anything or clinical.unasked(self.facts, self.predictions):
+            self.scores = {
+                **self.scores,
+                "clinical": self.clinical(positive=positive, threshold=threshold, prevalence=prevalence),
+            }
         html = page.render(self, show_inputs=show_inputs)
         with RunFolder(self.path) as folder:
             folder.write_json("metrics.json", self.scores)
@@ -46,6 +83,7 @@ def load_run(path: Path | str) -> Run:
 def evaluate_predictions(
     table: Any, task: str, *, classes: Sequence[str] | None = None, seed: int = 0,
     name: str = "predictions", uncertain: str = scoring.UNCERTAIN, output: Path | str | None = None,
+    positive: str | None = None, threshold: float | None = None, prevalence: float | None = None,
 ) -> Run:  # fmt: skip
     """Score predictions made elsewhere: the statistics alone.
 
@@ -53,18 +91,29 @@ def evaluate_predictions(
     ``prediction``, or ``probabilities`` with ``options``, the classes they speak of); optional ``patient`` (where one has
     several rows, intervals resample patients; a row without one is a patient of its own) and ``subgroup.NAME`` columns. A
     missing prediction counts as wrong. ``task``: a key of ``tasks.TASKS``. ``uncertain``: how uncertain labels count, by
-    name (ignore, positive, negative). Raises ``RunError`` naming rows that are missing, double, NaN or unknown.
+    name (ignore, positive, negative). ``positive``, ``threshold``, ``prevalence``: one class's name, the risk from which it is called, and
+    its share in the population meant; any of them asks for the clinical reading (``Run.clinical``, ``scores["clinical"]``), and
+    of two declared classes the second is the positive one unless ``positive`` says otherwise. Raises ``RunError`` naming rows that are missing, double, NaN or unknown.
     """
     known = [str(one) for one in classes] if classes is not None else None
     given = table if isinstance(table, pa.Table) else as_table(table)
+    asked = clinical.Asked(positive, threshold, prevalence).checked()
     checked = scoring.check_table(given, task, known, named=True)
+    if positive is not None:
+        space = known or scoring.table_kind(task).read(checked, task, known, uncertain).facts.get("classes", [])
+        if len(space) == 2 and fit(positive, space) == space[0]:
+            known = list(space)[::-1]  # the positive class is the second, in every metric
     facts = {
         "format": FORMAT, "plan": {"parts": [[0, checked.num_rows]]}, "classes": known, "majority": None,
         "request": {"model": name, "dataset": "a table of predictions", "task": task, "seed": seed, "uncertain": uncertain},
     }  # fmt: skip
+    if asked.anything:
+        facts["clinical"] = {"positive": positive, "threshold": threshold, "prevalence": prevalence}
     if output is not None:
         refuse_other_files(Path(output))
     scores = scoring.score(checked, task, known, seed, uncertain)
+    if asked.anything:
+        scores["clinical"] = clinical.clinical(checked, task, scores["classes"], clinical.asked_of(facts, asked), seed)
     if output is None:
         return Run(facts, checked, scores)
     with RunFolder(Path(output)) as folder:

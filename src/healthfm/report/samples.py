@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from healthfm.datasets.open import open_dataset
 from healthfm.errors import HealthfmError
+from healthfm.records import Visual
+from healthfm.report import pictures
+from healthfm.report.heat import reopened
 from healthfm.report.words import number
 from healthfm.score import tasks
 from healthfm.score.metrics import text as text_metrics
@@ -17,6 +18,8 @@ from healthfm.score.result import Result
 
 ERRORS = 20
 LONGEST = 900  # characters shown of one text
+OPTIONS = 6  # answers with their probabilities that a row shows; of more, the likeliest
+CELLS, EACH = 6, 4  # confusions with pictures, and pictures of each
 WRONG = 0.5  # the distance from the truth at which a decision about a class is wrong
 Row = Mapping[str, Any]
 
@@ -30,6 +33,7 @@ class Sample:
     said: str | None
     measure: str
     right: bool | None = None
+    options: Sequence[Option] = ()
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class SampleList:
 def errors(run: Result, private: bool) -> SampleList:
     """Return the errors to read first: the most confident ones, the farthest off, the last found. ``private``: no free text."""
     found = _kind(run).errors(run.predictions.to_pylist())
-    return _without_text(found) if private and _kind(run).free else found
+    return _private(run, found) if private else found
 
 
 def listed(run: Result, most: int, private: bool) -> SampleList:
@@ -54,10 +58,15 @@ def listed(run: Result, most: int, private: bool) -> SampleList:
     found = SampleList(
         "Samples", "", kind.measure, [kind.sample(row) for row in run.predictions.slice(0, most).to_pylist()]
     )
-    return _without_text(found) if private and kind.free else found
+    return _private(run, found) if private else found
 
 
-def _without_text(found: SampleList) -> SampleList:
+def _private(run: Result, found: SampleList) -> SampleList:
+    """Return a list without what may repeat the input: free text, and the options of questions."""
+    if tasks.TASKS[run.facts["request"]["task"]].letters:
+        return replace(found, samples=[replace(one, options=()) for one in found.samples])
+    if not _kind(run).free:
+        return found
     return replace(
         found, samples=[replace(one, target="", said=None if one.said is None else "") for one in found.samples]
     )
@@ -69,7 +78,9 @@ def _without_text(found: SampleList) -> SampleList:
 def _class(row: Row) -> Sample:
     sure = _confidence(row)
     right = row["prediction"] == row["target"]
-    return Sample(row["id"], row["target"], row["prediction"], "" if sure is None else f"{sure:.2f}", right)
+    return Sample(
+        row["id"], row["target"], row["prediction"], "" if sure is None else f"{sure:.2f}", right, options(row)
+    )
 
 
 def _confidence(row: Row) -> float | None:
@@ -214,47 +225,137 @@ def _kind(run: Result) -> _Kind:
     return _KINDS[tasks.TASKS[run.facts["request"]["task"]].kind]
 
 
+# Options and probabilities --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Option:
+    """One of the answers a row could have: its ``key``, the ``chance`` the model gave it, whether it is ``right`` and was ``chosen``."""
+
+    key: str
+    chance: float | None
+    right: bool
+    chosen: bool
+
+
+def options(row: Row) -> list[Option]:
+    """Return the answers that a row's model chose from, where it said how likely each is: all, or of many the likeliest and the right one."""
+    chances = row.get("probabilities")
+    if not chances or isinstance(row["target"], list):
+        return []
+    every = [
+        Option(key, chance, key == row["target"], key == row["prediction"]) for key, chance in zip(row["options"], chances, strict=True)
+    ]  # fmt: skip
+    if len(every) <= OPTIONS:
+        return every
+    first = sorted(every, key=lambda one: -(one.chance or 0))[:OPTIONS]
+    return [*first, *(one for one in every if (one.right or one.chosen) and one not in first)]
+
+
+# Pictures of confusions -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Confused:
+    """A cell of the confusion beside the diagonal: ``count`` rows of one class that got another, and the ``ids`` the model was surest of."""
+
+    target: str
+    said: str
+    count: int
+    ids: Sequence[str]
+
+
+def confused(run: Result) -> list[Confused]:
+    """Return the commonest confusions of classes that recur, the most confident rows of each; [] of other tables."""
+    task = tasks.TASKS[run.facts["request"]["task"]]
+    if task.kind not in ("classes", "ordinal") or task.letters:
+        return []
+    cells: dict[tuple[str, str], list[Row]] = {}
+    for row in run.predictions.to_pylist():
+        if row["prediction"] is not None and row["prediction"] != row["target"]:
+            cells.setdefault((row["target"], row["prediction"]), []).append(row)
+    most = sorted(cells.items(), key=lambda one: (-len(one[1]), one[0]))[:CELLS]
+    return [
+        Confused(*cell, len(rows), [row["id"] for row in sorted(rows, key=lambda row: -(_confidence(row) or 0))[:EACH]])
+        for cell, rows in most
+    ]
+
+
 # Inputs ---------------------------------------------------------------------------------------------------------------
+
+GONE = "Their inputs are not shown: the files or the column that held them are not here, or have changed."
+NOTHING = "Their inputs are not shown: a {} has neither a text nor a picture that a page could hold."
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a record asks: its ``text`` (a question, a document), the ``context`` before it, its ``options`` by key."""
+    """What a record asks: its ``text`` (a question, a document), the ``context`` before it, its ``options`` by key; a ``picture`` of it (a data URI)."""
 
-    text: str
+    text: str = ""
     context: str = ""
     options: Mapping[str, str] | None = None
+    picture: str = ""
 
 
-def inputs(run: Result, ids: Collection[str]) -> dict[str, Input]:
-    """Return the inputs of these ids, read again from the official files; nothing where they are gone or have changed.
+def inputs(run: Result, ids: Collection[str], pictured: Collection[str] = ()) -> tuple[dict[str, Input], str]:
+    """Return the inputs of these ids, read again from the official files, and in one line why there are none, if so.
 
-    A table of predictions made elsewhere has them in its own column ``input``, if at all.
+    Nothing is shown that has changed since; records of many pictures (slides, volumes, films) have no digest that would tell.
+    ``pictured``: those whose pictures are wanted, each of which is decoded. A table of predictions made elsewhere has inputs in its own column
+    ``input``, if at all.
     """
     facts = run.facts
-    data = facts.get("data")
     column = run.predictions["input"].to_pylist() if "input" in run.predictions.column_names else []
     asked = {i: value for i, value in zip(run.predictions["id"].to_pylist(), column, strict=bool(column)) if i in ids}
-    if data is None:
-        return {i: Input(_cut(str(value))) for i, value in asked.items() if value is not None}
+    if facts.get("data") is None:
+        own = {i: Input(_cut(str(value))) for i, value in asked.items() if value is not None}
+        return own, "" if own else GONE
+    window = facts["request"].get("window")
+    found: dict[str, Input] = {}
+    noun = ""
     try:
-        name = (
-            Path(data["path"]) if data.get("path") else facts["request"]["dataset"].partition("@")[0].partition("#")[0]
-        )
-        opened = open_dataset(name, facts.get("root"), facts["request"]["split"], columns=data.get("columns"))
-        return {
-            one.id: shown for one in opened if one.id in asked for shown in _input(one) if asked[one.id] == one.digest()
-        }
+        for one in reopened(run):
+            if (
+                one.id not in asked
+                or (isinstance(one, Visual) and one.id not in pictured)
+                or not _same(one, asked[one.id])
+            ):
+                continue
+            noun = one.noun
+            if (shown := _input(one, one.id in pictured, window)) is not None:
+                found[one.id] = shown
     except (HealthfmError, KeyError):
-        return {}
+        return {}, GONE
+    return found, "" if found else NOTHING.format(noun) if noun else GONE
 
 
-def _input(record: Any) -> Iterator[Input]:
+def _same(record: Any, asked: str | None) -> bool:
+    """Say whether a record is what was asked, as far as that can be told; an image is decoded for it."""
+    if record.stacked:
+        return True
+    try:
+        return bool(asked == record.digest())
+    except HealthfmError:
+        return False
+
+
+def _input(record: Any, pictured: bool, window: Any) -> Input | None:
     text = getattr(record, "question", None) or getattr(record, "text", None)
-    if isinstance(text, str):
-        options = getattr(record, "options", None) or {}
-        told = None if all(key == text for key, text in options.items()) else options  # yes, no: the answer says it
-        yield Input(_cut(text), _cut(getattr(record, "context", "")), told)
+    picture = _picture(record, window) if pictured else ""
+    if not isinstance(text, str):
+        return Input(picture=picture) if picture else None
+    options = getattr(record, "options", None) or {}
+    told = None if all(key == text for key, text in options.items()) else options  # yes, no: the answer says it
+    return Input(_cut(text), _cut(getattr(record, "context", "")), told, picture)
+
+
+def _picture(record: Any, window: Any) -> str:
+    """Return a small picture of a record of pixels; "" where there is none."""
+    try:
+        found = pictures.of_record(record, window)
+    except HealthfmError:
+        return ""
+    return "" if found is None else pictures.data_uri(found)
 
 
 def _cut(text: str) -> str:

@@ -12,6 +12,11 @@ WIDTH, HEIGHT = 340, 290
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 44
 BAR, BAR_HEIGHT = 200, 18
 
+SIGNS = {  # outlines about a point, by name: told apart without colour
+    "circle": "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z", "square": "m-2.7-2.7h5.4v5.4h-5.4z", "triangle": "m0-3.6l3.5 6h-7z",
+    "diamond": "m0-3.9l3.3 3.9l-3.3 3.9l-3.3-3.9z", "drop": "m0 3.6l3.5-6h-7z", "plus": "m-1.1-3.4h2.2v2.3h2.3v2.2h-2.3v2.3h-2.2v-2.3h-2.3v-2.2h2.3z",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -84,6 +89,13 @@ class PlotArea:
             for (x, y), r in zip(places, sizes or [4.0] * len(places), strict=True)
         )
 
+    def signs(self, xs: Sequence[float], ys: Sequence[float], sign: str, kind: str) -> Markup:
+        """Return a sign (a key of ``SIGNS``) at each point, all in one path."""
+        places = [self.at(x, y) for x, y in zip(xs, ys, strict=True)]
+        return Markup('<path class="point {}" d="{}"/>').format(
+            kind, "".join(f"M{_n(x)} {_n(y)}{SIGNS[sign]}" for x, y in places)
+        )
+
     def whiskers(self, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> Markup:
         """Return an upright interval at each point."""
         found = []
@@ -91,6 +103,12 @@ class PlotArea:
             (px, bottom), (_, top) = self.at(x, low), self.at(x, high)
             found.append(f'<path class="whisker" d="M{_n(px)} {_n(bottom)}V{_n(top)}"/>')
         return _join(found)
+
+    def band(self, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> Markup:
+        """Return the area between two lines."""
+        there = [self.at(x, y) for x, y in zip(xs, highs, strict=True)]
+        back = [self.at(x, y) for x, y in zip(xs, lows, strict=True)][::-1]
+        return Markup('<path class="band" d="M{}Z"/>').format("L".join(f"{_n(x)} {_n(y)}" for x, y in [*there, *back]))
 
     def words(self, x: float, y: float, text: str, anchor: str = "start", kind: str = "") -> Markup:
         """Return a word beside a point."""

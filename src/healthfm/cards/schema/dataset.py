@@ -39,7 +39,8 @@ class Labels(Facts):
     """A label space: ``classes`` in the owner's order, each with its raw code where the files use one.
 
     ``missing``: raw values that mean there is none, beside an empty one; ``uncertain``: those by which the owner leaves it open.
-    ``variant``: the one whose files hold it (None: the one that the space is named after, else all).
+    ``variant``: the one whose files hold it (None: the one that the space is named after, else all). ``positive``: the class whose
+    risk a clinical report is of, where that is plain.
     """
 
     name: Text
@@ -49,6 +50,7 @@ class Labels(Facts):
     missing: tuple[str, ...] = ()
     uncertain: tuple[str, ...] = ()
     variant: Text | None = None
+    positive: Text | None = None
     note: Text | None = None
 
     @model_validator(mode="after")
@@ -59,14 +61,17 @@ class Labels(Facts):
             raise ValueError(f"labels: '{self.name}' has codes for what is none of its classes: {', '.join(strange)}")
         if len(set(self.codes.values())) < len(self.codes):
             raise ValueError(f"labels: '{self.name}' gives two classes the same code")
+        if self.positive is not None and self.positive not in self.classes:
+            raise ValueError(
+                f"labels: '{self.name}' calls a class positive that is none of its classes: {self.positive}"
+            )
         return self
 
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out the later fields where they say nothing, so that the digest of a card without them stays."""
-        return {
-            name: one for name, one in plain(self).items() if one or name not in ("missing", "uncertain", "variant")
-        }
+        later = ("missing", "uncertain", "variant", "positive")
+        return {name: one for name, one in plain(self).items() if one or name not in later}
 
 
 class Protocol(Facts):

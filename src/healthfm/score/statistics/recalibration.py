@@ -1,0 +1,78 @@
+"""Whether a risk is right on average and spread as it should be: calibration intercept and slope, by logistic regression.
+
+Cox (1958): the outcome on the risk's log-odds. The intercept is fitted with the slope held at 1 (calibration in the large), the slope
+with an intercept of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, special, stats
+
+from healthfm.score.statistics.bootstrap import FEW_CLUSTERS
+from healthfm.score.statistics.intervals import LEVEL, Interval
+from healthfm.score.statistics.statistic import Bools, Floats, Ints
+
+Array = npt.NDArray[Any]
+
+
+def overlap(truth: Bools, odds: Floats) -> bool:
+    """Say whether both classes occur and their log-odds overlap: only then has the slope a finite value (Albert and Anderson 1984)."""
+    if truth.all() or not truth.any():
+        return False
+    one, none = odds[truth], odds[~truth]
+    return bool(none.max() > one.min() and one.max() > none.min())
+
+
+def intercept(truth: Bools, odds: Floats, patients: Ints | None) -> tuple[float, Interval]:
+    """Return the intercept of a logistic regression with the log-odds as its offset, with its interval. Both classes must occur."""
+    gap = float(truth.sum())
+    reach = float(np.abs(odds).max()) + np.log(len(odds)) + 1
+    found = optimize.brentq(lambda a: gap - special.expit(a + odds).sum(), -reach, reach, xtol=1e-13)
+    return float(found), _interval(truth, np.ones((len(odds), 1)), np.array([found]), odds, patients, 0)
+
+
+def slope(truth: Bools, odds: Floats, patients: Ints | None) -> tuple[float, float, Interval]:
+    """Return intercept and slope of a logistic regression on the log-odds, and the slope's interval. The classes must ``overlap``."""
+    scale = float(odds.std())
+    design = np.column_stack([np.ones(len(odds)), odds / scale])
+
+    def cost(b: Array) -> float:
+        return float(np.logaddexp(0, np.where(truth, -1, 1) * (design @ b)).mean())
+
+    def gradient(b: Array) -> Array:
+        return np.asarray(design.T @ (special.expit(design @ b) - truth) / len(odds))
+
+    def hessian(b: Array) -> Array:
+        p = special.expit(design @ b)
+        return np.asarray((design * (p * (1 - p))[:, None]).T @ design / len(odds))
+
+    start = np.array([0.0, scale])
+    found = optimize.minimize(cost, start, jac=gradient, hess=hessian, method="trust-exact", options={"gtol": 1e-10}).x
+    found = found - np.linalg.solve(
+        hessian(found), gradient(found)
+    )  # Newton's last step, which the search leaves to rounding
+    one = _interval(truth, design, found, np.zeros(len(odds)), patients, 1)
+    return float(found[0]), float(found[1]) / scale, replace(one, low=one.low / scale, high=one.high / scale)
+
+
+def _interval(truth: Bools, design: Array, at: Array, offset: Floats, patients: Ints | None, which: int) -> Interval:
+    """Return Wald's interval of one coefficient: by the information of independent rows, or by what whole patients bear out."""
+    p = special.expit(design @ at + offset)
+    bread = np.linalg.inv((design * (p * (1 - p))[:, None]).T @ design)
+    if patients is None:
+        half = stats.norm.ppf(0.5 + LEVEL / 2) * np.sqrt(bread[which, which])
+        return Interval(float(at[which] - half), float(at[which] + half), "Wald, logistic regression")
+    _, who = np.unique(patients, return_inverse=True)
+    clusters, (n, k) = int(who.max()) + 1, design.shape
+    scores = np.zeros((clusters, k))
+    np.add.at(scores, who, design * (truth - p)[:, None])
+    spread = bread @ (scores.T @ scores) @ bread * clusters / max(clusters - 1, 1) * (n - 1) / max(n - k, 1)
+    half = stats.t.ppf(0.5 + LEVEL / 2, max(clusters - 1, 1)) * np.sqrt(spread[which, which])
+    few = f"; only {clusters} patients, too few to trust" if clusters < FEW_CLUSTERS else ""
+    method = f"Wald, logistic regression, patient-clustered (sandwich, Student's t){few}"
+    return Interval(float(at[which] - half), float(at[which] + half), method)
