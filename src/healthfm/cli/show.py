@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
         card = catalog.card(name, kind)
         if json:
-            emit_json(card.model_dump(mode="json"))
+            emit_json(told(card))
             return
         print(f"{card.name} ({card.kind} {card.slug})\n")
         fields = _common(card)
@@ -39,6 +39,14 @@ def register(app: typer.Typer) -> None:
             ("unverified", list(card.unverified)),
         ]
         emit_fields(fields)
+
+
+def told(card: ModelCard | DatasetCard) -> dict[str, Any]:
+    """Return everything that a card says."""
+    found = card.model_dump(mode="json")
+    if card.kind == "dataset":
+        found["downloads"] = [one.model_dump(mode="json") for one in card.downloads]
+    return found
 
 
 def _mark(fact: Any) -> str:
@@ -89,6 +97,7 @@ def _dataset(card: DatasetCard) -> list[tuple[str, Any]]:
         ("splits", ", ".join(f"{ours} ({theirs})" if ours != theirs else ours for ours, theirs in card.splits.items())),
         ("counts", [f"{variant}: " + ", ".join(f"{s} {n:,}" for s, n in counts.items()) for variant, counts in card.counts.items()]),
         ("files", [f"{f.role}: {f.path}{' [' + f.variant + ']' if f.variant else ''}" for f in card.files]),
+        ("to be had from", [f"{one.url}{' [' + one.variant + ']' if one.variant else ''}{_mark(one)}" for one in card.downloads]),
         ("labels", [f"{one.name} ({one.kind}{f', {one.variant}' if one.variant not in (None, one.name) else ''}): {', '.join(one.classes) or one.note or ''}" for one in card.labels]),
         ("layout from", list(card.layout_source)), ("layout", f"{card.layout_checked}"),
         ("protocols", [f"{n}{' (default)' if n == card.default_protocol else ''}: {p.summary} After {p.follows}" for n, p in card.protocols.items()]),
