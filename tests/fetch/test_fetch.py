@@ -335,3 +335,28 @@ def test_two_processes_do_not_fetch_into_one_folder(server: Server, tmp_path: Pa
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(FetchError, match="another process fetches into it"):
             fetch([item(server)], tmp_path, QUICK)
+
+
+# Cards ----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_cards_say_is_to_be_had_is_what_their_readers_look_for() -> None:
+    from fnmatch import fnmatchcase
+
+    from healthfm.cards import catalog
+    from healthfm.fetch.plan import of_dataset
+
+    named = 0
+    for card in catalog.all_cards("dataset"):
+        single = [one for one in card.downloads if one.index is None]  # type: ignore[union-attr]
+        for one in single:
+            variant = one.variant or card.default_variant
+            plan = of_dataset(card.model_copy(update={"downloads": (one,)}), variant, Path("x"))  # type: ignore[arg-type]
+            assert plan is not None
+            path = plan.items[0].path
+            words = {word for file in card.files for word in card.splits.values()} | {""}  # type: ignore[union-attr]
+            patterns = {f.path.replace("{split}", word) for f in card.files for word in words if f.variant in (None, variant)}  # type: ignore[union-attr]
+            if not path.endswith((".zip", ".tar", ".rar")):
+                assert any(fnmatchcase(path, each) for each in patterns), (card.slug, path)
+            named += 1
+    assert named > 100
