@@ -134,7 +134,9 @@ class DatasetCard(Card):
     remote_ok: bool
     size: Text | None = None
     files: tuple[OfficialFile, ...] = ()
-    downloads: tuple[Download, ...] = Field(default=(), exclude=True)  # where files are to be had changes no run: not in a card's digest
+    downloads: tuple[Download, ...] = Field(
+        default=(), exclude=True
+    )  # where files are to be had changes no run: not in a card's digest
     splits: Mapping[str, str] = Field(default_factory=dict)
     counts: Mapping[str, Mapping[str, int]] = Field(default_factory=dict)
     labels: tuple[Labels, ...] = ()
