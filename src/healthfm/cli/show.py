@@ -18,6 +18,9 @@ def register(app: typer.Typer) -> None:
     def show(
         name: Annotated[str, typer.Argument(help="A slug, name or alias.")],
         kind: Annotated[str | None, typer.Option(help="model or dataset, where both have the name.")] = None,
+        data_card: Annotated[
+            bool, typer.Option("--data-card", help="Of a dataset: its card as a page of Markdown.")
+        ] = False,
         json: JsonFlag = False,
     ) -> None:
         """Show what is known of a model or dataset, and how well each fact was checked.
@@ -27,6 +30,9 @@ def register(app: typer.Typer) -> None:
         from healthfm.cards import catalog
 
         card = catalog.card(name, kind)
+        if data_card:
+            print(page(card), end="")
+            return
         if json:
             emit_json(told(card))
             return
@@ -47,6 +53,16 @@ def told(card: ModelCard | DatasetCard) -> dict[str, Any]:
     if card.kind == "dataset":
         found["downloads"] = [one.model_dump(mode="json") for one in card.downloads]
     return found
+
+
+def page(card: ModelCard | DatasetCard) -> str:
+    """Return a dataset's card as Markdown. Raises ``CardError``: it is a model's."""
+    from healthfm.datasets.export.data_card import data_card
+    from healthfm.errors import CardError
+
+    if card.kind == "model":
+        raise CardError(f"{card.slug} is a model; --data-card is of datasets")
+    return data_card(card)
 
 
 def _mark(fact: Any) -> str:

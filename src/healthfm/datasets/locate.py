@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import math
 import os
 from collections.abc import Mapping
@@ -162,6 +163,11 @@ def _fits(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
         fnmatch.fnmatchcase(p, q) or (p != plain_name(p) and fnmatch.fnmatchcase(plain_name(p), q))
         for p, q in zip(path, pattern, strict=True)
     )
+
+
+def fitting(path: str) -> str:
+    """Return the pattern that means a path and no other."""
+    return glob.escape(path)
 
 
 def _places(hits: list[Source]) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from healthfm.errors import FetchError
 from healthfm.fetch import web
@@ -59,25 +59,35 @@ def place(folder: Path, path: str) -> Path:
 
 def digest(path: Path, algorithm: str) -> str:
     """Return ``ALGORITHM:hex`` of a file's bytes."""
-    with path.open("rb") as handle:
-        if algorithm != "git":
-            return f"{algorithm}:{hashlib.file_digest(handle, algorithm).hexdigest()}"
-        seen = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    return _digest(lambda: path.open("rb"), path.stat().st_size, algorithm)
+
+
+def _digest(begin: Callable[[], IO[bytes]], size: int, algorithm: str) -> str:
+    seen = hashlib.new("sha1" if algorithm == "git" else algorithm, usedforsecurity=False)
+    if algorithm == "git":
+        seen.update(f"blob {size}\0".encode())
+    with begin() as handle:
         while block := handle.read(1 << 20):
             seen.update(block)
-        return f"git:{seen.hexdigest()}"
+    return f"{algorithm}:{seen.hexdigest()}"
 
 
 def differs(path: Path, item: Item) -> str | None:
     """Say in what a file is not the published one, or None. Size and digest are compared where they are known."""
-    size = path.stat().st_size
+    return unlike(lambda: path.open("rb"), item)
+
+
+def unlike(begin: Callable[[], IO[bytes]], item: Item) -> str | None:
+    """Say in what the bytes that ``begin`` opens are not the published ones, or None."""
+    with begin() as handle:
+        size = handle.seek(0, os.SEEK_END)
     if item.size is not None and size != item.size:
         return f"it has {size:,} bytes, the published file {item.size:,}"
     if item.digest is not None:
         algorithm = item.digest.partition(":")[0]
         if algorithm not in ALGORITHMS:
             raise FetchError(f"{item.path}: its digest is of a kind that is not known ({', '.join(ALGORITHMS)} are)")
-        if digest(path, algorithm) != item.digest.lower():
+        if _digest(begin, size, algorithm) != item.digest.lower():
             return f"its {algorithm} digest is not the published one"
     return None
 
