@@ -11,7 +11,6 @@ from pathlib import Path
 from healthfm.datasets.dataset import Dataset, as_row
 from healthfm.errors import DatasetError
 
-
 ENDS = {ord(one): f"\\u{ord(one):04x}" for one in "\x85\u2028\u2029"}  # what some programs take for the end of a line
 
 
