@@ -17,7 +17,7 @@ from healthfm import open_dataset
 from healthfm.cards import catalog
 from healthfm.datasets.export import webdataset
 from healthfm.datasets.export.data_card import data_card
-from healthfm.datasets.export.write import WRITERS, write
+from healthfm.datasets.export.write import WRITERS, export_dataset
 from healthfm.errors import DatasetError
 from tests.cli.command import run
 
@@ -51,8 +51,8 @@ def opened(path: Path) -> Any:
 
 
 def test_json_lines_hold_what_parquet_holds(ward: Path, tmp_path: Path) -> None:
-    write(opened(ward), "parquet", tmp_path / "out.parquet")
-    write(opened(ward), "jsonl", tmp_path / "out.jsonl")
+    export_dataset(opened(ward), "parquet", tmp_path / "out.parquet")
+    export_dataset(opened(ward), "jsonl", tmp_path / "out.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").split("\n") if line]
     assert rows == pq.read_table(tmp_path / "out.parquet").to_pylist() and len(rows) == 5
     again = open_dataset(tmp_path / "out.jsonl", split="train", columns={"text": "text"})
@@ -63,7 +63,7 @@ def test_json_lines_hold_what_parquet_holds(ward: Path, tmp_path: Path) -> None:
 def test_the_same_records_are_the_same_bytes(ward: Path, tmp_path: Path, to: str) -> None:
     made = []
     for name in ("one", "two"):
-        path = write(opened(ward), to, tmp_path / name / "out")
+        path = export_dataset(opened(ward), to, tmp_path / name / "out")
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         made.append([(one.name, one.read_bytes()) for one in files])
         assert all(one.stat().st_mode & 0o077 == 0 for one in files)
@@ -74,7 +74,7 @@ def test_the_same_records_are_the_same_bytes(ward: Path, tmp_path: Path, to: str
 def test_nothing_is_left_of_what_failed(ward: Path, tmp_path: Path, to: str) -> None:
     ward.write_text(ward.read_text(encoding="utf-8") + "cut,off\n", encoding="utf-8")
     with pytest.raises(DatasetError, match=r"ward\.csv, line 7"):
-        write(opened(ward)["test"], to, tmp_path / "out")
+        export_dataset(opened(ward)["test"], to, tmp_path / "out")
     assert not (tmp_path / "out").is_file() and not [
         one for one in tmp_path.rglob("*") if one.name.startswith((".out", ".test"))
     ]
@@ -85,7 +85,7 @@ def test_webdataset_shards_hold_records_and_pixels(
 ) -> None:
     monkeypatch.setattr(webdataset, "SHARD", 2)
     records = list(open_dataset(pictures))
-    write(open_dataset(pictures), "webdataset", tmp_path / "shards")
+    export_dataset(open_dataset(pictures), "webdataset", tmp_path / "shards")
     assert sorted(one.name for one in (tmp_path / "shards").iterdir()) == ["test-000000.tar", "test-000001.tar"]
     members: dict[str, bytes] = {}
     for shard in sorted((tmp_path / "shards").iterdir()):
@@ -115,7 +115,7 @@ def test_masks_go_along(pictures: Path, tmp_path: Path) -> None:
 def test_a_folder_with_something_in_it_is_not_written_to(ward: Path, tmp_path: Path) -> None:
     for to in ("webdataset", "croissant"):
         with pytest.raises(DatasetError, match="it is not empty"):
-            write(opened(ward), to, tmp_path)
+            export_dataset(opened(ward), to, tmp_path)
 
 
 # Croissant and the data card ------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def test_croissant_is_valid_and_loads_the_same_records(
     import mlcroissant
 
     dataset = open_dataset("pubmedqa", pubmedqa_root, "test").first(20) if official else opened(ward)
-    write(dataset, "croissant", tmp_path / "out")
+    export_dataset(dataset, "croissant", tmp_path / "out")
     loaded = mlcroissant.Dataset(jsonld=tmp_path / "out" / "croissant.json")
     issues = loaded.metadata.ctx.issues
     assert not issues.errors and (

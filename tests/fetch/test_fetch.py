@@ -355,7 +355,9 @@ def test_what_cards_say_is_to_be_had_is_what_their_readers_look_for() -> None:
             assert plan is not None
             path = plan.items[0].path
             words = {word for file in card.files for word in card.splits.values()} | {""}  # type: ignore[union-attr]
-            patterns = {f.path.replace("{split}", word) for f in card.files for word in words if f.variant in (None, variant)}  # type: ignore[union-attr]
+            patterns = {
+                f.path.replace("{split}", word) for f in card.files for word in words if f.variant in (None, variant)
+            }  # type: ignore[union-attr]
             if not path.endswith((".zip", ".tar", ".rar")):
                 assert any(fnmatchcase(path, each) for each in patterns), (card.slug, path)
             named += 1

@@ -31,15 +31,11 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm check medqa ~/MedQA
         """
-        from healthfm.datasets.check import check as checked
-        from healthfm.datasets.open import open_dataset
+        from healthfm.datasets.check import check_dataset
 
         if folder is not None and root is not None and folder != root:
             raise DatasetError(f"two folders are given, {folder} and --root {root}; give one")
-        opened = open_dataset(
-            dataset_argument(dataset), root or folder, on_error="collect", columns=column_map(columns)
-        )
-        found = checked(opened)
+        found = check_dataset(dataset_argument(dataset), root or folder, column_map(columns))
         if json:
             emit_json(found)
         else:

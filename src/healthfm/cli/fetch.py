@@ -32,15 +32,10 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm fetch pubmedqa --dry-run
         """
-        from healthfm.cards import catalog
-        from healthfm.cards.schema import DatasetCard
+        from healthfm.fetch.dataset import wanted
         from healthfm.fetch.plan import of_dataset, steps
-        from healthfm.home import home
 
-        card = catalog.card(dataset, "dataset")
-        assert isinstance(card, DatasetCard)
-        variant = catalog.split_name(dataset)[1] or card.default_variant
-        folder = root.expanduser() if root is not None else home() / "datasets" / card.slug
+        card, variant, folder = wanted(dataset, root)
         plan = of_dataset(card, variant, folder)
         if plan is None:
             told = [

@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         Example: healthfm read pubmedqa --root examples/pubmedqa --split test --limit 5
         """
         from healthfm.datasets.dataset import as_row
-        from healthfm.datasets.export.write import write
+        from healthfm.datasets.export.write import export_dataset
         from healthfm.datasets.open import open_dataset
         from healthfm.formats.walk import told
 
@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
             found = opened.summary()
             emit_json(found) if json else show(found)
         elif output is not None:
-            print(write(opened, to or "parquet", output))
+            print(export_dataset(opened, to or "parquet", output))
         else:
             rows = [as_row(record) for record in itertools.islice(opened, 3 if limit is None else limit)]
         if passed := told(opened.passed_over):

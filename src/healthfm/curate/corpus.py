@@ -83,7 +83,9 @@ def open_corpus(place: Path | Dataset) -> Corpus:
         if not place.exists():
             raise RunError(f"no file or folder {place}")
         if not any(Path(Source(path).name).suffix.lower() in (*TEXT, *ROWS) for path in _files(place)):
-            raise RunError(f"{place}: holds no text to search (healthfm reads {', '.join((*TEXT, *ROWS))}, also .gz, .zst, .bz2)")
+            raise RunError(
+                f"{place}: holds no text to search (healthfm reads {', '.join((*TEXT, *ROWS))}, also .gz, .zst, .bz2)"
+            )
     return Corpus(place)
 
 

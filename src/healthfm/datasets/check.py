@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from healthfm.datasets.dataset import Dataset
 from healthfm.datasets.locate import Tree, fitting, wanted
+from healthfm.datasets.open import open_dataset
 from healthfm.datasets.summary import Tally, text_of
 from healthfm.errors import DatasetError
 from healthfm.fetch.file import Item, unlike
@@ -18,6 +20,16 @@ from healthfm.records import Record, Visual
 HELD = 5_000_000  # records whose content and id are remembered, to find those that occur twice
 ANSWERS = ("answer", "answers", "relevance", "labels", "spans", "relations")  # what a record's digest leaves out
 SHOWN = 5  # ids that a finding names
+
+
+def check_dataset(
+    name: str | Path, root: Path | str | None = None, columns: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Read a dataset once and say what is wrong with the copy: ``faults``, ``notices``, ``files``, counts (see ``check``).
+
+    Arguments as for ``open_dataset``. Raises ``DatasetError``: nothing of it is there.
+    """
+    return check(open_dataset(name, root, on_error="collect", columns=columns))
 
 
 class _Twice:

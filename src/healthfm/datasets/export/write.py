@@ -17,7 +17,7 @@ WRITERS: dict[str, Callable[[Dataset, Path], Path]] = {
 }
 
 
-def write(dataset: Dataset, to: str, path: Path | str) -> Path:
+def export_dataset(dataset: Dataset, to: str, path: Path | str) -> Path:
     """Write the selected records in one of the formats of ``WRITERS``, and return the path. Raises ``DatasetError``: no such format, no records."""
     if to not in WRITERS:
         raise DatasetError(f"no format is called '{to}' (formats: {', '.join(WRITERS)})")

@@ -32,7 +32,8 @@ def locate(card: ModelCard, variant: str | None) -> Path:
     for folder in ([base / chosen] if chosen else []) + [base]:
         # the folders of other variants are no weights of this one, nor is what begins with a dot: a download under way
         if folder.is_dir() and any(
-            (folder != base or one.name not in card.variants) and not one.name.startswith(".") for one in folder.iterdir()
+            (folder != base or one.name not in card.variants) and not one.name.startswith(".")
+            for one in folder.iterdir()
         ):
             return folder
     published = [w for w in card.weights if w.variant in (None, chosen)]
