@@ -362,3 +362,68 @@ def test_what_cards_say_is_to_be_had_is_what_their_readers_look_for() -> None:
                 assert any(fnmatchcase(path, each) for each in patterns), (card.slug, path)
             named += 1
     assert named > 100
+
+
+def test_the_library_fetches_plans_and_refuses_as_the_command_does(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import healthfm as hfm
+    from tests.cli.test_fetch_command import CARD
+
+    (tmp_path / "cards" / "datasets").mkdir(parents=True)
+    (tmp_path / "cards" / "datasets" / "wardquiz.toml").write_text(CARD.format(url=server.url))
+    monkeypatch.setenv("HEALTHFM_CARDS", str(tmp_path / "cards"))
+    server.files["/train.jsonl"] = b"abc"
+    plan = hfm.fetch_dataset("wardquiz", tmp_path / "root", dry_run=True)
+    assert (plan.size, plan.unsized, plan.licences) == (3, 0, ("CC BY 4.0 (data, unverified)",)) and not server.asked
+    hfm.fetch_dataset("wardquiz", tmp_path / "root")
+    assert (tmp_path / "root" / "data" / "train.jsonl").read_bytes() == b"abc"
+    for name, said in (("wardquiz:large", "not on its card yet"), ("mimic-cxr", "credentialed users")):
+        with pytest.raises(FetchError, match=said):
+            hfm.fetch_dataset(name, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_gated_file_says_how_to_get_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    import email.message
+    import urllib.error
+
+    from healthfm.fetch import web
+
+    error = urllib.error.HTTPError("https://huggingface.co/x", 401, "no", email.message.Message(), None)
+    assert "HF_TOKEN" in str(web._refusal("https://huggingface.co/x", error))
+    assert "HF_TOKEN" not in str(web._refusal("https://elsewhere.org/x", error))
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    assert web._headers("https://huggingface.co/x", None, None)["Authorization"] == "Bearer secret"
+    for url in ("http://huggingface.co/x", "https://huggingface.co.evil.org/x", "https://cdn.hf.co/x"):
+        assert "Authorization" not in web._headers(url, None, None)
+
+
+def test_https_is_never_left_and_a_token_never_handed_on() -> None:
+    import email.message
+    import urllib.request
+
+    from healthfm.fetch.web import _Redirects
+
+    headers = email.message.Message()
+    asked = urllib.request.Request("https://huggingface.co/x", headers={"Authorization": "Bearer secret"})
+    for url in ("http://huggingface.co/x", "https://evil.org/x", "https://evilhf.co/x", "https://hf.co.evil.org/x"):
+        with pytest.raises(FetchError, match="refused"):
+            _Redirects(False).redirect_request(asked, None, 302, "", headers, url)
+    onward = _Redirects(False).redirect_request(asked, None, 302, "", headers, "https://cdn-lfs.hf.co/x")
+    assert onward.full_url == "https://cdn-lfs.hf.co/x" and not any(
+        "secret" in str(one) for one in onward.headers.values()
+    )
+    same = _Redirects(False).redirect_request(asked, None, 302, "", headers, "https://huggingface.co/y")
+    assert "Bearer secret" in same.headers.values()
+    with pytest.raises(FetchError, match="refused"):
+        _Redirects(True).redirect_request(asked, None, 302, "", headers, "http://cdn-lfs.hf.co/x")
+
+
+def test_a_server_that_is_not_there_is_one_line_and_a_bad_certificate_is_never_accepted(
+    server: Server, tmp_path: Path
+) -> None:
+    with pytest.raises(FetchError, match=r"no connection .*3 times"):
+        fetch([Item("x", "http://127.0.0.1:9/x")], tmp_path, QUICK)
+    with pytest.raises(FetchError, match=r"no connection|refused"):
+        fetch([Item("x", server.url.replace("http:", "https:") + "/a.bin")], tmp_path, QUICK)
