@@ -23,7 +23,7 @@ class Server(ThreadingHTTPServer):
         self.tricks: defaultdict[str, list[Any]] = defaultdict(list)
         self.asked: list[tuple[str, str | None, dict[str, str]]] = []
         self.lock = threading.Lock()
-        self.ranges = self.etags = True
+        self.ranges = self.etags = self.conditions = True
         self.version = ""
         self.delay: Callable[[], None] = lambda: None
 
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
         served = self.server
         etag = f'"{hashlib.sha1(data + served.version.encode()).hexdigest()}"'
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if served.ranges else None
-        if wanted and self.headers.get("If-Range") not in (None, etag):
+        if wanted and served.conditions and self.headers.get("If-Range") not in (None, etag):
             wanted = None
         if wanted and int(wanted[1]) >= len(data):
             self.send_response(416)

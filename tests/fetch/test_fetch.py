@@ -176,7 +176,10 @@ def test_a_file_that_changes_between_attempts_is_never_mixed(server: Server, tmp
     assert (tmp_path / "a.bin").read_bytes() == other
 
 
-def test_a_file_that_changes_all_the_time_is_given_up(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("conditions", [True, False])
+def test_a_file_that_changes_all_the_time_is_given_up(server: Server, tmp_path: Path, conditions: bool) -> None:
+    server.conditions = conditions  # whether the server heeds If-Range
+
     def changed(handler: Handler) -> None:
         handler.server.version += "x"
         handler.give(DATA)
