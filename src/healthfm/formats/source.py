@@ -83,11 +83,6 @@ class Source:
         return io.TextIOWrapper(self.open(), encoding=marked, errors=errors, newline="")
 
 
-def is_gzip(name: str) -> bool:
-    """Whether a file's name ends in ``.gz``, in any case."""
-    return name.lower().endswith(".gz")
-
-
 def plain_name(name: str) -> str:
     """Return a file's name without an outer ``.gz``, ``.zst`` or ``.bz2``."""
     packed = archive.stream_of(name)
