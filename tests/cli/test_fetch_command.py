@@ -66,16 +66,25 @@ def test_a_dry_run_states_licence_and_size_and_fetches_nothing(server: Server, t
     assert done.returncode == 0, done.stderr
     assert (
         "CC BY 4.0 (data, unverified)" in done.stdout
-        and "3 bytes in 1 files" in done.stdout
+        and "3 bytes in 1 file" in done.stdout
         and "data/train.jsonl" in done.stdout
     )
     assert not server.asked and not (tmp_path / "home" / "datasets").exists()
 
 
+def test_a_size_that_no_card_tells_is_asked_of_the_server(server: Server, tmp_path: Path) -> None:
+    from healthfm.fetch.file import Item
+    from healthfm.fetch.plan import Plan, sizes
+
+    server.files["/a"], server.files["/b"] = b"x" * 5000, b"y" * 7
+    plan = Plan("x", tmp_path, tuple(Item(name, f"{server.url}/{name}") for name in ("a", "b", "gone")))
+    assert sizes(plan, QUICK) == {"a": 5000, "b": 7} and len(server.asked) == 3
+
+
 @pytest.mark.usefixtures("cards")
 def test_fetch_brings_the_files_to_where_they_are_looked_for(server: Server, tmp_path: Path) -> None:
     done = run("fetch", "wardquiz")
-    assert done.returncode == 0 and "1 of 1 files fetched" in done.stdout and "CC BY 4.0" in done.stdout
+    assert done.returncode == 0 and "1 of 1 file fetched" in done.stdout and "CC BY 4.0" in done.stdout
     assert (tmp_path / "home/datasets/wardquiz/data/train.jsonl").read_bytes() == b"abc"
     again = json.loads(run("fetch", "wardquiz:small", "--json").stdout)
     assert again["fetched"] == [] and again["bytes"] == 3 and len(server.asked) == 1

@@ -361,7 +361,7 @@ def test_what_cards_say_is_to_be_had_is_what_their_readers_look_for() -> None:
             patterns = {
                 f.path.replace("{split}", word) for f in card.files for word in words if f.variant in (None, variant)
             }  # type: ignore[union-attr]
-            if not path.endswith((".zip", ".tar", ".rar")):
+            if not path.endswith((".zip", ".tar", ".tgz", ".rar")):
                 assert any(fnmatchcase(path, each) for each in patterns), (card.slug, path)
             named += 1
     assert named > 100

@@ -72,17 +72,25 @@ def carry_out(plan: Plan, dry_run: bool, json: bool) -> None:
     elif dry_run:
         print("nothing was fetched (--dry-run)")
     else:
-        print(f"{len(came)} of {len(plan.items)} files fetched, the others were here: {plan.folder}")
+        print(f"{len(came)} of {_files(len(plan.items))} fetched, the others were here: {plan.folder}")
 
 
 def _state(plan: Plan) -> None:
-    unsized = f", and {plan.unsized} whose size the server tells when asked" if plan.unsized else ""
+    from healthfm.fetch.plan import sizes
+
+    known = {one.path: one.size for one in plan.items if one.size is not None} | sizes(plan)
+    rest = len(plan.items) - len(known)
     emit_fields([
-        ("what", plan.name), ("licence", list(plan.licences)), ("size", f"{told_size(plan.size)} in {len(plan.items) - plan.unsized} files{unsized}"),
+        ("what", plan.name), ("licence", list(plan.licences)),
+        ("size", f"{told_size(sum(known.values()))} in {_files(len(known))}{f', and {_files(rest)} of a size that is not told before' if rest else ''}"),
         ("to", str(plan.folder)), ("revision", plan.revision), ("note", list(plan.notes)),
-        ("files", [f"{one.path}{f' ({told_size(one.size)})' if one.size is not None else ''}" for one in plan.items[:SHOWN]]
+        ("files", [f"{one.path}{f' ({told_size(known[one.path])})' if one.path in known else ''}" for one in plan.items[:SHOWN]]
          + ([f"and {len(plan.items) - SHOWN} more (--json lists them)"] if len(plan.items) > SHOWN else [])),
     ])  # fmt: skip
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"
 
 
 def told_size(size: int) -> str:

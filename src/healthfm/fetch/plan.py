@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from healthfm.cards.schema import DatasetCard, Download
 from healthfm.errors import FetchError
 from healthfm.fetch import listing
 from healthfm.fetch.file import Item
-from healthfm.fetch.web import USUAL, Manners
+from healthfm.fetch.web import USUAL, Broken, Manners, ask
 
 # Formats that run code when they are read as their makers meant them, and what stands beside a model's weights and is read with them.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 WEIGHTS = (".safetensors", ".gguf", *PICKLES, ".h5", ".msgpack", ".onnx", ".npz", ".index", ".tar", ".zip")
+ASKED = 20  # files whose size is asked of their server before they are fetched
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 STEPS = {
     "registration": "The owners ask for an account or a form: register there and accept their terms.",
@@ -49,6 +51,19 @@ class Plan:
     def unsized(self) -> int:
         """How many files have a size that is not known before they come."""
         return sum(one.size is None for one in self.items)
+
+
+def sizes(plan: Plan, manners: Manners = Manners(timeout=15)) -> dict[str, int]:  # noqa: B008
+    """Ask the servers for the sizes that no card and no index tells, of the first ``ASKED`` files; bytes by path, without those that do not say."""
+    found = {}
+    for one in [one for one in plan.items if one.size is None][:ASKED]:
+        with (
+            contextlib.suppress(Broken, FetchError),
+            ask(one.url, manners, (0, 1), anywhere=one.digest is not None) as reply,
+        ):
+            if reply.total is not None:
+                found[one.path] = reply.total
+    return found
 
 
 def steps(card: DatasetCard, variant: str | None) -> list[str]:
