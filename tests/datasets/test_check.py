@@ -173,6 +173,14 @@ def test_a_split_that_is_half_there_is_a_fault_and_one_that_is_not_there_is_none
     assert (
         not [one for one in told["faults"] if "missing" in one] and "train_candidates.txt" in told["files"]["missing"]
     )
+    (tmp_path / "oncogpt" / "data").mkdir(parents=True)
+    (tmp_path / "oncogpt" / "data" / "test.json").write_text('[{"instruction": "a", "question": "b", "output": "c"}]')
+    assert not [one for one in found("oncogpt", tmp_path / "oncogpt")["faults"] if "missing" in one]
+    (tmp_path / "oncogpt" / "data" / "alpaca.json").write_text("[]")
+    assert (
+        "split train: data/OncoGPT_demo.rar missing, and the other files of it are here"
+        in found("oncogpt", tmp_path / "oncogpt")["faults"]
+    )
 
 
 # Records --------------------------------------------------------------------------------------------------------------

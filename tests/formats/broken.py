@@ -65,7 +65,7 @@ class Format:
     name: str
     good: Callable[[], bytes]
     read: Callable[[Path], Any]
-    examples: int = 25
+    examples: int = 15
 
 
 def collected(rows: Callable[[Source], Any]) -> Callable[[Path], Any]:
@@ -286,13 +286,13 @@ FORMATS = [
     Format("nifti", "a.nii.gz", volume_file("a.nii.gz"), lambda p: (nifti.voxels(Source(p)), nifti.affine(Source(p)))),
     Format("volume", "a.mha", volume_file("a.mha"), lambda p: (volume.voxels(Source(p)), volume.affine(Source(p)))),
     Format("volume", "a.nrrd", volume_file("a.nrrd"), lambda p: (volume.voxels(Source(p)), volume.affine(Source(p)))),
-    Format("video", "a.mkv", film, read_video),
+    Format("video", "a.mkv", film, read_video, 8),
     Format("gguf", "m.gguf", weights, lambda p: dict(GGUF(p))),
     Format("tf_checkpoint", "model.ckpt-10.index", of_data("tf1_bert/model.ckpt-10.index"), read_bundle),
     Format("tf_variables", "w.npz", npz, lambda p: tf_variables.npz(p)),
     Format("dicom", "CT_small.dcm", dicom("CT_small.dcm"), read_dicom),
     Format("dicom", "MR_small_RLE.dcm", dicom("MR_small_RLE.dcm"), read_dicom),
-    Format("slide", "a.tif", pyramid, read_slide),
+    Format("slide", "a.tif", pyramid, read_slide, 8),
     Format("slide", "a.h5", features, lambda p: tile_files.read_features(p)),
 ]  # fmt: skip
 
