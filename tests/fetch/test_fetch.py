@@ -300,6 +300,14 @@ def test_a_disk_that_is_too_small_is_told_first(server: Server, tmp_path: Path) 
     assert not server.asked
 
 
+def test_a_place_that_cannot_be_written_is_one_line(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file of mine")
+    with pytest.raises(FetchError, match=r"data.a\.bin: cannot be written"):
+        fetch([item(server, "data/a.bin")], tmp_path, QUICK)
+    with pytest.raises(FetchError, match="cannot write there"):
+        fetch([item(server)], tmp_path / "data", QUICK)
+
+
 # Killed at any moment -------------------------------------------------------------------------------------------------
 
 KILLED = """

@@ -80,9 +80,10 @@ def _state(plan: Plan) -> None:
 
     known = {one.path: one.size for one in plan.items if one.size is not None} | sizes(plan)
     rest = len(plan.items) - len(known)
+    told = [f"{told_size(sum(known.values()))} in {_files(len(known))}"] if known else []
+    size = ", and ".join([*told, *([f"{_files(rest)} of a size that nobody tells before"] if rest else [])])
     emit_fields([
-        ("what", plan.name), ("licence", list(plan.licences)),
-        ("size", f"{told_size(sum(known.values()))} in {_files(len(known))}{f', and {_files(rest)} of a size that is not told before' if rest else ''}"),
+        ("what", plan.name), ("licence", list(plan.licences)), ("size", size),
         ("to", str(plan.folder)), ("revision", plan.revision), ("note", list(plan.notes)),
         ("files", [f"{one.path}{f' ({told_size(known[one.path])})' if one.path in known else ''}" for one in plan.items[:SHOWN]]
          + ([f"and {len(plan.items) - SHOWN} more (--json lists them)"] if len(plan.items) > SHOWN else [])),

@@ -187,7 +187,15 @@ class Getter:
         self._held, self._lock = 0, threading.Lock()
 
     def get(self) -> Path:
-        """Bring the file to its place and return that. Raises ``FetchError``: it cannot be had, or is not what was published."""
+        """Bring the file to its place and return that. Raises ``FetchError``: it cannot be had or written, or is not what was published."""
+        try:
+            return self._get()
+        except OSError as error:
+            raise FetchError(
+                f"{self.target}: cannot be written ({error.strerror or type(error).__name__}); what came is kept"
+            ) from None
+
+    def _get(self) -> Path:
         for _ in range(3):
             try:
                 self._fill()
