@@ -73,7 +73,7 @@ def test_a_dry_run_states_licence_and_size_and_fetches_nothing(server: Server, t
 
 
 def test_a_size_that_no_card_tells_is_asked_of_the_server(server: Server, tmp_path: Path) -> None:
-    from healthfm.fetch.file import Item
+    from healthfm.fetch.item import Item
     from healthfm.fetch.plan import Plan, sizes
 
     server.files["/a"], server.files["/b"] = b"x" * 5000, b"y" * 7

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from healthfm.errors import FetchError
-from healthfm.fetch.file import ROOM, Item, place
+from healthfm.fetch.item import ROOM, Item, place
 from healthfm.fetch.run import fetch, noted
 from healthfm.fetch.web import Manners
 from tests.fetch.server import Handler, Server, cut, serving, status
@@ -313,7 +313,7 @@ def test_a_place_that_cannot_be_written_is_one_line(server: Server, tmp_path: Pa
 KILLED = """
 import sys
 from pathlib import Path
-from healthfm.fetch.file import Item
+from healthfm.fetch.item import Item
 from healthfm.fetch.run import fetch
 from healthfm.fetch.web import Manners
 fetch([Item("a.bin", sys.argv[1])], Path(sys.argv[2]), Manners(part=20_000, connections=2))

@@ -12,7 +12,7 @@ from healthfm.datasets.locate import Tree, fitting, wanted
 from healthfm.datasets.open import open_dataset
 from healthfm.datasets.summary import Tally, text_of
 from healthfm.errors import DatasetError
-from healthfm.fetch.file import Item, unlike
+from healthfm.fetch.item import Item, unlike
 from healthfm.fetch.run import noted
 from healthfm.formats.source import DAMAGE
 from healthfm.records import Record, Visual

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from healthfm.errors import FetchError
-from healthfm.fetch.file import Item
+from healthfm.fetch.item import Item
 from healthfm.fetch.web import HUB, Manners, text
 
 REVISION = re.compile(r"[0-9a-f]{40}")

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from healthfm.cards.schema import DatasetCard, Download
 from healthfm.errors import FetchError
 from healthfm.fetch import listing
-from healthfm.fetch.file import Item
+from healthfm.fetch.item import Item
 from healthfm.fetch.web import USUAL, Broken, Manners, ask
 
 # Formats that run code when they are read as their makers meant them, and what stands beside a model's weights and is read with them.

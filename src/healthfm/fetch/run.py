@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from healthfm.errors import FetchError
-from healthfm.fetch.file import ROOM, Getter, Item, differs, digest, place
+from healthfm.fetch.file import Getter
+from healthfm.fetch.item import ROOM, Item, differs, digest, place
 from healthfm.fetch.web import USUAL, Manners
 
 NOTE = "fetched.json"  # of the room: what came from where, by path

@@ -20,7 +20,7 @@ from healthfm.datasets.dataset import Dataset
 from healthfm.datasets.export.data_card import data_card, overlaps, privacy
 from healthfm.datasets.export.files import empty_folder, parquet, published
 from healthfm.datasets.summary import Tally
-from healthfm.fetch.file import digest
+from healthfm.fetch.item import digest
 
 CONTEXT: dict[str, Any] = {
     "@language": "en", "@vocab": "https://schema.org/", "citeAs": "cr:citeAs", "column": "cr:column", "conformsTo": "dct:conformsTo",
