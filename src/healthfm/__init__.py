@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from healthfm.cards.catalog import card, find
     from healthfm.cards.lineage import Overlap, lineage
     from healthfm.cards.schema import DatasetCard, ModelCard
+    from healthfm.datasets.check import check_dataset
     from healthfm.datasets.dataset import Dataset
+    from healthfm.datasets.export.write import export_dataset
     from healthfm.datasets.open import open_dataset
     from healthfm.errors import (
         CapabilityError,
         CardError,
         CheckpointError,
         DatasetError,
+        FetchError,
         HealthfmError,
         MissingExtra,
         RunError,
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from healthfm.evaluate.contamination import contamination
     from healthfm.evaluate.runner import evaluate
     from healthfm.evaluate.study import run_study
+    from healthfm.fetch.dataset import fetch_dataset
     from healthfm.models.load import load_model
     from healthfm.models.model import Model
     from healthfm.report.run import Run, evaluate_predictions, load_run
@@ -37,7 +41,8 @@ __version__ = "0.1.0"
 _HOME = {
     "find": "cards.catalog", "card": "cards.catalog", "lineage": "cards.lineage", "Overlap": "cards.lineage",
     "ModelCard": "cards.schema", "DatasetCard": "cards.schema",
-    "open_dataset": "datasets.open", "Dataset": "datasets.dataset",
+    "open_dataset": "datasets.open", "Dataset": "datasets.dataset", "check_dataset": "datasets.check",
+    "export_dataset": "datasets.export.write", "fetch_dataset": "fetch.dataset", "FetchError": "errors",
     "load_model": "models.load", "Model": "models.model",
     "evaluate": "evaluate.runner", "evaluate_predictions": "report.run", "load_run": "report.run", "Run": "report.run",
     "run_study": "evaluate.study", "leaderboard": "score.leaderboard", "Leaderboard": "score.leaderboard",
@@ -47,8 +52,9 @@ _HOME = {
 }  # fmt: skip
 
 __all__ = [
-    "CapabilityError", "CardError", "CheckpointError", "Comparison", "Dataset", "DatasetCard", "DatasetError", "HealthfmError", "Leaderboard", "MissingExtra",
-    "Model", "ModelCard", "Overlap", "Run", "RunError", "card", "compare", "contamination", "evaluate", "evaluate_predictions", "find",
+    "CapabilityError", "CardError", "CheckpointError", "Comparison", "Dataset", "DatasetCard", "DatasetError", "FetchError", "HealthfmError", "Leaderboard", "MissingExtra",
+    "Model", "ModelCard", "Overlap", "Run", "RunError", "card", "check_dataset", "compare", "contamination", "evaluate", "evaluate_predictions",
+    "export_dataset", "fetch_dataset", "find",
     "leaderboard", "lineage", "load_model", "load_run", "open_dataset", "run_study",
 ]  # fmt: skip
 

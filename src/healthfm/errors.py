@@ -19,6 +19,10 @@ class CheckpointError(HealthfmError):
     """Weights are absent, damaged, unsafe to load, or do not fit the network."""
 
 
+class FetchError(HealthfmError):
+    """A file cannot be had from its owner's server, or is not the file that was published."""
+
+
 class CapabilityError(HealthfmError):
     """The model cannot do what was asked of it."""
 

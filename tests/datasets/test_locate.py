@@ -154,3 +154,12 @@ def test_the_default_root_is_the_home_folder(own_home: Path, medqa_root: Path) -
         open_dataset("medqa")
     shutil.copytree(medqa_root, own_home / "datasets" / "medqa")
     assert len(open_dataset("medqa")) == 1273
+
+
+def test_an_official_file_that_was_packed_is_found_by_its_own_name(tmp_path: Path) -> None:
+    for end in ("", ".gz", ".zst", ".bz2"):
+        root = tmp_path / (end or "plain")
+        (root / "a").mkdir(parents=True)
+        (root / "a" / f"b.csv{end}").write_bytes(b"")
+        assert [one.name for one in Tree(root).match("a/*.csv")] == ["b.csv"]
+        assert bool(Tree(root).match("a/b.csv.gz")) == (end == ".gz")

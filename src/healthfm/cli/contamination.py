@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         against: Annotated[
             str | None,
             typer.Option(
-                help="Search this corpus: a file or folder of text, JSON or Parquet (also .gz), or a dataset.",
+                help="Search this corpus: a file or folder of text, JSON or Parquet (also .gz, .zst, .bz2), or a dataset.",
                 metavar="CORPUS",
             ),
         ] = None,

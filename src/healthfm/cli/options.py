@@ -66,6 +66,9 @@ def dataset_argument(name: str) -> str | Path:
         "/" in name
         or name.startswith(".")
         or ("." in name and Path(name).is_file())  # e.g. an .xlsx: the reader says what it takes instead
-        or name.removesuffix(".gz").endswith((".csv", ".tsv", ".jsonl", ".parquet", ".toml"))
+        or name.removesuffix(".gz")
+        .removesuffix(".zst")
+        .removesuffix(".bz2")
+        .endswith((".csv", ".tsv", ".jsonl", ".parquet", ".toml"))
     )
     return Path(name) if looks_like_path else name

@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+from healthfm.cli.check import show
 from healthfm.cli.console import emit_fields, emit_json
 from healthfm.cli.options import Columns, DatasetName, JsonFlag, Root, Split, column_map, dataset_argument
+from healthfm.errors import DatasetError
 
 SHOWN = 4000  # characters of one field
 
@@ -21,37 +23,52 @@ def register(app: typer.Typer) -> None:
         dataset: DatasetName,
         root: Root = None,
         split: Split = None,
-        head: Annotated[int, typer.Option(help="How many records to print.")] = 3,
-        output: Annotated[Path | None, typer.Option(help="Write every record to this Parquet file instead.")] = None,
+        limit: Annotated[
+            int | None,
+            typer.Option("--limit", "--head", min=0, help="How many records to print (3), or to write (all)."),
+        ] = None,
         to: Annotated[
-            str, typer.Option(help="What --output becomes: parquet (a file), meds (a folder, of timelines).")
-        ] = "parquet",
+            str | None, typer.Option(help="Write the records instead: parquet, jsonl, webdataset, croissant, meds (timelines).")
+        ] = None,
+        output: Annotated[
+            Path | None, typer.Option(help="The file or folder to write (Parquet unless --to says otherwise).")
+        ] = None,
+        summary: Annotated[
+            bool, typer.Option("--summary", help="Count instead: splits, labels, patients, lengths, missing values.")
+        ] = False,
         columns: Columns = None,
         json: JsonFlag = False,
     ) -> None:
-        """Read a dataset's official files, or own data, as records.
+        """Read a dataset's official files, or own data, as records: print some, count them, or write them for other programs.
 
-        Example: healthfm read pubmedqa --root examples/pubmedqa --split test
+        Parquet and JSON lines hold the same columns; webdataset writes shards with the images in them; croissant writes a folder of Parquet
+        files with croissant.json and a data card. What is written is read whole first: nothing half is left.
+
+        Example: healthfm read pubmedqa --root examples/pubmedqa --split test --limit 5
         """
-        from healthfm.datasets import meds
         from healthfm.datasets.dataset import as_row
+        from healthfm.datasets.export.write import export_dataset
         from healthfm.datasets.open import open_dataset
-        from healthfm.errors import DatasetError
         from healthfm.formats.walk import told
 
+        if to is not None and output is None:
+            raise DatasetError("--to needs --output, the file or folder to write")
         opened = open_dataset(dataset_argument(dataset), root, split, columns=column_map(columns))
-        if to not in ("parquet", "meds") or (to == "meds" and output is None):
-            raise DatasetError(f"--to is {to}; use parquet or meds, with --output")
-        if output is not None and to == "meds":
-            for line in meds.write(opened, output):
-                print(line, file=sys.stderr)
-            print(output)
+        if limit is not None and (summary or output is not None):
+            opened = opened.first(limit)
+        rows = []
+        if summary:
+            found = opened.summary()
+            emit_json(found) if json else show(found)
         elif output is not None:
-            print(opened.to_parquet(output))
-        rows = [] if output is not None else [as_row(record) for record in itertools.islice(opened, head)]
+            print(export_dataset(opened, to or "parquet", output))
+            for line in (one for one in opened.notices if one != told(opened.passed_over)):
+                print(f"notice: {line}", file=sys.stderr)
+        else:
+            rows = [as_row(record) for record in itertools.islice(opened, 3 if limit is None else limit)]
         if passed := told(opened.passed_over):
             print(f"notice: {passed}", file=sys.stderr)
-        if output is not None:
+        if output is not None or summary:
             return
         if json:
             emit_json(rows)

@@ -18,6 +18,9 @@ def register(app: typer.Typer) -> None:
     def show(
         name: Annotated[str, typer.Argument(help="A slug, name or alias.")],
         kind: Annotated[str | None, typer.Option(help="model or dataset, where both have the name.")] = None,
+        data_card: Annotated[
+            bool, typer.Option("--data-card", help="Of a dataset: its card as a page of Markdown.")
+        ] = False,
         json: JsonFlag = False,
     ) -> None:
         """Show what is known of a model or dataset, and how well each fact was checked.
@@ -27,8 +30,11 @@ def register(app: typer.Typer) -> None:
         from healthfm.cards import catalog
 
         card = catalog.card(name, kind)
+        if data_card:
+            print(page(card), end="")
+            return
         if json:
-            emit_json(card.model_dump(mode="json"))
+            emit_json(told(card))
             return
         print(f"{card.name} ({card.kind} {card.slug})\n")
         fields = _common(card)
@@ -39,6 +45,24 @@ def register(app: typer.Typer) -> None:
             ("unverified", list(card.unverified)),
         ]
         emit_fields(fields)
+
+
+def told(card: ModelCard | DatasetCard) -> dict[str, Any]:
+    """Return everything that a card says."""
+    found = card.model_dump(mode="json")
+    if card.kind == "dataset":
+        found["downloads"] = [one.model_dump(mode="json") for one in card.downloads]
+    return found
+
+
+def page(card: ModelCard | DatasetCard) -> str:
+    """Return a dataset's card as Markdown. Raises ``CardError``: it is a model's."""
+    from healthfm.datasets.export.data_card import data_card
+    from healthfm.errors import CardError
+
+    if card.kind == "model":
+        raise CardError(f"{card.slug} is a model; --data-card is of datasets")
+    return data_card(card)
 
 
 def _mark(fact: Any) -> str:
@@ -99,6 +123,7 @@ def _dataset(card: DatasetCard) -> list[tuple[str, Any]]:
         ("splits", ", ".join(f"{ours} ({theirs})" if ours != theirs else ours for ours, theirs in card.splits.items())),
         ("counts", [f"{variant}: " + ", ".join(f"{s} {n:,}" for s, n in counts.items()) for variant, counts in card.counts.items()]),
         ("files", [f"{f.role}: {f.path}{' [' + f.variant + ']' if f.variant else ''}" for f in card.files]),
+        ("to be had from", [f"{one.url}{' [' + one.variant + ']' if one.variant else ''}{_mark(one)}" for one in card.downloads]),
         ("labels", [f"{one.name} ({one.kind}{f', {one.variant}' if one.variant not in (None, one.name) else ''}): {', '.join(one.classes) or one.note or ''}" for one in card.labels]),
         ("layout from", list(card.layout_source)), ("layout", f"{card.layout_checked}"),
         ("protocols", [f"{n}{' (default)' if n == card.default_protocol else ''}: {p.summary} After {p.follows}" for n, p in card.protocols.items()]),

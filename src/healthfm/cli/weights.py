@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from healthfm.cli.console import emit_fields, emit_json
+from healthfm.cli.fetch import carry_out
 from healthfm.cli.options import JsonFlag
+
+if TYPE_CHECKING:
+    from healthfm.cards.schema import ModelCard
+    from healthfm.fetch.plan import Plan
+    from healthfm.models.files.weights import Place
 
 STEPS = {
     "gated": "the owners give access on request: accept their terms at the hub page with an account, then log in (hf auth login)",
@@ -22,9 +28,17 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def weights(
         model: Annotated[str, typer.Argument(help="MODEL[:VARIANT] of the catalogue.")],
+        download: Annotated[
+            bool, typer.Option("--download", help="Download them into the folder where they are looked for.")
+        ] = False,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="With --download: state licence, files and sizes, and stop.")
+        ] = False,
         json: JsonFlag = False,
     ) -> None:
-        """Show where a model's weights are published, whether they are here, and the command that brings them. Downloads nothing.
+        """Show where a model's weights are published, whether they are here, and the command that brings them; download them on request.
+
+        A download goes on where it was stopped, is held against the hub's digests at one commit, and takes safetensors where there are any.
 
         Example: healthfm weights uni
         """
@@ -35,6 +49,9 @@ def register(app: typer.Typer) -> None:
         card = catalog.card(model, "model")
         assert isinstance(card, ModelCard)
         found = places(card, catalog.split_name(model)[1])
+        if download or dry_run:
+            carry_out(_plan(card, found), dry_run, json)
+            return
         if json:
             emit_json([
                 {
@@ -54,3 +71,29 @@ def register(app: typer.Typer) -> None:
                 ("loads from", str(one.loads_from) if one.loads_from else one.problem or "nowhere: it is not here"), ("first", STEPS.get(told.access)),
             ])  # fmt: skip
             print(f"{one.command}\n" if one.command else "")  # on a line of its own, to be copied
+
+
+def _plan(card: ModelCard, found: list[Place]) -> Plan:
+    """Return what is downloaded for a row: its one published checkpoint, where the hub holds it."""
+    from healthfm.errors import FetchError
+    from healthfm.fetch import listing
+    from healthfm.fetch.plan import of_weights
+    from healthfm.models.files.weights import READ_WITH
+
+    at_hub = [one for one in found if one.weights.hub is not None and one.weights.access in ("open", "gated")]
+    if not at_hub:
+        told = "; ".join(
+            f"{one.command or one.weights.source}{': ' + STEPS[one.weights.access] if one.weights.access in STEPS else ''}"
+            for one in found
+        )
+        raise FetchError(f"{card.slug}: there is nothing to download from the hub. Published: {told or 'nowhere'}")
+    if len({(one.folder, one.weights.hub) for one in at_hub}) > 1:
+        names = ", ".join(sorted({f"{card.slug}:{one.variant}" for one in at_hub if one.variant})) or ", ".join(
+            str(one.weights.hub) for one in at_hub
+        )
+        raise FetchError(f"{card.slug}: there are several checkpoints; name the one to download ({names})")
+    first, *_ = at_hub
+    told, files = first.weights, [name for one in at_hub for name in one.weights.files]
+    digest = told.digest if len(at_hub) == 1 else None
+    name = card.slug + (f":{first.variant}" if first.variant else "")
+    return of_weights(listing.hub_page(str(told.hub)), files, name, first.folder, told.licence, digest, READ_WITH)

@@ -1,4 +1,4 @@
-"""A corpus as a stream of documents: a file or folder of text, JSON or Parquet (also .gz), or another dataset.
+"""A corpus as a stream of documents: a file or folder of text, JSON or Parquet (also .gz, .zst, .bz2), or another dataset.
 
 Memory does not grow with the corpus, but for .json, which cannot be read in pieces. A table of text (CSV) is searched as the
 text it is; JSON and Parquet by row, all strings of a row together.
@@ -83,7 +83,9 @@ def open_corpus(place: Path | Dataset) -> Corpus:
         if not place.exists():
             raise RunError(f"no file or folder {place}")
         if not any(Path(Source(path).name).suffix.lower() in (*TEXT, *ROWS) for path in _files(place)):
-            raise RunError(f"{place}: holds no text to search (healthfm reads {', '.join((*TEXT, *ROWS))}, also .gz)")
+            raise RunError(
+                f"{place}: holds no text to search (healthfm reads {', '.join((*TEXT, *ROWS))}, also .gz, .zst, .bz2)"
+            )
     return Corpus(place)
 
 

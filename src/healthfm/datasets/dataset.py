@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from healthfm import notebook
 from healthfm.cards.schema import DatasetCard
+from healthfm.datasets.summary import Tally
 from healthfm.errors import DatasetError, MissingExtra
 from healthfm.formats.source import Problems
 from healthfm.formats.walk import Passed, told
@@ -96,12 +97,24 @@ class Dataset:
             remarks=self.remarks,
         )  # fmt: skip
 
+    def first(self, count: int) -> Dataset:
+        """Return the dataset with the first ``count`` records of each split; nothing is said of the card's counts then."""
+
+        def read(split: str, problems: Problems) -> Iterator[Record]:
+            return itertools.islice(self._read(split, problems), count)
+
+        card = self.card.model_copy(update={"counts": {}})
+        return Dataset(
+            card, read, self.splits, variant=self.variant, protocol=self.protocol, root=self.root, split=self.split,
+            on_error=self.on_error, path=self.path, columns=self.columns, passed_over=self._passed_over, remarks=self.remarks,
+        )  # fmt: skip
+
     def __iter__(self) -> Iterator[Record]:
         self.errors, self.notices, self.passed_over = [], list(self.remarks), list(self._passed_over)
         for split in self.selected:
             problems = Problems(self.on_error)
             seen: set[str] = set()
-            for record in self._read(split, problems):
+            for record in self._whole(split, problems):
                 if record.id in seen:
                     problems.add(DatasetError(f"{self.name}, split {split}: the id '{record.id}' occurs twice"))
                     continue
@@ -109,6 +122,13 @@ class Dataset:
                 yield record
             self._finish(split, len(seen), problems)
         self.notices += filter(None, [told(self.passed_over)])
+
+    def _whole(self, split: str, problems: Problems) -> Iterator[Record]:
+        """Yield a split's records; damage that ends a file is one more problem where problems are collected."""
+        try:
+            yield from self._read(split, problems)
+        except DatasetError as error:
+            problems.add(error)
 
     def _finish(self, split: str, count: int, problems: Problems) -> None:
         self._counts[split] = count
@@ -127,26 +147,23 @@ class Dataset:
                 pass
         return sum(self._counts[split] for split in self.selected)
 
-    def summary(self) -> dict[str, Any]:
-        """Read everything once; return counts per split beside the card's, label counts, rows not read, notices."""
-        labels: dict[str, dict[str, int]] = {}
-        patients: set[str] = set()
+    def summary(self, seen: Sequence[Any] = ()) -> dict[str, Any]:
+        """Read everything once; return counts per split beside the card's, labels, patients, lengths, missing values, rows not read, notices.
+
+        ``seen``: whatever else looks at the records as they pass (each has a method ``see``); a ``Tally`` among them is the one told.
+        """
+        tally = next((one for one in seen if isinstance(one, Tally)), None) or Tally()
+        watching = [tally, *(one for one in seen if one is not tally)]
         for record in self:
             self._hold_in_place(record)
-            if record.patient is not None:
-                patients.add(record.patient)
-            for name, label in _labels(record):
-                for one in label if isinstance(label, frozenset) else (label,):
-                    if isinstance(one, str | Mark):
-                        text = one.value if isinstance(one, Mark) else one
-                        labels.setdefault(name, {})[text] = labels.setdefault(name, {}).get(text, 0) + 1
+            for one in watching:
+                one.see(record)
         counts = self.card.counts.get(self.variant or "default", {})
         return {
             "dataset": self.name, "root": str(self.root), "record": self.card.record,
             "splits": {s: {"records": self._counts[s], "card": counts.get(s)} for s in self.selected},
             "absent_splits": [s for s in self.card.splits if s not in self.splits],
-            "patients": len(patients) or None,
-            "labels": {name: dict(sorted(found.items())) for name, found in labels.items()},
+            **tally.told(),
             "errors": [str(error) for error in self.errors], "notices": [n for n in self.notices if n != told(self.passed_over)],
             "passed_over": [{"file": file, "reason": reason} for file, reason in self.passed_over],
         }  # fmt: skip
@@ -221,14 +238,6 @@ class Dataset:
         return Records()
 
 
-def _labels(record: Record) -> Iterator[tuple[str, Any]]:
-    """Yield the labels of a record by name: a question's answer is one, those of a conversation's turns are its own."""
-    yield "answer", getattr(record, "answer", None)
-    yield from record.labels.items()
-    for turn in getattr(record, "turns", ()):
-        yield from turn.labels.items()
-
-
 def as_row(record: Record) -> dict[str, Any]:
     """Return a record as a flat row: text, numbers, and JSON text for mappings."""
     import json
@@ -236,7 +245,7 @@ def as_row(record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for one in fields(record):
         value = getattr(record, one.name)
-        if callable(value) or one.name in ("media", "masks", "ratio"):
+        if callable(value) or one.name in ("media", "masks", "ratio", "load"):
             continue
         if isinstance(value, Mapping | tuple):
             value = json.dumps(value, ensure_ascii=False, default=_plain)

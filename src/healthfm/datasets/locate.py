@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import math
 import os
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any
 from healthfm.cards.schema import DatasetCard, Labels, OfficialFile
 from healthfm.errors import BadValue, CardError, DatasetError
 from healthfm.formats import archive
-from healthfm.formats.source import Problems, Source
+from healthfm.formats.source import Problems, Source, plain_name
 from healthfm.records import MISSING, UNCERTAIN, Label
 
 SHOWN = 6  # up to how many of the card's codes an error names them
@@ -173,8 +174,14 @@ def _unpacked_first(hits: list[Entry]) -> list[Source]:
 
 def _fits(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return len(path) == len(pattern) and all(
-        fnmatch.fnmatchcase(p, q) or fnmatch.fnmatchcase(p, q + ".gz") for p, q in zip(path, pattern, strict=True)
+        fnmatch.fnmatchcase(p, q) or (p != plain_name(p) and fnmatch.fnmatchcase(plain_name(p), q))
+        for p, q in zip(path, pattern, strict=True)
     )
+
+
+def fitting(path: str) -> str:
+    """Return the pattern that means a path and no other."""
+    return glob.escape(path)
 
 
 def _places(hits: list[Source]) -> int:

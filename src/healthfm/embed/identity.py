@@ -22,7 +22,7 @@ from healthfm import formats
 from healthfm.datasets import media
 from healthfm.engine.pipeline import ordered
 from healthfm.errors import DatasetError
-from healthfm.formats.source import DAMAGE, Source
+from healthfm.formats.source import DAMAGE, Source, plain_name
 from healthfm.records import Image, Record, Visual
 
 WHOLE = 64 << 20  # bytes of an item that are read to tell what it is
@@ -50,7 +50,11 @@ class Held(Source):
 def held(source: Source) -> Source:
     """Return a file with its bytes read; a very large or a packed one as it is. Raises ``DatasetError``: it cannot be read."""
     try:
-        if source.member is not None or source.path.suffix == ".gz" or source.path.stat().st_size > WHOLE:
+        if (
+            source.member is not None
+            or plain_name(source.path.name) != source.path.name
+            or source.path.stat().st_size > WHOLE
+        ):
             return source
         return Held(source.path, None, source.problems, source.path.read_bytes())
     except OSError as error:
@@ -199,10 +203,10 @@ def belonging(path: Path) -> list[Path]:
     """Return the files that are one item with a path: those below a folder, or the file and what it reads beside itself."""
     if path.is_dir():
         return _below(path)
-    bare = path.name.removesuffix(".gz")
+    bare = plain_name(path.name)
     if bare.lower().endswith(HEADERS):
         beside = sorted(path.parent.glob(f"{glob.escape(Path(bare).stem)}.*"))
-        return [path, *(one for one in beside if one.name.lower().removesuffix(".gz").endswith(media.BESIDE))]
+        return [path, *(one for one in beside if plain_name(one.name).lower().endswith(media.BESIDE))]
     return [path, *(_below(path.with_suffix("")) if path.suffix.lower() == ".mrxs" else ())]
 
 

@@ -21,7 +21,7 @@ from healthfm.formats import image, table
 from healthfm.formats.dicom import file as dicom
 from healthfm.formats.slide import files as slide_files
 from healthfm.formats.slide import pyramid as slide
-from healthfm.formats.source import Source
+from healthfm.formats.source import Source, plain_name
 from healthfm.formats.walk import BELONGS, Entry, Passed, by_name, told, walk
 from healthfm.records import Record, TextRecord, Visual
 
@@ -140,7 +140,7 @@ def _of_entries(entries: Iterable[Entry], texts: bool, items: Items, below: Path
 
 
 def _is_table(path: Path) -> bool:
-    return path.name.removesuffix(".gz").lower().endswith(table.SUFFIXES)
+    return plain_name(path.name).lower().endswith(table.SUFFIXES)
 
 
 def of_file(path: Path, name: str) -> Item:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import lzma
@@ -9,7 +10,8 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -54,7 +56,7 @@ def members(path: Path) -> Iterator[str]:
 
 def open_member(path: Path, member: str) -> IO[bytes]:
     """Open one member for reading. Raises ``DatasetError`` when it is damaged, encrypted or suspiciously packed."""
-    try:
+    with _told(path, member):
         if _is_zip(path):
             zipped = packed.zipped(path)
             info = zipped.info(member)
@@ -63,18 +65,57 @@ def open_member(path: Path, member: str) -> IO[bytes]:
         tar = packed.tarred(path)
         refuse_bomb(f"{path}!{member}", tar.size(member), path.stat().st_size)
         return tar.read(member)
+
+
+def size_of(path: Path, member: str) -> int:
+    """Return how many bytes a member says it holds. Raises ``DatasetError`` when the archive is damaged or has none of the name."""
+    with _told(path, member):
+        return packed.zipped(path).info(member).file_size if _is_zip(path) else packed.tarred(path).size(member)
+
+
+@contextmanager
+def _told(path: Path, member: str) -> Iterator[None]:
+    try:
+        yield
     except (RuntimeError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}!{member}: cannot be read ({type(error).__name__})") from None
     except KeyError:
         raise DatasetError(f"{path}: has no member {member}") from None
 
 
-class _Guarded(io.RawIOBase):
-    """A gzip stream that may grow to so many bytes."""
+def _gzip(raw: IO[bytes]) -> Any:
+    return gzip.GzipFile(fileobj=raw)
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.name, self.inner = path, str(path), gzip.open(path)  # noqa: SIM115  closed with this
-        self.room = max(SMALL, MAX_RATIO * path.stat().st_size)
+
+def _bzip2(raw: IO[bytes]) -> Any:
+    return bz2.BZ2File(raw)
+
+
+def _zstandard(raw: IO[bytes]) -> Any:
+    import pyarrow as pa
+
+    return pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")
+
+
+# Streams that are unpacked while they are read, by the end of a file's name: RFC 1952, bzip2, RFC 8878. Frames or members may follow on
+# one another. Not xz: a header can ask for gigabytes of memory before its first byte.
+STREAMS: dict[str, Callable[[IO[bytes]], Any]] = {".gz": _gzip, ".zst": _zstandard, ".bz2": _bzip2}
+
+
+class _Guarded(io.RawIOBase):
+    """A packed stream that may grow to so many bytes, read forward; going back reads it from its start."""
+
+    def __init__(
+        self, name: str, begin: Callable[[], IO[bytes]], unpack: Callable[[IO[bytes]], Any], room: int
+    ) -> None:
+        self.name, self.room, self.at = name, room, 0
+        self._begin, self._unpack = begin, unpack
+        self._raw = begin()
+        try:
+            self.inner = unpack(self._raw)
+        except BaseException:
+            self._raw.close()
+            raise
 
     def readable(self) -> bool:
         return True
@@ -82,24 +123,63 @@ class _Guarded(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
+    def tell(self) -> int:
+        return self.at
+
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self.inner.seek(offset, whence)
+        target = offset + (self.at if whence == io.SEEK_CUR else self._length() if whence == io.SEEK_END else 0)
+        if target < self.at:
+            self._close_both()
+            self._raw = self._begin()
+            self.inner, self.at = self._unpack(self._raw), 0
+        while self.at < target and self.read(min(1 << 20, target - self.at)):
+            pass
+        return self.at
+
+    def _length(self) -> int:
+        while self.read(1 << 20):
+            pass
+        return self.at
 
     def readinto(self, buffer: Any) -> int:
-        data = self.inner.read1(len(buffer))  # what is there: damage further on takes nothing away from it
-        if self.inner.tell() > self.room:
-            raise DatasetError(f"{self.path}: unpacks to over {MAX_RATIO} times its size; refused")
+        read = getattr(
+            self.inner, "read1", self.inner.read
+        )  # what is there: damage further on takes nothing away from it
+        data = read(len(buffer))
+        self.at += len(data)
+        if self.at > self.room:
+            raise DatasetError(f"{self.name}: unpacks to over {MAX_RATIO} times its size; refused")
         buffer[: len(data)] = data
         return len(data)
 
-    def close(self) -> None:
+    def _close_both(self) -> None:
         self.inner.close()
+        self._raw.close()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._close_both()
         super().close()
+
+
+def stream_of(name: str) -> str | None:
+    """Return the end of a file's name that says it is a packed stream (``.gz``), in lower case; None where it is none."""
+    return next((end for end in STREAMS if name.lower().endswith(end)), None)
+
+
+def unpacked(name: str, begin: Callable[[], IO[bytes]], size: int, what: str) -> IO[bytes]:
+    """Open a packed stream of ``size`` bytes for reading what it holds; ``name`` says how it is packed, ``begin`` opens it, errors call it ``what``.
+
+    Reading raises ``DatasetError`` where it is suspiciously packed.
+    """
+    kind = stream_of(name)
+    assert kind is not None
+    return io.BufferedReader(_Guarded(what, begin, STREAMS[kind], max(SMALL, MAX_RATIO * size)))
 
 
 def gunzipped(path: Path) -> IO[bytes]:
     """Open a ``.gz`` for reading what it holds; reading raises ``DatasetError`` where that is suspiciously packed."""
-    return io.BufferedReader(_Guarded(path))
+    return unpacked(".gz", lambda: path.open("rb"), path.stat().st_size, str(path))
 
 
 def unpack(path: Path, folder: Path) -> None:

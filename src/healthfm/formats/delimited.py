@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO
 
@@ -136,7 +137,7 @@ def bare_name(name: str) -> str:
 
 def each_once(names: Sequence[str], source: Source) -> None:
     """Raise ``DatasetError`` naming the columns that occur twice."""
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) != len(names) else []
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise DatasetError(f"{source}: column names occur twice: {', '.join(twice)}")
 

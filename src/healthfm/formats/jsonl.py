@@ -10,9 +10,12 @@ from healthfm.errors import BadValue, DatasetError
 from healthfm.formats.source import DAMAGE, Row, Source, lines
 
 
-def rows(source: Source) -> Iterator[Row]:
-    """Yield one ``Row`` a line, numbered from 1; empty lines are passed over. A key that an object holds twice is a problem."""
-    for number, line in lines(source):
+def rows(source: Source, encoding: str = "utf-8") -> Iterator[Row]:
+    """Yield one ``Row`` a line, numbered from 1; empty lines are passed over. A key that an object holds twice is a problem.
+
+    ``encoding``: of an owner who does not write UTF-8.
+    """
+    for number, line in lines(source, encoding):
         if not line.strip():
             continue
         try:

@@ -8,7 +8,6 @@ reading goes on. Messages name keys, never values: values may be patient data.
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 import lzma
 import zipfile
@@ -43,7 +42,7 @@ class Problems:
 
 @dataclass(frozen=True)
 class Source:
-    """A readable file: ``path``, or ``member`` inside the archive at ``path``. ``.gz`` is unpacked while reading."""
+    """A readable file: ``path``, or ``member`` inside the archive at ``path``. ``.gz``, ``.zst`` and ``.bz2`` are unpacked while reading."""
 
     path: Path
     member: str | None = None
@@ -54,22 +53,34 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The file's own name, without an outer ``.gz``."""
+        """The file's own name, without an outer ``.gz``, ``.zst`` or ``.bz2``."""
         return plain_name(Path(self.member or self.path).name)
 
     def open(self) -> IO[bytes]:
         """Open for binary reading. Raises ``DatasetError`` when the file cannot be opened."""
         try:
             if self.member is None:
-                return archive.gunzipped(self.path) if is_gzip(self.path.name) else self.path.open("rb")
-            raw = archive.open_member(self.path, self.member)
-            return gzip.open(raw) if is_gzip(self.member) else raw  # type: ignore[return-value]
+                if archive.stream_of(self.path.name) is None:
+                    return self.path.open("rb")
+                return archive.unpacked(
+                    self.path.name, lambda: self.path.open("rb"), self.path.stat().st_size, str(self)
+                )
+            if archive.stream_of(self.member) is None:
+                return archive.open_member(self.path, self.member)
+            member, size = self.member, archive.size_of(self.path, self.member)
+            return archive.unpacked(member, lambda: archive.open_member(self.path, member), size, str(self))
         except (OSError, EOFError) as error:
             raise DatasetError(f"{self}: cannot be opened: {error.strerror or error}") from None  # type: ignore[union-attr]
 
     def text(self, encoding: str = "utf-8", errors: str = "strict") -> io.TextIOWrapper:
-        """Open for reading text; a leading byte-order mark is dropped. ``errors``: as for ``open``."""
-        marked = "utf-8-sig" if encoding == "utf-8" else encoding
+        """Open for reading text; a leading byte-order mark is dropped. ``errors``: as for ``open``.
+
+        Raises ``DatasetError``: it cannot be opened, or ``encoding`` is none that Python knows.
+        """
+        try:
+            marked = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+        except LookupError:
+            raise DatasetError(f"{self}: there is no text encoding '{encoding}'") from None
         return io.TextIOWrapper(self.open(), encoding=marked, errors=errors, newline="")
 
 
@@ -99,14 +110,10 @@ class Held(Source):
         return io.BytesIO(self.raw)
 
 
-def is_gzip(name: str) -> bool:
-    """Whether a file's name ends in ``.gz``, in any case."""
-    return name.lower().endswith(".gz")
-
-
 def plain_name(name: str) -> str:
-    """Return a file's name without an outer ``.gz``."""
-    return name[:-3] if is_gzip(name) else name
+    """Return a file's name without an outer ``.gz``, ``.zst`` or ``.bz2``."""
+    packed = archive.stream_of(name)
+    return name[: -len(packed)] if packed else name
 
 
 class Row(dict[str, Any]):
@@ -156,18 +163,33 @@ def whole(source: Source) -> str:
 
 
 def lines(source: Source, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, text) of a file. A line that is not UTF-8 (or what ``encoding`` says) is a problem of that line; damage ends it."""
+    """Yield (line number from 1, text) of a text file, UTF-8 unless its owner writes another encoding.
+
+    A line that is not of the encoding is a problem of that line; damage ends it. Lines end at LF, as bytes: not for UTF-16 or UTF-32.
+    """
     number = 0
+    first, name = _codecs(source, encoding)
     try:
         with source.open() as handle:
             for number, raw in enumerate(handle, 1):
                 try:
-                    line = raw.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding)
+                    line = raw.decode(first if number == 1 else encoding)
                 except UnicodeDecodeError:
-                    source.problems.add(DatasetError(f"{source}, line {number}: not {encoding.upper()}"))
+                    source.problems.add(DatasetError(f"{source}, line {number}: not {name}"))
                     continue
                 yield number, line
     except DAMAGE as error:
         raise DatasetError(
             f"{source}, after line {number}: the file is damaged or cut short ({type(error).__name__})"
         ) from None
+
+
+def _codecs(source: Source, encoding: str) -> tuple[str, str]:
+    """Return what decodes the first line, and the encoding's name. Raises ``DatasetError``: there is none, or its lines are not found by bytes."""
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        raise DatasetError(f"{source}: there is no text encoding '{encoding}'") from None
+    if name.startswith(("utf-16", "utf-32")):
+        raise DatasetError(f"{source}: {name.upper()} is not read by lines; save it as UTF-8")
+    return ("utf-8-sig", "UTF-8") if name == "utf-8" else (encoding, name.upper())

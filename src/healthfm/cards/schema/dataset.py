@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
 
-from healthfm.cards.schema.common import Card, Checked, Facts, Slug, Template, Text
+from healthfm.cards.schema.common import Card, Checked, Facts, Slug, Template, Text, Url
 
 IN_HOUSE = frozenset({"credentialed", "registration", "own"})  # access to data of named people: whatever the flags say
 
@@ -33,6 +33,35 @@ class OfficialFile(Facts):
     format: Text
     optional: bool = False
     note: Text | None = None
+
+
+class Download(Facts):
+    """Where files may be had by everybody: one file at ``url``, or those that an ``index`` lists. It says nothing of what they hold.
+
+    ``index``: "hub" (``url`` is the page of a Hugging Face repository, ``revision`` its branch, tag or commit), "zenodo" (a record of its
+    API), "sums" (a folder with SHA256SUMS.txt, as PhysioNet's), "s3" (a bucket that can be listed, below the path of ``url``). ``path``: where
+    the file goes below the root (None: the last part of ``url``); of an index, the folder that its files go to. ``files``: patterns of
+    those of the index that are wanted. ``digest``: ``sha256:``, ``md5:``, ``sha1:`` or ``git:`` (a blob's id) and hexadecimal digits.
+    """
+
+    url: Url
+    index: Literal["hub", "zenodo", "sums", "s3"] | None = None
+    revision: Text | None = None
+    path: Text | None = None
+    files: tuple[str, ...] = ()
+    variant: Text | None = None
+    size: int | None = Field(default=None, ge=0)
+    digest: Annotated[str, StringConstraints(pattern=r"^(sha256|md5|sha1|git):[0-9a-f]{32,64}$")] | None = None
+    checked: Checked = "unverified"
+    source: Text | None = None
+
+    @model_validator(mode="after")
+    def _of_a_file_or_of_an_index(self) -> Download:
+        if self.index is None and (self.files or self.revision):
+            raise ValueError("downloads: files and revision are those of an index")
+        if self.index is not None and (self.size is not None or self.digest):
+            raise ValueError("downloads: an index tells size and digest itself")
+        return self
 
 
 class Labels(Facts):
@@ -113,6 +142,9 @@ class DatasetCard(Card):
     remote_ok: bool
     size: Text | None = None
     files: tuple[OfficialFile, ...] = ()
+    downloads: tuple[Download, ...] = Field(
+        default=(), exclude=True
+    )  # where files are to be had changes no run: not in a card's digest
     splits: Mapping[str, str] = Field(default_factory=dict)
     counts: Mapping[str, Mapping[str, int]] = Field(default_factory=dict)
     labels: tuple[Labels, ...] = ()
@@ -165,6 +197,9 @@ class DatasetCard(Card):
             unknown = set(file.splits) - set(self.splits)
             if unknown:
                 raise ValueError(f"files: {file.path}: splits {sorted(unknown)} are not in [splits]")
+        for one in self.downloads:
+            if one.variant is not None and one.variant not in self.variants:
+                raise ValueError(f"downloads: variant '{one.variant}' is not among [variants]")
         for space in self.labels:
             if space.variant is not None and space.variant not in self.variants:
                 raise ValueError(f"labels: variant '{space.variant}' is not among [variants]")

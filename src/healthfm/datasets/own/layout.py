@@ -15,7 +15,7 @@ from healthfm.datasets.own.options import Options, Style
 from healthfm.datasets.own.rows import Seen
 from healthfm.errors import DatasetError
 from healthfm.formats import table
-from healthfm.formats.source import Problems, Source
+from healthfm.formats.source import Problems, Source, plain_name
 
 FIELDS = (
     "id", "split", "patient", "site", "labels", "question", "context", "options", "answer", "answers", "text",
@@ -79,7 +79,7 @@ def _columns(file: Path) -> list[str]:
     problems = Problems("collect")
     for row in table.rows(Source(file, problems=problems)):
         names.update(dict.fromkeys(row))
-        if not file.name.lower().removesuffix(".gz").endswith(".jsonl"):  # the others have the same in every row
+        if not plain_name(file.name).lower().endswith(".jsonl"):  # the others have the same in every row
             break
     if not names:
         raise problems.found[0] if problems.found else DatasetError(f"{file}: no rows")

@@ -67,7 +67,7 @@ def contamination(
     """Look for every text of a dataset in a corpus.
 
     ``dataset``: as ``open_dataset`` takes it; ``corpus``: a file or folder (Path) of .txt, .md, .csv, .tsv, .jsonl, .json or
-    .parquet, also .gz, or another dataset; it is read once, in pieces. ``run``: a run on this dataset, whose score is then
+    .parquet, also .gz, .zst, .bz2, or another dataset; it is read once, in pieces. ``run``: a run on this dataset, whose score is then
     given for the records found and not found. What was matched is shown where the dataset's card allows it, or when
     ``show_inputs`` asks. ``progress`` is called with (documents read, None). Raises ``DatasetError``, ``RunError``.
     """

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from healthfm.errors import DatasetError
+from healthfm.formats.archive import stream_of
 from healthfm.formats.dicom import file as dicom
-from healthfm.formats.source import DAMAGE, Problems, Source, is_gzip
+from healthfm.formats.source import DAMAGE, Problems, Source
 from healthfm.formats.walk import walk
 
 FIRST_BYTES = 8192  # holds nearly every header; the rest is read when it does not
@@ -116,7 +117,7 @@ def read(path: Path | str) -> Row:
 
     Raises ``DatasetError``: not DICOM, or damaged.
     """
-    if is_gzip(os.fspath(path)):
+    if stream_of(os.fspath(path)) is not None:
         return _packed(Path(path))
     try:
         handle = os.open(path, os.O_RDONLY)
@@ -135,7 +136,7 @@ def read(path: Path | str) -> Row:
 
 
 def _packed(path: Path) -> Row:
-    """Return the same row of a file that gzip packed."""
+    """Return the same row of a file that is packed."""
     try:
         with Source(path).open() as handle:
             data = handle.read(FIRST_BYTES)

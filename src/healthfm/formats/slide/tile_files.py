@@ -37,7 +37,14 @@ def _h5(path: Path, mode: str) -> Iterator[Any]:
     try:
         with h5py.File(path, mode) as file:
             yield file
-    except (OSError, KeyError, ValueError) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+    ) as error:  # a damaged file, as h5py says it
         reason = str(error) if isinstance(error, BadValue) else type(error).__name__
         what = "not a readable file of tiles" if mode == "r" else "cannot be written"
         raise DatasetError(f"{path}: {what} ({reason})") from None

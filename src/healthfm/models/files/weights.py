@@ -30,8 +30,11 @@ def locate(card: ModelCard, variant: str | None) -> Path:
     base = home() / "models" / card.slug
     chosen = variant or card.default_variant
     for folder in ([base / chosen] if chosen else []) + [base]:
-        # the folders of other variants are no weights of this one
-        if folder.is_dir() and any(folder != base or one.name not in card.variants for one in folder.iterdir()):
+        # the folders of other variants are no weights of this one, nor is what begins with a dot: a download under way
+        if folder.is_dir() and any(
+            (folder != base or one.name not in card.variants) and not one.name.startswith(".")
+            for one in folder.iterdir()
+        ):
             return folder
     published = [w for w in card.weights if w.variant in (None, chosen)]
     for weights in published:

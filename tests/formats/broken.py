@@ -1,0 +1,330 @@
+"""Small good files of every format, the ways in which files are spoilt, and what reads each: for the tests that break them."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import strategies as st
+from PIL import Image
+
+from healthfm.formats import (
+    archive,
+    conll,
+    delimited,
+    image,
+    jsonl,
+    nifti,
+    pubtator,
+    table,
+    tf_variables,
+    tiff_picture,
+    video,
+    volume,
+    xml,
+)
+from healthfm.formats.dicom import file as dicom_file
+from healthfm.formats.dicom import index as dicom_index
+from healthfm.formats.dicom import picture as dicom_picture
+from healthfm.formats.dicom import pixel_shape
+from healthfm.formats.dicom import series as dicom_series
+from healthfm.formats.gguf import GGUF
+from healthfm.formats.npz import Arrays
+from healthfm.formats.slide import files as slide_files
+from healthfm.formats.slide import tile_files
+from healthfm.formats.slide.pyramid import SlideFile
+from healthfm.formats.source import Problems, Source, lines
+from healthfm.formats.tf_checkpoint import TensorBundle
+from tests.real_files import DATA, PYDICOM
+
+PICTURE = np.random.default_rng(0).integers(0, 255, (24, 20, 3), dtype=np.uint8)
+ROWS = [{"id": str(n), "text": f"Fieber – „hoch“ {n}", "n": n} for n in range(6)]
+JSON = '{"a": {"text": "x", "n": [1, 2]}, "b": {"text": "y – z", "n": null}}'
+PUBTATOR = "1|t|A drug for flu.\n1|a|It is aspirin.\n1\t11\t14\tflu\tDisease\tD001\n1\tCID\tD002\tD001\n\n2|t|B\n2|a|C d\n2\t2\t3\tC\tChemical\t-\n"
+CONLL = "-DOCSTART- (7) O\n\nAspirin\tB-Chemical\nhelps\tO\n\nGrippe B-Disease\nx O\n"
+XML = '<?xml version="1.0"?><set><doc id="1"><q>Was – wann?</q><a>x &amp; y</a></doc><doc id="2"><q>z</q></doc></set>'
+
+
+@dataclass(frozen=True)
+class Format:
+    """A module of formats, the name that such a file has, a good file's bytes, and what reads all of one."""
+
+    module: str
+    name: str
+    good: Callable[[], bytes]
+    read: Callable[[Path], Any]
+    examples: int = 15
+
+
+def collected(rows: Callable[[Source], Any]) -> Callable[[Path], Any]:
+    """Read with every problem collected: what is not read must be told."""
+
+    def read(path: Path) -> tuple[list[Any], list[Any]]:
+        problems = Problems("collect")
+        return list(rows(Source(path, problems=problems))), problems.found
+
+    return read
+
+
+def csv(delimiter: str) -> bytes:
+    return "".join(
+        delimiter.join(map(str, one)) + "\n" for one in [("id", "text", "n"), *(one.values() for one in ROWS)]
+    ).encode()
+
+
+def parquet() -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(ROWS), out)
+    return out.getvalue()
+
+
+def npz() -> bytes:
+    out = io.BytesIO()
+    np.savez(out, x=PICTURE, y=np.arange(5.0))
+    return out.getvalue()
+
+
+def picture(kind: str, array: Any = PICTURE, **how: Any) -> Callable[[], bytes]:
+    def made() -> bytes:
+        out = io.BytesIO()
+        Image.fromarray(array).save(out, kind, **how)
+        return out.getvalue()
+
+    return made
+
+
+def volume_file(name: str) -> Callable[[], bytes]:
+    def made() -> bytes:
+        import tempfile
+
+        import SimpleITK as sitk  # noqa: N813
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            if ".nii" in name:
+                nib.save(nib.Nifti1Image(PICTURE[..., 0].astype(np.int16).reshape(4, 6, 20), np.eye(4)), path)
+            else:
+                sitk.WriteImage(sitk.GetImageFromArray(PICTURE[..., 0].reshape(4, 6, 20)), str(path))
+            return path.read_bytes()
+
+    return made
+
+
+def film() -> bytes:
+    import av
+
+    out = io.BytesIO()
+    with av.open(out, "w", format="matroska") as container:
+        stream = container.add_stream("ffv1", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 20, 24, "bgr0"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(PICTURE, "rgb24")))
+        container.mux(stream.encode())
+    return out.getvalue()
+
+
+def weights() -> bytes:
+    import tempfile
+
+    import gguf
+
+    with tempfile.TemporaryDirectory() as folder:
+        writer = gguf.GGUFWriter(Path(folder) / "m.gguf", "llama")
+        writer.add_name("small")
+        writer.add_tensor("x.weight", np.ones((4, 32), np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return (Path(folder) / "m.gguf").read_bytes()
+
+
+def pyramid() -> bytes:
+    import tifffile
+
+    out = io.BytesIO()
+    big = np.tile(PICTURE, (12, 14, 1))[:256, :256]
+    with tifffile.TiffWriter(out) as tiff:
+        tiff.write(big, tile=(64, 64), photometric="rgb", resolution=(20000, 20000), resolutionunit="CENTIMETER")
+        tiff.write(big[::2, ::2], tile=(64, 64), photometric="rgb", subfiletype=1)
+    return out.getvalue()
+
+
+def features() -> bytes:
+    import h5py
+
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        file["features"], file["coords"] = np.ones((3, 4), np.float32), np.arange(6).reshape(3, 2)
+        file["coords"].attrs.update({"patch_size": 64, "patch_level": 0})
+    return out.getvalue()
+
+
+def zipped() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a/b.txt", "eins\nzwei\n" * 20)
+        packed.writestr("c.jsonl.gz", gzip.compress(b'{"a": 1}\n'))
+    return out.getvalue()
+
+
+def tarred(mode: str) -> Callable[[], bytes]:
+    def made() -> bytes:
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode=mode) as tar:
+            entry = tarfile.TarInfo("a/b.txt")
+            entry.size = 200
+            tar.addfile(entry, io.BytesIO(b"eins\nzwei\n" * 20))
+        return out.getvalue()
+
+    return made
+
+
+def zst(data: bytes) -> bytes:
+    out = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(out, "zstd") as packed:
+        packed.write(data)
+    return out.getvalue().to_pybytes()
+
+
+def read_members(path: Path) -> Any:
+    found = []
+    for name in archive.members(path):
+        with Source(path, name).open() as handle:
+            found.append(handle.read())
+    return found
+
+
+def read_pubtator(source: Source) -> Any:
+    for row in pubtator.documents(source):
+        with row:
+            yield pubtator.marked(row)
+
+
+def read_conll(source: Source) -> Any:
+    for row in conll.sentences(source):
+        with row:
+            yield conll.spans(row["tokens"], row["tags"])
+
+
+def read_xml(source: Source) -> Any:
+    for row, element in xml.elements(source, "doc"):
+        with row:
+            yield xml.attribute(element, ".", "id"), xml.text(element, "q")
+
+
+def read_slide(path: Path) -> Any:
+    slide_files.is_slide_tiff(path)
+    with SlideFile(path) as slide:
+        return [slide.read(level, 0, 0, 32, 32) for level, _ in enumerate(slide.levels)], slide.size, slide.mpp
+
+
+def read_dicom(path: Path) -> Any:
+    source = Source(path)
+    dicom_file.is_dicom(path)
+    return dicom_picture.picture(source), dicom_index.read(path), pixel_shape.aspect(source), dicom_series.affine(path)
+
+
+def read_video(path: Path) -> Any:
+    source = Source(path)
+    return list(video.frames(source)), video.track(source), video.aspect(source)
+
+
+def of_data(path: str) -> Callable[[], bytes]:
+    return lambda: (DATA / path).read_bytes()
+
+
+def read_bundle(path: Path) -> Any:
+    shard = path.with_suffix(".data-00000-of-00001")
+    shard.write_bytes((DATA / "tf1_bert" / "model.ckpt-10.data-00000-of-00001").read_bytes())
+    bundle = TensorBundle(path)
+    return {name: bundle[name] for name in bundle}
+
+
+def dicom(name: str) -> Callable[[], bytes]:
+    return lambda: (PYDICOM / name).read_bytes()
+
+
+def all_lines(path: Path) -> Any:
+    return list(lines(Source(path)))
+
+
+FORMATS = [
+    Format("jsonl", "a.jsonl", lambda: "".join(f'{{"id": {n}, "text": "ä{n}"}}\n' for n in range(6)).encode(), collected(jsonl.rows)),
+    Format("jsonl", "a.json", JSON.encode, collected(jsonl.objects)),
+    Format("delimited", "a.csv", lambda: csv(","), collected(lambda s: delimited.rows(s, ","))),
+    Format("delimited", "b.csv", lambda: csv(",").decode().encode("gb18030"), collected(lambda s: delimited.rows(s, ",", encoding="gb18030"))),
+    Format("table", "a.tsv", lambda: csv("\t"), collected(table.rows)),
+    Format("table", "a.parquet", parquet, collected(table.rows)),
+    Format("pubtator", "a.txt", PUBTATOR.encode, collected(read_pubtator)),
+    Format("conll", "a.conll", CONLL.encode, collected(read_conll)),
+    Format("xml", "a.xml", XML.encode, collected(read_xml)),
+    Format("source", "a.txt.gz", lambda: gzip.compress(CONLL.encode() * 30), all_lines),
+    Format("source", "a.txt.zst", lambda: zst(CONLL.encode() * 30), all_lines),
+    Format("source", "a.txt.bz2", lambda: bz2.compress(CONLL.encode() * 30), all_lines),
+    Format("archive", "a.zip", zipped, read_members),
+    Format("archive", "a.tar", tarred("w"), read_members),
+    Format("archive", "a.tar.gz", tarred("w:gz"), read_members),
+    Format("npz", "a.npz", npz, lambda p: dict(Arrays(Source(p)))),
+    Format("image", "a.png", picture("PNG"), lambda p: image.pixels(Source(p))),
+    Format("image", "a.jpg", picture("JPEG"), lambda p: image.pixels(Source(p))),
+    Format("image", "a.bmp", picture("BMP"), lambda p: image.pixels(Source(p))),
+    Format("tiff_picture", "a.tif", picture("TIFF", compression="tiff_lzw"), lambda p: (image.pixels(Source(p)), tiff_picture.page(p.open("rb")))),
+    Format("nifti", "a.nii", volume_file("a.nii"), lambda p: (nifti.voxels(Source(p)), nifti.affine(Source(p)))),
+    Format("nifti", "a.nii.gz", volume_file("a.nii.gz"), lambda p: (nifti.voxels(Source(p)), nifti.affine(Source(p)))),
+    Format("volume", "a.mha", volume_file("a.mha"), lambda p: (volume.voxels(Source(p)), volume.affine(Source(p)))),
+    Format("volume", "a.nrrd", volume_file("a.nrrd"), lambda p: (volume.voxels(Source(p)), volume.affine(Source(p)))),
+    Format("video", "a.mkv", film, read_video, 8),
+    Format("gguf", "m.gguf", weights, lambda p: dict(GGUF(p))),
+    Format("tf_checkpoint", "model.ckpt-10.index", of_data("tf1_bert/model.ckpt-10.index"), read_bundle),
+    Format("tf_variables", "w.npz", npz, lambda p: tf_variables.npz(p)),
+    Format("dicom", "CT_small.dcm", dicom("CT_small.dcm"), read_dicom),
+    Format("dicom", "MR_small_RLE.dcm", dicom("MR_small_RLE.dcm"), read_dicom),
+    Format("slide", "a.tif", pyramid, read_slide, 8),
+    Format("slide", "a.h5", features, lambda p: tile_files.read_features(p)),
+]  # fmt: skip
+
+
+@cache
+def good(number: int) -> bytes:
+    """The bytes of the good file of a format, made once."""
+    return FORMATS[number].good()
+
+
+SPOIL = st.lists(
+    st.tuples(st.sampled_from(("flip", "flip", "cut", "drop", "huge", "again", "zeros", "latin")), st.floats(0, 1), st.integers(1, 255)),
+    min_size=1, max_size=4,
+)  # fmt: skip
+
+
+def spoilt(data: bytes, changes: list[tuple[str, float, int]]) -> bytes:
+    """Bytes flipped, cut off, left out, written twice, or replaced by absurd numbers, zeros, or characters of another encoding."""
+    for what, where, value in changes:
+        at = int(where * max(0, len(data) - 1))
+        if what == "cut":
+            data = data[:at]
+        elif what == "drop":
+            data = data[:at] + data[at + value :]
+        elif what == "again":
+            data = data[:at] + data[at : at + value] * 2 + data[at + value :]
+        else:
+            new = {
+                "flip": bytes([(data[at] if data else 0) ^ value]),
+                "huge": b"\xff" * 8,
+                "zeros": b"\0" * 9,
+                "latin": "é".encode("latin-1"),
+            }[what]
+            data = data[:at] + new + data[at + len(new) :]
+    return data
