@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import random
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -323,3 +324,45 @@ def test_unknown_columns_and_tables_are_named(tmp_path: Path) -> None:
     assert ("mine.csv", "no table of this database") in opened.passed_over
     assert any("tables that are not here" in one and "vitalaperiodic" in one for one in opened.notices)
     assert any("lab.csv: 3 rows, the owner's has 39,132,531" in one for one in opened.notices)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_was_done_to_a_file_only_a_dataset_error_comes(tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    roots = {"eicu-crdv2-0": hospital.eicu(tmp_path / "e"), "mimic-iv": hospital.mimic_iv(tmp_path / "m")}
+    strange = (
+        b"1e400",
+        b"9" * 25,
+        b"-",
+        b"nan",
+        b"inf",
+        b'"',
+        b",",
+        b"\n",
+        b"0000-00-00",
+        b"99999-01-01 00:00:00",
+        b"\xff",
+        b"\0",
+    )
+    for number in range(12):
+        name = list(roots)[number % 2]
+        file = draw.choice(sorted(roots[name].rglob("*.csv.gz")))
+        whole = file.read_bytes()
+        raw = bytearray(gzip.decompress(whole))
+        place = draw.randrange(len(raw))
+        raw[place : place + draw.randrange(12)] = draw.choice(strange)
+        file.write_bytes(gzip.compress(bytes(raw)))
+        try:
+            for one in open_dataset(name, roots[name], on_error="collect" if number % 4 < 2 else "raise"):
+                assert one.digest() and one.as_text
+        except DatasetError:
+            pass
+        file.write_bytes(whole)
+
+
+def test_a_dictionary_without_its_columns_is_refused_by_name(tmp_path: Path) -> None:
+    root = hospital.mimic_iv(tmp_path)
+    names = root / "hosp" / "d_labitems.csv.gz"
+    names.write_bytes(gzip.compress(gzip.decompress(names.read_bytes()).replace(b"fluid", b"flood")))
+    with pytest.raises(DatasetError, match=r"d_labitems\.csv\.gz: it needs the column 'fluid'"):
+        list(open_dataset("mimic-iv", root))

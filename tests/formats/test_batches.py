@@ -49,7 +49,7 @@ def test_a_header_alone_is_no_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (b"", "empty"), (b"a,a\n1,2\n", "twice"), (b"a,b\n\xff,1\n", "UTF-8"), (b"a,b\n1,2,3\n1,2\n", "1 rows have not the header's 2 cells"),
+        (b"", "empty"), (b"a,a\n1,2\n", "twice"), (b"a,b\n\xff,1\n", "UTF-8"), (b"a,b\n1,2,\xff\n3,4\n", "UTF-8"), (b"a,b\n1,\xc3", "UTF-8"), (b"a,b\n1,2,3\n1,2\n", "1 rows have not the header's 2 cells"),
         (b'a,b\n1,"2\n3,4\n', "never closed"), (b'a,b\n1,2\n"\n3,4\n', "never closed|cells"),
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ Lines with another number of cells are a problem of the file that counts them, n
 
 from __future__ import annotations
 
+import codecs
 import csv as plain
 import io
 from collections.abc import Iterator
@@ -64,11 +65,15 @@ def batches(source: Source, block: int = BLOCK) -> Iterator[pa.RecordBatch]:
                 counted,
                 read_options=csv.ReadOptions(column_names=names, skip_rows=1, block_size=block),
                 parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
-                convert_options=csv.ConvertOptions(column_types=kinds, null_values=[""], strings_can_be_null=True),
+                convert_options=csv.ConvertOptions(
+                    column_types=kinds, null_values=[""], strings_can_be_null=True, check_utf8=False
+                ),
             )
             for batch in reader:
                 if batch.num_rows:
                     yield batch
+    except UnicodeDecodeError:
+        raise DatasetError(f"{source}: not UTF-8; save it as UTF-8") from None
     except pa.ArrowException as error:
         if str(error) != EMPTY:
             raise DatasetError(f"{source}: not a table of UTF-8 text, or cut short ({type(error).__name__})") from None
@@ -83,10 +88,14 @@ def batches(source: Source, block: int = BLOCK) -> Iterator[pa.RecordBatch]:
 
 
 class _Counted(io.RawIOBase):
-    """A stream that counts the quotes in it: Arrow reads on to the end where one is never closed, and says nothing."""
+    """A stream that counts the quotes in it: Arrow reads on to the end where one is never closed, and says nothing.
+
+    Bytes that are not UTF-8 raise ``UnicodeDecodeError``: of a row that has another number of cells too, Arrow would say nothing either.
+    """
 
     def __init__(self, inner: IO[bytes]) -> None:
         self.inner, self.quotes = inner, 0
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
 
     def readable(self) -> bool:
         return True
@@ -94,4 +103,5 @@ class _Counted(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         data = self.inner.read(size)
         self.quotes += data.count(b'"')
+        self.decoder.decode(data, final=not data)
         return data

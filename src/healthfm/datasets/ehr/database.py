@@ -99,7 +99,10 @@ class Database:
         found: dict[str, str] = {}
         for one in self.layout.names:
             if one.table in self.tables:
-                for batch in batches.batches(self.tables[one.table]):
+                source = self.tables[one.table]
+                if lacking := one.columns() - (here := set(batches.header(source))):
+                    raise DatasetError(f"{source}: {NEEDED.format(min(lacking))} (it has: {', '.join(sorted(here))})")
+                for batch in batches.batches(source):
                     frame = pl.DataFrame(batch)
                     made = frame.select(filled(one.code).alias("code"), filled(one.name).alias("name"))
                     found.update(zip(made["code"].to_list(), made["name"].to_list(), strict=True))

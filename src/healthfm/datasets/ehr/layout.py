@@ -64,6 +64,10 @@ class Names(Facts):
     code: Template
     name: Template
 
+    def columns(self) -> set[str]:
+        """Return the columns that it reads."""
+        return set(FIELD.findall(self.code + self.name))
+
 
 class Events(Facts):
     """One kind of event that the rows of a table are.
@@ -136,7 +140,7 @@ class Layout(Facts):
             found |= {one.id, one.patient, *one.facts} | ({one.site} if one.site else set())
         for names in self.names:
             if names.table == table:
-                found |= set(FIELD.findall(names.code + names.name))
+                found |= names.columns()
         return found | set(self.left.get(table, ())) | {self.timeline}
 
 
