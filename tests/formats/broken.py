@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import pickle
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -22,15 +23,28 @@ from PIL import Image
 
 from healthfm.formats import (
     archive,
+    batches,
+    bioc,
+    cells,
     conll,
     delimited,
+    fasta,
+    flatfile,
+    gct,
     image,
+    intervals,
     jsonl,
+    molecules,
     nifti,
+    pickled,
     pubtator,
+    run_lengths,
+    spreadsheet,
+    structure,
     table,
     tf_variables,
     tiff_picture,
+    vcf,
     video,
     volume,
     xml,
@@ -55,6 +69,26 @@ JSON = '{"a": {"text": "x", "n": [1, 2]}, "b": {"text": "y – z", "n": null}}'
 PUBTATOR = "1|t|A drug for flu.\n1|a|It is aspirin.\n1\t11\t14\tflu\tDisease\tD001\n1\tCID\tD002\tD001\n\n2|t|B\n2|a|C d\n2\t2\t3\tC\tChemical\t-\n"
 CONLL = "-DOCSTART- (7) O\n\nAspirin\tB-Chemical\nhelps\tO\n\nGrippe B-Disease\nx O\n"
 XML = '<?xml version="1.0"?><set><doc id="1"><q>Was – wann?</q><a>x &amp; y</a></doc><doc id="2"><q>z</q></doc></set>'
+FASTA = ">sp|P1|A_B x\nMKV\nLL\n>sp|P2|C_D\nACDEF\n"
+GTF = 'chr1\tHAVANA\tgene\t11\t20\t.\t+\t.\tgene_id "G1"; tag "a; b";\nchr2\tH\texon\t1\t9\t.\t-\t0\tgene_id "G2";\n'
+BED = "chr1\t0\t9\tp1\t1000\t.\t31.5\t-1\t4.2\t7\nchr2\t5\t6\tp2\t3\t+\t1\t2\t3\t0\n"
+VCF = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS1\tS2\n1\t10\trs1\tA\tC,<CN0>\t5\tPASS\tAF=0.1;DB\tGT:DP\t0|1:3\t./2:1\n"
+GCT = "#1.3\n2\t2\t1\t1\nid\tname\tS1\tS2\ndose\tna\t1\t-666\ng1\tA\t1.5\t2\ng2\tB\tNA\t3e4\n"
+SDF = "962\n x\n\n  1  0  0     0  0  0  0  0  0999 V2000\n    0.0000    0.0000    0.0000 O   0  0\nM  END\n> <ID>\n7\n\n$$$$\n"
+CIF = (
+    "data_X\n_entry.id X\nloop_\n_atom_site.group_PDB\n_atom_site.id\n_atom_site.type_symbol\n_atom_site.label_atom_id\n_atom_site.label_alt_id\n"
+    "_atom_site.label_comp_id\n_atom_site.label_asym_id\n_atom_site.label_entity_id\n_atom_site.label_seq_id\n_atom_site.Cartn_x\n_atom_site.Cartn_y\n"
+    "_atom_site.Cartn_z\n_atom_site.occupancy\n_atom_site.B_iso_or_equiv\n_atom_site.auth_seq_id\n_atom_site.auth_asym_id\n"
+    "ATOM 1 C CA . ALA A 1 1 1.0 2.0 3.0 1.0 90.5 1 A\nATOM 2 C CA . GLY A 1 2 2.0 2.0 3.0 1.0 80.5 2 A\n"
+)
+SWISS = (
+    "ID   A_B                     Reviewed;           6 AA.\nAC   P1;\nDE   RecName: Full=X;\nFT   SIGNAL          1..3\n"
+    "SQ   SEQUENCE   6 AA;  700 MW;  0000000000000000 CRC64;\n     MKVLLA\n//\n"
+)
+BIOC = (
+    '<?xml version="1.0"?><collection><source>s</source><date>d</date><key>k</key><document><id>1</id><passage><offset>0</offset><text>A drug.</text>'
+    '<annotation id="a"><infon key="type">Chemical</infon><location offset="2" length="4"/><text>drug</text></annotation></passage></document></collection>'
+)
 
 
 @dataclass(frozen=True)
@@ -261,6 +295,60 @@ def all_lines(path: Path) -> Any:
     return list(lines(Source(path)))
 
 
+def sheet() -> bytes:
+    import openpyxl
+
+    out = io.BytesIO()
+    book = openpyxl.Workbook()
+    for row in (["id", "text"], [1, "ä"], [2.5, None]):
+        book.active.append(row)
+    book.save(out)
+    return out.getvalue()
+
+
+def annotated() -> bytes:
+    import h5py
+
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        file["X"] = np.ones((2, 3), np.float32)
+        for place, names in (("obs", [b"c1", b"c2"]), ("var", [b"a", b"b", b"c"])):
+            file.create_group(place).attrs["_index"] = "_index"
+            file[place]["_index"] = np.array(names)
+    return out.getvalue()
+
+
+def read_h5ad(path: Path) -> Any:
+    held = cells.h5ad(Source(path))
+    return (
+        held.rows(0, held.cells),
+        [held.obs(name) for name in held.obs_names],
+        [held.var(name) for name in held.var_names],
+    )
+
+
+def read_gct(path: Path) -> Any:
+    held = gct.gct(Source(path))
+    return [held.column(j) for j in range(len(held.samples))]
+
+
+def read_vcf(source: Source) -> Any:
+    for header, row in vcf.rows(source):
+        with row:
+            yield vcf.genotypes(row, len(header.samples))
+
+
+def read_structure(path: Path) -> Any:
+    found = structure.parse(Source(path))
+    return structure.atoms(found), structure.sequences(found), structure.facts(found)
+
+
+def read_runs(path: Path) -> Any:
+    for row in delimited.rows(Source(path, problems=Problems("collect")), ","):
+        with row:
+            run_lengths.mask(row["pixels"], 4, 5)
+
+
 FORMATS = [
     Format("jsonl", "a.jsonl", lambda: "".join(f'{{"id": {n}, "text": "ä{n}"}}\n' for n in range(6)).encode(), collected(jsonl.rows)),
     Format("jsonl", "a.json", JSON.encode, collected(jsonl.objects)),
@@ -293,6 +381,20 @@ FORMATS = [
     Format("dicom", "CT_small.dcm", dicom("CT_small.dcm"), read_dicom),
     Format("dicom", "MR_small_RLE.dcm", dicom("MR_small_RLE.dcm"), read_dicom),
     Format("slide", "a.tif", pyramid, read_slide, 8),
+    Format("bioc", "a.xml", BIOC.encode, collected(bioc.documents)),
+    Format("batches", "a.csv.gz", lambda: gzip.compress(csv(",")), lambda p: list(batches.batches(Source(p)))),
+    Format("cells", "a.h5ad", annotated, read_h5ad),
+    Format("fasta", "a.fa.gz", lambda: gzip.compress(FASTA.encode() * 9), collected(fasta.entries)),
+    Format("flatfile", "a.dat", SWISS.encode, collected(lambda s: flatfile.entries(s, "swiss"))),
+    Format("gct", "a.gct", GCT.encode, read_gct),
+    Format("intervals", "a.gtf", GTF.encode, collected(intervals.gtf)),
+    Format("intervals", "a.bed", BED.encode, collected(lambda s: intervals.bed(s, intervals.NARROW_PEAK))),
+    Format("molecules", "a.sdf", SDF.encode, collected(molecules.sdf)),
+    Format("pickled", "a.pkl", lambda: pickle.dumps([{"a": (1, "ä"), "b": {2.5}}]), lambda p: pickled.load(Source(p))),
+    Format("run_lengths", "a.csv", lambda: b"img,pixels\n1,1 3 10 2\n2,\n", read_runs),
+    Format("spreadsheet", "a.xlsx", sheet, collected(spreadsheet.rows)),
+    Format("structure", "a.cif", CIF.encode, read_structure),
+    Format("vcf", "a.vcf.gz", lambda: gzip.compress(VCF.encode()), collected(read_vcf)),
     Format("slide", "a.h5", features, lambda p: tile_files.read_features(p)),
 ]  # fmt: skip
 

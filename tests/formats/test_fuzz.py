@@ -25,7 +25,12 @@ from healthfm.formats.npz import Arrays
 from healthfm.formats.source import Problems, Source
 from tests.formats.broken import CONLL, FORMATS, PUBTATOR, SPOIL, good, spoilt
 
-NO_BYTES = {"notices", "walk"}  # modules that read no file
+NO_BYTES = {
+    "notices",
+    "walk",
+    "packed",
+    "wfdb_record",
+}  # modules that read no file, or (the last two) through archive, and two files at once
 
 
 @pytest.mark.filterwarnings("ignore")

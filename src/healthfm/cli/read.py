@@ -28,7 +28,8 @@ def register(app: typer.Typer) -> None:
             typer.Option("--limit", "--head", min=0, help="How many records to print (3), or to write (all)."),
         ] = None,
         to: Annotated[
-            str | None, typer.Option(help="Write the records instead: parquet, jsonl, webdataset, croissant, meds (timelines).")
+            str | None,
+            typer.Option(help="Write the records instead: parquet, jsonl, webdataset, croissant, meds (timelines)."),
         ] = None,
         output: Annotated[
             Path | None, typer.Option(help="The file or folder to write (Parquet unless --to says otherwise).")
