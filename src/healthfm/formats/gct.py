@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from healthfm.errors import BadValue, DatasetError
 from healthfm.formats.cells import hdf5
 from healthfm.formats.source import Source, lines
 
+LARGEST = 1 << 33  # values that a text matrix may state
 ABSENT = frozenset({"", "na", "nan", "null", "#n/a"})
 
 
@@ -32,14 +34,17 @@ class Matrix:
 def gct(source: Source) -> Matrix:
     """Return the matrix of a GCT file, held whole. Raises ``DatasetError``: not one, or its dimensions are not those it states."""
     rows = ((number, line.rstrip("\r\n").split("\t")) for number, line in lines(source))
+    above_values = [cells for _, cells in islice(rows, 3)]
     try:
-        version, sizes, header = (next(rows)[1] for _ in range(3))
+        version, sizes, header = above_values
         sides = [int(one) for one in sizes if one.strip()]
         count, width, fixed, above = [*sides, 1, 0] if len(sides) == 2 else sides
-    except (StopIteration, ValueError):
+    except ValueError:
         raise DatasetError(
             f"{source}: not GCT: a line #1.2 or #1.3, then the dimensions, then names are expected"
         ) from None
+    if min(count, width, fixed, above) < 0 or count * width > LARGEST:
+        raise DatasetError(f"{source}: its dimensions state {count} by {width}, more than a text can hold")
     if version[0].strip() not in ("#1.2", "#1.3") or (version[0].strip() == "#1.2") != (len(sides) == 2):
         raise DatasetError(f"{source}: not GCT 1.2 or 1.3")
     if len(header) != 1 + fixed + width:
