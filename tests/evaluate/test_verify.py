@@ -125,20 +125,20 @@ def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_smollm2s_own_number_comes_out_and_a_wrong_one_does_not(
-    smollm2: CausalLM, medqa_root: Path, cards: Path, tmp_path: Path
+    smollm2: CausalLM, short_medqa: Path, cards: Path, tmp_path: Path
 ) -> None:
     path = locate(smollm2.card, None)
-    measured = lm_eval_accuracy(smollm2.network, smollm2.tokenizer, "medqa", medqa_root, LIMIT)
+    measured = lm_eval_accuracy(smollm2.network, smollm2.tokenizer, "medqa", short_medqa, LIMIT)
     digest = smollm2.provenance["digest"]
     write_card(cards, "right", measured, "medqa@letters", digest)
     write_card(cards, "wrong", 0.99, "medqa@letters", digest)
-    right = verify("right", weights=path, root=medqa_root, limit=LIMIT, output=tmp_path / "right")
+    right = verify("right", weights=path, root=short_medqa, limit=LIMIT, output=tmp_path / "right")
     assert right.evidence["verdict"] == "sample agrees"
     assert right.agrees
     assert right.evidence["measured"]["value"] == measured
     assert right.evidence["digest"] == digest
     assert right.evidence["digest_on_card"] is True
-    wrong = verify("wrong", weights=path, root=medqa_root, limit=LIMIT, output=tmp_path / "wrong")
+    wrong = verify("wrong", weights=path, root=short_medqa, limit=LIMIT, output=tmp_path / "wrong")
     assert wrong.evidence["verdict"] == "sample differs"
     assert not wrong.agrees
     for found in (right, wrong):
