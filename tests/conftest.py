@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests import compiled
+from tests.forked import Server
 from tests.llama_cpp import serve
 from tests.real_files import ELSEWHERE
 
@@ -115,6 +118,15 @@ def llama_cpp(smollm2_file: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """What forks a process from one that has imported the slow packages; all workers share it."""
+    here = tmp_path_factory.getbasetemp()
+    shared = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
+    with Server(shared / "forked").held() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def reference_data() -> Path:
     """Owners' real files that the repository does not carry; a test that needs them is skipped where they are not."""
     if not ELSEWHERE.is_dir():
@@ -135,6 +147,12 @@ def small_at_home(own_home: Path, small_folder: Path) -> Path:
     (own_home / "models").mkdir()
     (own_home / "models/smollm2-135m-instruct").symlink_to(small_folder)
     return small_folder
+
+
+@pytest.fixture(autouse=True)
+def compiled_once() -> None:
+    """Small networks are compiled by OpenVINO once in a test run, not once a test."""
+    compiled.share()
 
 
 @pytest.fixture(autouse=True)

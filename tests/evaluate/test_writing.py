@@ -122,8 +122,8 @@ def test_solved_examples_stand_in_the_prompt(medqa_root: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["pubmedqa@reasoning-required-generated", "pubmedqa@reasoning-free-generated"])
-def test_real_weights_write_yes_no_or_maybe(smollm2: CausalLM, pubmedqa_root: Path, tmp_path: Path, name: str) -> None:
-    run = evaluate(smollm2, name, root=pubmedqa_root, limit=2, output=tmp_path / "run")
+def test_real_weights_write_yes_no_or_maybe(smollm2: CausalLM, few_pubmedqa: Path, tmp_path: Path, name: str) -> None:
+    run = evaluate(smollm2, name, root=few_pubmedqa, limit=2, output=tmp_path / "run")
     table = run.predictions.to_pylist()
     assert all(row["prediction"] == stated_answer(row["output"], WORDS) for row in table)
     assert any(row["prediction"] in WORDS for row in table)
