@@ -149,6 +149,22 @@ def small_at_home(own_home: Path, small_folder: Path) -> Path:
     return small_folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """A bootstrap draws a thousand times; where intervals are the matter (tests/score) ten thousand times, as for a user."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw(1_000, patch)
+        yield
+
+
+def draw(times: int, patch: pytest.MonkeyPatch) -> None:
+    """Let every bootstrap draw so many times."""
+    from healthfm.score.statistics import bootstrap, draws, paired
+
+    for module in (bootstrap, draws, paired):
+        patch.setattr(module, "RESAMPLES", times)
+
+
 @pytest.fixture(autouse=True)
 def compiled_once() -> None:
     """Small networks are compiled by OpenVINO once in a test run, not once a test."""
