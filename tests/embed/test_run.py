@@ -18,7 +18,7 @@ from healthfm.errors import RunError
 from healthfm.models.vision.vision_model import VisionModel
 from tests.forked import Server
 from tests.formats.test_dicom import written
-from tests.models.test_transform import disc
+from tests.models.vision.test_transform import disc
 
 Photos = Callable[..., Path]
 

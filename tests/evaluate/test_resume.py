@@ -15,7 +15,7 @@ from healthfm.engine.store import RunFolder
 from healthfm.models.model import Model
 from healthfm.score.sentences import headline_notes
 from tests.embed.conftest import small
-from tests.models.test_masked_lm import hub_folder
+from tests.models.language.test_masked_lm import hub_folder
 
 TEXTS = 12
 

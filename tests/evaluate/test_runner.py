@@ -24,7 +24,7 @@ from healthfm.models.language.causal_lm import CausalLM
 from healthfm.models.model import Model
 from tests.cli.command import run
 from tests.forked import Server
-from tests.models.test_endpoint import serving
+from tests.models.remote.test_endpoint import serving
 
 MODEL = "smollm2-135m-instruct"
 
