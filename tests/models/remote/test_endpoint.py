@@ -23,8 +23,9 @@ import pytest
 from healthfm import CapabilityError, CheckpointError, RunError, card, evaluate, load_model, load_run, open_dataset
 from healthfm.evaluate.protocols import Item, make_items
 from healthfm.models.language.causal_lm import CausalLM
-from healthfm.models.remote import client as clients
-from healthfm.models.remote.client import Client, Endpoint, Refused, keep_in_house, loopback
+from healthfm.models.remote import address
+from healthfm.models.remote.address import loopback
+from healthfm.models.remote.client import Client, Endpoint, Refused, keep_in_house
 from healthfm.models.remote.endpoint import EndpointModel
 from healthfm.records import Message
 from tests.cli.command import run
@@ -555,24 +556,24 @@ def test_everything_else_is_not(host: str) -> None:
 
 def test_a_name_that_also_means_another_machine_is_not_local(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [(2, 1, 6, "", ("127.0.0.1", 0)), (2, 1, 6, "", ("192.0.2.1", 0))]
-    monkeypatch.setattr(clients.socket, "getaddrinfo", lambda *_, **__: answers)
+    monkeypatch.setattr(address.socket, "getaddrinfo", lambda *_, **__: answers)
     assert loopback("two-faced.invalid") == ()
-    monkeypatch.setattr(clients.socket, "getaddrinfo", lambda *_, **__: answers[:1])
+    monkeypatch.setattr(address.socket, "getaddrinfo", lambda *_, **__: answers[:1])
     assert loopback("two-faced.invalid") == ("127.0.0.1",)
 
 
 def test_the_checked_address_is_the_one_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that means this machine when it is checked and another one later (DNS rebinding) changes nothing."""
-    real = clients.socket.getaddrinfo
+    real = address.socket.getaddrinfo
 
     def lie(address: str) -> Callable[..., Any]:
         return lambda host, *a, **k: real(address if host == "rebound.invalid" else host, *a, **k)
 
     answer, times = scripted({"fine": True})
     with serving(answer) as url:
-        monkeypatch.setattr(clients.socket, "getaddrinfo", lie("127.0.0.1"))
+        monkeypatch.setattr(address.socket, "getaddrinfo", lie("127.0.0.1"))
         client = Client(Endpoint(url.replace("127.0.0.1", "rebound.invalid"), retries=0, timeout=2))
-        monkeypatch.setattr(clients.socket, "getaddrinfo", lie("192.0.2.1"))
+        monkeypatch.setattr(address.socket, "getaddrinfo", lie("192.0.2.1"))
         assert client.ask("/") == {"fine": True}
     assert len(times) == 1
 
