@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests import compiled
+from tests.forked import Server
 from tests.llama_cpp import serve
 from tests.real_files import ELSEWHERE
 
@@ -39,6 +43,26 @@ def pubmedqa_root() -> Path:
 def medqa_root() -> Path:
     """The owners' US four-option test file of MedQA."""
     return PROJECT / "tests" / "data" / "medqa"
+
+
+@pytest.fixture(scope="session")
+def short_medqa(medqa_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root of the owners' MedQA file with its shortest questions only: for real weights, which take a second for a long one."""
+    [source] = medqa_root.rglob("*_test.jsonl")
+    rows = sorted(source.read_text("utf-8").splitlines(keepends=True), key=len)
+    root = tmp_path_factory.mktemp("short-medqa")
+    copy = root / source.relative_to(medqa_root)
+    copy.parent.mkdir(parents=True)
+    copy.write_text("".join(rows[:24]), "utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
+def few_pubmedqa(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """PubMedQA's own files with a few of its questions: a road needs no more."""
+    from tests.models.road import few_questions
+
+    return few_questions(tmp_path_factory.mktemp("pubmedqa") / "root")
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +118,15 @@ def llama_cpp(smollm2_file: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """What forks a process from one that has imported the slow packages; all workers share it."""
+    here = tmp_path_factory.getbasetemp()
+    shared = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
+    with Server(shared / "forked").held() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def reference_data() -> Path:
     """Owners' real files that the repository does not carry; a test that needs them is skipped where they are not."""
     if not ELSEWHERE.is_dir():
@@ -101,10 +134,48 @@ def reference_data() -> Path:
     return ELSEWHERE
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """New paths, one after the other (a numbered folder of pytest's looks through all that are there, each time)."""
+    root = tmp_path_factory.mktemp("homes")
+    return (root / str(number) for number in itertools.count())
+
+
+@pytest.fixture
+def small_at_home(own_home: Path, small_folder: Path) -> Path:
+    """``small_folder`` where a user would keep the weights of ``smollm2-135m-instruct``: what names that row gets these."""
+    (own_home / "models").mkdir()
+    (own_home / "models/smollm2-135m-instruct").symlink_to(small_folder)
+    return small_folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """A bootstrap draws a thousand times; where intervals are the matter (tests/score) ten thousand times, as for a user."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw(1_000, patch)
+        yield
+
+
+def draw(times: int, patch: pytest.MonkeyPatch) -> None:
+    """Let every bootstrap draw so many times."""
+    from healthfm.score.statistics import bootstrap, draws, paired
+
+    for module in (bootstrap, draws, paired):
+        patch.setattr(module, "RESAMPLES", times)
+
+
 @pytest.fixture(autouse=True)
-def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def compiled_once() -> None:
+    """Small networks are compiled by OpenVINO once in a test run, not once a test."""
+    compiled.share()
+
+
+@pytest.fixture(autouse=True)
+def own_home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a HEALTHFM_HOME of its own, empty."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
+    home.mkdir()
     monkeypatch.setenv("HEALTHFM_HOME", str(home))
     monkeypatch.delenv("HEALTHFM_CARDS", raising=False)
     return home

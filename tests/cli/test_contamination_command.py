@@ -69,7 +69,7 @@ def test_own_data_shows_places_and_no_text(corpus: Path, tmp_path: Path) -> None
     assert "secret" in run("contamination", tmp_path / "notes.csv", "--against", corpus, "--show-inputs").stdout
 
 
-def test_a_models_likelihoods_are_probed(medqa_root: Path) -> None:
+def test_a_models_likelihoods_are_probed(medqa_root: Path, small_at_home: Path) -> None:
     result = run(
         "contamination", "medqa", "--root", medqa_root, "--model", "smollm2-135m-instruct", "--limit", 2, "--json"
     )

@@ -24,7 +24,9 @@ def assert_one_clear_line(result: subprocess.CompletedProcess[str], *says: str) 
     assert all(one in lines[0] for one in says), lines[0]
 
 
-def test_a_run_prints_its_numbers_and_a_second_one_resumes(pubmedqa_root: Path, tmp_path: Path) -> None:
+def test_a_run_prints_its_numbers_and_a_second_one_resumes(
+    pubmedqa_root: Path, small_at_home: Path, tmp_path: Path
+) -> None:
     words = (
         "evaluate",
         MODEL,
@@ -152,7 +154,7 @@ def test_hostile_text_in_own_data_stays_text(small_folder: Path, tmp_path: Path)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_free_text_with_a_judge_and_people_beside_it(small_folder: Path, tmp_path: Path) -> None:
+def test_free_text_with_a_judge_and_people_beside_it(small_at_home: Path, tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").write_text(
         '{"id": "q1", "question": "Which vitamin prevents scurvy?", "answers": ["vitamin C"]}\n'
     )
@@ -163,8 +165,6 @@ def test_free_text_with_a_judge_and_people_beside_it(small_folder: Path, tmp_pat
         "evaluate",
         MODEL,
         tmp_path,
-        "--weights",
-        small_folder,
         "--judge",
         MODEL,
         "--human",
@@ -181,8 +181,9 @@ def test_free_text_with_a_judge_and_people_beside_it(small_folder: Path, tmp_pat
     assert [one.get("role") for one in stored["environments"]] == [None, "judge"]
 
 
-def test_perplexity_is_asked_by_its_name(pubmedqa_root: Path, tmp_path: Path) -> None:
-    words = ("evaluate", MODEL, "pubmedqa", "--root", pubmedqa_root, "--task", "perplexity", "--limit", 1)
+def test_perplexity_is_asked_by_its_name(few_pubmedqa: Path, tmp_path: Path) -> None:
+    """The packaged weights, as the command finds them by the row's name."""
+    words = ("evaluate", MODEL, "pubmedqa", "--root", few_pubmedqa, "--task", "perplexity", "--limit", 1)
     result = run(*words, "--output", tmp_path / "run", "--json")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["metrics"]["bits_per_byte"]["value"] < 2

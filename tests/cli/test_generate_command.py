@@ -9,7 +9,6 @@ import json
 import os
 import pty
 import select
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -24,8 +23,8 @@ from healthfm.models.language.causal_lm import CausalLM
 from healthfm.models.load import load_model
 from healthfm.models.model import Model
 from healthfm.records import Message
+from tests.forked import Server
 
-HEALTHFM = str(Path(sys.executable).with_name("healthfm"))
 MODEL = "smollm2-135m-instruct"
 Run = Callable[..., tuple[int, str, str]]
 
@@ -141,20 +140,17 @@ def test_a_chat_keeps_its_turns_until_it_is_cleared(
 class Terminal:
     """A program in a real terminal; nothing of it is left when the block ends."""
 
-    def __init__(self, *words: str) -> None:
-        self.child, self.screen = pty.fork()
-        if self.child == 0:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
-            os.execv(words[0], words)
-        self.seen, self.read, self.code = "", 0, -1
+    def __init__(self, server: Server, *words: str, code: str = "") -> None:
+        self.screen, its = pty.openpty()
+        self.child = server.fork(words, its, its, code, terminal=True)
+        os.close(its)
+        self.seen, self.read = "", 0
 
     def __enter__(self) -> Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.code < 0:
-            os.kill(self.child, signal.SIGKILL)
-            os.waitpid(self.child, 0)
+        self.child.end()
         os.close(self.screen)
 
     def wait(self, text: str, patience: float = 240) -> str:
@@ -175,8 +171,7 @@ class Terminal:
         """Wait until the program is gone; return its exit code."""
         with contextlib.suppress(OSError):  # the screen closes when the program is gone
             self.wait("never shown")
-        self.code = os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
-        return self.code
+        return self.child.wait()
 
 
 def test_an_answer_that_is_stopped_stays_as_far_as_it_came(
@@ -206,9 +201,9 @@ def test_an_answer_that_is_stopped_stays_as_far_as_it_came(
     ]  # fmt: skip
 
 
-def test_a_chat_in_a_terminal_streams_and_edits() -> None:
+def test_a_chat_in_a_terminal_streams_and_edits(forked: Server) -> None:
     """One chat, as somebody types it: a slip, an unknown command, a line from the history, the end."""
-    with Terminal(HEALTHFM, "generate", MODEL, "--max-new-tokens", "6") as chat:
+    with Terminal(forked, "generate", MODEL, "--max-new-tokens", "6") as chat:
         chat.wait("you: ")
         assert "loading" in chat.seen and "research use only" in chat.seen
         chat.type("/halp\n")
@@ -225,8 +220,8 @@ def test_a_chat_in_a_terminal_streams_and_edits() -> None:
         assert chat.end() == 0 and "Traceback" not in chat.seen
 
 
-def test_a_chat_ends_on_ctrl_c_without_a_traceback() -> None:
-    with Terminal(HEALTHFM, "generate", MODEL) as chat:
+def test_a_chat_ends_on_ctrl_c_without_a_traceback(forked: Server, small_at_home: Path) -> None:
+    with Terminal(forked, "generate", MODEL) as chat:
         chat.wait("you: ")
         chat.type("\x03")
         assert chat.end() == 130 and "Traceback" not in chat.seen
@@ -249,9 +244,9 @@ except KeyboardInterrupt:
 """
 
 
-def test_a_ctrl_c_that_the_wait_for_a_key_missed_is_heard() -> None:
+def test_a_ctrl_c_that_the_wait_for_a_key_missed_is_heard(forked: Server) -> None:
     """The signal goes to another thread: it is noted, and the wait for a key is not interrupted by it."""
-    with Terminal(sys.executable, "-c", MISSED) as program:
+    with Terminal(forked, code=MISSED) as program:
         program.wait("pressed")
         program.wait("heard", 60)
         assert program.end() == 0

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from healthfm.score.statistics import bootstrap
 from tests.cli.command import run
 from tests.cli.test_evaluate_command import assert_one_clear_line
 from tests.evaluate.studies import answers, put
+from tests.forked import Server
 
 
 @pytest.fixture(autouse=True)
@@ -68,18 +66,15 @@ run_study(Path(sys.argv[1]), Path(sys.argv[2]), models=models)
 """
 
 
-def test_a_process_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_process_that_was_killed_is_gone_on_with(forked: Server, tmp_path: Path) -> None:
     from healthfm.evaluate.study import run_study
     from tests.evaluate.studies import study, two
 
     path = study(tmp_path)
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, path, tmp_path / "out", "slowly"], cwd=Path(__file__).parents[2]
-    )
+    process = forked.fork([path, tmp_path / "out", "slowly"], 1, 2, PROGRAM)
     while len(list((tmp_path / "out").rglob("part-*.parquet"))) < 5 and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.end()
     before = {one: one.read_bytes() for one in (tmp_path / "out").rglob("part-*.parquet")}
     assert len(before) < 24
     assert not run_study(path, tmp_path / "out", models=two()).failed

@@ -20,10 +20,10 @@ def run(cards: Path, *words: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("value", "code", "says"), [(0.25, 0, "sample agrees"), (0.99, 1, "sample differs")])
 def test_the_exit_code_is_the_verdict(
-    small_llama: CausalLM, small_folder: Path, medqa_root: Path, tmp_path: Path, value: float, code: int, says: str
+    small_llama: CausalLM, small_folder: Path, short_medqa: Path, tmp_path: Path, value: float, code: int, says: str
 ) -> None:
     write_card(tmp_path / "cards", "checked", value, "medqa@letters", small_llama.provenance["digest"])
-    words = ("verify", "checked", "--weights", small_folder, "--root", medqa_root, "--limit", 6, "--output", tmp_path / "run")  # fmt: skip
+    words = ("verify", "checked", "--weights", small_folder, "--root", short_medqa, "--limit", 6, "--output", tmp_path / "run")  # fmt: skip
     found = run(tmp_path / "cards", *words)
     assert found.returncode == code, found.stderr
     assert says in found.stdout

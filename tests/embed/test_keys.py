@@ -18,7 +18,7 @@ from healthfm.embed.key import key_of
 from healthfm.evaluate.provenance import weights_digest
 from healthfm.models.vision.vision_model import VisionModel
 from tests.embed.conftest import small
-from tests.models.test_masked_lm import hub_folder
+from tests.models.language.test_masked_lm import hub_folder
 
 TEXTS = ["The patient had no fever.", "BIOPSY showed a melanoma", "A text without anything"]
 

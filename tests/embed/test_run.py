@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,8 +16,9 @@ from healthfm.embed.items import Item, Items, gather
 from healthfm.embed.run import embed, slowest
 from healthfm.errors import RunError
 from healthfm.models.vision.vision_model import VisionModel
+from tests.forked import Server
 from tests.formats.test_dicom import written
-from tests.models.test_transform import disc
+from tests.models.vision.test_transform import disc
 
 Photos = Callable[..., Path]
 
@@ -80,7 +79,6 @@ def test_a_slide_becomes_tiles_with_their_places(
 KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
 from tests.embed.conftest import SMALL
 import healthfm.models.vision.vit, healthfm.models.arithmetic.openvino, healthfm.formats.slide.pyramid, healthfm.formats.slide.tiling, openslide, scipy.ndimage
 from healthfm import load_model
@@ -89,7 +87,7 @@ from healthfm.embed.run import embed
 
 def run(output, engine):
     model = load_model("uni", "random", config=SMALL, device="cpu")
-    embed(model, gather(sys.argv[3:], False), Path(output), engine=engine, units_per_part=8)
+    embed(model, gather(sys.argv[2:], False), Path(output), engine=engine, units_per_part=8)
 
 def child(output, engine):
     pid = os.fork()
@@ -99,8 +97,8 @@ def child(output, engine):
         os._exit(0)
     return pid
 
-engine, output = sys.argv[2].split(",")[:2]
-kills = int(sys.argv[2].split(",")[2])
+engine, output = sys.argv[1].split(",")[:2]
+kills = int(sys.argv[1].split(",")[2])
 began = time.perf_counter()
 os.waitpid(child(output + "-whole", engine), 0)
 took = time.perf_counter() - began
@@ -120,15 +118,13 @@ print(took, file=sys.stderr)
 
 @pytest.mark.parametrize(("engine", "kills"), [("torch", 20), ("auto", 5)])
 def test_a_run_killed_at_random_moments_has_the_same_bytes(
-    photos: Photos, slide: Callable[..., Path], tmp_path: Path, engine: str, kills: int
+    forked: Server, photos: Photos, slide: Callable[..., Path], tmp_path: Path, engine: str, kills: int
 ) -> None:  # fmt: skip
-    words = [photos(40), slide(512)]
-    project = Path(__file__).parents[2]
-    command = [sys.executable, "-c", KILLED, project, f"{engine},{tmp_path / 'out'},{kills}", *words]
-    done = subprocess.run([str(one) for one in command], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    print(done.stdout, done.stderr)
-    assert int(done.stdout) >= kills // 2  # the others came when the run was finished
+    words = [f"{engine},{tmp_path / 'out'},{kills}", photos(40), slide(512)]
+    with (tmp_path / "count").open("w") as count, (tmp_path / "errors").open("w") as errors:
+        code = forked.fork(words, count.fileno(), errors.fileno(), KILLED).wait()
+    assert code == 0, (tmp_path / "errors").read_text()
+    assert int((tmp_path / "count").read_text()) >= kills // 2  # the others came when the run was finished
     parts = bytes_of(tmp_path / "out")
     assert len(parts) == 5 + 16  # 40 pictures and 128 tiles, 8 a part
     assert parts == bytes_of(tmp_path / "out-whole")

@@ -21,6 +21,7 @@ import pytest
 import torch
 
 from healthfm import RunError, evaluate, load_model, load_run
+from healthfm.adapt import mil
 from healthfm.embed import check, engines
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed
@@ -43,6 +44,19 @@ SIDE, TILE = 256, 32  # pixels of a slide and of a tile; the left half is tissue
 def tower() -> VisionModel:
     """A Vision Transformer of width 32 that reads tiles of 32 pixels at 0.5 micrometres; nothing trained its weights."""
     return small()
+
+
+def fit_briefly(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(mil.attention_mil.__kwdefaults__, "epochs", 5)
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit of five rounds: for tests that do not ask what was learned."""
+    fit_briefly(monkeypatch)
+
+
+BRIEF = pytest.mark.usefixtures("brief")
 
 
 def tissue(rng: np.random.Generator, marked: int) -> tuple[np.ndarray, set[tuple[int, int]]]:
@@ -101,8 +115,10 @@ def few(slides: tuple[Path, Marks], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def whole(tower: VisionModel, few: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The tables of a run on few slides that was never stopped."""
-    return tables(run_apart(tower, few, tmp_path_factory))
+    """The tables of a run on few slides that was never stopped; its fit is brief."""
+    with pytest.MonkeyPatch.context() as changed:
+        fit_briefly(changed)
+        return tables(run_apart(tower, few, tmp_path_factory))
 
 
 def run_apart(tower: VisionModel, data: Path, folders: pytest.TempPathFactory) -> Path:
@@ -210,6 +226,7 @@ def test_the_page_speaks_of_slides(finished: Path) -> None:
     assert "The data name no patients" in page
 
 
+@BRIEF
 @pytest.mark.parametrize(("killed", "left"), [("embeddings/part-00007", 7), ("predictions/part-00000", 13)])
 def test_a_run_that_was_killed_ends_with_the_same_bytes(
     tower: VisionModel, few: Path, whole: dict[str, bytes], tmp_path: Path, killed: str, left: int
@@ -230,6 +247,7 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(
     assert tables(tmp_path / "run") == whole
 
 
+@BRIEF
 def test_tiles_that_embed_has_made_are_not_computed_again(
     tower: VisionModel, few: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +260,7 @@ def test_tiles_that_embed_has_made_are_not_computed_again(
     assert tables(tmp_path / "run") == whole
 
 
+@BRIEF
 def test_a_slide_without_tissue_is_named_left_out_of_the_fit_and_wrong_where_it_is_evaluated(
     tower: VisionModel, few: Path, tmp_path: Path
 ) -> None:
@@ -295,6 +314,7 @@ def test_the_images_of_a_patient_are_one_bag(tower: VisionModel, tmp_path: Path)
     )  # all four images of each patient
 
 
+@BRIEF
 def test_carved_splits_keep_patients_whole(tower: VisionModel, tmp_path: Path) -> None:
     manifest = write_images(tmp_path / "mine")
     text = manifest.read_text().replace("train", "test")
@@ -400,6 +420,7 @@ def test_volumes_and_films_have_one_vector_each_for_a_probe(
     assert run.report().is_file()
 
 
+@BRIEF
 def test_pixels_that_were_made_square_and_files_that_were_passed_over_are_told_of_bags_and_probes(
     tmp_path: Path,
 ) -> None:
@@ -421,6 +442,7 @@ def test_pixels_that_were_made_square_and_files_that_were_passed_over_are_told_o
         assert "made square" in done.report().read_text()
 
 
+@BRIEF
 def test_a_window_stands_in_the_run_and_a_volume_that_it_blackens_is_named(tmp_path: Path) -> None:
     """A request that failed before anything was computed leaves its folder to the next one."""
     data, run = tmp_path / "mine", tmp_path / "run"
@@ -487,6 +509,7 @@ def test_a_card_that_does_not_say_how_tiles_are_read_stops_the_run(slides: tuple
         evaluate(other, slides[0], task="mil", output=tmp_path / "run", device="cpu")
 
 
+@BRIEF
 @pytest.mark.skipif(not TILES.is_file(), reason="needs the real H&E tiles of UNI's demonstration")
 def test_real_tiles_are_bags_by_a_manifest(tower: VisionModel, tmp_path: Path) -> None:
     """Tiles ROW_COLUMN_SLIDE.jpg of four slides: too few to fit on; with a row of tiles a bag there are 13 and 6."""
@@ -508,6 +531,7 @@ def test_real_tiles_are_bags_by_a_manifest(tower: VisionModel, tmp_path: Path) -
     assert pq.read_table(tmp_path / "run/attention/part-00000.parquet").num_rows == 60
 
 
+@BRIEF
 def test_a_damaged_tile_is_left_out_of_its_bag_and_told(tower: VisionModel, few: Path, tmp_path: Path) -> None:
     data = tmp_path / "slides"
     shutil.copytree(few, data)

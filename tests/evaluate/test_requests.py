@@ -16,8 +16,8 @@ from healthfm import RunError, card, evaluate, load_model
 from healthfm.evaluate.provenance import weights_digest
 from healthfm.evaluate.runner import default_folder
 from healthfm.models.model import Model
-from tests.models.test_vision_road import class_folders, published
-from tests.models.towers import expected, recipe
+from tests.models.vision.test_vision_road import class_folders, published
+from tests.models.vision.towers import expected, recipe
 
 
 class Counting:

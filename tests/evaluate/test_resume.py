@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from healthfm import evaluate, load_model
+from healthfm.adapt.few_shot import few_shot
 from healthfm.engine.store import RunFolder
 from healthfm.models.model import Model
 from healthfm.score.sentences import headline_notes
 from tests.embed.conftest import small
-from tests.models.test_masked_lm import hub_folder
+from tests.models.language.test_masked_lm import hub_folder
 
 TEXTS = 12
 
@@ -81,6 +82,7 @@ def texts(folder: Path, length: int = 3) -> Path:
 @pytest.mark.parametrize("task", ["knn", "linear-probe", "few-shot"])
 def test_a_run_stopped_at_any_file_ends_with_the_same_files(tmp_path: Path, task: str, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     monkeypatch.setattr("healthfm.evaluate.job.CHARACTERS_PER_PART", 120)
+    monkeypatch.setattr(few_shot, "__defaults__", (5,))  # draws: more of them are more of the same
     data = texts(tmp_path)
 
     def run(folder: Path) -> Any:

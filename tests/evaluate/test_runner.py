@@ -6,7 +6,6 @@ import itertools
 import json
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Sequence
@@ -23,8 +22,9 @@ from healthfm.evaluate.runner import prepare
 from healthfm.models.language import likelihood
 from healthfm.models.language.causal_lm import CausalLM
 from healthfm.models.model import Model
-from tests.cli.command import HEALTHFM, run
-from tests.models.test_endpoint import serving
+from tests.cli.command import run
+from tests.forked import Server
+from tests.models.remote.test_endpoint import serving
 
 MODEL = "smollm2-135m-instruct"
 
@@ -53,7 +53,8 @@ def part_files(path: Path) -> dict[str, tuple[int, int]]:
 
 
 def test_a_real_model_on_real_questions(smollm2: CausalLM, pubmedqa_root: Path, tmp_path: Path) -> None:
-    run = evaluate(smollm2, "pubmedqa", root=pubmedqa_root, limit=5, subgroups=["year"], output=tmp_path / "run")
+    name = "pubmedqa@reasoning-free"  # the protocol with the shortest texts
+    run = evaluate(smollm2, name, root=pubmedqa_root, limit=5, subgroups=["year"], output=tmp_path / "run")
     assert run.path == tmp_path / "run"
     table = run.predictions.to_pylist()
     assert len(table) == 5
@@ -120,7 +121,7 @@ def test_a_lost_part_is_redone_byte_for_byte(guesser: Model, pubmedqa_root: Path
 
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_a_run_stopped_in_the_middle_goes_on(
-    pubmedqa_root: Path, tmp_path: Path, sign: signal.Signals, code: int
+    forked: Server, pubmedqa_root: Path, tmp_path: Path, sign: signal.Signals, code: int
 ) -> None:
     """The command asks a server here, which holds its answer to one question of the second part until the signal is sent."""
     numbers, held, sent = itertools.count(1), threading.Event(), threading.Event()
@@ -141,22 +142,23 @@ def test_a_run_stopped_in_the_middle_goes_on(
             "evaluate", MODEL, "pubmedqa@reasoning-free-generated", "--root", pubmedqa_root, "--endpoint", url, "--limit", 60,
             "--output", tmp_path / "run",
         )  # fmt: skip
-        process = subprocess.Popen(
-            [HEALTHFM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
-        )  # fmt: skip
+        said = (tmp_path / "said").open("w+")
+        process = forked.fork(words, said.fileno(), said.fileno())
         try:
             assert held.wait(300)
             while not list(tmp_path.glob("run/predictions/part-*")):
                 assert process.poll() is None
                 time.sleep(0.05)
-            process.send_signal(sign)
+            process.send(sign)
             sent.set()
-            _, errors = process.communicate(timeout=300)
+            ended = process.wait(300)
         finally:
             sent.set()
-            process.kill()
-        assert process.returncode == code, errors
+            process.end()
+        said.seek(0)
+        errors = said.read()
+        said.close()
+        assert ended == code, errors
         kept, written = part_bytes(tmp_path / "run"), part_files(tmp_path / "run")
         assert kept
         if sign == signal.SIGINT:
@@ -282,13 +284,13 @@ def test_an_absent_split_fails_before_the_model_is_loaded(medqa_root: Path) -> N
         evaluate(MODEL, "medqa", root=medqa_root, split="validation", weights="/nowhere")
 
 
-def test_absent_examples_fail_early_and_a_carve_is_offered(guesser: Model, medqa_root: Path, tmp_path: Path) -> None:
+def test_absent_examples_fail_early_and_a_carve_is_offered(guesser: Model, short_medqa: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"split 'train', which is absent.*carve: shots_from='test'"):
-        evaluate(MODEL, "medqa@letters-5shot", root=medqa_root, weights="/nowhere")
-    run = evaluate(guesser, "medqa@letters-5shot", root=medqa_root, shots_from="test", output=tmp_path / "run")
+        evaluate(MODEL, "medqa@letters-5shot", root=short_medqa, weights="/nowhere")
+    run = evaluate(guesser, "medqa@letters-5shot", root=short_medqa, shots_from="test", output=tmp_path / "run")
     shots = run.facts["request"]["shot_ids"]
     assert shots == [f"test-{i}" for i in range(1, 6)]
-    assert run.predictions.num_rows == 1268
+    assert run.predictions.num_rows == 24 - 5
     assert not set(shots) & set(run.predictions["id"].to_pylist())
 
 

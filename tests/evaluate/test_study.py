@@ -10,7 +10,8 @@ import pytest
 
 from healthfm import RunError, evaluate, load_run
 from healthfm.evaluate import study as studies
-from healthfm.evaluate.study import cells, read_study, run_study
+from healthfm.evaluate.study import cells, run_study
+from healthfm.evaluate.study_file import read_study
 from healthfm.models.model import Model
 from healthfm.score.statistics import bootstrap
 from tests.evaluate.studies import DATASETS, model, study, two

@@ -24,6 +24,7 @@ from healthfm.models.language.causal_lm import CausalLM
 from tests.evidence import record as evidence_record
 
 LIMIT = 4
+WHOLE = "pubmedqa@reasoning-free"  # the protocol with the shortest texts: all 500 records are asked
 NOTHING: dict[str, Any] = {"claims": [], "collected": []}  # what a run that proved nothing found
 TINY = {
     "vocab_size": 2000, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4,
@@ -83,7 +84,7 @@ def lm_eval_accuracy(network: Any, tokenizer: Any, dataset: str, root: Path, lim
     opened = open_dataset(dataset, root, "test")
     records = list(opened)
     card = opened.card
-    protocol = card.protocols[card.default_protocol or ""]
+    protocol = card.protocols[dataset.partition("@")[2] or card.default_protocol or ""]
     items = make_items([records[i] for i in sample(len(records), limit, 0)], protocol)
     pairs = [(item.prompt, option) for item in items for option in item.continuations]
     harness = HFLM(pretrained=network, tokenizer=tokenizer, batch_size=8, device="cpu")
@@ -110,7 +111,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, pubmedqa_root: Path) -> Path:
 @pytest.fixture(scope="module")
 def accuracy(tiny: Path, pubmedqa_root: Path) -> float:
     network = transformers.AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
-    return lm_eval_accuracy(network, transformers.AutoTokenizer.from_pretrained(tiny), "pubmedqa", pubmedqa_root, None)
+    return lm_eval_accuracy(network, transformers.AutoTokenizer.from_pretrained(tiny), WHOLE, pubmedqa_root, None)
 
 
 @pytest.fixture
@@ -125,20 +126,20 @@ def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_smollm2s_own_number_comes_out_and_a_wrong_one_does_not(
-    smollm2: CausalLM, medqa_root: Path, cards: Path, tmp_path: Path
+    smollm2: CausalLM, short_medqa: Path, medqa_root: Path, small_folder: Path, cards: Path, tmp_path: Path
 ) -> None:
     path = locate(smollm2.card, None)
-    measured = lm_eval_accuracy(smollm2.network, smollm2.tokenizer, "medqa", medqa_root, LIMIT)
+    measured = lm_eval_accuracy(smollm2.network, smollm2.tokenizer, "medqa", short_medqa, LIMIT)
     digest = smollm2.provenance["digest"]
     write_card(cards, "right", measured, "medqa@letters", digest)
-    write_card(cards, "wrong", 0.99, "medqa@letters", digest)
-    right = verify("right", weights=path, root=medqa_root, limit=LIMIT, output=tmp_path / "right")
+    write_card(cards, "wrong", 0.99, "medqa@letters")
+    right = verify("right", weights=path, root=short_medqa, limit=LIMIT, output=tmp_path / "right")
     assert right.evidence["verdict"] == "sample agrees"
     assert right.agrees
     assert right.evidence["measured"]["value"] == measured
     assert right.evidence["digest"] == digest
     assert right.evidence["digest_on_card"] is True
-    wrong = verify("wrong", weights=path, root=medqa_root, limit=LIMIT, output=tmp_path / "wrong")
+    wrong = verify("wrong", weights=small_folder, root=medqa_root, limit=2 * LIMIT, output=tmp_path / "wrong")
     assert wrong.evidence["verdict"] == "sample differs"
     assert not wrong.agrees
     for found in (right, wrong):
@@ -159,7 +160,7 @@ def test_other_weights_than_the_cards_are_refused_before_anything_is_measured(
 
 @pytest.fixture
 def evidence(tiny: Path, accuracy: float, cards: Path, pubmedqa_root: Path, tmp_path: Path) -> dict[str, Any]:
-    write_card(cards, "tiny", accuracy, "pubmedqa")
+    write_card(cards, "tiny", accuracy, WHOLE)
     found = verify("tiny", weights=tiny, root=pubmedqa_root, output=tmp_path / "run")
     return dict(json.loads(found.path.read_text()))
 
@@ -171,7 +172,7 @@ def test_every_record_of_the_official_split_makes_evidence(
     assert evidence["measured"]["n"] == evidence["official_records"] == 500
     assert abs(evidence["measured"]["value"] - accuracy) <= 0.005
     assert evidence["digest_on_card"] is False
-    assert evidence["dataset"] == "pubmedqa:pqa-l@reasoning-required"
+    assert evidence["dataset"] == "pubmedqa:pqa-l@reasoning-free"
     assert {"torch", "healthfm"} <= set(evidence["versions"])
     assert str(tmp_path) not in json.dumps(evidence)
     assert problems(evidence) == []
@@ -192,28 +193,28 @@ def test_every_record_of_the_official_split_makes_evidence(
     real = evidence_record.contributed
     monkeypatch.setattr(evidence_record, "contributed", lambda: real(given))
     assert not any("tiny" in one and "record" in one for one in evidence_record.overclaims(claims, NOTHING))
-    write_card(cards, "tiny", accuracy + 0.01, "pubmedqa")  # the card now states another number
+    write_card(cards, "tiny", accuracy + 0.01, WHOLE)  # the card now states another number
     assert any("no contributed evidence file proves it" in one for one in evidence_record.overclaims(claims, NOTHING))
 
     changes: list[tuple[str, Any, str]] = [
         ("verdict", "not reproduced", "did not reproduce"), ("digest", "random", "digest is not one"),
         ("digest", "sha256:12", "digest is not one"), ("official_records", 499, "every record"), ("split", "train", "another recipe"),
-        ("shots", 5, "another recipe"), ("tolerance", 0.04, "another recipe"), ("dataset", "pubmedqa@reasoning-free", "another recipe"),
+        ("shots", 5, "another recipe"), ("tolerance", 0.04, "another recipe"), ("dataset", "pubmedqa@reasoning-required", "another recipe"),
         ("dataset", "medqa@letters", "no recipe"), ("row", "nobody", "no model"), ("date", "yesterday", "not in the form"),
         ("published", {"value": 0.99, "metric": "accuracy"}, "not the card's"), ("format", 2, "another format"),
         ("measured", {**evidence["measured"], "n": 499}, "every record"),
         ("measured", {**evidence["measured"], "value": 0.1234567}, "fit together"),
         ("measured", {**evidence["measured"], "low": 0.0, "high": 2.0}, "fit together"), ("measured", None, "not in the form"),
     ]  # fmt: skip
-    write_card(cards, "tiny", accuracy, "pubmedqa")
+    write_card(cards, "tiny", accuracy, WHOLE)
     for name, value, says in changes:
         assert says in "; ".join(problems({**copy.deepcopy(evidence), name: value})), (name, value)
     for name in verification.FIELDS:
         assert problems({k: v for k, v in evidence.items() if k != name}) == [f"it lacks {name}"]
     assert problems([]) == ["it lacks everything"]
-    write_card(cards, "tiny", accuracy + 0.1, "pubmedqa")
+    write_card(cards, "tiny", accuracy + 0.1, WHOLE)
     assert "it did not reproduce the number" in problems(evidence)
-    write_card(cards, "tiny", accuracy, "pubmedqa", "sha256:" + "0" * 64)  # the card now names other weights
+    write_card(cards, "tiny", accuracy, WHOLE, "sha256:" + "0" * 64)  # the card now names other weights
     assert problems(evidence) == ["its weights are not those the card names"]
 
 

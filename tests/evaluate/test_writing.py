@@ -122,8 +122,8 @@ def test_solved_examples_stand_in_the_prompt(medqa_root: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["pubmedqa@reasoning-required-generated", "pubmedqa@reasoning-free-generated"])
-def test_real_weights_write_yes_no_or_maybe(smollm2: CausalLM, pubmedqa_root: Path, tmp_path: Path, name: str) -> None:
-    run = evaluate(smollm2, name, root=pubmedqa_root, limit=2, output=tmp_path / "run")
+def test_real_weights_write_yes_no_or_maybe(smollm2: CausalLM, few_pubmedqa: Path, tmp_path: Path, name: str) -> None:
+    run = evaluate(smollm2, name, root=few_pubmedqa, limit=2, output=tmp_path / "run")
     table = run.predictions.to_pylist()
     assert all(row["prediction"] == stated_answer(row["output"], WORDS) for row in table)
     assert any(row["prediction"] in WORDS for row in table)
@@ -131,10 +131,10 @@ def test_real_weights_write_yes_no_or_maybe(smollm2: CausalLM, pubmedqa_root: Pa
 
 
 def test_a_lost_part_is_written_again_to_the_same_bytes(
-    small_llama: CausalLM, pubmedqa_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_llama: CausalLM, few_pubmedqa: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "CHARACTERS_PER_PART", 1)  # a question a part
-    asked = {"root": pubmedqa_root, "limit": 3, "output": tmp_path / "run"}
+    asked = {"root": few_pubmedqa, "limit": 3, "output": tmp_path / "run"}
     evaluate(small_llama, "pubmedqa@reasoning-free-generated", **asked)  # type: ignore[arg-type]
     part = sorted((tmp_path / "run/predictions").glob("part-*"))[1]
     before = part.read_bytes()

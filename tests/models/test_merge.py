@@ -20,7 +20,7 @@ from healthfm.models.merge import merged
 from healthfm.models.vision import hierarchical, vit
 from healthfm.models.vision.vision_model import VisionModel
 from tests.cards.conftest import write_card
-from tests.models.towers import expected, pixels, recipe
+from tests.models.vision.towers import expected, pixels, recipe
 
 FACTS = {
     "kind": "model", "slug": "own", "name": "Own", "summary": "A model.", "group": "vision", "modalities": ["image"], "access": "closed",

@@ -20,8 +20,8 @@ from healthfm.cards import catalog, coverage
 from healthfm.cards.schema import ModelCard, Runner
 from healthfm.models.language import causal_lm, seq2seq
 from healthfm.models.language import published_keys as remap
-from tests.models.test_causal_rows import FULL, OWN_LAYOUTS
-from tests.models.towers import DATA
+from tests.models.language.test_causal_rows import FULL, OWN_LAYOUTS
+from tests.models.vision.towers import DATA
 
 MANIFESTS = DATA / "manifests"
 CARDS = [card for card in catalog.all_cards("model") if isinstance(card, ModelCard)]

@@ -11,7 +11,7 @@ import pytest
 from healthfm import CapabilityError, CardError, CheckpointError, RunError, evaluate, load_model
 from healthfm.models import own
 from tests.cli.command import run
-from tests.models.test_endpoint import serving
+from tests.models.remote.test_endpoint import serving
 
 CODE = """
 import numpy as np

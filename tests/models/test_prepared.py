@@ -15,7 +15,7 @@ from healthfm.models.prepared import Prepared
 from healthfm.models.vision.vision_model import VisionModel
 from healthfm.records import Document, Image, MultipleChoice, Slide, Video, Volume
 from tests.embed.conftest import small
-from tests.models.test_masked_lm import hub_folder
+from tests.models.language.test_masked_lm import hub_folder
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (40, 36, 3), dtype=np.uint8)
 

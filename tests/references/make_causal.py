@@ -149,7 +149,7 @@ def logits(name: str, network: torch.nn.Module, ids: list[int]) -> list[list[flo
 
 def qwen_tokens(folder: Path, commit: str) -> None:
     """Write the digest of the ids that the owner's tokenizer gives the tests' texts, and of its ranks."""
-    from tests.models.test_tiktoken_bpe import EXPECTED, SPECIAL, sample
+    from tests.models.files.test_tiktoken_bpe import EXPECTED, SPECIAL, sample
 
     base = transformers.PreTrainedTokenizer
     transformers.PreTrainedTokenizer = type("PreTrainedTokenizer", (), {"__init__": lambda self, **_: None})

@@ -204,7 +204,7 @@ def lookup(name: str, kind: str | None = None) -> Entry:
     raise CardError(f"no {kind or 'model or dataset'} is called '{slug}'{hint} (healthfm find lists them{more})")
 
 
-def _validated(entry: Entry) -> ModelCard | DatasetCard:
+def validated(entry: Entry) -> ModelCard | DatasetCard:
     """Return an entry's card; it is validated once while its file stays as it is."""
     state = (entry["path"], Path(entry["path"]).stat().st_mtime_ns)
     if state not in _VALID:
@@ -219,7 +219,7 @@ def card(name: str, kind: str | None = None) -> ModelCard | DatasetCard:
     Raises ``CardError``: no such row (with near names), or an unknown variant or protocol (with the known ones).
     """
     entry = lookup(name, kind)
-    found = _validated(entry)
+    found = validated(entry)
     _, variant, protocol = split_name(name)
     if variant is not None and variant not in found.variants:
         known = ", ".join(found.variants) or "none"
@@ -238,7 +238,7 @@ def all_cards(kind: str | None = None) -> Iterator[ModelCard | DatasetCard]:
     """Yield every card, validated."""
     for entry in entries().values():
         if kind in (None, entry["kind"]):
-            yield _validated(entry)
+            yield validated(entry)
 
 
 _WEIGHTS = (("slug", 12), ("name", 12), ("aliases", 10), ("tasks", 5), ("modalities", 5), ("group", 4), ("summary", 3))
@@ -319,4 +319,4 @@ def find(
         licence=licence,
         has_runner=has_runner,
     )
-    return [_validated(entry) for entry in hits]
+    return [validated(entry) for entry in hits]

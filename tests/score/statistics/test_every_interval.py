@@ -32,7 +32,7 @@ SLACK = 1e-12
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (bootstrap, paired):
-        monkeypatch.setattr(module, "RESAMPLES", 200)
+        monkeypatch.setattr(module, "RESAMPLES", 60)
 
 
 def classes(rng: np.random.Generator, n: int, how: str, size: int, likely: bool) -> dict[str, Any]:

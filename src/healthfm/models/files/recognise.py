@@ -92,7 +92,7 @@ def rows_of(card: ModelCard, tensors: Mapping[str, Any]) -> list[str]:
     for (kind, slug), entry in catalog.entries().items():
         if kind != "model" or slug == card.slug or "run" not in entry:
             continue
-        other = catalog.card(slug, "model")
+        other = catalog.validated(entry)
         assert isinstance(other, ModelCard)
         for name in other.variants or (None,):
             with contextlib.suppress(

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import email.utils
 import http.client
-import ipaddress
 import json
 import os
 import random
 import re
-import socket
 import ssl
 import threading
 import time
@@ -21,13 +19,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from healthfm.cards.schema import DatasetCard
-from healthfm.errors import CapabilityError, RunError
+from healthfm.errors import RunError
+from healthfm.models.remote.address import KEY, connect, loopback, parse
 from healthfm.spelling import short
 
-KEY = "HEALTHFM_API_KEY"
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 LONGEST_WAIT = 120.0  # seconds; a server that asks for more is left alone
 LARGEST_ANSWER = 256 << 20  # bytes
@@ -54,29 +51,12 @@ class Refused(RunError):
         self.status = status
 
 
-def loopback(host: str) -> tuple[str, ...]:
-    """Return a host's addresses when every one of them is this machine's own loopback, else ().
-
-    A name is looked up, not judged by its spelling; 0.0.0.0 and addresses of the network are not loopback.
-    """
-    try:
-        found = sorted({str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
-    except (OSError, UnicodeError):
-        return ()
-    return tuple(found) if found and all(map(_is_loopback, found)) else ()
-
-
-def _is_loopback(address: str) -> bool:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
-
-
 class Client:
     """Asks one server. ``addresses`` are the loopback addresses its host had when it was made; () is another machine."""
 
     def __init__(self, endpoint: str | Endpoint) -> None:
         self.endpoint = Endpoint(endpoint) if isinstance(endpoint, str) else endpoint
-        self.https, self.host, self.port, self.path, self.model = _parse(self.endpoint.url)
+        self.https, self.host, self.port, self.path, self.model = parse(self.endpoint.url)
         self.addresses = loopback(self.host)
         if not self.addresses and not self.https and os.environ.get(KEY):
             raise RunError(f"{self.url}: {KEY} is not sent in the clear to another machine; use https, or unset it")
@@ -198,7 +178,7 @@ class Client:
         )  # fmt: skip
         if self.addresses:  # the address that was checked, whatever the name means by now
             checked = self.addresses
-            connection._create_connection = lambda where, *rest: _first(checked, where[1], *rest)  # type: ignore[attr-defined]
+            connection._create_connection = lambda where, *rest: connect(checked, where[1], *rest)  # type: ignore[attr-defined]
         return connection
 
     def _headers(self) -> dict[str, str]:
@@ -299,29 +279,3 @@ def keep_here(client: Client, allowed: Sequence[str]) -> None:
 
 def _plain(host: str) -> str:
     return host.strip().strip("[]").rstrip(".").lower()
-
-
-def _first(addresses: tuple[str, ...], port: int, *rest: Any) -> socket.socket:
-    for address in addresses[:-1]:
-        try:
-            return socket.create_connection((address, port), *rest)
-        except ConnectionRefusedError:
-            continue
-    return socket.create_connection((addresses[-1], port), *rest)
-
-
-def _parse(url: str) -> tuple[bool, str, int, str, str | None]:
-    """Return (https, host, port, path up to and with /v1, model or None) of ``http(s)://HOST[:PORT][/PATH][#MODEL]``."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port, parts = None, None, urlsplit("")
-    plain = host is not None and re.fullmatch(r"[A-Za-z0-9._:%-]+", host) is not None
-    if parts.scheme not in ("http", "https") or not plain or host is None:
-        raise CapabilityError("an endpoint looks like http://127.0.0.1:8080/v1 (add #MODEL where it holds several)")
-    if parts.username is not None or parts.password is not None or parts.query:
-        raise CapabilityError(f"an endpoint's address holds no user, password or query; a key goes into {KEY}")
-    path = parts.path.rstrip("/")
-    https = parts.scheme == "https"
-    return https, host, port or (443 if https else 80), path if path.endswith("/v1") else f"{path}/v1", unquote(parts.fragment) or None  # fmt: skip

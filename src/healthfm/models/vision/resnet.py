@@ -23,7 +23,7 @@ from healthfm.models.files import recognise
 from healthfm.models.files.checkpoint import Tensors
 from healthfm.models.vision import heads
 from healthfm.models.vision import vision_model as vision
-from healthfm.models.vision.vision_model import Tower, VisionModel, Weights
+from healthfm.models.vision.vision_model import Tower
 
 GROUPS = 32
 
@@ -257,18 +257,7 @@ def build(run: Runner) -> Tower:
     return BiT(n) if n.version == 2 else ResNet(n)
 
 
-def load(
-    card: ModelCard, variant: str | None, weights: Weights, config: Mapping[str, Any], device: str, dtype: str
-) -> VisionModel:  # fmt: skip
-    """Load a ResNet row; see ``healthfm.load_model``. BiT's npz files and SavedModel folders are read too."""
-    return vision.load_tower(
-        card,
-        variant,
-        weights,
-        config,
-        device,
-        dtype,
-        build,
-        DIALECTS,
-        functools.partial(vision.model_args, ResNetNumbers),
-    )
+load = functools.partial(
+    vision.load_tower, build=build, dialects=DIALECTS, stated=functools.partial(vision.model_args, ResNetNumbers),
+)  # fmt: skip
+"""Load a ResNet row; see ``healthfm.load_model``. BiT's npz files and SavedModel folders are read too."""

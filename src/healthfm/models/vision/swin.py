@@ -21,7 +21,7 @@ from healthfm.cards.schema import ModelCard, Runner
 from healthfm.models.files import recognise
 from healthfm.models.files.checkpoint import Tensors
 from healthfm.models.vision import vision_model as vision
-from healthfm.models.vision.vision_model import Tower, VisionModel, Weights
+from healthfm.models.vision.vision_model import Tower
 from healthfm.models.vision.vit import Mlp
 
 APART = -100.0  # what the attention between two regions of a shifted window is lowered by
@@ -265,18 +265,7 @@ def build(run: Runner) -> Tower:
     return Swin(vision.numbers(SwinNumbers, run.config))
 
 
-def load(
-    card: ModelCard, variant: str | None, weights: Weights, config: Mapping[str, Any], device: str, dtype: str
-) -> VisionModel:  # fmt: skip
-    """Load a Swin Transformer row; see ``healthfm.load_model``."""
-    return vision.load_tower(
-        card,
-        variant,
-        weights,
-        config,
-        device,
-        dtype,
-        build,
-        DIALECTS,
-        functools.partial(vision.model_args, SwinNumbers),
-    )
+load = functools.partial(
+    vision.load_tower, build=build, dialects=DIALECTS, stated=functools.partial(vision.model_args, SwinNumbers),
+)  # fmt: skip
+"""Load a Swin Transformer row; see ``healthfm.load_model``."""

@@ -21,7 +21,7 @@ from healthfm.errors import CheckpointError
 from healthfm.models.files.recognise import Match
 from healthfm.models.vision import vision_model as vision
 from healthfm.models.vision import vit_keys
-from healthfm.models.vision.vision_model import Tower, VisionModel, Weights, learned
+from healthfm.models.vision.vision_model import Tower, learned
 
 Turn = tuple[torch.Tensor, torch.Tensor] | None
 
@@ -255,19 +255,7 @@ def build(run: Runner) -> ViT:
     return ViT(n, run.pooling)
 
 
-def load(
-    card: ModelCard, variant: str | None, weights: Weights, config: Mapping[str, Any], device: str, dtype: str
-) -> VisionModel:  # fmt: skip
-    """Load a Vision Transformer row; see ``healthfm.load_model``."""
-    return vision.load_tower(
-        card,
-        variant,
-        weights,
-        config,
-        device,
-        dtype,
-        build,
-        DIALECTS,
-        functools.partial(vit_keys.stated, ViTNumbers),
-        vit_keys.headed,
-    )
+load = functools.partial(
+    vision.load_tower, build=build, dialects=DIALECTS, stated=functools.partial(vit_keys.stated, ViTNumbers), headed=vit_keys.headed,
+)  # fmt: skip
+"""Load a Vision Transformer row; see ``healthfm.load_model``."""

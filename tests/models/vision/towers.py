@@ -20,7 +20,7 @@ from healthfm.models.vision import vision_model as vision
 from healthfm.models.vision.vision_model import VisionModel
 from tests.references.recipe_weights import recipe_array, recipe_image
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 KEPT = 600
 FAMILIES: dict[str, Any] = {"vit": vit, "swin": swin, "resnet": resnet, "hierarchical": hierarchical}
 

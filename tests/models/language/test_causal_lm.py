@@ -15,25 +15,17 @@ from healthfm.models.language import likelihood
 from healthfm.models.language.causal_lm import CausalLM
 
 
-@pytest.fixture(scope="module")
-def lm_eval_scores(smollm2: CausalLM):  # type: ignore[no-untyped-def]
+def lm_eval_scores(model: CausalLM, items: list[Item]) -> list[np.ndarray]:
     """lm-evaluation-harness's log-likelihoods of (prompt, option) pairs, on the same network and tokenizer."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    harness = HFLM(pretrained=smollm2.network, tokenizer=smollm2.tokenizer, batch_size=4, device="cpu")
-
-    known: dict[tuple[str, str], float] = {}
-
-    def score(items: list[Item]) -> list[np.ndarray]:
-        pairs = [(item.prompt, option) for item in items for option in item.continuations]
-        new = [pair for pair in dict.fromkeys(pairs) if pair not in known]
-        requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(new)]
-        found = harness.loglikelihood(requests, disable_tqdm=True) if new else []
-        known.update({pair: value for pair, (value, _) in zip(new, found, strict=True)})
-        return [np.array([known[item.prompt, option] for option in item.continuations]) for item in items]
-
-    return score
+    harness = HFLM(pretrained=model.network, tokenizer=model.tokenizer, batch_size=4, device="cpu")
+    pairs = list(dict.fromkeys((item.prompt, option) for item in items for option in item.continuations))
+    requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
+    found = harness.loglikelihood(requests, disable_tqdm=True)
+    known = {pair: value for pair, (value, _) in zip(pairs, found, strict=True)}
+    return [np.array([known[item.prompt, option] for option in item.continuations]) for item in items]
 
 
 def medqa_items(root: Path, protocol: str, n: int) -> list[Item]:
@@ -42,32 +34,42 @@ def medqa_items(root: Path, protocol: str, n: int) -> list[Item]:
     return make_items([records[i] for i in sample(len(records), n, 0)], card.protocols[protocol])
 
 
-def test_letters_of_medqa_questions_score_as_in_lm_eval(smollm2: CausalLM, lm_eval_scores, medqa_root: Path) -> None:  # type: ignore[no-untyped-def]
-    items = medqa_items(medqa_root, "letters", 16)
-    ours = smollm2.score([i.prompt for i in items], [i.continuations for i in items])
-    theirs = lm_eval_scores(items)
+# Questions of any length by a small network in which every token counts, and short ones by real weights.
+BOTH = pytest.mark.parametrize(
+    ("weights", "root", "count"), [("small_llama", "medqa_root", 16), ("smollm2", "short_medqa", 4)]
+)
+
+
+@BOTH
+def test_letters_of_medqa_questions_score_as_in_lm_eval(
+    weights: str, root: str, count: int, request: pytest.FixtureRequest
+) -> None:
+    model: CausalLM = request.getfixturevalue(weights)
+    items = medqa_items(request.getfixturevalue(root), "letters", count)
+    ours = model.score([i.prompt for i in items], [i.continuations for i in items])
+    theirs = lm_eval_scores(model, items)
     assert max(np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True)) <= 1e-4
     assert [a.argmax() for a in ours] == [b.argmax() for b in theirs]
 
 
+@BOTH
 def test_option_texts_of_medqa_questions_score_as_in_lm_eval(
-    smollm2: CausalLM, lm_eval_scores, medqa_root: Path
-) -> None:  # type: ignore[no-untyped-def]
-    items = medqa_items(medqa_root, "text", 4)
-    ours = smollm2.score([i.prompt for i in items], [i.continuations for i in items])
-    for a, b in zip(ours, lm_eval_scores(items), strict=True):
+    weights: str, root: str, count: int, request: pytest.FixtureRequest
+) -> None:
+    model: CausalLM = request.getfixturevalue(weights)
+    items = medqa_items(request.getfixturevalue(root), "text", count // 2)
+    ours = model.score([i.prompt for i in items], [i.continuations for i in items])
+    for a, b in zip(ours, lm_eval_scores(model, items), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3, rtol=1e-5)
 
 
-def test_a_run_by_option_texts_gives_lm_evals_acc_norm(
-    smollm2: CausalLM, lm_eval_scores, medqa_root: Path, tmp_path: Path
-) -> None:  # type: ignore[no-untyped-def]
+def test_a_run_by_option_texts_gives_lm_evals_acc_norm(small_llama: CausalLM, medqa_root: Path, tmp_path: Path) -> None:
     """Accuracy and ``acc_norm`` of a run, beside lm_eval's task class over lm_eval's own likelihoods of the same weights."""
     import datasets
     from lm_eval.api.task import ConfigurableTask
 
-    run = evaluate(smollm2, "medqa@text", root=medqa_root, limit=4, output=tmp_path / "run")
-    items = medqa_items(medqa_root, "text", 4)
+    run = evaluate(small_llama, "medqa@text", root=medqa_root, limit=8, output=tmp_path / "run")
+    items = medqa_items(medqa_root, "text", 8)
     assert [item.record.id for item in items] == run.predictions["id"].to_pylist()
     docs = [{"q": i.record.id, "c": list(i.record.options.values()), "gold": i.keys.index(i.target)} for i in items]
     names = ("acc", "acc_norm")
@@ -78,7 +80,7 @@ def test_a_run_by_option_texts_gives_lm_evals_acc_norm(
     })  # fmt: skip
     theirs = [
         task.process_results(doc, [(float(one), False) for one in row])
-        for doc, row in zip(docs, lm_eval_scores(items), strict=True)
+        for doc, row in zip(docs, lm_eval_scores(small_llama, items), strict=True)
     ]
     for ours, name in (("accuracy", "acc"), ("acc_norm", "acc_norm")):
         assert run.metrics[ours]["value"] == pytest.approx(sum(row[name] for row in theirs) / len(theirs))
@@ -104,10 +106,11 @@ def test_scores_do_not_depend_on_batch_or_order(
      ("smollm2", "letters", 3, 2)],
 )  # fmt: skip
 def test_packing_and_prefix_sharing_change_nothing(
-    weights: str, protocol: str, shots: int, count: int, medqa_root: Path, request: pytest.FixtureRequest
+    weights: str, protocol: str, shots: int, count: int, request: pytest.FixtureRequest
 ) -> None:
     model: CausalLM = request.getfixturevalue(weights)
-    opened = open_dataset("medqa", medqa_root, "test")
+    root = request.getfixturevalue("medqa_root" if weights == "small_llama" else "short_medqa")
+    opened = open_dataset("medqa", root, "test")
     records = list(opened)
     items = make_items(records[5 : 5 + count], opened.card.protocols[protocol], records[:shots])  # type: ignore[arg-type]
     prompts, options = [i.prompt for i in items], [i.continuations for i in items]

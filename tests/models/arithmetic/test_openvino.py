@@ -88,7 +88,7 @@ def refuse(*words, **more):
     print("opened", words)
     raise OSError("no network")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-from tests.models.test_openvino import tower
+from tests.models.arithmetic.test_openvino import tower
 from healthfm.models.arithmetic import openvino
 network, pictures = tower("ViT")
 openvino.convert(network, pictures[0].shape, "float32", 1)
@@ -96,7 +96,7 @@ openvino.quantise(network, pictures, 1)
 from openvino.tools.ovc import telemetry_utils
 print(telemetry_utils.tm.__name__, sys.modules["openvino_telemetry"])
 """
-    project = Path(__file__).parents[2]
+    project = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=project, env={"CI": "", "PATH": ""}
     )

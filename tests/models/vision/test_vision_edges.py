@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from healthfm import load_model
 from healthfm.models.vision import hierarchical, swin, vit
-from tests.models.towers import expected, pixels, recipe
+from tests.models.vision.towers import expected, pixels, recipe
 
 Array = npt.NDArray[Any]
 

@@ -16,7 +16,7 @@ import transformers
 from healthfm import CheckpointError, load_model
 from healthfm.models.language import generation
 from healthfm.models.language.causal_lm import CausalLM
-from tests.models.test_gguf_llama import written
+from tests.models.files.test_gguf_llama import written
 from tests.references.small_tokenizer import byte_level
 
 PLAIN = {"rope_type": "default", "rope_theta": 10000.0}

@@ -14,7 +14,7 @@ from healthfm import CapabilityError, CheckpointError, RunError, load_model
 from healthfm.models.vision import vision_model as vision
 from healthfm.models.vision import vit
 from healthfm.records import Video, Volume
-from tests.models.towers import expected, recipe, small
+from tests.models.vision.towers import expected, recipe, small
 from tests.references.recipe_weights import recipe_image
 
 PICTURES = [recipe_image(f"picture {i}", 90 + i, 120) for i in range(5)]

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from healthfm import CheckpointError, RunError, load_model
 from healthfm.records import Video
 from tests.models import published as pub
-from tests.models.towers import distance, expected, pixels, recipe, small, thinned
+from tests.models.vision.towers import distance, expected, pixels, recipe, small, thinned
 from tests.references.recipe_weights import recipe_array, recipe_image
 
 PICTURES = [recipe_image(f"picture {i}", 90 + i, 120) for i in range(3)]

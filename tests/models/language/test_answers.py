@@ -23,11 +23,11 @@ from healthfm.evaluate import parsers
 from healthfm.models.language import generation, prompts
 from healthfm.models.language.text_model import TextModel
 from tests.models import published as pub
-from tests.models.test_prompts import prompt_of, reading
+from tests.models.language.test_prompts import prompt_of, reading
 from tests.references.answer_cases import SAID, TOKENS, tokenizers
 from tests.references.prompt_cases import SEQUENCES, medqa, pubmedqa, small_tokenizers
 
-THEIRS = json.loads((Path(__file__).parent.parent / "data/expected/answers.json").read_text(encoding="utf-8"))
+THEIRS = json.loads((Path(__file__).parents[2] / "data/expected/answers.json").read_text(encoding="utf-8"))
 LETTERS = ("A", "B", "C", "D", "E")
 Slots = dict[str, Any]
 
@@ -215,7 +215,7 @@ def test_omnina_says_what_its_owners_training_teaches() -> None:
 
 # Every prompt, whole ------------------------------------------------------------------------------------------------------
 
-TABLES = Path(__file__).parent.parent / "data" / "prompts"
+TABLES = Path(__file__).parents[2] / "data" / "prompts"
 SPEAKING = sorted(
     slug for (kind, slug), entry in catalog.entries().items()
     if kind == "model" and entry.get("prompts") and entry.get("run", {}).get("family") in ("causal_lm", "seq2seq")

@@ -19,7 +19,7 @@ from healthfm.models.files.recognise import Match
 from healthfm.report.run import load_run
 from tests.cli.command import run
 from tests.models import published as pub
-from tests.models.towers import DATA, manifest, small
+from tests.models.vision.towers import DATA, manifest, small
 
 IDS = [[5, 6, 7, 8, 9]]
 

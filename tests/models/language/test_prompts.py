@@ -33,7 +33,7 @@ from tests.references.prompt_cases import (
     turns,
 )  # fmt: skip
 
-EXPECTED = json.loads((Path(__file__).parent.parent / "data/expected/prompts.json").read_text(encoding="utf-8"))
+EXPECTED = json.loads((Path(__file__).parents[2] / "data/expected/prompts.json").read_text(encoding="utf-8"))
 Slots = dict[str, Any]
 
 

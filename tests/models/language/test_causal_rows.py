@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import transformers
 from healthfm import CapabilityError, CheckpointError, MissingExtra, RunError, load_model
 from healthfm.models.language import generation
 from healthfm.models.language.causal_lm import CausalLM
-from tests.cli.command import HEALTHFM
+from tests.forked import Server
 from tests.models import published as pub
 from tests.models import road
 
@@ -109,13 +108,14 @@ def test_published_files_go_the_whole_road(name: str, tmp_path: Path, few_pubmed
     moved(road.disturb(weights))
 
 
-def test_the_command_itself_goes_the_road(tmp_path: Path, few_pubmedqa: Path) -> None:
+def test_the_command_itself_goes_the_road(forked: Server, tmp_path: Path, few_pubmedqa: Path) -> None:
     """What another process stores is what this one does."""
     asked = words("taiyi", checkpoint("taiyi", tmp_path), few_pubmedqa)
     here = road.evaluated(tmp_path / "here", *asked)
-    command = [HEALTHFM, "evaluate", *map(str, asked), "--output", str(tmp_path / "run"), "--device", "cpu"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert result.returncode == 0, result.stderr
+    command = ["evaluate", *asked, "--output", tmp_path / "run", "--device", "cpu"]
+    with (tmp_path / "said").open("w") as said:
+        code = forked.fork(command, said.fileno(), said.fileno()).wait(300)
+    assert code == 0, (tmp_path / "said").read_text()
     assert "<html" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     there = [row for part in road.parts(tmp_path / "run" / "predictions") for row in part]
     assert there == here

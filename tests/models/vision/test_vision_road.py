@@ -20,8 +20,8 @@ from healthfm.adapt import probe
 from healthfm.models.vision import transform
 from healthfm.models.vision.vision_model import VisionModel
 from tests.models import road
-from tests.models.test_vision_rows import LIMIT, ticks
-from tests.models.towers import DATA, distance, expected, furthest, pixels, recipe, small
+from tests.models.vision.test_vision_rows import LIMIT, ticks
+from tests.models.vision.towers import DATA, distance, expected, furthest, pixels, recipe, small
 from tests.real_files import ELSEWHERE
 from tests.references.recipe_weights import recipe_image
 

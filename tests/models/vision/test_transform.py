@@ -19,7 +19,7 @@ from healthfm.records import Image, Video, Volume
 from tests.references.recipe_weights import recipe_image
 from tests.references.vision_pictures import PICTURES, picture, values
 
-EXPECTED = Path(__file__).parent.parent / "data" / "expected"
+EXPECTED = Path(__file__).parents[2] / "data" / "expected"
 PLAIN = Transform()
 
 

@@ -18,7 +18,7 @@ from healthfm.models.files import checkpoint
 from healthfm.models.vision import hierarchical, mae, resnet, swin, swin_decoders, vit
 from healthfm.models.vision import vision_model as vision
 from healthfm.models.vision.vision_model import VisionModel
-from tests.models.towers import (
+from tests.models.vision.towers import (
     DATA,
     distance,
     expected,

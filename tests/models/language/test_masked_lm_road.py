@@ -12,7 +12,16 @@ import torch
 import transformers
 
 from tests.models import road
-from tests.models.test_masked_lm import TENSORFLOW, close, expected, hub_folder, load, tar, tensorflow_folder, ticks
+from tests.models.language.test_masked_lm import (
+    TENSORFLOW,
+    close,
+    expected,
+    hub_folder,
+    load,
+    tar,
+    tensorflow_folder,
+    ticks,
+)
 
 KINDS = {"biolinkbert": "BertModel", "pubmedbert": "BertForMaskedLM", "clinicalbert": "BertForPreTraining"}
 POOLER = ("biolinkbert", "bluebert", "clinicalbert")  # their owners' code takes the pooler's output, the others' [CLS]

@@ -17,7 +17,7 @@ from healthfm.models.remote.served import is_row
 from healthfm.records import Message
 from healthfm.report import page
 from healthfm.score import limits, sentences
-from tests.models.test_endpoint import serving
+from tests.models.remote.test_endpoint import serving
 
 MODEL = "smollm2-135m-instruct"
 OWN = "SmolLM2-135M-Instruct"

@@ -26,7 +26,7 @@ from healthfm.models.language.masked_lm import MaskedLM
 from tests.references.bert_texts import HEAVY, LIGHT, sequences, texts, vocabulary, write_vocabulary
 from tests.references.recipe_weights import recipe_array
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 TINY = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32,
     "max_position_embeddings": 512, "type_vocab_size": 2,
