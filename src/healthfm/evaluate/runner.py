@@ -187,7 +187,7 @@ def _asked(request: Request, ask: Ask, job: Job, model: str | Model, client: Cli
         **job.asked, "subgroups": list(request.subgroups or ()), "seed": request.seed, "limit": request.limit,
         "weights": provenance.weights_digest(model, ask.card, request.weights), "device": request.device, "dtype": request.dtype,
         **({"window": list(request.window)} if request.window is not None else {}),
-        "cards": {"model": provenance.card_digest(ask.card), "dataset": provenance.card_digest(ask.opened.card)}, "items": job.plan["items"],
+        "cards": {"model": provenance.card_digest(ask.card), "dataset": provenance.card_digest(ask.opened.stated)}, "items": job.plan["items"],
         **({"endpoint": model.provenance["endpoint"]} if isinstance(model, Model) and client is not None else {}),
     }  # fmt: skip
 
@@ -200,6 +200,8 @@ def prepare(ask: Ask) -> Job:
         raise RunError(
             f"{task} is for predictions made elsewhere ({known})" if task in TASKS else f"no task '{task}' ({known})"
         )
+    if task is None and ask.protocol is None and ask.opened.doubt:
+        raise RunError(f"{ask.opened.name}: {ask.opened.doubt}")
     if task is None or TASKS[task].prompted:
         task = protocols.choose_protocol(ask.opened.card, ask.protocol, task)[1].task
     way = TASKS[task].way
