@@ -36,7 +36,7 @@ def linear_probe(
     y = np.array([index[label] for label in labels])
     scaler = StandardScaler().fit(train)
     x = scaler.transform(train)
-    chosen = _choose_penalty(x, y, groups, seed, balanced)
+    chosen = choose_penalty(x, y, groups, seed, balanced)
     probe = fit_penalised(x, y, chosen, balanced)
     found = np.zeros((len(test), len(classes)))
     found[:, probe.classes_] = probe.predict_proba(scaler.transform(test))
@@ -59,7 +59,7 @@ def multi_label_probe(
         if len(set(y.tolist())) < 2:
             found[:, column], chosen[name] = y.mean(), None
             continue
-        chosen[name] = _choose_penalty(x, y, groups, seed)
+        chosen[name] = choose_penalty(x, y, groups, seed)
         found[:, column] = fit_penalised(x, y, chosen[name]).predict_proba(z)[:, 1]
     return found, {"probe": "logistic regression, one a class", "C": chosen, "fitted_on": len(labels)}
 
@@ -71,7 +71,10 @@ def fit_penalised(x: Array, y: Array, penalty: float, balanced: bool = False) ->
         return LogisticRegression(C=penalty, max_iter=2000, class_weight="balanced" if balanced else None).fit(x, y)
 
 
-def _choose_penalty(x: Array, y: Array, groups: Sequence[str], seed: int, balanced: bool = False) -> float:
+def choose_penalty(
+    x: Array, y: Array, groups: Sequence[str], seed: int, balanced: bool = False, penalties: Sequence[float] = PENALTIES
+) -> float:  # fmt: skip
+    """Return the penalty of least log-loss on a fifth of the groups (patients); 1 where too few groups or classes can say."""
     if len(set(groups)) < 5:
         return 1.0
     fit, held = next(GroupShuffleSplit(1, test_size=HELD_OUT, random_state=seed).split(x, y, groups))
@@ -82,10 +85,10 @@ def _choose_penalty(x: Array, y: Array, groups: Sequence[str], seed: int, balanc
         return 1.0
     weights = compute_sample_weight("balanced", y[held]) if balanced else None
     losses = []
-    for penalty in PENALTIES:
+    for penalty in penalties:
         probe = fit_penalised(x[fit], y[fit], penalty, balanced)
         losses.append(log_loss(y[held], probe.predict_proba(x[held]), labels=probe.classes_, sample_weight=weights))
-    return PENALTIES[int(np.argmin(losses))]
+    return penalties[int(np.argmin(losses))]
 
 
 def nearest_neighbours(

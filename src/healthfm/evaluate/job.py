@@ -48,6 +48,7 @@ class Request:
     judge: str | Model | None = None
     human: Mapping[str, float] | Path | None = None
     window: tuple[float, float] | None = None
+    baseline: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

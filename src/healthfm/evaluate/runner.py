@@ -22,6 +22,7 @@ from healthfm.engine.store import RunFolder
 from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate import (
     bags,
+    baselines,
     classification,
     free_text,
     notes,
@@ -39,6 +40,7 @@ from healthfm.models.load import check_placement, load_model
 from healthfm.models.model import External, Model
 from healthfm.models.remote.client import Client, Endpoint, keep_in_house
 from healthfm.report.run import Run
+from healthfm.score import baselines as rivals
 from healthfm.score import scoring, written
 from healthfm.score.result import FORMAT, finished, refuse_other_files
 from healthfm.score.tasks import TASKS
@@ -64,6 +66,7 @@ def evaluate(
     resume: bool = True, weights: Path | str | None = None, device: str = "auto", dtype: str = "auto",
     progress: Progress | None = None, endpoint: str | Endpoint | None = None, allow_remote: str | Sequence[str] | None = None,
     judge: str | Model | None = None, human: Mapping[str, float] | Path | None = None, window: tuple[float, float] | None = None,
+    baseline: bool = True,
 ) -> Run:  # fmt: skip
     """Evaluate a model on a dataset and return the run.
 
@@ -79,6 +82,7 @@ def evaluate(
     goes to another machine only when ``allow_remote`` names its host (or hosts); refused before anything is sent, to a judge too.
     ``judge`` marks free-text answers: a loaded model, the name of one whose weights are here, or an endpoint's address.
     ``human`` scores (0 to 1, by id; or a CSV file with id and score) are what its agreement is measured on.
+    ``baseline``: predict the same samples by the cheap rivals there are, and say whether the model beats the strongest (``evaluate.baselines``).
     ``window``: the voxel values that become black and white in the slices of volumes (``Model.show_between``).
 
     Raises, before the model is loaded: ``CardError``, ``DatasetError``, ``RunError`` (absent split, withheld answers,
@@ -87,7 +91,7 @@ def evaluate(
     request = Request(
         model=model, dataset=dataset, root=root, task=task, split=split, shots=shots, shots_from=shots_from, shots_order=shots_order,
         subgroups=subgroups, seed=seed, limit=limit, output=output, resume=resume, weights=weights, device=device, dtype=dtype,
-        endpoint=endpoint, allow_remote=allow_remote, judge=judge, human=human, window=window,
+        endpoint=endpoint, allow_remote=allow_remote, judge=judge, human=human, window=window, baseline=baseline,
     )  # fmt: skip
     return run(request, progress)
 
@@ -132,6 +136,8 @@ def run(request: Request, progress: Progress | None = None, loading: Callable[[R
         steps.begin(folder, "run.json", "request", facts, (job.room, "predictions"), "a run")
         if steps.missing(folder, "predictions", job.plan["parts"]):
             _work(folder, job, review, load, progress)
+        if request.baseline and not folder.published(rivals.ROOM):
+            folder.publish(0, baselines.predictions(ask, job), rivals.ROOM)
         stored = notes.with_usage(folder, (job.room, "predictions"))
         table = folder.predictions()
         ends = {name: found for name in FINISHES if (found := written.finishes(table, name))}
