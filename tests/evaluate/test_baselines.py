@@ -227,6 +227,15 @@ def test_a_site_that_gives_the_class_away_is_the_strongest_rival_of_pictures(tmp
     found = run.scores["baselines"]
     assert {one["name"] for one in found["rivals"]} == {"majority", "mean-colour", "thumbnail", "pixels-pca", "site"}
     assert found["strongest"]["name"] == "site" and found["rivals"][0]["value"] == 1 and found["fitted_on"] == 30
+    assert "robustness" not in run.facts["fitted"]  # no class at two sites, and no site with two classes
+    (tmp_path / "m.csv").write_text(
+        "\n".join(one.replace(",x,", ",y,") if i % 3 == 0 else one for i, one in enumerate(rows))
+    )
+    both = evaluate(model, tmp_path / "m.csv", task="linear-probe", output=tmp_path / "both")
+    index = both.facts["fitted"]["robustness"]
+    assert 0 <= index["value"] <= 1 and any(
+        one.startswith(f"robustness index: {index['value']:.3f}") for one in headline_notes(both)
+    )
 
 
 def test_a_new_kind_of_record_brings_its_rival_by_one_declaration(

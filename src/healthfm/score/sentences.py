@@ -10,7 +10,7 @@ from healthfm.cards.lineage import web_sentence
 from healthfm.formats import notices as said_notices
 from healthfm.formats.dicom import pixel_shape
 from healthfm.records import USUAL
-from healthfm.score import baselines
+from healthfm.score import baselines, robustness
 from healthfm.score.result import Result, not_the_row
 from healthfm.score.statistics.subgroups import apart
 from healthfm.score.tasks import TASKS
@@ -106,6 +106,7 @@ def headline_notes(run: Result) -> list[str]:
     notes += [rule for rule in scores.get("rules", []) if rule.startswith(HEADLINE_RULES)]
     notes += _one_answer(run)
     fitted = run.facts.get("fitted", {})
+    notes += [robustness.says(fitted["robustness"])] if "robustness" in fitted else []
     if over := fitted.get("accuracy_over_draws"):
         notes.append(
             f"few-shot: fitted on {fitted['fitted_on']} examples, {fitted['shots_per_class']} a class, drawn {fitted['draws']} times; numbers with intervals are "
