@@ -54,3 +54,11 @@ def test_what_the_command_line_takes_the_library_takes() -> None:
     for option in inspect.signature(commands["evaluate"]).parameters:
         name = other.get(option, option)
         assert not name or name in taken, f"evaluate takes {option} on the command line alone"
+
+
+def test_own_data_may_be_named_as_on_the_command_line(tmp_path: Any) -> None:
+    (tmp_path / "q.csv").write_text("id,question,A,B,answer,ward\n0,q,x,y,A,one\n1,q,x,y,B,two\n")
+    model = hfm.load_model(lambda p, o: [[0.0] * len(one) for one in o], verb="score", card={"slug": "m", "name": "M"})
+    run = hfm.evaluate(model, str(tmp_path / "q.csv"), subgroups="ward", output=tmp_path / "run")
+    assert run.predictions["subgroup.ward"].to_pylist() == ["one", "two"]
+    assert [one.id for one in hfm.open_dataset(str(tmp_path / "q.csv"))] == ["0", "1"]

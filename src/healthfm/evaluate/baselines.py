@@ -198,7 +198,7 @@ def _drawn(records: Sequence[Record], labels: Sequence[Any], source: str, left_o
     chosen = protocols.sample(len(records), MOST_FITTED, ask.request.seed) if records else []
     kept = [labels[i] for i in chosen]
     if len(kept) < FEWEST or (isinstance(kept[0], str) and len(set(kept)) < 2):
-        return _Taught(
-            why_not=f"the split '{source}' to fit on has {len(kept)} samples of {len(set(map(str, kept)))} classes that can be used"
-        )
+        gone = f" ({left_out} are of evaluated patients, or evaluated samples again)" if left_out else ""
+        few = f"{len(kept)} samples of {len(set(map(str, kept)))} classes that can be used{gone}"
+        return _Taught(why_not=f"the split '{source}' to fit on has {few}")
     return _Taught([records[i] for i in chosen], kept, source, left_out)

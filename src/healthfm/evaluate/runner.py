@@ -15,7 +15,7 @@ import pyarrow as pa
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset, split_name
-from healthfm.datasets.open import open_dataset
+from healthfm.datasets.open import open_dataset, own_path
 from healthfm.engine import steps
 from healthfm.engine.steps import Progress
 from healthfm.engine.store import RunFolder
@@ -62,15 +62,15 @@ ASKED = tuple(name for name, task in TASKS.items() if task.way is not None)
 def evaluate(
     model: str | Model, dataset: str | Path | Dataset, *, root: Path | str | None = None, task: str | None = None,
     split: str = "test", shots: int | None = None, shots_from: str = "train", shots_order: Literal["first", "random"] = "first",
-    subgroups: Sequence[str] | None = None, seed: int = 0, limit: int | None = None, output: Path | str | None = None,
+    subgroups: Sequence[str] | str | None = None, seed: int = 0, limit: int | None = None, output: Path | str | None = None,
     resume: bool = True, weights: Path | str | None = None, device: str = "auto", dtype: str = "auto",
     progress: Progress | None = None, endpoint: str | Endpoint | None = None, allow_remote: str | Sequence[str] | None = None,
-    judge: str | Model | None = None, human: Mapping[str, float] | Path | None = None, window: tuple[float, float] | None = None,
+    judge: str | Model | None = None, human: Mapping[str, float] | Path | str | None = None, window: tuple[float, float] | None = None,
     baseline: bool = True,
 ) -> Run:  # fmt: skip
     """Evaluate a model on a dataset and return the run.
 
-    ``model``: a name (also of a model without a card, see ``load_model``), or a loaded ``Model``. ``dataset``: ``slug[:variant][@protocol]``, a Path to own data, or an open
+    ``model``: a name (also of a model without a card, see ``load_model``), or a loaded ``Model``. ``dataset``: ``slug[:variant][@protocol]``, a path to own data, or an open
     ``Dataset``; ``root`` the folder with its official files. ``task``: a key of ``tasks.TASKS`` with a verb; None is that of the
     protocol, and the protocol that of the name, else the card's for the task. Probes and ``mil`` are fitted on ``shots_from``. ``shots`` solved examples (None: the
     protocol's) come from ``shots_from``, the first ones or a seeded draw; when that is the evaluated split itself, whole
@@ -90,7 +90,7 @@ def evaluate(
     """
     request = Request(
         model=model, dataset=dataset, root=root, task=task, split=split, shots=shots, shots_from=shots_from, shots_order=shots_order,
-        subgroups=subgroups, seed=seed, limit=limit, output=output, resume=resume, weights=weights, device=device, dtype=dtype,
+        subgroups=[subgroups] if isinstance(subgroups, str) else subgroups, seed=seed, limit=limit, output=output, resume=resume, weights=weights, device=device, dtype=dtype,
         endpoint=endpoint, allow_remote=allow_remote, judge=judge, human=human, window=window, baseline=baseline,
     )  # fmt: skip
     return run(request, progress)
@@ -105,7 +105,7 @@ def run(request: Request, progress: Progress | None = None, loading: Callable[[R
     request = _named(request)
     ask, client, judge = _opened(request)
     model, opened = request.model, ask.opened
-    human = judging.read_human(request.human) if isinstance(request.human, Path) else request.human
+    human = judging.read_human(Path(request.human)) if isinstance(request.human, Path | str) else request.human
     job, review = judging.attach(prepare(ask), judge, human)
     if not job.records:
         raise RunError(f"{opened.name}: split '{ask.split}' has no records")
@@ -180,7 +180,7 @@ def _opened(request: Request) -> tuple[Ask, Client | None, judging.Judge | None]
             _keep_in_house(opened, one, request.allow_remote)
     if request.shots is not None and request.shots < 0:
         raise RunError(f"shots is {request.shots}; it must be 0 or more")
-    protocol = catalog.split_name(named)[2] if isinstance(named, str) else opened.protocol
+    protocol = catalog.split_name(named)[2] if isinstance(named, str) and own_path(named) is None else opened.protocol
     split = split_name(opened.card, request.split)
     ask = Ask(request=request, opened=opened, card=card, task=request.task, protocol=protocol, split=split)
     return ask, client, judge
