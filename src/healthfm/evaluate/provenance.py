@@ -13,6 +13,7 @@ from healthfm.cards import catalog
 from healthfm.cards.lineage import Overlap, lineage, web_crawls
 from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset
+from healthfm.home import commit
 from healthfm.models import own
 from healthfm.models.files import weights as weight_places
 from healthfm.models.model import Model
@@ -85,7 +86,7 @@ def versions() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return {**found, **({"healthfm commit": made_of} if (made_of := commit()) is not None else {})}
 
 
 def hardware() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,7 @@ from healthfm.score import scoring, written
 from healthfm.score.result import FORMAT, finished, refuse_other_files
 from healthfm.score.tasks import TASKS
 
+LOG = logging.getLogger(__name__)
 FINISHES = ("finish_reason", "judge_finish_reason")  # columns that say why a text ended; run.json counts them
 WAYS: Mapping[str, Callable[[Ask], Job]] = {  # how a model is asked (``Task.way``)
     "scored question": questions.scored,
@@ -130,13 +132,24 @@ def run(request: Request, progress: Progress | None = None, loading: Callable[[R
     }  # fmt: skip
     path = Path(request.output) if request.output is not None else default_folder(asked, isinstance(model, External))
     refuse_other_files(path)
+    LOG.info(
+        "%s on %s: %d samples of split %s, task %s, to %s",
+        asked["model"],
+        job.name,
+        len(job.records),
+        ask.split,
+        job.task,
+        path,
+    )
     with RunFolder(path) as folder:
         if not request.resume and (folder.path / "run.json").exists():
             raise RunError(f"{path}: already holds a run, and resume is off; choose another folder with --output")
         steps.begin(folder, "run.json", "request", facts, (job.room, "predictions"), "a run")
-        if steps.missing(folder, "predictions", job.plan["parts"]):
+        if todo := steps.missing(folder, "predictions", job.plan["parts"]):
+            LOG.info("%d of %d parts are to be made", len(todo), len(job.plan["parts"]))
             _work(folder, job, review, load, progress)
         if request.baseline and not folder.published(rivals.ROOM):
+            LOG.info("the cheap rivals predict the same samples")
             folder.publish(0, baselines.predictions(ask, job), rivals.ROOM)
         stored = notes.with_usage(folder, (job.room, "predictions"))
         table = folder.predictions()
