@@ -250,3 +250,32 @@ def test_a_new_kind_of_record_brings_its_rival_by_one_declaration(
     monkeypatch.setattr(rivals, "BASELINES", (*rivals.BASELINES, digits))
     run = asked(questions(tmp_path, [*closed(20, "train"), *closed(20, "test", 20)]), tmp_path)
     assert {one["name"]: one["value"] for one in run.scores["baselines"]["rivals"]}["digits"] == 1
+
+
+def test_of_bags_the_site_alone_is_a_rival_and_the_reason_is_said(tmp_path: Path) -> None:
+    """What one picture of a patient shows is not what the model sees, which is all of them."""
+    from healthfm.evaluate.bags import prepare
+    from healthfm.evaluate.job import Ask, Request
+
+    Pillow.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    rows = [
+        f"{i},x.png,p{i // 2},{'ab'[i // 2 % 2]},{'xy'[i // 2 % 2]},{'train' if i < 40 else 'test'}" for i in range(80)
+    ]
+    for columns, names in (
+        ("id,image,patient,label,site,split", ["majority", "site"]),
+        ("id,image,patient,label,scanner,split", ["majority"]),
+    ):
+        (tmp_path / "m.csv").write_text("\n".join([columns, *rows]))
+        opened = open_dataset(tmp_path / "m.csv")
+        ask = Ask(
+            request=Request(model="", dataset=opened),
+            opened=opened,
+            card=load_model(guess, verb="score", card=CARD).card,
+            task="mil",
+            protocol=None,
+            split="test",
+        )
+        found = baselines.predictions(ask, prepare(ask))
+        told = json.loads(found.schema.metadata[b"baselines"])
+        assert list(told["made"]) == names and (told["fit_on"], told["fitted_on"]) == ("train", 20)
+        assert ("none is known here" in told["why_not"]) and found.num_rows == 20 * len(names)

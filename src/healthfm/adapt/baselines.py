@@ -32,8 +32,8 @@ TERMS = 50_000
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
     """A rival. ``kinds``: the records it takes. ``features``: of records, those to fit on first, and the number of these, to a matrix [n, d]
-    of which nothing but those rows decided what its columns are. ``sees``: whether a record has what it looks at (all must). ``drawn``: it
-    decodes pixels, so that fewer are a minute's work.
+    of which nothing but those rows decided what its columns are. ``sees``: whether a record has what it looks at; all must, or ``some``. ``drawn``: it decodes
+    pixels, so that fewer are a minute's work. ``looks``: at what a record holds, not at what stands beside it.
     """
 
     name: str
@@ -41,8 +41,9 @@ class Baseline:
     kinds: tuple[type[Record], ...]
     features: Callable[[Sequence[Record], int], Any]
     sees: Callable[[Record], bool] = lambda record: True
-    some: bool = False  # one record that has what it looks at is enough
+    some: bool = False
     drawn: bool = False
+    looks: bool = True
 
     def fits(self, records: Sequence[Record]) -> bool:
         """Whether it can look at these records."""
@@ -131,7 +132,7 @@ BASELINES = (
     Baseline(
         name="pixels-pca", says=f"logistic regression on {COMPONENTS} principal components of pixels", kinds=(Image,), features=components, drawn=True,
     ),
-    Baseline(name="site", says="logistic regression on the site alone", kinds=(Record,), features=site, sees=lambda record: record.site is not None),
+    Baseline(name="site", says="logistic regression on the site alone", kinds=(Record,), features=site, looks=False, sees=lambda record: record.site is not None),
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from healthfm.adapt import baselines as rivals
 from healthfm.datasets.dataset import split_name
 from healthfm.errors import HealthfmError
 from healthfm.evaluate import protocols
+from healthfm.evaluate.bags import Bagged
 from healthfm.evaluate.classification import ScoredClasses, chance_columns, chosen_column, label_of, labels_of, space_of
 from healthfm.evaluate.job import Ask, Job, sample_columns
 from healthfm.evaluate.probes import Probed
@@ -61,12 +62,17 @@ def predictions(ask: Ask, job: Job) -> pa.Table:
     if taught.why_not:
         why_not["those that are fitted"] = taught.why_not
     else:
+        looked = False
         for one, found in _fitted(taught, job, letters, ask.request.seed):
             if isinstance(found, str):
                 why_not[one.says] = found
             else:
+                looked |= one.looks
                 made[one.name] = one.says
                 tables.append(_named(one.name, common, job, found))
+        if not looked and not why_not:
+            noun = job.facts.get("noun") or job.records[0].noun
+            why_not[f"those that look at what a {noun} holds"] = "none is known here"
     told = (
         {"fit_on": taught.source, "fitted_on": len(taught.records), "left_out": taught.left_out}
         if taught.records
@@ -122,7 +128,7 @@ def _fitted(taught: _Taught, job: Job, letters: bool, seed: int) -> list[tuple[r
         short = _too_much(every, len(job.records), drawn=False)
         return [(OPTIONS, short or rivals.options_only(taught.records, list(job.records)))]  # type: ignore[arg-type]
     for one in rivals.BASELINES:
-        if not one.fits(every):
+        if not one.fits(every) or (one.looks and isinstance(job, Bagged)):  # a bag's record is not what is in it
             continue
         try:
             found.append((one, _too_much(every, len(job.records), one.drawn) or rivals.predict(
@@ -163,8 +169,11 @@ def _taught(ask: Ask, job: Job) -> _Taught:
     """Return what rivals may learn from: never a patient, or a record, that is evaluated."""
     if isinstance(job, Probed):
         if job.rule == "few":
-            return _Taught(why_not="of few examples none is fitted")
+            return _Taught(why_not="beside a model fitted on few examples they would have seen more")
         return _drawn(job.fit_on, job.labels, str(job.asked["fit_on"]), 0, ask)
+    if isinstance(job, Bagged):
+        fit, labels = [bag.record for bag in job.fit], [bag.label for bag in job.fit]
+        return _drawn(fit, labels, str(job.asked["fit_on"]), 0, ask)
     if not isinstance(job, ScoredClasses) and not all(isinstance(one, MultipleChoice) for one in job.records):
         return _Taught(why_not=f"no way to fit one for {job.task} is known here")
     opened, source = ask.opened, split_name(ask.opened.card, ask.request.shots_from)
