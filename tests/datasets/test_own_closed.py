@@ -176,3 +176,14 @@ def test_labelled_texts_without_a_manifest_are_asked_by_their_classes(tmp_path: 
     run = evaluate(model("score", prompts), opened, output=tmp_path / "run")
     assert prompts[1] == "Text: text 1\nQuestion: Which of these is it: x, y?\nAnswer:"
     assert run.scores["classes"] == ["x", "y"] and "the column label holds the classes x, y" in run.facts["notices"]
+
+
+def test_a_column_called_answers_is_closed_in_the_same_way(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("question,answers\nq,Yes\nq,no\n")
+    assert asked(open_dataset(tmp_path / "q.csv")) == (["yes", "no"], ["yes", "no"])
+    (tmp_path / "q.csv").write_text("question,answer,answers\nq,yes,yes it is\nq,no,no it is not\n")
+    assert all(isinstance(one, QA) for one in open_dataset(tmp_path / "q.csv"))  # two columns: accepted answers
+    toml = '[[labels]]\nname = "answer"\nkind = "binary"\nclasses = ["left", "right"]\n'
+    (tmp_path / "q.csv").write_text("question,answers\nq,LEFT\n")
+    (tmp_path / "dataset.toml").write_text('files = { test = "q.csv" }\n' + toml)
+    assert asked(open_dataset(tmp_path / "dataset.toml")) == (["left", "right"], ["left"])

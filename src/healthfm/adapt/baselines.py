@@ -72,7 +72,7 @@ def _tf_idf(texts: Sequence[str], count: int) -> Any:
 
 def colour(records: Sequence[Record], count: int) -> Any:
     """Return the mean and the spread of each channel, [n, 6]."""
-    rows = [_rgb(record) for record in records]
+    rows = (_rgb(record) for record in records)  # one picture at a time
     return np.stack([np.concatenate([one.mean((0, 1)), one.std((0, 1))]) for one in rows])
 
 

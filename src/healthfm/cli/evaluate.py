@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
         task: Annotated[
             str | None,
             typer.Option(
-                help="What to ask: multiple-choice(-generated), free-text, linear-probe, mil, retrieval, perplexity, ... (default: the protocol's)."
+                help="What to ask: multiple-choice(-generated), closed-answer(-generated), free-text, linear-probe, mil, retrieval, perplexity, ... (default: the protocol's)."
             ),
         ] = None,
         split: Annotated[str, typer.Option(help="Which split to evaluate.")] = "test",

@@ -30,7 +30,7 @@ MOST_FITTED = 5_000  # samples that are fitted on, drawn by the run's seed from 
 MOST = 20_000  # samples that are predicted
 MOST_CHARACTERS = 20_000_000  # of texts, in all
 MOST_DRAWN = 4_000  # pictures, to fit on and to predict together
-MOST_PIXELS = 2_000_000_000  # of all pictures, were they as large as the first
+MOST_PIXELS = 700_000_000  # of all pictures, were they as large as the first
 FEWEST = 10  # samples to fit on
 
 

@@ -19,7 +19,7 @@ from healthfm.errors import RunError
 from healthfm.score.statistics import estimate, in_words, of_counts
 
 MOST_NEIGHBOURS = 600  # as the owners look at, at most
-MOST_SAMPLES = 20_000  # of which it is computed unasked
+MOST_SAMPLES = 10_000  # of which it is computed unasked
 UNEVEN = 2.0  # times as many samples in one cell of class and site as in another, from which that is said
 
 Array = npt.NDArray[Any]

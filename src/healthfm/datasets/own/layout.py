@@ -138,7 +138,12 @@ def _fields(manifest: Manifest, names: tuple[str, ...]) -> Layout:
         options, remark = own_options.find(names, mapped.get("options"), taken)
     record = manifest.record or _guess(columns, options, names)
     closed: tuple[str, ...] = ()
-    if offered is not None and options is None and "answer" in columns and record in ("QA", "MultipleChoice"):
+    if (
+        offered is not None
+        and options is None
+        and {"answer", "answers"} & set(columns)
+        and record in ("QA", "MultipleChoice")
+    ):
         record, closed = "MultipleChoice", offered.classes
         labels = {name: column for name, column in labels.items() if name != ANSWER}
     lost = [space.name for space in manifest.labels if space.name not in labels]
@@ -151,7 +156,8 @@ def _fields(manifest: Manifest, names: tuple[str, ...]) -> Layout:
             "the questions have no options: a column options, columns A, B, ..., or --columns options.A=COLUMN; answers that are the same "
             'for all stand in a dataset.toml ([[labels]] name = "answer", classes = [...])'
         )
-    fields = {name: column for name, column in columns.items() if name in (*COMMON, *USED[record])}
+    used = (*COMMON, *USED[record], *(("answers",) if closed else ()))
+    fields = {name: column for name, column in columns.items() if name in used}
     needed = USED[record][0]
     if needed not in fields:
         raise DatasetError(f"no column '{needed}' (it has: {', '.join(names)}); map it: --columns {needed}=COLUMN")

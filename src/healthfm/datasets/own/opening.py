@@ -133,7 +133,9 @@ def _record(layout: Layout, row: Row, split: str, folder: Path) -> Record:
         offered = layout.spaces.get(ANSWER) or Labels(name=ANSWER, kind="multi-class", classes=layout.closed)
         body |= {
             "options": {one: one for one in layout.closed},
-            "answer": take("answer", lambda value: _chosen(value, offered)),
+            "answer": take(
+                "answer" if "answer" in layout.columns else "answers", lambda value: _chosen(value, offered)
+            ),
         }
     elif kind == "MultipleChoice":
         assert layout.options is not None

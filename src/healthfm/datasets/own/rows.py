@@ -41,8 +41,8 @@ class Seen:
         self._split, self._answer = columns.get("split"), columns.get("answer")
         self._labels, self._spaces = labels, spaces
         self._options = options if record == "MultipleChoice" else None
-        alone = record == "QA" and self._answer is not None and "answers" not in columns
-        self.written = Answers(self._answer) if alone and self._answer is not None else None
+        answers = [columns[name] for name in ("answer", "answers") if name in columns]
+        self.written = Answers(answers[0]) if record == "QA" and len(answers) == 1 else None
         self._splits: set[str] = set()
         self._spellings: dict[str, Counter[str]] = {name: Counter() for name in labels}
         self._sets: set[str] = set()
