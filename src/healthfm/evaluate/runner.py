@@ -145,8 +145,8 @@ def run(request: Request, progress: Progress | None = None, loading: Callable[[R
         if not request.resume and (folder.path / "run.json").exists():
             raise RunError(f"{path}: already holds a run, and resume is off; choose another folder with --output")
         steps.begin(folder, "run.json", "request", facts, (job.room, "predictions"), "a run")
-        if todo := steps.missing(folder, "predictions", job.plan["parts"]):
-            LOG.info("%d of %d parts are to be made", len(todo), len(job.plan["parts"]))
+        if steps.missing(folder, "predictions", job.plan["parts"]):
+            LOG.info("%s: parts are missing, the model is loaded", path)
             _work(folder, job, review, load, progress)
         if request.baseline and not folder.published(rivals.ROOM):
             LOG.info("the cheap rivals predict the same samples")
