@@ -20,6 +20,7 @@ from healthfm.datasets.dataset import Dataset
 from healthfm.evaluate import baselines
 from healthfm.records import Document, Image, MultipleChoice
 from healthfm.report.run import Run
+from healthfm.score.baselines import verdict
 from healthfm.score.sentences import headline_notes
 
 CARD = {"slug": "mine", "name": "Mine"}
@@ -62,7 +63,11 @@ def test_a_model_that_words_alone_beat_is_said_to_be_beaten(tmp_path: Path) -> N
         stats.binomtest(0, 15).pvalue
     )  # McNemar: 15 rows right in the rival alone
     assert "the model beats it: no (difference -0.500" in told(run) and "question-only" in told(run)
-    assert "the model beats it: no" in run.report().read_text()
+    page = run.report().read_text()
+    assert (
+        "the model beats it: no" in page
+        and "It is beaten by the strongest cheap rival here (logistic regression on words" in page
+    )
 
 
 def test_a_model_that_beats_them_is_said_to(tmp_path: Path) -> None:
@@ -80,6 +85,8 @@ def test_a_model_that_beats_them_is_said_to(tmp_path: Path) -> None:
     best = run.scores["baselines"]["strongest"]
     assert run.metrics["accuracy"]["value"] == 1 and best["beats"] is True and best["p"] < 0.001
     assert "the model beats it: yes" in told(run)
+    assert verdict(run.scores["baselines"]).startswith("It beats the strongest cheap rival here")
+    assert verdict(None) == "" == verdict({"rivals": [], "strongest": None})
     assert {one["name"] for one in run.scores["baselines"]["rivals"]} == {
         "words",
         "majority",

@@ -15,7 +15,7 @@ from healthfm.report.contamination import section
 from healthfm.report.samples import errors, inputs, listed
 from healthfm.report.svg import Axis, bar, covering, scale
 from healthfm.report.words import counted, number, span, word
-from healthfm.score import limits, sentences
+from healthfm.score import baselines, limits, sentences
 from healthfm.score.result import Result, served_names
 from healthfm.score.statistics.subgroups import apart
 from healthfm.score.written import finishes, judged
@@ -120,7 +120,8 @@ def headline_sentences(run: Result) -> str:
     majority = run.scores.get("majority")
     if name == "accuracy" and majority:
         said += f" Always answering '{majority['class']}' would be right for {majority['accuracy']:.0%}."
-    return " ".join([said, *sentences.groups_apart(run)])
+    beats = baselines.verdict(run.scores.get("baselines"))
+    return " ".join([said, *([beats] if beats else []), *sentences.groups_apart(run)])
 
 
 def _headline(run: Result) -> dict[str, Any]:

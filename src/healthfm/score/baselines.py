@@ -79,18 +79,41 @@ def _side(rival: pa.Table, table: pa.Table, task: str, classes: Sequence[str] | 
     return Side(checked, scoring.statistics_of(checked, task, classes))
 
 
+def verdict(found: Mapping[str, Any] | None) -> str:
+    """Say in a sentence whether the model beats the strongest rival, for who reads nothing else; "" where there is none, or no test."""
+    best = (found or {}).get("strongest")
+    if found is None or best is None or best["beats"] is None:
+        return ""
+    first = found["rivals"][0]
+    beats = (
+        "It beats"
+        if best["beats"]
+        else "It is not shown to beat"
+        if best["value"] > 0 or best["p"] >= ALPHA
+        else "It is beaten by"
+    )
+    return f"{beats} the strongest cheap rival here ({first['says']}: {first['value']:.3f}), {_p(best['p'])}."
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
 def says(found: Mapping[str, Any]) -> list[str]:
     """Say whether the model beats the strongest of its cheap rivals, what the others reach, and why there are no more."""
     said, metric = [], str(found["metric"]).replace("_", "-")
     best = found["strongest"]
     if best is not None:
         first, *others = found["rivals"]
-        fitted = f", fitted on {found['fitted_on']:,} of split '{found['fit_on']}'" if "fitted_on" in found else ""
+        fitted = (
+            f", fitted on {found['fitted_on']:,} of split '{found['fit_on']}'"
+            if "fitted_on" in found and first["name"] != "majority"
+            else ""
+        )
         if best["beats"] is None:
             verdict = f"it cannot be tested whether the model beats it ({best['why']})"
         else:
-            p = "p < 0.001" if best["p"] < 0.001 else f"p = {best['p']:.3f}"
-            verdict = f"the model beats it: {'yes' if best['beats'] else 'no'} (difference {best['value']:+.3f}, {in_words(best)}, {p})"
+            verdict = f"the model beats it: {'yes' if best['beats'] else 'no'} (difference {best['value']:+.3f}, {in_words(best)}, {_p(best['p'])})"
         beside = ", ".join(f"{one['name']} {one['value']:.3f}" for one in others)
         rest = f"; other rivals: {beside}" if others else ""
         said.append(f"strongest cheap rival: {first['says']}{fitted}, {metric} {first['value']:.3f}; {verdict}{rest}")
