@@ -5,7 +5,9 @@ The public API; each name is imported when first used, so that ``import healthfm
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -79,3 +81,24 @@ def _module(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+class _Library(ModuleType):
+    """``evaluate`` names a room and the main verb: importing the room puts it here, and the name still means the verb."""
+
+    def _verb(self) -> Any:
+        found = __getattr__("evaluate")
+        for name, module in list(sys.modules.items()):
+            room, _, last = name.rpartition(".")
+            if room == "healthfm.evaluate":
+                setattr(found, last, module)  # the room's modules stay where dotted names look for them
+        return found
+
+    def _put(self, room: ModuleType) -> None:
+        """Take the room in, as the import of it does, without giving it the name."""
+
+    evaluate = property(_verb, _put)
+
+
+if not TYPE_CHECKING:
+    sys.modules[__name__].__class__ = _Library

@@ -202,14 +202,19 @@ def test_near_names_are_offered() -> None:
     assert "near names: medqa" in refusal("show", "medqaa")
 
 
-def test_broken_own_card_is_one_line_and_exit_2(tmp_path: Path) -> None:
+def test_broken_own_card_is_one_line_and_exit_2_where_it_is_asked_for(tmp_path: Path) -> None:
     card = tmp_path / "models" / "quokka.toml"
     card.parent.mkdir()
     card.write_text('slug = "quokka"\n', encoding="utf-8")
-    for words in (("find", "quokka"), ("show", "quokka"), ("coverage",)):
-        assert f"{card}: name: " in refusal(*words, HEALTHFM_CARDS=str(tmp_path))
+    assert f"{card}: name: " in refusal("show", "quokka", HEALTHFM_CARDS=str(tmp_path))
+    found = run("find", "slide", HEALTHFM_CARDS=str(tmp_path))
+    assert (
+        found.returncode == 0
+        and found.stderr.startswith(f"healthfm: left out: {card}: name: ")
+        and " uni " in found.stdout
+    )
     card.write_text("slug = \n", encoding="utf-8")
-    assert "not valid TOML" in refusal("find", "quokka", HEALTHFM_CARDS=str(tmp_path))
+    assert "not valid TOML" in refusal("show", "quokka", HEALTHFM_CARDS=str(tmp_path))
     assert "no folder" in refusal("find", "quokka", HEALTHFM_CARDS=str(tmp_path / "nowhere"))
 
 

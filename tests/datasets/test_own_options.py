@@ -118,7 +118,10 @@ def test_numbers_are_counted_from_where_the_whole_table_shows(tmp_path: Path) ->
 
 
 def test_a_number_that_may_mean_two_options_is_refused_with_both(tmp_path: Path) -> None:
-    assert asked(tmp_path, {**XYZ, "answer": 1}) == ["the answer may mean A or B; give the key of the option (A, B, C)"]
+    assert asked(tmp_path, {**XYZ, "answer": 1}) == [
+        "the answer may mean A or B; give the key of the option (A, B, C), or say from where it counts (--columns answer.from0=COLUMN or "
+        "answer.from1=COLUMN)"
+    ]
 
 
 def test_a_text_that_is_the_key_of_another_option_is_refused_where_answers_are_texts(tmp_path: Path) -> None:

@@ -71,8 +71,10 @@ def fit_penalised(x: Array, y: Array, penalty: float, balanced: bool = False) ->
         return LogisticRegression(C=penalty, max_iter=2000, class_weight="balanced" if balanced else None).fit(x, y)
 
 
-def choose_penalty(x: Array, y: Array, groups: Sequence[str], seed: int, balanced: bool = False) -> float:
-    """Return the penalty with the least log-loss on a fifth of the groups; 1 where there are too few of them."""
+def choose_penalty(
+    x: Array, y: Array, groups: Sequence[str], seed: int, balanced: bool = False, penalties: Sequence[float] = PENALTIES
+) -> float:  # fmt: skip
+    """Return the penalty of least log-loss on a fifth of the groups (patients); 1 where too few groups or classes can say."""
     if len(set(groups)) < 5:
         return 1.0
     fit, held = next(GroupShuffleSplit(1, test_size=HELD_OUT, random_state=seed).split(x, y, groups))
@@ -83,10 +85,10 @@ def choose_penalty(x: Array, y: Array, groups: Sequence[str], seed: int, balance
         return 1.0
     weights = compute_sample_weight("balanced", y[held]) if balanced else None
     losses = []
-    for penalty in PENALTIES:
+    for penalty in penalties:
         probe = fit_penalised(x[fit], y[fit], penalty, balanced)
         losses.append(log_loss(y[held], probe.predict_proba(x[held]), labels=probe.classes_, sample_weight=weights))
-    return PENALTIES[int(np.argmin(losses))]
+    return penalties[int(np.argmin(losses))]
 
 
 def nearest_neighbours(

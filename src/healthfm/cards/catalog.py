@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Entry = dict[str, Any]
 KINDS = {"models": "model", "datasets": "dataset"}
 SHIPPED = Path(__file__).parent
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2
 _VALID: dict[tuple[str, int], ModelCard | DatasetCard] = {}
 FORMS = (
     "hf",
@@ -83,7 +84,8 @@ def _parsed(path: str, _time: int, _size: int) -> Entry:
 
 
 @functools.cache
-def _entries(stats: tuple[tuple[str, int, int], ...]) -> dict[tuple[str, str], Entry]:
+def _entries(stats: tuple[tuple[str, int, int], ...]) -> tuple[dict[tuple[str, str], Entry], dict[str, str]]:
+    """Return the entries, and why each file of ``HEALTHFM_CARDS`` that is none is left out, by path."""
     key = hashlib.sha256(repr((_CACHE_FORMAT, stats)).encode()).hexdigest()[:16]
     cache = home() / "cache" / f"cards-{key}.json"
     paths = [path for path, _, _ in stats]
@@ -91,19 +93,40 @@ def _entries(stats: tuple[tuple[str, int, int], ...]) -> dict[tuple[str, str], E
         listed = json.loads(cache.read_text(encoding="utf-8"))
         if [entry["path"] for entry in listed] != paths:
             raise ValueError("not the cache of these cards")
+        found = _told_apart(listed)
     except (OSError, ValueError, TypeError, KeyError):
-        listed = [_parsed(*one) for one in stats]
-        for entry in listed:
-            if not Path(entry["path"]).is_relative_to(SHIPPED):
-                validate(entry)  # the shipped cards are validated by their tests
+        listed = _read(stats)
+        found = _told_apart(listed)
         _write_cache(cache, listed)
-    entries: dict[tuple[str, str], Entry] = {}
-    for entry in listed:
-        name = (entry["kind"], entry["slug"])
-        if name in entries:
-            raise CardError(f"{entry['path']}: {name[0]} '{name[1]}' already has a card, {entries[name]['path']}")
-        entries[name] = entry
-    return entries
+    return found
+
+
+def _told_apart(listed: list[Entry]) -> tuple[dict[tuple[str, str], Entry], dict[str, str]]:
+    entries = {(entry["kind"], entry["slug"]): entry for entry in listed if "broken" not in entry}
+    return entries, {entry["path"]: entry["broken"] for entry in listed if "broken" in entry}
+
+
+def _read(stats: tuple[tuple[str, int, int], ...]) -> list[Entry]:
+    """Return every card, in order; one of the user's that is none is its path and what is ``broken``. Raises ``CardError`` of a shipped card."""
+    names: dict[tuple[str, str], str] = {}
+    found: dict[str, Entry] = {}
+    for one in sorted(
+        stats, key=lambda one: not Path(one[0]).is_relative_to(SHIPPED)
+    ):  # of one name the shipped card stays
+        own = not Path(one[0]).is_relative_to(SHIPPED)
+        try:
+            entry = _parsed(*one)
+            if own:
+                validate(entry)  # the shipped cards are validated by their tests
+            name = (entry["kind"], entry["slug"])
+            if name in names:
+                raise CardError(f"{one[0]}: {name[0]} '{name[1]}' already has a card, {names[name]}")
+            names[name], found[one[0]] = one[0], entry
+        except CardError as error:
+            if not own:
+                raise
+            found[one[0]] = {"path": one[0], "broken": str(error)}
+    return [found[path] for path, _, _ in stats]
 
 
 def _write_cache(cache: Path, listed: list[Entry]) -> None:
@@ -120,8 +143,23 @@ def _write_cache(cache: Path, listed: list[Entry]) -> None:
 
 def entries() -> dict[tuple[str, str], Entry]:
     """Return every card as a plain dictionary, keyed by (kind, slug)."""
-    stats = ((path, os.stat(path)) for path in card_files())  # noqa: PTH116
-    return _entries(tuple((path, one.st_mtime_ns, one.st_size) for path, one in stats))
+    return _entries(_stats())[0]
+
+
+def broken() -> dict[str, str]:
+    """Return what is wrong with each file of ``HEALTHFM_CARDS`` that is no card, by path; all others are listed without it."""
+    return _entries(_stats())[1]
+
+
+def _stats() -> tuple[tuple[str, int, int], ...]:
+    found = []
+    for path in card_files():
+        try:
+            one = os.stat(path)  # noqa: PTH116
+            found.append((path, one.st_mtime_ns, one.st_size))
+        except OSError:
+            found.append((path, 0, 0))  # a link to nothing: said when it is read
+    return tuple(found)
 
 
 def validate(entry: Entry) -> ModelCard | DatasetCard:
@@ -179,6 +217,10 @@ def lookup(name: str, kind: str | None = None) -> Entry:
             e for e in every.values()
             if kind in (None, e["kind"]) and plain in {_plain(n) for n in (e["slug"], e["name"], *e.get("aliases", ()))}
         ]  # fmt: skip
+    meant = {slug, *(entry["slug"] for entry in wanted)}
+    for path, said in broken().items():  # also where another card has the name: which one was meant is not known
+        if Path(path).stem in meant and kind in (None, *(KINDS[part] for part in Path(path).parts if part in KINDS)):
+            raise CardError(said)
     if len(wanted) == 1:
         return wanted[0]
     if wanted:
@@ -307,8 +349,11 @@ def find(
 
     Every word of ``text`` must occur on the card; a word in the name counts more than one in a summary.
     ``kind``: "model" or "dataset"; ``group``, ``modality``, ``access``: the card's words; ``task``, ``licence``:
-    a part of them; ``has_runner``: only rows that can (True) or cannot (False) be run or read by this version.
+    a part of them; ``has_runner``: only rows that can (True) or cannot (False) be run or read by this version. Files of ``HEALTHFM_CARDS``
+    that are no cards are left out, each with a warning.
     """
+    for said in broken().values():
+        warnings.warn(f"left out: {said}", stacklevel=2)
     hits = search(
         text,
         kind=kind,

@@ -11,6 +11,7 @@ from healthfm import __version__
 from healthfm.cli import (
     check,
     compare,
+    console,
     contamination,
     coverage,
     doctor,
@@ -31,11 +32,13 @@ from healthfm.cli import (
     weights,
 )
 from healthfm.errors import HealthfmError
+from healthfm.home import commit
 
 app = typer.Typer(
-    name="healthfm",  add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    name="healthfm", rich_markup_mode=None, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Find, read, run, evaluate and compare healthcare foundation models and datasets.\n\nResearch use only; not a medical device. Nothing is downloaded or sent anywhere unless asked.",
+    help="Find, read, run, evaluate and compare healthcare foundation models and datasets.\n\nResearch use only; not a medical device. Nothing is downloaded or sent anywhere unless asked.\n\n"
+    "With every command: -v says on standard error what is done (-vv more), --quiet draws no progress bar; HEALTHFM_LOG=LEVEL[:FILE] logs the same.",
 )  # fmt: skip
 for verb in (
     find,
@@ -70,7 +73,8 @@ def main() -> None:
     """Run the command line. A user's mistake is one line on standard error and exit code 2; Ctrl-C is 130."""
     words = sys.argv[1:]
     if words == ["--version"]:
-        print(__version__)
+        made_of = commit()
+        print(f"{__version__} (commit {made_of[:12]})" if made_of is not None else __version__)
         return
     verb = (
         words[0]
@@ -79,7 +83,8 @@ def main() -> None:
         else ""
     )
     try:
-        code = app(args=words or ["--help"], standalone_mode=False)
+        words = console.set_up(words)
+        code = app(args=words or ["--help"], prog_name="healthfm", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except HealthfmError as error:
         _fail(str(error), 2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from healthfm.models.remote.client import Client
+
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LOUDER = {"-v": 1, "--verbose": 1, "-vv": 2}
+QUIET = ("-q", "--quiet")
+_quiet: list[bool] = []  # whether this process was told to be
+
+
+def set_up(words: Sequence[str]) -> list[str]:
+    """Take what every command understands out of its words (up to ``--``): how much is said. Raises ``RunError``: an unknown level.
+
+    ``HEALTHFM_LOG`` is a level, or ``LEVEL:FILE``. What is logged are names of rows, folders and counts, never a record.
+    """
+    from healthfm.errors import RunError
+
+    end = list(words).index("--") if "--" in words else len(words)
+    asked = sum(LOUDER.get(word, 0) for word in words[:end])
+    _quiet[:] = [True] if any(word in QUIET for word in words[:end]) else []
+    level, _, file = os.environ.get("HEALTHFM_LOG", "").partition(":")
+    if level and level.lower() not in LEVELS:
+        raise RunError(f"HEALTHFM_LOG is '{level}'; use {', '.join(LEVELS)}, or LEVEL:FILE")
+    shown = min([LEVELS[level.lower()] if level else logging.WARNING, logging.WARNING - 10 * min(asked, 2)])
+    log = logging.getLogger("healthfm")
+    log.handlers[:] = []
+    log.propagate = False
+    try:
+        handler = logging.FileHandler(file, delay=False) if file else logging.StreamHandler()
+    except OSError as error:
+        raise RunError(f"HEALTHFM_LOG: {file} cannot be written ({error.strerror})") from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(shown)
+    return [word for i, word in enumerate(words) if i >= end or (word not in LOUDER and word not in QUIET)]
 
 
 def kept_here(model: str, allowed: Sequence[str] | None) -> Client | None:
@@ -76,7 +111,7 @@ def emit_fields(fields: Sequence[tuple[str, object]]) -> None:
 @contextmanager
 def progress_bar(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Yield a function (done, total) that draws a bar with rate and time left on standard error."""
-    if quiet:
+    if quiet or _quiet:
         yield lambda done, total: None
         return
     from rich.console import Console

@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
         task: Annotated[
             str | None,
             typer.Option(
-                help="What to ask: multiple-choice(-generated), free-text, linear-probe, mil, retrieval, perplexity, ... (default: the protocol's)."
+                help="What to ask: multiple-choice(-generated), closed-answer(-generated), free-text, linear-probe, mil, retrieval, perplexity, ... (default: the protocol's)."
             ),
         ] = None,
         split: Annotated[str, typer.Option(help="Which split to evaluate.")] = "test",
@@ -85,6 +85,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
         columns: Columns = None,
         output: RunOutput = None,
+        baseline: Annotated[
+            bool, typer.Option(help="Hold the model against the cheap rivals there are, where that is a minute's work.")
+        ] = True,
         resume: Annotated[bool, typer.Option(help="Go on where an interrupted run stopped.")] = True,
         show_inputs: ShowInputs = False,
         json: JsonFlag = False,
@@ -118,7 +121,7 @@ def register(app: typer.Typer) -> None:
                 run = run_evaluate(
                     model, opened, root=root, task=task, split=split, shots=shots, shots_from=shots_from,
                     shots_order=shots_order, subgroups=subgroup, seed=seed, limit=limit, output=output, resume=resume,  # type: ignore[arg-type]
-                    weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote, judge=judge, human=human, window=window,
+                    weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote, judge=judge, human=human, window=window, baseline=baseline,
                     endpoint=Endpoint(endpoint, requests_per_minute) if endpoint is not None else None,
                 )  # fmt: skip
         except KeyboardInterrupt:

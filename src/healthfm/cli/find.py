@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -48,6 +49,8 @@ def register(app: typer.Typer) -> None:
             licence=licence,
             has_runner=has_runner,
         )
+        for said in catalog.broken().values():
+            print(f"healthfm: left out: {' '.join(said.split())}", file=sys.stderr)
         if json:
             emit_json([{**{k: hit.get(k) for k in SHOWN}, "has_runner": catalog.runnable(hit)} for hit in hits])
             return

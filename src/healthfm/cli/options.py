@@ -61,14 +61,7 @@ def column_map(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def dataset_argument(name: str) -> str | Path:
-    """Return a Path when the argument means own data on disk, else the name."""
-    looks_like_path = (
-        "/" in name
-        or name.startswith(".")
-        or ("." in name and Path(name).is_file())  # e.g. an .xlsx: the reader says what it takes instead
-        or name.removesuffix(".gz")
-        .removesuffix(".zst")
-        .removesuffix(".bz2")
-        .endswith((".csv", ".tsv", ".jsonl", ".parquet", ".toml"))
-    )
-    return Path(name) if looks_like_path else name
+    """Return a Path when the argument means own data on disk, else the name, as ``open_dataset`` does."""
+    from healthfm.datasets.open import own_path
+
+    return own_path(name) or name

@@ -33,7 +33,9 @@ class Dataset:
     ``ds["train"]`` selects; ``len`` counts by reading. ``errors`` lists rows that could not be read when opened with
     ``on_error="collect"``; ``notices`` what the reader found different from the card; ``passed_over`` the files of own data that are
     no records, with the reason. All fill while iterating.
-    ``path`` and ``columns`` say how own data was opened; ``remarks`` are notices that stand before any record is read.
+    ``path`` and ``columns`` say how own data was opened; ``remarks`` are notices that stand before any record is read; ``doubt`` says
+    what its owner must decide before it can be asked by default, "" where there is nothing;
+    ``stated`` is the card without what was guessed.
     """
 
     def __init__(
@@ -41,9 +43,9 @@ class Dataset:
         variant: str | None = None, protocol: str | None = None, root: Path | None = None, split: str | None = None,
         on_error: Literal["raise", "collect"] = "raise", path: Path | None = None, columns: Mapping[str, Any] | None = None,
         passed_over: Sequence[Passed] = (),
-        remarks: Sequence[str] = (),
+        remarks: Sequence[str] = (), doubt: str = "", stated: DatasetCard | None = None,
     ) -> None:  # fmt: skip
-        self.remarks = tuple(remarks)
+        self.remarks, self.doubt, self.stated = tuple(remarks), doubt, stated or card
         self.path, self.columns = path, dict(columns or {})
         self.card, self.variant, self.protocol, self.root, self.splits = card, variant, protocol, root, splits
         self.split, self.on_error = split, on_error
@@ -94,7 +96,7 @@ class Dataset:
         return Dataset(
             self.card, self._read, self.splits, variant=self.variant, protocol=self.protocol, root=self.root,
             split=name, on_error=self.on_error, path=self.path, columns=self.columns, passed_over=self._passed_over,
-            remarks=self.remarks,
+            remarks=self.remarks, doubt=self.doubt, stated=self.stated,
         )  # fmt: skip
 
     def first(self, count: int) -> Dataset:

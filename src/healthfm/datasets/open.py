@@ -13,9 +13,22 @@ from healthfm.datasets.locate import AbsentFile, Tree, locate, wanted
 from healthfm.datasets.own.opening import open_own
 from healthfm.datasets.reader import reader_of
 from healthfm.errors import CardError, DatasetError
-from healthfm.formats.source import Problems
+from healthfm.formats.source import Problems, plain_name
 from healthfm.home import home
 from healthfm.records import Record
+
+
+def own_path(name: str | Path) -> Path | None:
+    """Return the path of own data that is meant, or None where it is a name: a table's name, a file that is there, anything with a slash."""
+    if isinstance(name, Path):
+        return name
+    looks_like_path = (
+        "/" in name
+        or name.startswith(".")
+        or ("." in name and Path(name).is_file())  # e.g. an .xlsx: the reader says what it takes instead
+        or plain_name(name).endswith((".csv", ".tsv", ".jsonl", ".parquet", ".toml"))
+    )
+    return Path(name) if looks_like_path else None
 
 
 def open_dataset(
@@ -24,7 +37,7 @@ def open_dataset(
 ) -> Dataset:  # fmt: skip
     """Open a dataset by name, or one's own data by path.
 
-    ``name``: ``slug[:variant][@protocol]`` of a card, or a ``Path``: a folder with a ``dataset.toml``, a folder of
+    ``name``: ``slug[:variant][@protocol]`` of a card, or a ``Path``, or its text where that has a slash or is a table's name: a folder with a ``dataset.toml``, a folder of
     class folders, or a CSV, TSV, Parquet or JSON-lines manifest (``columns`` maps record fields to its column names).
     ``root``: the folder with the official files, packed or not (default ``HEALTHFM_HOME/datasets/SLUG``).
     ``split``: select one; ``on_error="collect"`` lists unreadable rows in ``.errors`` instead of stopping at the first.
@@ -32,10 +45,12 @@ def open_dataset(
     """
     if on_error not in ("raise", "collect"):
         raise DatasetError(f"on_error is '{on_error}'; use 'raise' or 'collect'")
-    if isinstance(name, Path):
-        opened = open_own(name, columns, on_error)
-        opened.path, opened.columns = name, dict(columns or {})
+    path = own_path(name)
+    if path is not None:
+        opened = open_own(path, columns, on_error)
+        opened.path, opened.columns = path, dict(columns or {})
     else:
+        assert isinstance(name, str)
         if columns:
             raise DatasetError(f"{name}: columns are those of a table of your own; its card says where everything is")
         opened = _open_card(name, root, on_error)

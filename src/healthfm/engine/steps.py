@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
 
+LOG = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 
@@ -52,6 +54,7 @@ def fill(
         if progress is not None:
             progress(count, total)
         folder.publish(number, compute(number, rows), room)
+        LOG.debug("%s: part %d of %d in %s, %d rows", folder.path, number + 1, len(parts), room, len(rows))
         count += len(rows)
     if progress is not None and todo:
         progress(count, total)

@@ -33,8 +33,10 @@ class RunFolder:
         self.path = path
         self.room = room
         self._lock: IO[str] | None = None
+        self._made: list[Path] = []  # the folders that were not there before, innermost first
 
     def __enter__(self) -> RunFolder:
+        self._made = [one for one in (self.path, *self.path.parents) if not one.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             (self.path / self.room).mkdir(exist_ok=True, mode=0o700)
@@ -55,9 +57,25 @@ class RunFolder:
                 draft.unlink()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, Exception) and self.path in self._made:
+            self._undo()
         if self._lock is not None:
             self._lock.close()
+
+    def _undo(self) -> None:
+        """Take away a folder that was made for a request which was refused before there was a part."""
+        rooms = [one for one in self.path.iterdir() if one.is_dir()]
+        if any(True for room in rooms for _ in room.iterdir()):
+            return
+        for room in rooms:
+            room.rmdir()
+        for file in self.path.iterdir():
+            file.unlink()
+        for folder in self._made:
+            if any(folder.iterdir()):
+                return
+            folder.rmdir()
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Return a JSON file of the folder, or None when it is not there. Raises ``RunError`` when it is damaged."""

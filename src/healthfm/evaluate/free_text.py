@@ -11,7 +11,7 @@ from healthfm.evaluate import protocols
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
 from healthfm.evaluate.writing import Writing, written_columns
 from healthfm.models.model import Model
-from healthfm.records import QA
+from healthfm.records import QA, MultipleChoice, Record
 
 NO_JUDGE = (
     "no judge looked at the answers: overlap with the accepted ones says how alike the words are, not whether an answer is "
@@ -37,6 +37,18 @@ class FreeText(Job):
         })  # fmt: skip
 
 
+def _open(record: Record) -> QA | None:
+    """Return a question without its options, the right one's text being what is accepted; None of what is no question."""
+    if isinstance(record, MultipleChoice):
+        answers = (record.options[record.answer],) if isinstance(record.answer, str) else ()
+        common = {
+            one: getattr(record, one)
+            for one in ("id", "split", "patient", "site", "labels", "meta", "media", "question", "context")
+        }
+        return QA(**common, answers=answers)
+    return record if isinstance(record, QA) else None
+
+
 def prepare(ask: Ask) -> Job:
     """Return the job of having a model answer a split's questions. Questions without an accepted answer are left out, and counted."""
     name, protocol = protocols.choose_protocol(ask.opened.card, ask.protocol, ask.task)
@@ -44,7 +56,7 @@ def prepare(ask: Ask) -> Job:
     if request.shots or protocol.shots:
         raise RunError("free-text answers are asked without solved examples")
     split = need_split(ask.opened, ask.split)
-    every = [record for record in split if isinstance(record, QA)]
+    every = [one for one in map(_open, split) if one is not None]
     solved = [record for record in every if record.answers]
     if not solved:
         raise RunError(

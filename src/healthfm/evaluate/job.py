@@ -46,8 +46,9 @@ class Request:
     endpoint: str | Endpoint | None = None
     allow_remote: str | Sequence[str] | None = None
     judge: str | Model | None = None
-    human: Mapping[str, float] | Path | None = None
+    human: Mapping[str, float] | Path | str | None = None
     window: tuple[float, float] | None = None
+    baseline: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ from healthfm.evaluate.job import (
     subgroup_columns,
 )
 from healthfm.records import Record, Slide, TextRecord, unit_of
-from healthfm.score import learning
+from healthfm.score import learning, robustness
 from healthfm.score.tasks import TASKS
 
 PICTURE = 400  # what a picture or a recording counts for in a part, in characters
@@ -75,7 +75,7 @@ class Probed(Embedded):
             how = dict(fitted)
         whole = self._predicted(common, shares)
         ids = [record.id for record in self.fit_on] + [record.id for record in self.records]
-        how = {**how, **said(table, ids), "arithmetic": settled["arithmetic"]}
+        how = {**how, **said(table, ids), "arithmetic": settled["arithmetic"], **self._robustness(vectors)}
         for name, column in self.columns.items():
             whole = whole.append_column(name, column)
         if not TASKS[self.task].curve:
@@ -89,6 +89,24 @@ class Probed(Embedded):
             few = {size: self._predicted(common, one) for size, (one, _) in smaller.items()}
             beside[learning.ROOM] = learning.stack(few)
         return Finished(whole, {**how, "curve": [dict(one) for _, one in smaller.values()]}, beside)
+
+    def _robustness(self, vectors: Any) -> dict[str, Any]:
+        """Return whether the embeddings follow the class or the site, where every record has a site and it can be said."""
+        records, sites = (
+            [*self.fit_on, *self.records],
+            [r.site for r in (*self.fit_on, *self.records) if r.site is not None],
+        )
+        if self.several or len(sites) < len(records) or len(records) > robustness.MOST_SAMPLES:
+            return {}
+        try:
+            labels = [*self.labels, *(self.targets or ())]
+            return {
+                "robustness": robustness.robustness_index(
+                    vectors, labels, sites, list(map(unit_of, records)), seed=self.seed
+                )
+            }
+        except RunError:
+            return {}
 
     def _fitted(self, train: Any, test: Any, rows: Sequence[int]) -> tuple[Any, Mapping[str, Any]]:
         """Return the probabilities by a classifier fitted on some rows, and what was chosen for it."""

@@ -15,6 +15,7 @@ from healthfm.cards import catalog
 from healthfm.cards.lineage import Overlap, lineage, web_crawls
 from healthfm.cards.schema import DatasetCard, ModelCard
 from healthfm.datasets.dataset import Dataset
+from healthfm.home import commit
 from healthfm.models import own
 from healthfm.models.files import weights as weight_places
 from healthfm.models.model import Model
@@ -90,7 +91,8 @@ def overlap_facts(overlap: Overlap) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that numbers depend on."""
-    return {"python": platform.python_version(), **{one: found for one in PACKAGES if (found := _version(one))}}
+    found = {"python": platform.python_version(), **{one: found for one in PACKAGES if (found := _version(one))}}
+    return {**found, **({"healthfm commit": made_of} if (made_of := commit()) is not None else {})}
 
 
 @functools.cache

@@ -193,6 +193,9 @@ def _draw_shots(ask: Ask, records: list[Record], count: int) -> tuple[list[Multi
     picks = range(count) if first else np.random.default_rng(ask.request.seed).permutation(len(pool))[:count].tolist()
     drawn = [pool[i] for i in picks]
     if source != split:
+        shared = {r.patient for r in drawn if r.patient is not None} & {r.patient for r in records}
+        if shared:
+            raise RunError(f"{len(shared)} patients of the examples are evaluated too; examples so drawn would leak")
         return drawn, records
     gone = set(map(unit_of, drawn))
     return drawn, [r for r in records if unit_of(r) not in gone]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +16,14 @@ import pyarrow as pa
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
 from healthfm.datasets.dataset import Dataset, split_name
-from healthfm.datasets.open import open_dataset
+from healthfm.datasets.open import open_dataset, own_path
 from healthfm.engine import steps
 from healthfm.engine.steps import Progress
 from healthfm.engine.store import RunFolder
 from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate import (
     bags,
+    baselines,
     classification,
     cohort,
     free_text,
@@ -40,10 +42,12 @@ from healthfm.models.load import check_placement, load_model
 from healthfm.models.model import External, Model
 from healthfm.models.remote.client import Client, Endpoint, keep_in_house
 from healthfm.report.run import Run
+from healthfm.score import baselines as rivals
 from healthfm.score import scoring, written
 from healthfm.score.result import FORMAT, finished, refuse_other_files
 from healthfm.score.tasks import TASKS
 
+LOG = logging.getLogger(__name__)
 FINISHES = ("finish_reason", "judge_finish_reason")  # columns that say why a text ended; run.json counts them
 WAYS: Mapping[str, Callable[[Ask], Job]] = {  # how a model is asked (``Task.way``)
     "scored question": questions.scored,
@@ -62,14 +66,15 @@ ASKED = tuple(name for name, task in TASKS.items() if task.way is not None)
 def evaluate(
     model: str | Model, dataset: str | Path | Dataset, *, root: Path | str | None = None, task: str | None = None,
     split: str = "test", shots: int | None = None, shots_from: str = "train", shots_order: Literal["first", "random"] = "first",
-    subgroups: Sequence[str] | None = None, seed: int = 0, limit: int | None = None, output: Path | str | None = None,
+    subgroups: Sequence[str] | str | None = None, seed: int = 0, limit: int | None = None, output: Path | str | None = None,
     resume: bool = True, weights: Path | str | None = None, device: str = "auto", dtype: str = "auto",
     progress: Progress | None = None, endpoint: str | Endpoint | None = None, allow_remote: str | Sequence[str] | None = None,
-    judge: str | Model | None = None, human: Mapping[str, float] | Path | None = None, window: tuple[float, float] | None = None,
+    judge: str | Model | None = None, human: Mapping[str, float] | Path | str | None = None, window: tuple[float, float] | None = None,
+    baseline: bool = True,
 ) -> Run:  # fmt: skip
     """Evaluate a model on a dataset and return the run.
 
-    ``model``: a name (also of a model without a card, see ``load_model``), or a loaded ``Model``. ``dataset``: ``slug[:variant][@protocol]``, a Path to own data, or an open
+    ``model``: a name (also of a model without a card, see ``load_model``), or a loaded ``Model``. ``dataset``: ``slug[:variant][@protocol]``, a path to own data, or an open
     ``Dataset``; ``root`` the folder with its official files. ``task``: a key of ``tasks.TASKS`` with a verb; None is that of the
     protocol, and the protocol that of the name, else the card's for the task. Probes and ``mil`` are fitted on ``shots_from``. ``shots`` solved examples (None: the
     protocol's) come from ``shots_from``, the first ones or a seeded draw; when that is the evaluated split itself, whole
@@ -81,6 +86,7 @@ def evaluate(
     goes to another machine only when ``allow_remote`` names its host (or hosts); refused before anything is sent, to a judge too.
     ``judge`` marks free-text answers: a loaded model, the name of one whose weights are here, or an endpoint's address.
     ``human`` scores (0 to 1, by id; or a CSV file with id and score) are what its agreement is measured on.
+    ``baseline``: predict the same samples by the cheap rivals there are, and say whether the model beats the strongest (``evaluate.baselines``).
     ``window``: the voxel values that become black and white in the slices of volumes (``Model.show_between``).
 
     Raises, before the model is loaded: ``CardError``, ``DatasetError``, ``RunError`` (absent split, withheld answers,
@@ -88,8 +94,8 @@ def evaluate(
     """
     request = Request(
         model=model, dataset=dataset, root=root, task=task, split=split, shots=shots, shots_from=shots_from, shots_order=shots_order,
-        subgroups=subgroups, seed=seed, limit=limit, output=output, resume=resume, weights=weights, device=device, dtype=dtype,
-        endpoint=endpoint, allow_remote=allow_remote, judge=judge, human=human, window=window,
+        subgroups=[subgroups] if isinstance(subgroups, str) else subgroups, seed=seed, limit=limit, output=output, resume=resume, weights=weights, device=device, dtype=dtype,
+        endpoint=endpoint, allow_remote=allow_remote, judge=judge, human=human, window=window, baseline=baseline,
     )  # fmt: skip
     return run(request, progress)
 
@@ -103,7 +109,7 @@ def run(request: Request, progress: Progress | None = None, loading: Callable[[R
     request = _named(request)
     ask, client, judge = _opened(request)
     model, opened = request.model, ask.opened
-    human = judging.read_human(request.human) if isinstance(request.human, Path) else request.human
+    human = judging.read_human(Path(request.human)) if isinstance(request.human, Path | str) else request.human
     job, review = judging.attach(prepare(ask), judge, human)
     if not job.records:
         raise RunError(f"{opened.name}: split '{ask.split}' has no records")
@@ -129,12 +135,25 @@ def run(request: Request, progress: Progress | None = None, loading: Callable[[R
     }  # fmt: skip
     path = Path(request.output) if request.output is not None else default_folder(asked, isinstance(model, External))
     refuse_other_files(path)
+    LOG.info(
+        "%s on %s: %d samples of split %s, task %s, to %s",
+        asked["model"],
+        job.name,
+        len(job.records),
+        ask.split,
+        job.task,
+        path,
+    )
     with RunFolder(path) as folder:
         if not request.resume and (folder.path / "run.json").exists():
             raise RunError(f"{path}: already holds a run, and resume is off; choose another folder with --output")
         steps.begin(folder, "run.json", "request", facts, (job.room, "predictions"), "a run")
         if steps.missing(folder, "predictions", job.plan["parts"]):
+            LOG.info("%s: parts are missing, the model is loaded", path)
             _work(folder, job, review, load, progress)
+        if request.baseline and not folder.published(rivals.ROOM):
+            LOG.info("the cheap rivals predict the same samples")
+            folder.publish(0, baselines.predictions(ask, job), rivals.ROOM)
         stored = notes.with_usage(folder, (job.room, "predictions"))
         table = folder.predictions()
         ends = {name: found for name in FINISHES if (found := written.finishes(table, name))}
@@ -177,7 +196,7 @@ def _opened(request: Request) -> tuple[Ask, Client | None, judging.Judge | None]
             _keep_in_house(opened, one, request.allow_remote)
     if request.shots is not None and request.shots < 0:
         raise RunError(f"shots is {request.shots}; it must be 0 or more")
-    protocol = catalog.split_name(named)[2] if isinstance(named, str) else opened.protocol
+    protocol = catalog.split_name(named)[2] if isinstance(named, str) and own_path(named) is None else opened.protocol
     split = split_name(opened.card, request.split)
     ask = Ask(request=request, opened=opened, card=card, task=request.task, protocol=protocol, split=split)
     return ask, client, judge
@@ -190,7 +209,7 @@ def _asked(request: Request, ask: Ask, job: Job, model: str | Model, client: Cli
         **job.asked, "subgroups": list(request.subgroups or ()), "seed": request.seed, "limit": request.limit,
         "weights": provenance.weights_digest(model, ask.card, request.weights), "device": request.device, "dtype": request.dtype,
         **({"window": list(request.window)} if request.window is not None else {}),
-        "cards": {"model": provenance.card_digest(ask.card), "dataset": provenance.card_digest(ask.opened.card)}, "items": job.plan["items"],
+        "cards": {"model": provenance.card_digest(ask.card), "dataset": provenance.card_digest(ask.opened.stated)}, "items": job.plan["items"],
         **({"endpoint": model.provenance["endpoint"]} if isinstance(model, Model) and client is not None else {}),
     }  # fmt: skip
 
@@ -203,6 +222,8 @@ def prepare(ask: Ask) -> Job:
         raise RunError(
             f"{task} is for predictions made elsewhere ({known})" if task in TASKS else f"no task '{task}' ({known})"
         )
+    if task is None and ask.protocol is None and ask.opened.doubt:
+        raise RunError(f"{ask.opened.name}: {ask.opened.doubt}")
     if task is None or TASKS[task].prompted:
         task = protocols.choose_protocol(ask.opened.card, ask.protocol, task)[1].task
     way = TASKS[task].way

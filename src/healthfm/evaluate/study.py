@@ -101,7 +101,7 @@ def cells(study: Study) -> list[Cell]:
 def _folder(model: Asker, data: Data, how: Asked, task: str | None, seed: int) -> str:
     """Return the name of a run's folder: of what makes it another run, not of where its files lie."""
     asked = {
-        **how.model_dump(exclude_defaults=True, exclude={"tasks", "seeds"}), "task": task, "seed": seed, "dataset": data.called,
+        **how.model_dump(exclude_defaults=True, exclude={"tasks", "seeds", "baseline"}), "task": task, "seed": seed, "dataset": data.called,
         **model.model_dump(exclude_defaults=True, exclude={"name", "requests_per_minute"}), "model": model.name,
     }  # fmt: skip
     return runner.default_name(
@@ -197,7 +197,7 @@ def _request(cell: Cell, study: Study, base: Path, path: Path, models: Mapping[s
         endpoint=Endpoint(asker.endpoint, asker.requests_per_minute) if asker.endpoint else None,
         device=asker.device, dtype=asker.dtype, dataset=data.name or base / Path(data.called).expanduser(), root=place(data.root),
         task=cell.task, seed=cell.seed, split=how.split, shots=how.shots, shots_from=how.shots_from, shots_order=how.shots_order, limit=how.limit,
-        subgroups=how.subgroups or None, window=how.window, judge=how.judge, allow_remote=study.allow_remote, output=path,
+        subgroups=how.subgroups or None, window=how.window, judge=how.judge, baseline=how.baseline, allow_remote=study.allow_remote, output=path,
     )  # fmt: skip
 
 

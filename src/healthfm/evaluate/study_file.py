@@ -29,6 +29,7 @@ class Asked(Facts):
     subgroups: tuple[Text, ...] = ()
     window: tuple[float, float] | None = None
     judge: Text | None = None
+    baseline: bool = True
 
 
 class Asker(Facts):

@@ -69,7 +69,8 @@ def verify(
         raise CheckpointError(f"{loaded.provenance['notices'][0]}; verify it by that name")
     digest, stated = check_digest(loaded)
     run = evaluate(
-        loaded, opened, split=split, shots=recipe.shots, limit=limit, output=output, progress=progress, device=device, dtype=dtype
+        loaded, opened, split=split, shots=recipe.shots, limit=limit, output=output, progress=progress, device=device, dtype=dtype,
+        baseline=False,
     )  # fmt: skip
     assert run.path is not None
     measured = run.metrics[recipe.metric]

@@ -138,6 +138,8 @@ def _in_form(model: Model, asked: str | Sequence[Message]) -> Asked:
 def own_prompt(card: ModelCard, task: str) -> tuple[str, Prompt] | None:
     """Return the first prompt of a model's card that fits a task and names the rule to read its answers by, or None."""
     needed = TASKS[task].slots
+    if not needed:
+        return None
     for name, prompt in card.prompts.items():
         slots = card_prompts.slots(prompt)
         if prompt.parser in RULES and slots >= needed and ("options" in slots) == ("options" in needed):

@@ -16,7 +16,7 @@ from healthfm.report.looks import looks
 from healthfm.report.samples import Input, confused, errors, inputs, listed
 from healthfm.report.svg import Axis, bar, covering, scale
 from healthfm.report.words import counted, number, span, word
-from healthfm.score import limits, sentences
+from healthfm.score import baselines, limits, sentences
 from healthfm.score.result import Result, served_names
 from healthfm.score.statistics.subgroups import apart
 from healthfm.score.written import finishes, judged
@@ -126,7 +126,8 @@ def headline_sentences(run: Result) -> str:
     if name == "accuracy" and majority:
         said += f" Always answering '{majority['class']}' would be right for {majority['accuracy']:.0%}."
     lowest = [f"{one[:1].upper()}{one[1:]}." for one in (run.scores.get("clinical") or {"worst": ()})["worst"]]
-    return " ".join([said, *lowest, *sentences.groups_apart(run)])
+    beats = baselines.verdict(run.scores.get("baselines"))
+    return " ".join([said, *lowest, *([beats] if beats else []), *sentences.groups_apart(run)])
 
 
 def _headline(run: Result) -> dict[str, Any]:

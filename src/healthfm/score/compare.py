@@ -16,11 +16,12 @@ from healthfm import notebook
 from healthfm.errors import RunError
 from healthfm.score import scoring
 from healthfm.score.comparable import refuse_unlike
+from healthfm.score.pairing import Side, paired
 from healthfm.score.result import Result, not_the_row, read
 from healthfm.score.sentences import weights_of
 from healthfm.score.statistics import Statistic, estimate, in_words, number_patients
 from healthfm.score.statistics.draws import over
-from healthfm.score.statistics.paired import ALPHA, POWER, Difference, difference, holm
+from healthfm.score.statistics.paired import ALPHA, POWER, Difference, holm
 from healthfm.score.statistics.subgroups import SMALL_GROUP
 
 
@@ -222,16 +223,11 @@ def _metric(name: str, aligned: Sequence[_Aligned], seed: int) -> dict[str, Any]
 
 
 def _difference(name: str, a: _Aligned, b: _Aligned, seed: int) -> Difference:
-    both = [column for column in a.table.column_names if column in b.table.column_names]
-
-    def joint() -> Statistic:
-        rows = pa.concat_tables([a.table.select(both), b.table.select(both)], promote_options="permissive")
-        return scoring.statistics_of(rows, a.run.facts["request"]["task"], _classes([a.run, b.run]))[name]
-
+    sides = Side(a.table, a.statistics), Side(b.table, b.statistics)
     try:
-        patients = number_patients(scoring.patients_of(a.table))
-        one, other = a.statistics[name], b.statistics[name]
-        return difference(one, other, joint, a.table.num_rows, patients, seed, _same_draws(a.run, b.run))
+        return paired(
+            name, *sides, a.run.facts["request"]["task"], _classes([a.run, b.run]), seed, _same_draws(a.run, b.run)
+        )
     except ValueError as error:
         raise RunError(f"{a.label} and {b.label}: {error}") from None
 

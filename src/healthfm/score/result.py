@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from healthfm.engine.store import DRAFT, RunFolder
 from healthfm.errors import RunError
-from healthfm.score import learning, scoring
+from healthfm.score import baselines, learning, scoring
 from healthfm.spelling import short
 
 FORMAT = 1
@@ -146,6 +146,17 @@ def rescore(
     )
     if facts.get("majority"):
         scores["majority"] = facts["majority"]
+    if folder.published(baselines.ROOM):
+        rivals = folder.predictions(baselines.ROOM)
+        scores["baselines"] = baselines.against(
+            checked,
+            rivals,
+            request["task"],
+            scores["headline"],
+            facts.get("classes") or scores["classes"] or None,
+            request["seed"],
+            draws,
+        )
     fitted = facts.get("fitted", {})
     if "curve" in fitted:
         smaller = learning.unstack(folder.predictions(learning.ROOM)) if fitted["curve"] else {}

@@ -10,6 +10,7 @@ from healthfm.cards.lineage import web_sentence
 from healthfm.formats import notices as said_notices
 from healthfm.formats.dicom import pixel_shape
 from healthfm.records import USUAL
+from healthfm.score import baselines, robustness
 from healthfm.score.result import Result, not_the_row
 from healthfm.score.statistics.subgroups import apart
 from healthfm.score.tasks import TASKS
@@ -101,9 +102,11 @@ def headline_notes(run: Result) -> list[str]:
     if majority := scores.get("majority"):
         whole = of_split(run, majority["n"]) if run.facts.get("majority") else f"these {majority['n']} rows"
         notes.append(f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}")
+    notes += baselines.says(scores["baselines"]) if scores.get("baselines") else []
     notes += [rule for rule in scores.get("rules", []) if rule.startswith(HEADLINE_RULES)]
     notes += _one_answer(run)
     fitted = run.facts.get("fitted", {})
+    notes += [robustness.says(fitted["robustness"])] if "robustness" in fitted else []
     if over := fitted.get("accuracy_over_draws"):
         notes.append(
             f"few-shot: fitted on {fitted['fitted_on']} examples, {fitted['shots_per_class']} a class, drawn {fitted['draws']} times; numbers with intervals are "

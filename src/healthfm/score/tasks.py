@@ -55,6 +55,14 @@ TASKS = {
         summary="yes, no or maybe, read in generated text", kind="classes", noun="question", classes=YES_NO_MAYBE,
         way="written choice", verb="generate", records=(MultipleChoice,), prompted=True, slots=frozenset({"question", "context"}),
     ),
+    "closed-answer": Task(
+        summary="one of the answers that all questions share, by likelihood", kind="classes", noun="question",
+        way="scored question", verb="score", records=(MultipleChoice,), prompted=True,
+    ),
+    "closed-answer-generated": Task(
+        summary="one of the answers that all questions share, read in generated text", kind="classes", noun="question",
+        way="written choice", verb="generate", records=(MultipleChoice,), prompted=True,
+    ),
     "free-text": Task(
         summary="a written answer, beside the accepted ones", kind="text", noun="question",
         way="written answer", verb="generate", records=(QA,), prompted=True,

@@ -10,7 +10,8 @@ from typing import Any
 from healthfm.cards.schema import Labels
 from healthfm.datasets import media
 from healthfm.datasets.own import options as own_options
-from healthfm.datasets.own.card import Manifest
+from healthfm.datasets.own.card import ANSWER, Manifest
+from healthfm.datasets.own.closed import Closed
 from healthfm.datasets.own.options import Options, Style
 from healthfm.datasets.own.rows import Seen
 from healthfm.errors import DatasetError
@@ -32,7 +33,8 @@ COMMON = ("id", "split", "patient", "site")
 class Layout:
     """Which column each field of the records is in, the options and labels too, how answers are given, and the splits.
 
-    ``remarks`` are for the reader of ``check`` and of reports, ``faults`` what must be mended before the tables can be used.
+    ``closed`` are the answers that every question without options of its own offers, ``guessed`` the spaces that rows show and nobody declared. ``remarks`` are for the reader of ``check`` and of reports, ``faults`` what must be mended before the tables can
+    be used, ``doubt`` before the questions are asked by default.
     """
 
     record: str
@@ -44,6 +46,9 @@ class Layout:
     style: Style = field(default_factory=Style)
     remarks: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    guessed: tuple[Labels, ...] = ()
+    doubt: str = ""
 
     @property
     def used(self) -> frozenset[str]:
@@ -67,10 +72,24 @@ def lay_out(manifest: Manifest, files: Mapping[str, Path]) -> Layout:
     for split, file in files.items():
         for row in table.rows(Source(file, problems=Problems("collect"))):
             seen.look(row, split == "*", file.name if len(files) > 1 else "")
+    said = seen.written.found if seen.written is not None and manifest.record is None else Closed()
+    guessed = [_space(ANSWER, said.options[::-1] if said.words else said.options)] if said.options else []
+    if found.record == "Document":
+        guessed += [_space(name, classes) for name in found.labels if (classes := seen.classes(name))]
+    classified = [
+        f"the column {found.labels[one.name]} holds the classes {', '.join(one.classes)}"
+        for one in guessed
+        if one.name != ANSWER
+    ]
     return replace(
-        found, splits=seen.splits, style=own_options.style_of(seen.answers), faults=seen.faults,
-        remarks=(*found.remarks, *seen.remarks),
+        found, record="MultipleChoice" if said.options else found.record, closed=said.options or found.closed, guessed=tuple(guessed), splits=seen.splits,
+        style=found.style if found.style.stated else own_options.style_of(seen.answers), faults=seen.faults, doubt=said.doubt,
+        remarks=(*found.remarks, *filter(None, [said.remark or said.doubt]), *classified, *seen.remarks),
     )  # fmt: skip
+
+
+def _space(name: str, classes: tuple[str, ...]) -> Labels:
+    return Labels(name=name, kind="multi-class" if len(classes) > 2 else "binary", classes=classes)
 
 
 def _columns(file: Path) -> list[str]:
@@ -91,6 +110,14 @@ def _columns(file: Path) -> list[str]:
 
 def _fields(manifest: Manifest, names: tuple[str, ...]) -> Layout:
     mapped = {name: _bare(column) for name, column in manifest.columns.items()}
+    base = None
+    if isinstance(mapped.get("answer"), Mapping):
+        ((first, mapped["answer"]),) = mapped["answer"].items() if len(mapped["answer"]) == 1 else ((None, None),)
+        if first not in own_options.COUNTED:
+            raise DatasetError(
+                f"columns: answer is a column, or one of {', '.join(f'answer.{one}=COLUMN' for one in own_options.COUNTED)}"
+            )
+        base = own_options.COUNTED[first]
     unknown = sorted(set(mapped) - set(FIELDS))
     if unknown:
         raise DatasetError(f"columns: no field is called {', '.join(unknown)} (fields: {', '.join(FIELDS)})")
@@ -103,28 +130,40 @@ def _fields(manifest: Manifest, names: tuple[str, ...]) -> Layout:
     if absent:
         raise DatasetError(f"no column '{absent[0]}' (it has: {', '.join(names)})")
     columns, remarks = _named(mapped, names)
+    offered = next((space for space in manifest.labels if space.name == ANSWER and space.classes), None)
     labels = _labels(manifest, mapped.get("labels"), names, asked)
     taken = {*columns.values(), *labels.values(), *asked}
     options, remark = None, None
     if "question" in columns and manifest.record in (None, "MultipleChoice"):
         options, remark = own_options.find(names, mapped.get("options"), taken)
     record = manifest.record or _guess(columns, options, names)
+    closed: tuple[str, ...] = ()
+    if (
+        offered is not None
+        and options is None
+        and {"answer", "answers"} & set(columns)
+        and record in ("QA", "MultipleChoice")
+    ):
+        record, closed = "MultipleChoice", offered.classes
+        labels = {name: column for name, column in labels.items() if name != ANSWER}
     lost = [space.name for space in manifest.labels if space.name not in labels]
     if lost and record != "MultipleChoice":  # there a space may name the keys of the options
         raise DatasetError(
             f"no column for the label '{lost[0]}' (it has: {', '.join(names)}); map it: labels.{lost[0]} = COLUMN"
         )
-    if record == "MultipleChoice" and options is None:
+    if record == "MultipleChoice" and options is None and not closed:
         raise DatasetError(
-            "the questions have no options: a column options, columns A, B, ..., or --columns options.A=COLUMN"
+            "the questions have no options: a column options, columns A, B, ..., or --columns options.A=COLUMN; answers that are the same "
+            'for all stand in a dataset.toml ([[labels]] name = "answer", classes = [...])'
         )
-    fields = {name: column for name, column in columns.items() if name in (*COMMON, *USED[record])}
+    used = (*COMMON, *USED[record], *(("answers",) if closed else ()))
+    fields = {name: column for name, column in columns.items() if name in used}
     needed = USED[record][0]
     if needed not in fields:
         raise DatasetError(f"no column '{needed}' (it has: {', '.join(names)}); map it: --columns {needed}=COLUMN")
     return Layout(
-        record, fields, options, labels, {space.name: space for space in manifest.labels},
-        remarks=(*remarks, *([remark] if remark else [])),
+        record, fields, options, labels, {space.name: space for space in manifest.labels}, closed=closed,
+        style=Style() if base is None else Style(base=base, stated=True), remarks=(*remarks, *([remark] if remark else [])),
     )  # fmt: skip
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from healthfm.cards.schema import Labels
 from healthfm.datasets import media
 from healthfm.datasets.dataset import Dataset
-from healthfm.datasets.own import contents, folders, omop
+from healthfm.datasets.own import closed, contents, folders, omop
 from healthfm.datasets.own import options as own_options
 from healthfm.datasets.own import values as own_values
-from healthfm.datasets.own.card import Manifest, own_card, told
+from healthfm.datasets.own.card import ANSWER, Manifest, own_card, stated_card, told
 from healthfm.datasets.own.folders import OnError
 from healthfm.datasets.own.layout import Layout, lay_out
 from healthfm.datasets.own.options import Asked
@@ -93,10 +94,20 @@ def _open_manifest(folder: Path, manifest: Manifest, on_error: OnError, name: st
                 yield record
 
     try:
-        card = own_card(name, layout.record, splits, manifest)
+        card = own_card(name, layout.record, splits, manifest, bool(layout.closed), layout.guessed)
     except ValidationError as error:
         raise DatasetError(f"{folder}: {told(error)}") from None
-    return Dataset(card, read, splits, root=folder, protocol=None, on_error=on_error, remarks=layout.remarks)
+    return Dataset(
+        card,
+        read,
+        splits,
+        root=folder,
+        protocol=None,
+        on_error=on_error,
+        remarks=layout.remarks,
+        doubt=layout.doubt,
+        stated=stated_card(card, manifest),
+    )
 
 
 def _record(layout: Layout, row: Row, split: str, folder: Path) -> Record:
@@ -120,7 +131,15 @@ def _record(layout: Layout, row: Row, split: str, folder: Path) -> Record:
         body: dict[str, Any] = {
             "question": take("question", own_values.text, True), "context": take("context", own_values.passage) or "",
         }  # fmt: skip
-    if kind == "MultipleChoice":
+    if kind == "MultipleChoice" and layout.closed:
+        offered = layout.spaces.get(ANSWER) or Labels(name=ANSWER, kind="multi-class", classes=layout.closed)
+        body |= {
+            "options": {one: one for one in layout.closed},
+            "answer": take(
+                "answer" if "answer" in layout.columns else "answers", lambda value: _chosen(value, offered)
+            ),
+        }
+    elif kind == "MultipleChoice":
         assert layout.options is not None
         options, places = _told(
             ", ".join(layout.options.columns), lambda _: own_options.read(row, layout.options), None
@@ -140,6 +159,17 @@ def _record(layout: Layout, row: Row, split: str, folder: Path) -> Record:
     meta = {key: value for key, value in row.items() if key not in layout.used}
     record = {"MultipleChoice": MultipleChoice, "QA": QA, "Document": Document, **media.VISUAL}[kind]
     return record(**common, **body, meta=meta)
+
+
+def _chosen(value: Any, offered: Labels) -> str | tuple[str, ...] | None:
+    """Return which of the answers that there are a cell means, or several; None where it holds nothing."""
+    given = own_values.several(value)
+    found = tuple(
+        next((one for one in offered.classes if closed.same(one) == closed.same(said)), None)
+        or own_values.class_of(said, offered)
+        for said in given
+    )
+    return found[0] if len(found) == 1 else found or None
 
 
 def _told(column: str, read: Callable[[Any], Any], value: Any) -> Any:

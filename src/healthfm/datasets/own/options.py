@@ -8,10 +8,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from healthfm.datasets.own.closed import same
 from healthfm.datasets.own.values import missing, opened, text
 from healthfm.errors import BadValue, DatasetError
 
 LETTERS = string.ascii_uppercase
+COUNTED = {"from0": 0, "from1": 1}  # how a mapping says that answers are places of options
 ONE_COLUMN = ("options", "choices", "endings")  # what a column that holds all options is called
 ALIKE = re.compile(
     r"(?:(options?|opt|op|choices?|endings?|answers?|ans|alternatives?|candidates?)[ _.:-]*)?([a-z]|\d{1,3})", re.I
@@ -178,11 +180,12 @@ def _texts(pairs: Sequence[tuple[Any, Any]]) -> tuple[dict[str, str], list[str]]
 class Style:
     """How the answers of a table are given, as all of its rows together show: as ``texts`` of options; numbers from ``base`` on.
 
-    ``base`` is None where no row shows it, -1 where rows contradict each other.
+    ``base`` is None where no row shows it, -1 where rows contradict each other. ``stated``: the user said so, and a number is nothing else.
     """
 
     texts: bool = False
     base: int | None = None
+    stated: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,11 +209,11 @@ class Asked:
     def by_text(self, given: str) -> list[str]:
         """Return the keys of the options with this text."""
         exact = [key for key, one in self.options.items() if one.strip() == given]
-        return exact or [key for key, one in self.options.items() if one.strip().casefold() == given.casefold()]
+        return exact or [key for key, one in self.options.items() if same(one) == same(given)]
 
     def by_place(self, given: str) -> dict[int, str]:
         """Return the keys that a whole number may mean, by the number that the first place has (0 or 1)."""
-        if self.numbers or not given.isdecimal():
+        if self.numbers or not given.isdecimal() or not given.isascii():
             return {}
         size = len(self.places)
         return {base: self.places[int(given) - base] for base in (0, 1) if 0 <= int(given) - base < size}
@@ -228,19 +231,36 @@ def answer(value: Any, asked: Asked, style: Style) -> str | tuple[str, ...] | No
 
 
 def _key(value: Any, asked: Asked, style: Style) -> str:
-    given = str(text(value)).strip()
-    key, same, places = asked.named(given), asked.by_text(given), asked.by_place(given)
-    if key is not None and not (style.texts and same and same != [key]):
+    given, keys = str(text(value)).strip(), ", ".join(asked.options)
+    if style.stated:
+        return _placed(given, asked, style)
+    key, alike, places = asked.named(given), asked.by_text(given), asked.by_place(given)
+    if key is not None and not (style.texts and alike and alike != [key]):
         return key
     if style.base is not None:
         places = {base: place for base, place in places.items() if base == style.base}
-    meant = {*same, *places.values(), *([key] if key is not None else ())}
-    keys = ", ".join(asked.options)
+    meant = {*alike, *places.values(), *([key] if key is not None else ())}
     if len(meant) > 1:
-        raise BadValue(f"the answer may mean {' or '.join(sorted(meant))}; give the key of the option ({keys})")
+        counted = (
+            f", or say from where it counts (--columns {' or '.join(f'answer.{one}=COLUMN' for one in COUNTED)})"
+            if len(places) > 1
+            else ""
+        )
+        raise BadValue(
+            f"the answer may mean {' or '.join(sorted(meant))}; give the key of the option ({keys}){counted}"
+        )
     if not meant & set(asked.options):
         raise BadValue(f"the answer is not among the options ({keys})")
     return meant.pop()
+
+
+def _placed(given: str, asked: Asked, style: Style) -> str:
+    """Return the key of a place that is counted as the user says. Raises ``BadValue``: no such place, or nothing is there."""
+    assert style.base is not None
+    place = int(given) - style.base if given.isdecimal() and given.isascii() else -1
+    if not 0 <= place < len(asked.places) or asked.places[place] not in asked.options:
+        raise BadValue(f"the answer is no place of an option, counted from {style.base}")
+    return asked.places[place]
 
 
 def undecided(value: Any, asked: Asked) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from healthfm.cards.schema import Labels
 from healthfm.datasets.own import options as own_options
 from healthfm.datasets.own import values as own_values
+from healthfm.datasets.own.closed import MOST, Answers, in_order
 from healthfm.datasets.own.folders import SPLIT_WORDS, SPLITS
 from healthfm.datasets.own.options import Asked, Options
 from healthfm.errors import BadValue
@@ -40,8 +41,11 @@ class Seen:
         self._split, self._answer = columns.get("split"), columns.get("answer")
         self._labels, self._spaces = labels, spaces
         self._options = options if record == "MultipleChoice" else None
+        answers = [columns[name] for name in ("answer", "answers") if name in columns]
+        self.written = Answers(answers[0]) if record == "QA" and len(answers) == 1 else None
         self._splits: set[str] = set()
         self._spellings: dict[str, Counter[str]] = {name: Counter() for name in labels}
+        self._sets: set[str] = set()
         self._words: dict[tuple[str, str], list[str]] = {}
         self._same: list[str] = []
         declared = {column for name, column in labels.items() if name in spaces and spaces[name].classes}
@@ -57,6 +61,8 @@ class Seen:
                 if isinstance(one, str) and one.strip().lower() in own_values.NOTHING:
                     self._words.setdefault((column, one.strip()), []).append(place)
         try:
+            if self.written is not None:
+                self.written.look(row.get(self.written.column), place)
             if divided:
                 self._splits.add(split_of(row, self._split))
             for name, column in self._labels.items():
@@ -74,9 +80,16 @@ class Seen:
         if space is not None and (space.classes or space.kind in ("number", "text")):
             return
         found = own_values.label(value, space)
+        self._sets |= {name} if isinstance(found, frozenset) else set()
         self._spellings[name].update(
             found if isinstance(found, frozenset) else (found,) if isinstance(found, str) else ()
         )
+
+    def classes(self, name: str) -> tuple[str, ...]:
+        """Return the classes that a label without declared ones has, where it is one of a few that recur; else ()."""
+        counts = self._spellings[name]
+        few = 1 < len(counts) <= MOST and 2 * len(counts) <= sum(counts.values())
+        return in_order({one: one for one in counts}) if few and name not in {*self._spaces, *self._sets} else ()
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -73,6 +73,8 @@ def contamination(
     """
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, root)
     opened = opened if split is None else opened[split]
+    if isinstance(corpus, str) and Path(corpus).expanduser().exists():
+        corpus = Path(corpus)
     place = (
         open_dataset(corpus, corpus_root)
         if isinstance(corpus, str)

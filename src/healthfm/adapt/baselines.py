@@ -1,0 +1,194 @@
+"""Cheap rivals that a model must beat: each is one declaration, of the kinds of records it takes and the features it sees of them.
+
+A rival is a logistic regression on these features. It sees the records to fit on with their classes, and of those to predict the content alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from sklearn.decomposition import PCA
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from healthfm.adapt.probe import choose_penalty, fit_penalised
+from healthfm.records import QA, Document, Image, MultipleChoice, Record
+
+Array = npt.NDArray[Any]
+SIDE = 8  # cells of a thumbnail along each side
+DETAILED = 32  # of the one whose principal components are taken
+COMPONENTS = 32
+DENSE = tuple(10.0**e for e in range(-4, 2))  # scikit-learn's C, to choose among
+SPARSE = (1.0, 10.0, 100.0)
+TERMS = 50_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """A rival. ``kinds``: the records it takes. ``features``: of records, those to fit on first, and the number of these, to a matrix [n, d]
+    of which nothing but those rows decided what its columns are. ``sees``: whether a record has what it looks at; all must, or ``some``. ``drawn``: it decodes
+    pixels, so that fewer are a minute's work. ``looks``: at what a record holds, not at what stands beside it.
+    """
+
+    name: str
+    says: str
+    kinds: tuple[type[Record], ...]
+    features: Callable[[Sequence[Record], int], Any]
+    sees: Callable[[Record], bool] = lambda record: True
+    some: bool = False
+    drawn: bool = False
+    looks: bool = True
+
+    def fits(self, records: Sequence[Record]) -> bool:
+        """Whether it can look at these records."""
+        told = (any if self.some else all)(self.sees(record) for record in records)
+        return told and all(isinstance(record, self.kinds) for record in records)
+
+
+def words(records: Sequence[Record], count: int) -> Any:
+    """Return TF-IDF of words and pairs of words of the whole text, sparse [n, terms]."""
+    return _tf_idf([record.as_text for record in records], count)
+
+
+def question(records: Sequence[Record], count: int) -> Any:
+    """Return the same of the question alone, without its context."""
+    return _tf_idf([getattr(record, "question", "") for record in records], count)
+
+
+def _tf_idf(texts: Sequence[str], count: int) -> Any:
+    made = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=TERMS, token_pattern=r"(?u)\b\w+\b")
+    try:
+        made.fit(texts[:count])
+    except ValueError:  # not one word
+        return sparse.csr_matrix((len(texts), 1))
+    return made.transform(texts)
+
+
+def colour(records: Sequence[Record], count: int) -> Any:
+    """Return the mean and the spread of each channel, [n, 6]."""
+    rows = (_rgb(record) for record in records)  # one picture at a time
+    return np.stack([np.concatenate([one.mean((0, 1)), one.std((0, 1))]) for one in rows])
+
+
+def thumbnail(records: Sequence[Record], count: int) -> Any:
+    """Return a tiny copy of the picture, [n, 192]."""
+    return np.stack([_cells(_rgb(record), SIDE).ravel() for record in records])
+
+
+def components(records: Sequence[Record], count: int) -> Any:
+    """Return the principal components of a small copy, found on those to fit on, [n, 32]."""
+    rows = np.stack([_cells(_rgb(record), DETAILED).ravel() for record in records])
+    size = min(COMPONENTS, count - 1, rows.shape[1])
+    return (
+        PCA(size, svd_solver="full" if count < 500 else "randomized", random_state=0).fit(rows[:count]).transform(rows)
+    )
+
+
+def site(records: Sequence[Record], count: int) -> Any:
+    """Return which site a record is from, [n, sites]; one that none to fit on has is none of them."""
+    known = sorted({str(record.site) for record in records[:count]})
+    return np.array([[float(str(record.site) == one) for one in known] for record in records])
+
+
+def _rgb(record: Record) -> Array:
+    """Return the pixels of an image, float64 [height, width, 3] from 0 to 1 (of 16 bits, of their own range)."""
+    assert isinstance(record, Image)
+    pixels = np.asarray(record.pixels)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    top = 255.0 if pixels.dtype == np.uint8 else max(float(pixels.max()), 1.0)
+    return np.repeat(pixels[..., :1], 3, axis=2) / top if pixels.shape[2] < 3 else pixels[..., :3] / top
+
+
+def _cells(pixels: Array, side: int) -> Array:
+    """Return the means of a grid of cells, [side, side, 3]; a picture smaller than the grid repeats its pixels."""
+    for axis in (0, 1):
+        edges = np.arange(side + 1) * pixels.shape[axis] / side
+        starts = np.minimum(edges[:-1].astype(int), pixels.shape[axis] - 1)
+        ends = np.maximum(edges[1:].astype(int), starts + 1)
+        sums = np.concatenate([np.zeros_like(pixels.take([0], axis)), np.cumsum(pixels, axis)], axis)
+        shape = [1] * pixels.ndim
+        shape[axis] = side
+        pixels = (sums.take(ends, axis) - sums.take(starts, axis)) / (ends - starts).reshape(shape)
+    return pixels
+
+
+BASELINES = (
+    Baseline(
+        name="words", says="logistic regression on words (TF-IDF)", kinds=(Document, QA, MultipleChoice), features=words,
+    ),
+    Baseline(
+        name="question-only", says="logistic regression on the question's words (TF-IDF), without its context", kinds=(QA, MultipleChoice),
+        features=question, sees=lambda record: bool(getattr(record, "context", "")), some=True,
+    ),
+    Baseline(name="mean-colour", says="logistic regression on mean colour", kinds=(Image,), features=colour, drawn=True),
+    Baseline(name="thumbnail", says=f"logistic regression on a thumbnail of {SIDE} x {SIDE}", kinds=(Image,), features=thumbnail, drawn=True),
+    Baseline(
+        name="pixels-pca", says=f"logistic regression on {COMPONENTS} principal components of pixels", kinds=(Image,), features=components, drawn=True,
+    ),
+    Baseline(name="site", says="logistic regression on the site alone", kinds=(Record,), features=site, looks=False, sees=lambda record: record.site is not None),
+)  # fmt: skip
+
+
+def predict(
+    baseline: Baseline, fit: Sequence[Record], labels: Sequence[Any], records: Sequence[Record], classes: Sequence[str], groups: Sequence[str], seed: int
+) -> Array:  # fmt: skip
+    """Return a rival's probabilities of each class, float64 [n, classes]. ``labels``: a class of each record to fit on, or the set of them.
+
+    ``groups`` are the patients to fit on, a fifth of whom chooses the penalty. Raises ``HealthfmError``: a picture that cannot be decoded.
+    """
+    matrix = baseline.features([*fit, *records], len(fit))
+    thin = sparse.issparse(matrix)
+    scaler = StandardScaler(with_mean=not thin).fit(matrix[: len(fit)]) if not thin else None
+    x = matrix if scaler is None else scaler.transform(matrix)
+    train, test, penalties = x[: len(fit)], x[len(fit) :], SPARSE if thin else DENSE
+    found = np.zeros((len(records), len(classes)))
+    if isinstance(labels[0], str):
+        place = {name: i for i, name in enumerate(classes)}
+        fitted, columns = _fitted(train, np.array([place[one] for one in labels]), groups, seed, penalties)
+        found[:, columns] = fitted.predict_proba(test)
+        return found
+    for column, name in enumerate(classes):
+        y = np.array([int(name in one) for one in labels])
+        found[:, column] = (
+            y.mean()
+            if len(set(y.tolist())) < 2
+            else _fitted(train, y, groups, seed, penalties)[0].predict_proba(test)[:, 1]
+        )
+    return found
+
+
+def _fitted(
+    x: Any, y: Array, groups: Sequence[str], seed: int, penalties: Sequence[float]
+) -> tuple[LogisticRegression, Array]:
+    fitted = fit_penalised(x, y, choose_penalty(x, y, groups, seed, penalties=penalties))
+    return fitted, fitted.classes_
+
+
+def options_only(fit: Sequence[MultipleChoice], records: Sequence[MultipleChoice]) -> list[Array]:
+    """Return probabilities of each record's options, by their words, lengths and what they share with the question: no knowledge is needed."""
+    every = [*fit, *records]
+    texts = [one for record in every for one in record.options.values()]
+    owner = np.repeat(np.arange(len(every)), [len(record.options) for record in every])
+    count = int((owner < len(fit)).sum())
+    made = TfidfVectorizer(sublinear_tf=True, max_features=TERMS, token_pattern=r"(?u)\b\w+\b")
+    try:
+        made.fit([*texts[:count], *(record.as_text for record in fit)])
+        seen, asked = made.transform(texts), made.transform([record.as_text for record in every])
+    except ValueError:  # not one word
+        seen, asked = sparse.csr_matrix((len(texts), 1)), sparse.csr_matrix((len(every), 1))
+    length = np.array([len(one) for one in texts], float)
+    of_each = np.split(length, np.cumsum([len(record.options) for record in every])[:-1])
+    ranks = np.concatenate([(one[None] <= one[:, None]).mean(axis=1) for one in of_each])
+    shared = np.asarray(seen.multiply(asked[owner]).sum(axis=1)).ravel()
+    x = sparse.hstack([seen, np.stack([ranks, shared, np.log1p(length)], axis=1)]).tocsr()
+    right = np.array([record.answer == key for record in fit for key in record.options], int)
+    odds = fit_penalised(x[:count], right, 1.0).decision_function(x[count:])
+    bounds = np.cumsum([len(record.options) for record in records])[:-1]
+    return [np.exp(one - one.max()) / np.exp(one - one.max()).sum() for one in np.split(odds, bounds)]
