@@ -96,6 +96,19 @@ TASKS = {
         kind="classes", way="bags", verb="embed", records=(Slide, *PICTURES), fitted=True,
     ),
     "perplexity": Task(summary="how likely whole texts are", kind="likelihood", way="whole text", verb="logits", records=TEXTS),
+    "named-entities": Task(
+        summary="mentions of things of several types, listed in generated text", kind="spans", noun="text",
+        way="listed mentions", verb="generate", records=(Document,), prompted=True,
+    ),
+    "token-classification": Task(
+        summary="mentions of things of several types, by a token classifier's own head", kind="spans", noun="text",
+        way="tagged words", verb="tag", records=(Document,),
+    ),
+    "relations": Task(
+        summary="relations of things named in a text, listed in generated text", kind="relations", noun="text",
+        way="listed relations", verb="generate", records=(Document,), prompted=True,
+    ),
+    "tagged-entities": Task(summary="mentions as tags of tokens (IOB1, IOB2, IOE2, IOBES, BILOU)", kind="tags", noun="sentence"),
     "binary": Task(summary="one of two classes", kind="classes", two=True),
     "multi-class": Task(summary="one of several classes", kind="classes"),
     "multi-label": Task(summary="any of several classes", kind="labels"),
