@@ -24,6 +24,7 @@ from healthfm.evaluate import (
     bags,
     classification,
     free_text,
+    mentions,
     notes,
     perplexity,
     probes,
@@ -31,6 +32,7 @@ from healthfm.evaluate import (
     provenance,
     questions,
     retrieval,
+    tagging,
 )
 from healthfm.evaluate import judge as judging
 from healthfm.evaluate.job import SETTLED, Ask, Job, Request, Review
@@ -53,6 +55,8 @@ WAYS: Mapping[str, Callable[[Ask], Job]] = {  # how a model is asked (``Task.way
     "probe": probes.prepare,
     "bags": bags.prepare,
     "whole text": perplexity.prepare,
+    "listed mentions": mentions.prepare,
+    "tagged words": tagging.prepare,
 }
 ASKED = tuple(name for name, task in TASKS.items() if task.way is not None)
 

@@ -13,6 +13,7 @@ from healthfm.errors import HealthfmError
 from healthfm.report.words import number
 from healthfm.score import tasks
 from healthfm.score.metrics import text as text_metrics
+from healthfm.score.metrics.chunks import lenient
 from healthfm.score.result import Result
 
 ERRORS = 20
@@ -192,6 +193,50 @@ def _unlikely_texts(rows: Sequence[Row]) -> SampleList:
     return SampleList("The least expected texts", note, "bits per byte", [_likelihood(row) for row in first])
 
 
+# Things found in a text ------------------------------------------------------------------------------------------------
+
+
+def _found(row: Row) -> Sample:
+    """Return a row of mentions (by where they stand), tags, relations or names: what it misses and what it invents."""
+    target, said = _things(row, "target"), _things(row, "prediction")
+    lost = [f"{one['type']} (not in the text)" for one in row.get("unplaced") or ()]
+    told = None if row["prediction"] is None else _names([*said, *lost]) or "none"
+    right = row["prediction"] is not None and not lost and set(target) == set(said)
+    return Sample(row["id"], _names(target) or "none", told, number(_row_f1(row)), right)
+
+
+def _things(row: Row, column: str) -> list[str]:
+    if row[column] and isinstance(row[column][0], str):
+        one_each = "tokens" not in row and all(one == "O" or one[1:2] in ("-", "") for one in row["target"])
+        found = [f"{kind} at token {a}" + (f" to {b - 1}" if b > a + 1 else "") for a, b, kind in lenient(row[column])] if one_each else row[column]
+        return list(found)
+    return [_thing(one) for one in row[column] or ()]
+
+
+def _thing(one: Mapping[str, Any]) -> str:
+    """Return a mention by type and place, or a relation in words."""
+    if "head" in one:
+        return f"{one['head']} {one['type']} {one['tail']}"
+    pieces = [f"{part['start']}-{part['end']}" for part in one["parts"] or (one,)]
+    return f"{one['type']} {'+'.join(pieces)}"
+
+
+def _row_f1(row: Row) -> float:
+    target, said = set(_things(row, "target")), set(_things(row, "prediction"))
+    both = len(target) + len(said) + len(row.get("unplaced") or ())
+    return 2 * len(target & said) / both if both else float(row["prediction"] is not None)
+
+
+def _worst_found(rows: Sequence[Row]) -> SampleList:
+    wrong = sorted((row for row in rows if _row_f1(row) < 1), key=lambda row: (_row_f1(row), -_errors_in(row), row["id"]))
+    note = f"the {len(wrong[:ERRORS])} of {len(wrong):,} rows with the lowest F1, of equal ones those with most errors"
+    return SampleList("The worst rows", note, "F1", [_found(row) for row in wrong[:ERRORS]])
+
+
+def _errors_in(row: Row) -> int:
+    return len(set(_things(row, "target")) ^ set(_things(row, "prediction"))) + len(row.get("unplaced") or ())
+
+
 @dataclass(frozen=True)
 class _Kind:
     """How rows of one kind are shown. ``free``: what they hold is text that may repeat the input."""
@@ -206,7 +251,8 @@ _KINDS: Mapping[str, _Kind] = {
     "classes": _Kind("confidence", _class, _wrong_classes), "ordinal": _Kind("confidence", _class, _wrong_classes),
     "labels": _Kind("highest probability", _labels, _wrong_labels), "numbers": _Kind("error", _number, _far_numbers),
     "text": _Kind("score", _text, _far_texts, free=True), "ranking": _Kind("first hit at rank", _ranked, _late_hits),
-    "likelihood": _Kind("bits per byte", _likelihood, _unlikely_texts),
+    "likelihood": _Kind("bits per byte", _likelihood, _unlikely_texts), "spans": _Kind("F1", _found, _worst_found),
+    "tags": _Kind("F1", _found, _worst_found), "relations": _Kind("F1", _found, _worst_found, free=True), "sets": _Kind("F1", _found, _worst_found, free=True),
 }  # fmt: skip
 
 
@@ -233,6 +279,8 @@ def inputs(run: Result, ids: Collection[str]) -> dict[str, Input]:
     """
     facts = run.facts
     data = facts.get("data")
+    marked = _kind(run).sample is _found and "characters" in run.predictions.column_names
+    marks = {row["id"]: row for row in run.predictions.to_pylist() if row["id"] in ids} if marked else {}
     column = run.predictions["input"].to_pylist() if "input" in run.predictions.column_names else []
     asked = {i: value for i, value in zip(run.predictions["id"].to_pylist(), column, strict=bool(column)) if i in ids}
     if data is None:
@@ -243,18 +291,40 @@ def inputs(run: Result, ids: Collection[str]) -> dict[str, Input]:
         )
         opened = open_dataset(name, facts.get("root"), facts["request"]["split"], columns=data.get("columns"))
         return {
-            one.id: shown for one in opened if one.id in asked for shown in _input(one) if asked[one.id] == one.digest()
+            one.id: shown for one in opened if one.id in asked for shown in _input(one, marks.get(one.id)) if asked[one.id] == one.digest()
         }
     except (HealthfmError, KeyError):
         return {}
 
 
-def _input(record: Any) -> Iterator[Input]:
+def _input(record: Any, row: Row | None = None) -> Iterator[Input]:
     text = getattr(record, "question", None) or getattr(record, "text", None)
-    if isinstance(text, str):
+    if isinstance(text, str) and row is not None:
+        yield Input(in_words(text, row["target"], row["prediction"] or ()))
+    elif isinstance(text, str):
         options = getattr(record, "options", None) or {}
         told = None if all(key == text for key, text in options.items()) else options  # yes, no: the answer says it
         yield Input(_cut(text), _cut(getattr(record, "context", "")), told)
+
+
+def in_words(text: str, target: Sequence[Row], found: Sequence[Row]) -> str:
+    """Return a text with its mentions in brackets, each with its type and whether it was found, missed or invented, in words.
+
+    A mention inside another, or across its end, is told behind the text, with where it stands.
+    """
+    true, said = {_thing(one): one for one in target}, {_thing(one): one for one in found}
+    every = sorted({**said, **true}.items(), key=lambda one: (one[1]["start"], -one[1]["end"], one[0]))
+    shown, beside, at = "", [], 0
+    for name, one in every:
+        verdict = "found" if name in true and name in said else "missed" if name in true else "invented"
+        if one["start"] < at or one["parts"] or one["end"] > min(len(text), LONGEST):
+            beside.append(f"{name}: {verdict}")
+            continue
+        shown += f"{text[at : one['start']]}[{text[one['start'] : one['end']]} | {one['type']}: {verdict}]"
+        at = one["end"]
+    rest = text[at:]
+    shown += rest if len(text) <= LONGEST else rest[: max(0, LONGEST - at)].rstrip() + " …"
+    return shown + (f"\nalso: {'; '.join(beside)}" if beside else "")
 
 
 def _cut(text: str) -> str:

@@ -101,12 +101,23 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         measured, rules = [*measured, *more], [*rules, *said]
     statistics, undefined = kind.defined(measured)
     positives = dict(zip(types, counts[:, : len(types), :2].sum(axis=(0, 2)).tolist(), strict=True))
-    facts = {"classes": types, "unanswered": missing, "positives": positives}
+    facts = {"classes": types, "unanswered": missing, "positives": positives, **_rivals(table, wanted, types)}
     return Read(statistics, "micro_f1", rules + undefined, facts)
 
 
 def _thing(span: dict[str, Any]) -> Thing:
     return span["type"], places(span)
+
+
+def _rivals(table: pa.Table, wanted: Sequence[set[Thing]], types: Sequence[str]) -> dict[str, Any]:
+    """Return the headline of each cheap way whose mentions stand beside the predictions, by its name."""
+    named = [name for name in table.column_names if name.startswith(kind.RIVAL)]
+    scores = {}
+    for name in named:
+        given = [{(one["type"], places(one)) for one in row or ()} for row in table[name].to_pylist()]
+        [micro, *_] = found.statistics(found.tallied(wanted, given, types)[0], types)
+        scores[name.removeprefix(kind.RIVAL)] = {micro.name: micro.value}
+    return {"rivals": scores} if scores else {}
 
 
 def _outside(table: pa.Table) -> int:
