@@ -16,7 +16,7 @@ from healthfm.datasets.dataset import Dataset
 from healthfm.errors import RunError
 from healthfm.formats import jsonl, table
 from healthfm.formats.source import Problems, Source
-from healthfm.records import QA, Conversation, Document, MultipleChoice, Record
+from healthfm.records import QA, Conversation, Document, MultipleChoice, Pair, Record
 
 TEXT = (".txt", ".md", ".csv", ".tsv")
 ROWS = (".jsonl", ".json", ".parquet")
@@ -108,6 +108,8 @@ def text_of(record: Record) -> str:
         return record.text
     if isinstance(record, Conversation):
         return "\n".join(turn.text for turn in record.turns)
+    if isinstance(record, Pair):
+        return record.as_text
     if isinstance(record, QA | MultipleChoice):
         more = record.options.values() if isinstance(record, MultipleChoice) else record.answers
         return "\n".join([record.question, *more, record.context])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from healthfm.curate.words import fold
 from healthfm.errors import RunError
-from healthfm.records import QA, Conversation, Document, MultipleChoice, Record
+from healthfm.records import QA, Conversation, Document, MultipleChoice, Pair, Record
 
 PARTS = ("question", "question and options", "question and answer", "context", "text")
 
@@ -42,6 +42,8 @@ def _texts(record: Record) -> list[tuple[str, list[str]]]:
         return [("text", [record.text])]
     if isinstance(record, Conversation):
         return [("text", [turn.text for turn in record.turns])]
+    if isinstance(record, Pair):
+        return [("text", [record.a, record.b])]
     if isinstance(record, MultipleChoice):
         full = [("question and options", [record.question, *record.options.values()])] if _tells(record) else []
         return [("question", [record.question]), *full, *_context(record.context)]

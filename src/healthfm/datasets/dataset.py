@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow as pa
     import torch.utils.data
+
+
+LATER = ("labels", "spans", "status")  # of a turn or a span: left out of a table where they say nothing
 
 
 class Dataset:
@@ -230,13 +233,12 @@ def _plain(value: Any) -> Any:
         return value.value
     if isinstance(value, frozenset):
         return sorted(value)
-    return (
-        dict(value)
-        if isinstance(value, Mapping)
-        else asdict(value)
-        if hasattr(value, "__dataclass_fields__")
-        else str(value)
-    )
+    if isinstance(value, Mapping):
+        return dict(value)
+    if is_dataclass(value):
+        held = {one.name: getattr(value, one.name) for one in fields(value)}
+        return {name: one for name, one in held.items() if one or name not in LATER}
+    return str(value)
 
 
 def split_name(card: DatasetCard, split: str) -> str:

@@ -76,6 +76,13 @@ class Files:
             return MISSING if one is None else _number(one, found) if found.kind == "number" else one
         return frozenset({one})
 
+    def one(self, space: str, raw: Any) -> str:
+        """Return the one class that a raw value means. Raises ``BadValue``: it means none, or the card does not know it."""
+        found = _class_of(raw, self.space(space))
+        if found is None:
+            raise BadValue(f"'{space}' holds nothing")
+        return found
+
     def answer(self, space: str, raw: Any) -> str | None:
         """Return the class that a raw value means, as the answer to a question: None where it is withheld."""
         return _class_of(raw, self.space(space))

@@ -7,6 +7,7 @@ document and is no token of it. Columns are parted by tabs, or by blanks where t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats.source import Row, Source, lines
@@ -56,22 +57,27 @@ def _sentence(
     yield Row({"tokens": tokens, "tags": tags, "document": document, "documents": len(marks)}, source, number)
 
 
-def spans(tokens: Sequence[str], tags: Sequence[str]) -> tuple[str, list[tuple[int, int, str]]]:
-    """Return the tokens joined by single blanks, and each chunk as (start, end, type) in characters of that text.
+def chunks(tags: Sequence[str]) -> list[tuple[int, int, str]]:
+    """Return the chunks that IOB tags mean, each as (first, behind the last, type) in numbers of tags.
 
     A chunk begins at B-, and at an I- that does not go on a chunk of its type: so the CoNLL scorer reads IOB1 and IOB2.
     Raises ``BadValue``: a tag is of another scheme.
     """
     found: list[tuple[int, int, str]] = []
-    at, open_type = 0, ""
-    for token, tag in zip(tokens, tags, strict=True):
+    open_type = ""
+    for at, tag in enumerate(tags):
         mark, _, kind = tag.partition("-")
         if not (tag == "O" or (mark in ("B", "I") and kind)):
             raise BadValue("a tag is not one of the IOB scheme (O, B-type, I-type)")
         if mark == "I" and kind == open_type:
-            found[-1] = (found[-1][0], at + len(token), kind)
+            found[-1] = (found[-1][0], at + 1, kind)
         elif tag != "O":
-            found.append((at, at + len(token), kind))
+            found.append((at, at + 1, kind))
         open_type = kind
-        at += len(token) + 1
-    return " ".join(tokens), found
+    return found
+
+
+def spans(tokens: Sequence[str], tags: Sequence[str]) -> tuple[str, list[tuple[int, int, str]]]:
+    """Return the tokens joined by single blanks, and each chunk as (start, end, type) in characters of that text."""
+    starts = list(accumulate((len(token) + 1 for token in tokens), initial=0))
+    return " ".join(tokens), [(starts[first], starts[behind] - 1, kind) for first, behind, kind in chunks(tags)]

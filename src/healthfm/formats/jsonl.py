@@ -64,8 +64,8 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def items(source: Source) -> Iterator[Row]:
-    """Yield the objects of a JSON list (numbered from 1) or of a JSON mapping (numbered by their key)."""
+def values(source: Source) -> Iterator[tuple[Row, Any]]:
+    """Yield the entries, of any kind, of a JSON list (numbered from 1) or mapping (by their key), each with an empty row that says where."""
     value = load(source)
     if isinstance(value, dict):
         pairs: Iterator[tuple[int | str, Any]] = iter(value.items())
@@ -74,12 +74,17 @@ def items(source: Source) -> Iterator[Row]:
     else:
         raise DatasetError(f"{source}: a list or a mapping of objects was expected, not a {type(value).__name__}")
     for number, one in pairs:
+        yield Row({}, source, number), one
+
+
+def items(source: Source) -> Iterator[Row]:
+    """Yield the objects of a JSON list (numbered from 1) or of a JSON mapping (numbered by their key)."""
+    for row, one in values(source):
         if isinstance(one, dict):
-            yield Row(one, source, number)
+            row.update(one)
+            yield row
         else:
-            source.problems.add(
-                DatasetError(f"{source}, row {number}: a JSON object was expected, not a {type(one).__name__}")
-            )
+            source.problems.add(row.error(f"a JSON object was expected, not a {type(one).__name__}"))
 
 
 def objects(source: Source) -> Iterator[Row]:

@@ -7,6 +7,7 @@ reading goes on. Messages name keys, never values: values may be patient data.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import lzma
@@ -71,6 +72,19 @@ class Source:
         return io.TextIOWrapper(self.open(), encoding=marked, errors=errors, newline="")
 
 
+def encoding_of(source: Source, *encodings: str) -> str:
+    """Return the first of the encodings that a file's first megabyte is in, the last where it is in none."""
+    with source.open() as handle:
+        begin = handle.read(1 << 20)
+    for one in encodings[:-1]:
+        try:
+            codecs.getincrementaldecoder(one)().decode(begin)
+        except UnicodeDecodeError:
+            continue
+        return one
+    return encodings[-1]
+
+
 def is_gzip(name: str) -> bool:
     """Whether a file's name ends in ``.gz``, in any case."""
     return name.lower().endswith(".gz")
@@ -116,16 +130,16 @@ def reason_of(error: BaseException) -> str:
     return str(error) if isinstance(error, BadValue) else type(error).__name__
 
 
-def lines(source: Source) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, text) of a UTF-8 file. A line that is not UTF-8 is a problem of that line; damage ends it."""
+def lines(source: Source, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, text) of a file. A line that is not UTF-8 (or what ``encoding`` says) is a problem of that line; damage ends it."""
     number = 0
     try:
         with source.open() as handle:
             for number, raw in enumerate(handle, 1):
                 try:
-                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                    line = raw.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding)
                 except UnicodeDecodeError:
-                    source.problems.add(DatasetError(f"{source}, line {number}: not UTF-8"))
+                    source.problems.add(DatasetError(f"{source}, line {number}: not {encoding.upper()}"))
                     continue
                 yield number, line
     except DAMAGE as error:

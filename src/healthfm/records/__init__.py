@@ -19,6 +19,7 @@ from healthfm.records.text import (
     Document,
     Message,
     MultipleChoice,
+    Pair,
     Ranking,
     Relation,
     Span,
@@ -27,10 +28,10 @@ from healthfm.records.text import (
 
 KINDS: Mapping[str, type[Record]] = {
     kind.__name__: kind
-    for kind in (Document, QA, MultipleChoice, Conversation, Ranking, Image, Volume, Slide, Video, Signal)
+    for kind in (Document, QA, MultipleChoice, Conversation, Ranking, Pair, Image, Volume, Slide, Video, Signal)
 }
 
 __all__ = [
     "KINDS", "MISSING", "QA", "UNCERTAIN", "USUAL", "Answer", "Box", "Conversation", "Document", "Image", "Label", "Mark", "Message", "MultipleChoice",
-    "Polygon", "Pyramid", "Ranking", "Record", "Relation", "Signal", "Slide", "Span", "TextRecord", "Video", "Visual", "Volume", "unit_of",
+    "Pair", "Polygon", "Pyramid", "Ranking", "Record", "Relation", "Signal", "Slide", "Span", "TextRecord", "Video", "Visual", "Volume", "unit_of",
 ]  # fmt: skip

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Self
 from healthfm.errors import DatasetError
 
 # The fields of text records that a digest covers.
-CONTENT = ("text", "question", "context", "options", "query", "candidates", "turns")
+CONTENT = ("text", "question", "context", "options", "query", "candidates", "turns", "a", "b")
+MARKS = ("labels", "spans")  # of a turn: what is said of it, not what it says
 
 
 class Mark(enum.Enum):
@@ -56,10 +57,12 @@ class Record:
 
 
 def _plain(one: Any) -> Any:
-    """Return a part of a record's content as JSON takes it: a picture by its digest, a turn as a mapping of its fields."""
+    """Return a part of a record's content as JSON takes it: a picture by its digest, a turn as a mapping of what it says."""
     if isinstance(one, Record):
         return one.digest()
-    return {each.name: getattr(one, each.name) for each in fields(one)} if is_dataclass(one) else dict(one)
+    if not is_dataclass(one):
+        return dict(one)
+    return {each.name: getattr(one, each.name) for each in fields(one) if each.name not in MARKS}
 
 
 def unit_of(record: Record) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from healthfm.errors import BadValue
 from healthfm.records.pixels import Visual
-from healthfm.records.record import Record
+from healthfm.records.record import Label, Record
 
 USUAL = frozenset({"stop", "eos", "end_turn", "stop_sequence", "eos_token", "completed"})  # the model ended by itself
 
@@ -26,6 +26,7 @@ class Span:
 
     ``concepts``: the ids it stands for, none where its owner found none, several where it is composite ("A and B disease").
     ``parts``: the (start, end) of its pieces where it is in pieces; start and end then reach from the first to the last.
+    ``status``: what its owner says of it in this text (present, absent, ...), None where nothing.
     """
 
     start: int
@@ -33,6 +34,7 @@ class Span:
     type: str
     concepts: tuple[str, ...] = ()
     parts: tuple[tuple[int, int], ...] = ()
+    status: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +48,17 @@ class Relation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document(TextRecord):
-    """A text, with what is marked in it where its owner marked something."""
+    """A text, with what is marked in it where its owner marked something; ``sections`` are its parts by their headings."""
 
     noun: ClassVar[str] = "text"
 
     text: str
     spans: tuple[Span, ...] = ()
     relations: tuple[Relation, ...] = ()
+    sections: tuple[Span, ...] = ()
 
     def __post_init__(self) -> None:
-        for span in self.spans:
-            inside = [span.start, *(edge for part in span.parts for edge in part), span.end]
-            if not 0 <= span.start < span.end <= len(self.text) or inside != sorted(inside):
-                raise BadValue("a span does not lie in the text, start before end")
+        _inside(self.text, (*self.spans, *self.sections))
         ends = [end for one in self.relations for end in (one.head, one.tail) if isinstance(end, int)]
         if any(not 0 <= end < len(self.spans) for end in ends):
             raise BadValue("a relation speaks of a span that the text has not")
@@ -67,6 +67,14 @@ class Document(TextRecord):
     def as_text(self) -> str:
         """The text itself."""
         return self.text
+
+
+def _inside(text: str, spans: tuple[Span, ...]) -> None:
+    """Raise ``BadValue`` where a span does not lie in the text."""
+    for span in spans:
+        inside = [span.start, *(edge for part in span.parts for edge in part), span.end]
+        if not 0 <= span.start < span.end <= len(text) or inside != sorted(inside):
+            raise BadValue("a span does not lie in the text, start before end")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +147,39 @@ class Ranking(TextRecord):
         return self.query
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair(TextRecord):
+    """Two texts and, in ``labels``, what the first is to the second: as like it, as following from it, as relevant to it."""
+
+    noun: ClassVar[str] = "pair"
+
+    a: str
+    b: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.a, str) or not isinstance(self.b, str):
+            raise BadValue("one of the two texts is not text")
+
+    @property
+    def as_text(self) -> str:
+        """Both texts, the first above the second."""
+        return f"{self.a}\n{self.b}"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A turn of a conversation: ``content`` holds text and media; their order is their placement."""
+    """A turn of a conversation: ``content`` holds text and media; their order is their placement.
+
+    ``labels`` and ``spans`` are what its owner says of the turn and marks in its text; they are no part of what is said.
+    """
 
     role: str
     content: str | tuple[str | Visual, ...]
+    labels: Mapping[str, Label] = field(default_factory=dict, hash=False)
+    spans: tuple[Span, ...] = ()
+
+    def __post_init__(self) -> None:
+        _inside(self.text if self.spans else "", self.spans)
 
     @property
     def text(self) -> str:

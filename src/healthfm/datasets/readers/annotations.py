@@ -53,7 +53,7 @@ def bc5cdr_pubtator(files: Files, split: str) -> Iterator[Document]:
     for row in pubtator.documents(files["abstracts"]):
         with row:
             whole = from_pubtator(row, split)
-            spans = [replace(span, type=_label(files, "mention", span.type)) for span in whole.spans]
+            spans = [replace(span, type=files.one("mention", span.type)) for span in whole.spans]
             kept = [n for n, span in enumerate(spans) if span.type in wanted]
             names = {
                 str(new): whole.meta["names"][str(n)] for new, n in enumerate(kept) if str(n) in whole.meta["names"]
@@ -95,16 +95,8 @@ def _bioc_span(files: Files, id: str, element: etree._Element, text: str) -> Spa
         raise BadValue("the text at the locations of an annotation is not the one it says")
     infons = _infons(element)
     concepts = tuple(one for one in infons["MESH"].split("|") if one not in pubtator.NOTHING)
-    kind = _label(files, "entity", infons["type"])
+    kind = files.one("entity", infons["type"])
     return Span(parts[0][0], parts[-1][1], kind, concepts, parts if len(parts) > 1 else ())
-
-
-def _label(files: Files, space: str, raw: str) -> str:
-    """Return the one class that a raw value means. Raises ``BadValue``: it means none."""
-    found = files.label(space, raw)
-    if not isinstance(found, str):
-        raise BadValue(f"'{space}' holds nothing")
-    return found
 
 
 def tagged_sentences(files: Files, split: str) -> Iterator[Document]:
@@ -115,7 +107,7 @@ def tagged_sentences(files: Files, split: str) -> Iterator[Document]:
             document = f"{split}-document-{row['documents']}" if row["documents"] else None
             yield Document(
                 id=f"{split}-{row.number}", split=split, patient=row["document"] or document, text=text, meta={"words": "blanks"},
-                spans=tuple(Span(start, end, _label(files, "entity", kind)) for start, end, kind in found),
+                spans=tuple(Span(start, end, files.one("entity", kind)) for start, end, kind in found),
             )  # fmt: skip
 
 
@@ -126,7 +118,7 @@ def marked_relations(files: Files, split: str) -> Iterator[Document]:
             marks = MARKED.fullmatch(row["text"])
             if marks is None:
                 raise BadValue("no mention in << >> and another in [[ ]] behind it")
-            found = _label(files, "relation", row["label"])
+            found = files.one("relation", row["label"])
             spans = tuple(Span(*marks.span(n), "chemical or protein") for n in (1, 2))
             yield Document(
                 id=f"{split}-{row.number}", split=split, text=row["text"], spans=spans, relations=(Relation(found, 0, 1),),
@@ -139,7 +131,7 @@ def drug_triples(files: Files, split: str) -> Iterator[Document]:
     for row in jsonl.items(files["texts"]):
         with row:
             found = [
-                Relation(_label(files, "interaction", one["interaction"]), one["drug"], one["target"])
+                Relation(files.one("interaction", one["interaction"]), one["drug"], one["target"])
                 for one in row["triples"]
             ]
             yield Document(
