@@ -82,7 +82,7 @@ def answer_of(record: Record) -> str | None:
 def render(record: Record, protocol: Protocol, **more: Any) -> str:
     """Return a record's prompt, without its answer. ``more`` are values beside the record's own (a class's ``label``)."""
     values = {
-        name: getattr(record, name) for name in ("question", "options", "context", "text") if hasattr(record, name)
+        name: getattr(record, name) for name in ("question", "options", "context", "text", "query", "a", "b") if hasattr(record, name)
     }
     if protocol.context == "long-answer":
         values["context"] = str(record.meta.get("long_answer") or "")

@@ -22,6 +22,7 @@ from healthfm.engine.store import RunFolder
 from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate import (
     bags,
+    candidates,
     classification,
     free_text,
     mentions,
@@ -31,7 +32,9 @@ from healthfm.evaluate import (
     protocols,
     provenance,
     questions,
+    reading,
     retrieval,
+    similarity,
     tagging,
 )
 from healthfm.evaluate import judge as judging
@@ -57,6 +60,11 @@ WAYS: Mapping[str, Callable[[Ask], Job]] = {  # how a model is asked (``Task.way
     "whole text": perplexity.prepare,
     "listed mentions": mentions.prepare,
     "tagged words": tagging.prepare,
+    "read answer": reading.words,
+    "read sentences": reading.sentences,
+    "embedded candidates": candidates.embedded,
+    "likely candidates": candidates.likely,
+    "embedded pairs": similarity.prepare,
 }
 ASKED = tuple(name for name, task in TASKS.items() if task.way is not None)
 

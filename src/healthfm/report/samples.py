@@ -10,13 +10,16 @@ from typing import Any
 
 from healthfm.datasets.open import open_dataset
 from healthfm.errors import HealthfmError
+from healthfm.records import Pair
 from healthfm.report.words import number
 from healthfm.score import tasks
+from healthfm.score.kinds.candidates import in_order
 from healthfm.score.metrics import text as text_metrics
 from healthfm.score.metrics.chunks import lenient
 from healthfm.score.result import Result
 
 ERRORS = 20
+NO_ANSWER = "no answer"
 LONGEST = 900  # characters shown of one text
 WRONG = 0.5  # the distance from the truth at which a decision about a class is wrong
 Row = Mapping[str, Any]
@@ -193,6 +196,57 @@ def _unlikely_texts(rows: Sequence[Row]) -> SampleList:
     return SampleList("The least expected texts", note, "bits per byte", [_likelihood(row) for row in first])
 
 
+def _read_answer(row: Row) -> Sample:
+    """Return an answer out of a passage; "" of a question without one is that there is none."""
+    said = row["prediction"]
+    told = None if said is None else _cut(said) or NO_ANSWER
+    return Sample(row["id"], _cut(" | ".join(row["target"])) or NO_ANSWER, told, number(_reading_score(row)))
+
+
+def _reading_score(row: Row) -> float:
+    return 0.0 if row["prediction"] is None else float(text_metrics.token_f1_squad(row["prediction"], row["target"] or [""]))
+
+
+def _far_answers(rows: Sequence[Row]) -> SampleList:
+    wrong = sorted((row for row in rows if _reading_score(row) < 1), key=_reading_score)[:ERRORS]
+    note = f"the {len(wrong)} answers with the lowest token F1, by SQuAD's script"
+    return SampleList("Answers to read first", note, "token F1", [_read_answer(row) for row in wrong])
+
+
+def _candidates(row: Row) -> Sample:
+    """Return a query's candidates by their numbers, from 1 in the order of the file: the right ones, and those ranked first."""
+    right = [str(i) for i, one in enumerate(row["target"], 1) if one >= 1]
+    if row["scores"] is None:
+        return Sample(row["id"], _names(right), None, "not ranked")
+    order = sorted(range(len(row["scores"])), key=lambda i: (-row["scores"][i], row["target"][i] >= 1))
+    return Sample(row["id"], _names(right), _names([str(i + 1) for i in order[:3]]), str(_first_right(row)), _first_right(row) == 1)
+
+
+def _first_right(row: Row) -> int:
+    order = in_order(row["target"], row["scores"])
+    return order.index(True) + 1 if order else len(row["target"]) + 1
+
+
+def _late_candidates(rows: Sequence[Row]) -> SampleList:
+    late = sorted((row for row in rows if _first_right(row) > 1), key=lambda row: (-_first_right(row), row["id"]))
+    note = f"the {len(late[:ERRORS])} of {len(late):,} queries whose first right candidate stands last, candidates by their numbers in the file"
+    return SampleList("Found last", note, "first right one at rank", [_candidates(row) for row in late[:ERRORS]])
+
+
+def _similar(row: Row) -> Sample:
+    said = row["prediction"]
+    return Sample(row["id"], number(row["target"]), None if said is None else number(said), "")
+
+
+def _apart(rows: Sequence[Row]) -> SampleList:
+    """Return the pairs that predictions put elsewhere than people did, by ranks: the scales are not one."""
+    known = [row for row in rows if row["prediction"] is not None]
+    ranks = [{row["id"]: i for i, row in enumerate(sorted(known, key=lambda row: (row[name], row["id"])))} for name in ("target", "prediction")]
+    first = sorted(known, key=lambda row: -abs(ranks[0][row["id"]] - ranks[1][row["id"]]))[:ERRORS]
+    samples = [replace(_similar(row), measure=str(abs(ranks[0][row["id"]] - ranks[1][row["id"]]))) for row in first]
+    return SampleList("The pairs put elsewhere", f"the {len(first)} of {len(known):,} pairs farthest from their place", "places off", samples)
+
+
 # Things found in a text ------------------------------------------------------------------------------------------------
 
 
@@ -252,6 +306,8 @@ _KINDS: Mapping[str, _Kind] = {
     "labels": _Kind("highest probability", _labels, _wrong_labels), "numbers": _Kind("error", _number, _far_numbers),
     "text": _Kind("score", _text, _far_texts, free=True), "ranking": _Kind("first hit at rank", _ranked, _late_hits),
     "likelihood": _Kind("bits per byte", _likelihood, _unlikely_texts), "spans": _Kind("F1", _found, _worst_found),
+    "reading": _Kind("token F1", _read_answer, _far_answers, free=True), "candidates": _Kind("first right one at rank", _candidates, _late_candidates),
+    "similarity": _Kind("places off", _similar, _apart),
     "tags": _Kind("F1", _found, _worst_found), "relations": _Kind("F1", _found, _worst_found, free=True), "sets": _Kind("F1", _found, _worst_found, free=True),
 }  # fmt: skip
 
@@ -298,7 +354,7 @@ def inputs(run: Result, ids: Collection[str]) -> dict[str, Input]:
 
 
 def _input(record: Any, row: Row | None = None) -> Iterator[Input]:
-    text = getattr(record, "question", None) or getattr(record, "text", None)
+    text = getattr(record, "question", None) or getattr(record, "text", None) or (record.as_text if isinstance(record, Pair) else None)
     if isinstance(text, str) and row is not None:
         yield Input(in_words(text, row["target"], row["prediction"] or ()))
     elif isinstance(text, str):

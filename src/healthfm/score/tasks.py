@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from healthfm.records import QA, Conversation, Document, Image, MultipleChoice, Record, Slide, Video, Volume
+from healthfm.records import (
+    QA,
+    Conversation,
+    Document,
+    Image,
+    MultipleChoice,
+    Pair,
+    Ranking,
+    Record,
+    Slide,
+    Video,
+    Volume,
+)
 
-TEXTS = (Document, QA, MultipleChoice, Conversation)
+TEXTS = (Document, QA, MultipleChoice, Conversation, Pair)
 PICTURES = (Image, Volume, Video)
 YES_NO_MAYBE = ("yes", "no", "maybe")
 
@@ -107,6 +119,30 @@ TASKS = {
     "relations": Task(
         summary="relations of things named in a text, listed in generated text", kind="relations", noun="text",
         way="listed relations", verb="generate", records=(Document,), prompted=True,
+    ),
+    "reading-comprehension": Task(
+        summary="an answer in the words of a passage, or that it has none", kind="reading", noun="question",
+        way="read answer", verb="generate", records=(QA,), prompted=True,
+    ),
+    "answer-sentences": Task(
+        summary="which sentences of a passage answer a question", kind="sets", noun="question",
+        way="read sentences", verb="generate", records=(QA,), prompted=True,
+    ),
+    "answer-selection": Task(
+        summary="which of a question's candidates is right, by the cosine of embeddings", kind="candidates", noun="query",
+        way="embedded candidates", verb="embed", records=(Ranking,),
+    ),
+    "answer-selection-scored": Task(
+        summary="which of a question's candidates is right, by likelihood", kind="candidates", noun="query",
+        way="likely candidates", verb="score", records=(Ranking,), prompted=True,
+    ),
+    "similarity": Task(
+        summary="how like two texts are, by the cosine of embeddings", kind="similarity", noun="pair",
+        way="embedded pairs", verb="embed", records=(Pair,),
+    ),
+    "inference": Task(
+        summary="what one text is to another (follows, contradicts), by the likelihood of the classes' names", kind="classes", noun="pair",
+        way="scored classes", verb="score", records=(Pair,), prompted=True,
     ),
     "tagged-entities": Task(summary="mentions as tags of tokens (IOB1, IOB2, IOE2, IOBES, BILOU)", kind="tags", noun="sentence"),
     "binary": Task(summary="one of two classes", kind="classes", two=True),
