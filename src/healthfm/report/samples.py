@@ -260,11 +260,17 @@ def _found(row: Row) -> Sample:
 
 
 def _things(row: Row, column: str) -> list[str]:
-    if row[column] and isinstance(row[column][0], str):
-        one_each = "tokens" not in row and all(one == "O" or one[1:2] in ("-", "") for one in row["target"])
-        found = [f"{kind} at token {a}" + (f" to {b - 1}" if b > a + 1 else "") for a, b, kind in lenient(row[column])] if one_each else row[column]
-        return list(found)
-    return [_thing(one) for one in row[column] or ()]
+    return [one if isinstance(one, str) else _thing(one) for one in row[column] or ()]
+
+
+def _chunked(row: Row) -> Row:
+    """Return a row of tags with the chunks that they mean, in words, in their place."""
+
+    def told(tags: Sequence[str] | None) -> list[str] | None:
+        chunks = None if tags is None else lenient(tags)
+        return None if chunks is None else [f"{kind} at token {a}" + (f" to {b - 1}" if b > a + 1 else "") for a, b, kind in chunks]
+
+    return {**row, "target": told(row["target"]), "prediction": told(row["prediction"])}
 
 
 def _thing(one: Mapping[str, Any]) -> str:
@@ -308,7 +314,7 @@ _KINDS: Mapping[str, _Kind] = {
     "likelihood": _Kind("bits per byte", _likelihood, _unlikely_texts), "spans": _Kind("F1", _found, _worst_found),
     "reading": _Kind("token F1", _read_answer, _far_answers, free=True), "candidates": _Kind("first right one at rank", _candidates, _late_candidates),
     "similarity": _Kind("places off", _similar, _apart),
-    "tags": _Kind("F1", _found, _worst_found), "relations": _Kind("F1", _found, _worst_found, free=True), "sets": _Kind("F1", _found, _worst_found, free=True),
+    "tags": _Kind("F1", lambda row: _found(_chunked(row)), lambda rows: _worst_found([_chunked(row) for row in rows])), "relations": _Kind("F1", _found, _worst_found, free=True), "sets": _Kind("F1", _found, _worst_found, free=True),
 }  # fmt: skip
 
 
@@ -335,7 +341,7 @@ def inputs(run: Result, ids: Collection[str]) -> dict[str, Input]:
     """
     facts = run.facts
     data = facts.get("data")
-    marked = _kind(run).sample is _found and "characters" in run.predictions.column_names
+    marked = run.scores["kind"] == "spans"
     marks = {row["id"]: row for row in run.predictions.to_pylist() if row["id"] in ids} if marked else {}
     column = run.predictions["input"].to_pylist() if "input" in run.predictions.column_names else []
     asked = {i: value for i, value in zip(run.predictions["id"].to_pylist(), column, strict=bool(column)) if i in ids}
