@@ -120,6 +120,10 @@ TASKS = {
         summary="relations of things named in a text, listed in generated text", kind="relations", noun="text",
         way="listed relations", verb="generate", records=(Document,), prompted=True,
     ),
+    "relation-classification": Task(
+        summary="what the relation of two marked mentions is, by the likelihood of the types' names", kind="relations", noun="text",
+        way="scored relations", verb="score", records=(Document,), prompted=True,
+    ),
     "reading-comprehension": Task(
         summary="an answer in the words of a passage, or that it has none", kind="reading", noun="question",
         way="read answer", verb="generate", records=(QA,), prompted=True,

@@ -39,7 +39,8 @@ class Labels(Facts):
     """A label space: ``classes`` in the owner's order, each with its raw code where the files use one.
 
     ``missing``: raw values that mean there is none, beside an empty one. ``variant``: the one whose files hold it (None: the one
-    that the space is named after, else all).
+    that the space is named after, else all). ``groups``: what a published evaluation counts as one class, by its name for it; classes in none of
+    them are not evaluated. ``negative``: classes (or groups) that state that there is nothing, over which no F1 is computed.
     """
 
     name: Text
@@ -48,6 +49,8 @@ class Labels(Facts):
     codes: Mapping[str, str] = Field(default_factory=dict)
     missing: tuple[str, ...] = ()
     variant: Text | None = None
+    groups: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    negative: tuple[str, ...] = ()
     note: Text | None = None
 
     @model_validator(mode="after")
@@ -56,6 +59,11 @@ class Labels(Facts):
             raise ValueError(f"labels: '{self.name}' is binary and names {len(self.classes)} classes")
         if strange := sorted(set(self.codes) - set(self.classes)):
             raise ValueError(f"labels: '{self.name}' has codes for what is none of its classes: {', '.join(strange)}")
+        grouped = [one for held in self.groups.values() for one in held]
+        if strange := sorted({*grouped, *self.negative} - {*self.classes, *self.groups}):
+            raise ValueError(f"labels: '{self.name}' groups what is none of its classes: {', '.join(strange)}")
+        if len(set(grouped)) < len(grouped):
+            raise ValueError(f"labels: '{self.name}' has a class in two groups")
         if len(set(self.codes.values())) < len(self.codes):
             raise ValueError(f"labels: '{self.name}' gives two classes the same code")
         return self
@@ -63,7 +71,7 @@ class Labels(Facts):
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out the later fields where they say nothing, so that the digest of a card without them stays."""
-        return {name: one for name, one in plain(self).items() if one or name not in ("missing", "variant")}
+        return {name: one for name, one in plain(self).items() if one or name not in ("missing", "variant", "groups", "negative")}
 
 
 class Protocol(Facts):
