@@ -89,17 +89,23 @@ def test_a_shorter_mention_is_not_marked_inside_a_longer_one_unless_it_stands_no
 
 def test_a_model_lists_mentions_and_what_the_text_does_not_hold_is_counted(sentences: Path, tmp_path: Path) -> None:
     outputs = ["disease | flu\ndisease | cystic fibrosis\ndisease | scurvy\ndrug | or", "The text is clear", "asthma"]
-    run = evaluate(writer(outputs), "blurb:ncbi-disease", root=sentences, task="named-entities", output=tmp_path / "run")
+    run = evaluate(
+        writer(outputs), "blurb:ncbi-disease", root=sentences, task="named-entities", output=tmp_path / "run"
+    )
     table = run.predictions.to_pylist()
     assert [[(one["start"], one["end"], one["type"]) for one in row["prediction"]] for row in table] == [
         [(0, 3, "disease"), (7, 22, "disease")], [], [(7, 13, "disease")],
     ]  # fmt: skip
     assert table[0]["unplaced"] == [{"text": "scurvy", "type": "disease"}, {"text": "or", "type": "drug"}]
-    assert table[1]["unplaced"] == [{"text": "The text is clear", "type": "disease"}]  # of one type each line is a mention
+    assert table[1]["unplaced"] == [
+        {"text": "The text is clear", "type": "disease"}
+    ]  # of one type each line is a mention
     assert [row["characters"] for row in table] == [24, 20, 22]
     assert run.metrics["micro_precision"]["value"] == pytest.approx(3 / 6)
     assert run.metrics["micro_recall"]["value"] == pytest.approx(3 / 4)
-    assert run.scores["rivals"]["dictionary"]["micro_f1"] == pytest.approx(2 * 3 / (3 + 4))  # asthma was never seen in training
+    assert run.scores["rivals"]["dictionary"]["micro_f1"] == pytest.approx(
+        2 * 3 / (3 + 4)
+    )  # asthma was never seen in training
     assert load_run(tmp_path / "run").scores == run.scores
     page = run.report(show_inputs=True).read_text(encoding="utf-8")
     assert "[Flu | disease: found] or [cystic fibrosis | disease: found] ?" in page
@@ -109,23 +115,44 @@ def test_a_model_lists_mentions_and_what_the_text_does_not_hold_is_counted(sente
 
 
 def test_an_output_that_is_no_list_is_no_answer(tmp_path: Path) -> None:
-    read = load_model(lambda prompts, **_: ["I see nothing to list here." for _ in prompts], verb="generate", card={"slug": "w", "name": "W"})
+    read = load_model(
+        lambda prompts, **_: ["I see nothing to list here." for _ in prompts],
+        verb="generate",
+        card={"slug": "w", "name": "W"},
+    )
     folder = tmp_path / "data/ner/JNLPBA"
     folder.mkdir(parents=True)
-    (folder / "test.txt").write_text("-DOCSTART-\t-X-\t-X-\tO\n\nIL-2\tX\tX\tB-protein\nin\tX\tX\tO\nblood\tX\tX\tB-cell_type\n\n")
+    (folder / "test.txt").write_text(
+        "-DOCSTART-\t-X-\t-X-\tO\n\nIL-2\tX\tX\tB-protein\nin\tX\tX\tO\nblood\tX\tX\tB-cell_type\n\n"
+    )
     run = evaluate(read, "blurb:scibert-jnlpba", root=tmp_path, task="named-entities", output=tmp_path / "run")
     assert run.predictions["prediction"].to_pylist() == [None] and run.scores["unanswered"] == 1
-    assert run.metrics["micro_f1"]["value"] == 0 and run.scores["classes"] == ["DNA", "RNA", "cell line", "cell type", "protein"]
+    assert run.metrics["micro_f1"]["value"] == 0 and run.scores["classes"] == [
+        "DNA",
+        "RNA",
+        "cell line",
+        "cell type",
+        "protein",
+    ]
 
 
 def test_texts_without_a_mark_are_refused_before_the_model_is_asked(sentences: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no text of split 'validation' has a mention marked"):
-        evaluate(writer([]), "blurb:ncbi-disease", root=sentences, task="named-entities", split="validation", output=tmp_path / "run")
+        evaluate(
+            writer([]),
+            "blurb:ncbi-disease",
+            root=sentences,
+            task="named-entities",
+            split="validation",
+            output=tmp_path / "run",
+        )
 
 
 def test_examples_are_not_given(sentences: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="named-entities is asked without solved examples"):
-        evaluate(writer([]), "blurb:ncbi-disease", root=sentences, task="named-entities", shots=1, output=tmp_path / "run")
+        evaluate(
+            writer([]), "blurb:ncbi-disease", root=sentences, task="named-entities", shots=1, output=tmp_path / "run"
+        )
 
 
 # Token classifiers ------------------------------------------------------------------------------------------------------
@@ -152,7 +179,30 @@ def tagger_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import transformers
 
     folder = tmp_path_factory.mktemp("tagger")
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "flu", "##id", "##s", "cystic", "fib", "##rosis", "aspirin", "the", ".", "or", "?", "in", "is", "clear", "severe", "as", "##thma"]
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "flu",
+        "##id",
+        "##s",
+        "cystic",
+        "fib",
+        "##rosis",
+        "aspirin",
+        "the",
+        ".",
+        "or",
+        "?",
+        "in",
+        "is",
+        "clear",
+        "severe",
+        "as",
+        "##thma",
+    ]
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     labels = ["O", "B-Disease", "I-Disease", "B-Chemical", "I-Chemical"]
     torch.manual_seed(0)
@@ -160,7 +210,10 @@ def tagger_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vocab_size=len(vocabulary), hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, max_position_embeddings=16,
         id2label=dict(enumerate(labels)), label2id={name: i for i, name in enumerate(labels)}, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
-    network, tokenizer = transformers.BertForTokenClassification(config), transformers.BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True)
+    network, tokenizer = (
+        transformers.BertForTokenClassification(config),
+        transformers.BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True),
+    )
     tokenizer.save_pretrained(folder)
     optimiser = torch.optim.Adam(network.parameters(), 0.01)
     for words, tags in drawn(random.Random(0), 120):
@@ -199,8 +252,20 @@ def test_words_have_the_tag_of_their_first_piece_as_transformers_reads_them(tagg
     assert [len(row) for row in model.tag([long, []])] == [40, 0] and model.provenance["windows"] == 1
 
 
-def test_a_token_classifier_is_evaluated_and_types_that_the_data_do_not_mark_are_left_out(tagger_folder: Path, sentences: Path, tmp_path: Path) -> None:
-    status = command("evaluate", f"hf:{tagger_folder}", "blurb:ncbi-disease", "--root", str(sentences), "--task", "token-classification", "--output", str(tmp_path / "run"))
+def test_a_token_classifier_is_evaluated_and_types_that_the_data_do_not_mark_are_left_out(
+    tagger_folder: Path, sentences: Path, tmp_path: Path
+) -> None:
+    status = command(
+        "evaluate",
+        f"hf:{tagger_folder}",
+        "blurb:ncbi-disease",
+        "--root",
+        str(sentences),
+        "--task",
+        "token-classification",
+        "--output",
+        str(tmp_path / "run"),
+    )
     assert status.returncode == 0, status.stderr
     run = load_run(tmp_path / "run")
     table = run.predictions.to_pylist()
@@ -231,7 +296,13 @@ def tags_of(rows: Sequence[Sequence[str]]) -> Model:
 def test_tags_of_no_scheme_or_of_another_number_are_refused(sentences: Path, tmp_path: Path) -> None:
     for rows, said in (([["Disease"] * 5] * 3, "no tags of mentions"), ([["O"]] * 3, "another number of tags")):
         with pytest.raises(RunError, match=said):
-            evaluate(tags_of(rows), "blurb:ncbi-disease", root=sentences, task="token-classification", output=tmp_path / said[:2])
+            evaluate(
+                tags_of(rows),
+                "blurb:ncbi-disease",
+                root=sentences,
+                task="token-classification",
+                output=tmp_path / said[:2],
+            )
 
 
 def test_a_folder_that_does_not_name_its_tags_is_refused(tagger_folder: Path, tmp_path: Path) -> None:

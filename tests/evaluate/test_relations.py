@@ -48,9 +48,20 @@ def test_a_model_lists_relations_and_names_agree_without_case(tmp_path: Path) ->
 
 def test_names_that_a_text_marks_mean_their_concepts(tmp_path: Path) -> None:
     text = "Naloxone reverses the antihypertensive effect of clonidine."
-    spans = (Span(0, 8, "chemical", ("D009270",)), Span(22, 45, "effect", ("D1", "D2")), Span(49, 58, "chemical", ("D003000",)))
-    record = Document(id="a", text=text, spans=spans, relations=(Relation("CID", "D009270", "D1"), Relation("CID", "D009270", "D2")))
-    run = evaluate(writer(["naloxone | cid | antihypertensive effect"]), in_memory([record]), task="relations", output=tmp_path / "run")
+    spans = (
+        Span(0, 8, "chemical", ("D009270",)),
+        Span(22, 45, "effect", ("D1", "D2")),
+        Span(49, 58, "chemical", ("D003000",)),
+    )
+    record = Document(
+        id="a", text=text, spans=spans, relations=(Relation("CID", "D009270", "D1"), Relation("CID", "D009270", "D2"))
+    )
+    run = evaluate(
+        writer(["naloxone | cid | antihypertensive effect"]),
+        in_memory([record]),
+        task="relations",
+        output=tmp_path / "run",
+    )
     assert run.metrics["micro_f1"]["value"] == 1
 
 
@@ -63,7 +74,9 @@ def test_relations_score_as_the_micro_f1_over_the_classes_that_state_one() -> No
     def rows(names: Sequence[str]) -> list[list[dict[str, str]]]:
         return [[] if one == "false" else [{"type": str(one), "head": "a", "tail": "b"}] for one in names]
 
-    run = evaluate_predictions({"id": range(80), "target": rows(true), "prediction": rows(said)}, "relation-classification")
+    run = evaluate_predictions(
+        {"id": range(80), "target": rows(true), "prediction": rows(said)}, "relation-classification"
+    )
     assert run.metrics["micro_f1"]["value"] == pytest.approx(f1_score(true, said, labels=TYPES, average="micro"))
     assert run.metrics["macro_f1"]["value"] == pytest.approx(f1_score(true, said, labels=TYPES, average="macro"))
 
@@ -78,10 +91,16 @@ def likes(word: str) -> Any:
 def test_chemprots_classes_are_evaluated_in_its_five_groups(tmp_path: Path) -> None:
     folder = tmp_path / "data/text_classification/chemprot"
     folder.mkdir(parents=True)
-    rows = [("ACTIVATOR", "<< A >> turns [[ B ]] on"), ("UPREGULATOR", "[[ B ]] by << A >>, by << C >> and [[ D ]]"), ("SUBSTRATE", "<< A >> eats [[ B ]]")]
+    rows = [
+        ("ACTIVATOR", "<< A >> turns [[ B ]] on"),
+        ("UPREGULATOR", "[[ B ]] by << A >>, by << C >> and [[ D ]]"),
+        ("SUBSTRATE", "<< A >> eats [[ B ]]"),
+    ]
     made = [{"text": text.replace("[[ B ]] by << A >>, by ", ""), "label": label} for label, text in rows]
     (folder / "test.txt").write_text("\n".join(map(json.dumps, made)) + "\n")
-    run = evaluate(likes("CPR:3"), "blurb:scibert-chemprot", root=tmp_path, task="relation-classification", output=tmp_path / "run")
+    run = evaluate(
+        likes("CPR:3"), "blurb:scibert-chemprot", root=tmp_path, task="relation-classification", output=tmp_path / "run"
+    )
     assert [row[0]["type"] for row in run.predictions["target"].to_pylist()] == ["CPR:3", "CPR:3", "CPR:9"]
     assert run.scores["classes"] == ["CPR:3", "CPR:4", "CPR:5", "CPR:6", "CPR:9"]
     assert run.metrics["micro_f1"]["value"] == pytest.approx(2 / 3)
@@ -100,7 +119,12 @@ def test_a_class_that_states_nothing_is_offered_and_not_evaluated(tmp_path: Path
     run = evaluate(likes("effect"), in_memory(records, space), task="relation-classification", output=tmp_path / "all")
     assert values(run)["micro_recall"] == 1 and values(run)["micro_precision"] == 0.5
     with pytest.raises(RunError, match="no text of split 'test' states a relation"):
-        evaluate(likes("x"), in_memory([Document(id="a", text="a")]), task="relation-classification", output=tmp_path / "bare")
+        evaluate(
+            likes("x"),
+            in_memory([Document(id="a", text="a")]),
+            task="relation-classification",
+            output=tmp_path / "bare",
+        )
 
 
 def test_groups_hold_classes_of_the_space_once() -> None:

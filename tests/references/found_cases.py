@@ -17,7 +17,12 @@ def tags(scheme: str, rows: int = 30) -> tuple[list[list[str]], list[list[str]]]
         return [mark if mark == "O" else f"{mark}-{rng.choice(TYPES)}" for mark in marks]
 
     true = [drawn(rng.randint(1, 9)) for _ in range(rows)]
-    return true, [row if rng.random() < 0.3 else [a if rng.random() < 0.6 else b for a, b in zip(row, drawn(len(row)), strict=True)] for row in true]
+    return true, [
+        row
+        if rng.random() < 0.3
+        else [a if rng.random() < 0.6 else b for a, b in zip(row, drawn(len(row)), strict=True)]
+        for row in true
+    ]
 
 
 def rankings(queries: int = 40) -> list[tuple[list[int], list[float]]]:

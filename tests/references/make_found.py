@@ -53,7 +53,9 @@ def answers(path: Path) -> dict[str, Any]:
     """Return the SQuAD 2.0 script's exact match and F1 of each answer."""
     script = own(path)
     asked = [{"id": str(i), "answers": [{"text": one} for one in accepted]} for i, (accepted, _) in enumerate(ANSWERS)]
-    exact, f1 = script.get_raw_scores([{"paragraphs": [{"qas": asked}]}], {str(i): written for i, (_, written) in enumerate(ANSWERS)})
+    exact, f1 = script.get_raw_scores(
+        [{"paragraphs": [{"qas": asked}]}], {str(i): written for i, (_, written) in enumerate(ANSWERS)}
+    )
     return {"exact": [float(exact[one["id"]]) for one in asked], "f1": [float(f1[one["id"]]) for one in asked]}
 
 

@@ -117,7 +117,10 @@ def _queries(ask: Ask) -> tuple[list[Ranking], int, dict[str, pa.Array], list[st
     columns = subgroup_columns(records, ask.request.subgroups)
     columns[f"{RIVAL}bm25"] = pa.array(bm25(records, every), NUMBERS)
     withheld = left_out([one for one in every if one.relevance is None], "queries withhold what is right")
-    wrong = left_out([one for one in every if one.relevance is not None and not any(one.relevance)], "queries have no right candidate")
+    wrong = left_out(
+        [one for one in every if one.relevance is not None and not any(one.relevance)],
+        "queries have no right candidate",
+    )
     return records, len(solved), columns, [*split.notices, *withheld, *wrong]
 
 
@@ -137,4 +140,8 @@ def bm25(queries: Sequence[Ranking], every: Sequence[Ranking]) -> list[list[floa
         norm = K1 * (1 - B + B * sum(counts.values()) / mean)
         return sum(weight[one] * counts[one] * (K1 + 1) / (counts[one] + norm) for one in query if one in counts)
 
-    return [[score(query, text) for text in record.candidates] for record in queries for query in [wording.plain(record.query)]]
+    return [
+        [score(query, text) for text in record.candidates]
+        for record in queries
+        for query in [wording.plain(record.query)]
+    ]

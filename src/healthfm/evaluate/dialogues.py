@@ -6,15 +6,15 @@ intervals resample whole consultations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import RunError
-from healthfm.evaluate import listed, protocols
+from healthfm.evaluate import classification, listed, protocols
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
 from healthfm.evaluate.writing import Writing, written_columns
 from healthfm.models.model import Model
@@ -23,6 +23,7 @@ from healthfm.records import QA, Conversation, Document, Mark, Message, Record
 BEFORE = 6  # turns before the one that is asked about
 DOCTOR = "assistant"
 SPEAKER = {"user": "patient", "assistant": "doctor", "system": "instruction"}
+STATUS = "symptom_type"  # the label space of findings' status
 NAMES_AT_LEAST = 2  # characters of a name that is looked for in an answer
 
 
@@ -34,7 +35,7 @@ def said_before(turns: Sequence[Message]) -> str:
 def turns_of(records: Iterator[Record]) -> Iterator[Document]:
     """Yield each turn of consultations as a text with its mentions and labels; the turns before it are in ``meta["context"]``.
 
-    The mentions of a turn whose owner withholds them (``MISSING``) are unknown: such a turn is left out of tasks on mentions by its mark.
+    What a turn's owner withholds of its mentions is the label "entities" (``MISSING``).
     """
     for record in records:
         if not isinstance(record, Conversation):
@@ -61,6 +62,11 @@ def by_turn(opened: Dataset) -> Dataset:
         card, read, opened.splits, variant=opened.variant, protocol=opened.protocol, root=opened.root, split=opened.split, on_error=opened.on_error,
         path=opened.path, columns=opened.columns, remarks=opened.remarks,
     )  # fmt: skip
+
+
+def acts(ask: Ask) -> Job:
+    """Return the job of asking what each turn of a consultation is for, by the likelihood of the classes' names."""
+    return classification.prepare(replace(ask, opened=by_turn(ask.opened)))
 
 
 # What the doctor says next ------------------------------------------------------------------------------------------------
@@ -104,7 +110,9 @@ def replies(ask: Ask) -> Job:
     talks = [record for record in split if isinstance(record, Conversation)]
     asked = [one for record in talks for one in _asked(record)]
     if not asked:
-        raise RunError(f"{ask.opened.name}: no consultation of split '{ask.split}' has a doctor's turn behind a patient's")
+        raise RunError(
+            f"{ask.opened.name}: no consultation of split '{ask.split}' has a doctor's turn behind a patient's"
+        )
     records: list[Record] = [asked[i] for i in protocols.sample(len(asked), request.limit, request.seed)]
     writing = Writing.by_protocol(protocol, [protocols.render(record, protocol) for record in records])
     targets = [list(record.answers) for record in records]  # type: ignore[attr-defined]
@@ -168,18 +176,25 @@ def joined(finding: str, status: str) -> str:
 def findings(ask: Ask) -> Job:
     """Return the job of having the model list the findings of each consultation with their status (IMCS-21's symptom recognition).
 
-    A consultation's findings are the concepts of its turns' mentions that have a status; where turns differ, the last says it.
+    A consultation's findings are those its owner states of it (IMCS-21: ``implicit_info``), else the concepts of its turns' mentions that have a
+    status; where turns differ, the last says it.
     """
     name, protocol = protocols.choose_protocol(ask.opened.card, ask.protocol, ask.task)
     request = ask.request
     split = need_split(ask.opened, ask.split)
     talks = [record for record in split if isinstance(record, Conversation)]
-    known = [record for record in talks if not any(isinstance(turn.labels.get("entities"), Mark) for turn in record.turns)]
-    if not any(_findings(record) for record in known):
-        raise RunError(f"{ask.opened.name}: no consultation of split '{ask.split}' has a finding with a status; use another split")
+    known = [
+        record for record in talks if not any(isinstance(turn.labels.get("entities"), Mark) for turn in record.turns)
+    ]
+    spaces = [one for one in ask.opened.card.labels if one.codes]
+    codes = {code: name for space in spaces if space.name == STATUS for name, code in space.codes.items()}
+    if not any(_findings(record, codes) for record in known):
+        raise RunError(
+            f"{ask.opened.name}: no consultation of split '{ask.split}' has a finding with a status; use another split"
+        )
     records: list[Record] = [known[i] for i in protocols.sample(len(known), request.limit, request.seed)]
-    targets = [[joined(*one) for one in _findings(record).items()] for record in records]  # type: ignore[arg-type]
-    every = {status for record in known for status in _findings(record).values()}
+    targets = [[joined(*one) for one in _findings(record, codes).items()] for record in records]  # type: ignore[arg-type]
+    every = {status for record in known for status in _findings(record, codes).values()}
     words = next((list(one.classes) for one in ask.opened.card.labels if every <= set(one.classes)), sorted(every))
     prompts = [protocols.render(one, protocol, text=said_before(one.turns), labels=words) for one in records]  # type: ignore[attr-defined]
     writing = Writing.by_protocol(protocol, prompts)
@@ -192,7 +207,11 @@ def findings(ask: Ask) -> Job:
     )  # fmt: skip
 
 
-def _findings(record: Conversation) -> dict[str, str]:
+def _findings(record: Conversation, codes: Mapping[str, str]) -> dict[str, str]:
+    """Return a consultation's findings with their status; ``codes``: what the owner's codes for a status mean."""
+    stated = (record.meta.get("implicit_info") or {}).get("Symptom")
+    if isinstance(stated, Mapping):
+        return {str(name): codes.get(str(code), str(code)) for name, code in stated.items()}
     return {
         concept: span.status for turn in record.turns for span in turn.spans if span.status is not None for concept in span.concepts
     }  # fmt: skip

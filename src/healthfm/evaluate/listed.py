@@ -16,7 +16,22 @@ from healthfm.spelling import fold
 
 BULLET = re.compile(r"^\s*(?:[-*•·]|\d+[.)、]|\|)\s*")
 BETWEEN = re.compile(r"\s*[|｜\t]\s*")
-NONE = frozenset({"none", "no", "nothing", "n/a", "null", "无", "没有", "none found", "no entities", "no mentions", "no relations", "-"})
+NONE = frozenset(
+    {
+        "none",
+        "no",
+        "nothing",
+        "n/a",
+        "null",
+        "无",
+        "没有",
+        "none found",
+        "no entities",
+        "no mentions",
+        "no relations",
+        "-",
+    }
+)
 WORD = rf"[^\W{RANGES}]"  # a letter of a script with blanks between words, or a digit
 Entry = tuple[str, ...]
 Place = tuple[int, int]
@@ -32,7 +47,9 @@ def entries(text: str, fields: Sequence[str]) -> list[Entry] | None:
         return _once(values)
     lines = [BULLET.sub("", line).strip().strip("|").strip() for line in text.splitlines()]
     rows = [tuple(cell.strip(" \"'`*") for cell in BETWEEN.split(line)) for line in lines if line]
-    found = [row for row in rows if len(row) == len(fields) and all(row) and any(re.search(r"\w", cell) for cell in row)]
+    found = [
+        row for row in rows if len(row) == len(fields) and all(row) and any(re.search(r"\w", cell) for cell in row)
+    ]
     if found:
         return _once(found)
     said = {fold(line.strip(" .。!\"'`*")) for line in lines if line}
@@ -75,7 +92,11 @@ def _of_value(value: Any, fields: Sequence[str]) -> Iterator[Entry]:
                 yield row
             return
         for name, inner in value.items():
-            if len(fields) == len(("type", "text")) and isinstance(inner, list) and all(isinstance(one, str) for one in inner):
+            if (
+                len(fields) == len(("type", "text"))
+                and isinstance(inner, list)
+                and all(isinstance(one, str) for one in inner)
+            ):
                 yield from ((str(name).strip(), one.strip()) for one in inner if one.strip())
             else:
                 yield from _of_value(inner, fields)

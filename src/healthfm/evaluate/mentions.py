@@ -14,15 +14,18 @@ from healthfm.cards.schema import DatasetCard, Labels
 from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.errors import RunError
 from healthfm.evaluate import listed, protocols
+from healthfm.evaluate.dialogues import by_turn
 from healthfm.evaluate.job import Ask, Job, cut_parts, need_split, rows_of, sample_columns, subgroup_columns
 from healthfm.evaluate.writing import Writing, written_columns
 from healthfm.models.model import Model
-from healthfm.records import Document, Record, Span
+from healthfm.records import Document, Mark, Record, Span
 from healthfm.score.kinds.spans import SPANS, UNPLACED
 from healthfm.spelling import fold
 
 FIELDS = ("type", "text")
-PLACING = "a mention that the model lists is marked wherever the text has it as whole words, in its own case, else in any"
+PLACING = (
+    "a mention that the model lists is marked wherever the text has it as whole words, in its own case, else in any"
+)
 RIVAL = "rival.dictionary"
 LONGEST = 12  # words of an entry of the dictionary
 
@@ -75,7 +78,9 @@ def prepare(ask: Ask) -> Job:
         raise RunError(f"{protocol.task} is asked without solved examples")
     records, total, classes, common = marked_texts(ask, protocol.label)
     words = {one: protocol.words.get(one, one) for one in classes}
-    writing = Writing.by_protocol(protocol, [protocols.render(one, protocol, labels=list(words.values())) for one in records])
+    writing = Writing.by_protocol(
+        protocol, [protocols.render(one, protocol, labels=list(words.values())) for one in records]
+    )
     return ListedMentions(
         task=protocol.task, name=f"{ask.opened.name}@{name}", records=records, total=total, writing=writing, seed=request.seed, words=words,
         classes=classes, targets=common["targets"], columns=common["columns"],
@@ -87,29 +92,40 @@ def prepare(ask: Ask) -> Job:
 
 
 def marked_texts(ask: Ask, label: str | None) -> tuple[list[Record], int, list[str], dict[str, Any]]:
-    """Return the texts of a split that a limit keeps, how many there are in all, the classes of their mentions, and the fields a job has of
+    """Return the texts (of consultations: the turns) of a split that a limit keeps, how many there are in all, the classes of their mentions, and the fields a job has of
     them: ``targets``, ``columns`` (subgroups, and the mentions that a dictionary finds), ``notices``.
     """
-    split = need_split(ask.opened, ask.split)
-    every = [record for record in split if isinstance(record, Document)]
+    opened = by_turn(ask.opened)
+    split = need_split(opened, ask.split)
+    every = [one for one in split if isinstance(one, Document) and not isinstance(one.labels.get("entities"), Mark)]
     if not any(record.spans for record in every):
-        raise RunError(f"{ask.opened.name}: no text of split '{ask.split}' has a mention marked in it; use another split")
+        raise RunError(
+            f"{ask.opened.name}: no text of split '{ask.split}' has a mention marked in it; use another split"
+        )
     classes = classes_of(ask.opened.card, label, every)
     chosen = [every[i] for i in protocols.sample(len(every), ask.request.limit, ask.request.seed)]
     if not any(record.spans for record in chosen):
         raise RunError(f"none of the {len(chosen)} texts that the limit keeps has a mention marked in it; raise it")
     columns = subgroup_columns(chosen, ask.request.subgroups)
-    lexicon = dictionary(ask.opened, ask.split)
+    lexicon = dictionary(opened, ask.split)
     if lexicon:
-        columns[RIVAL] = pa.array([[_plain(one) for one in looked_up(record.text, lexicon)] for record in chosen], SPANS)
-    common = {"targets": [[_plain(one) for one in record.spans] for record in chosen], "columns": columns, "notices": list(split.notices)}
+        columns[RIVAL] = pa.array(
+            [[_plain(one) for one in looked_up(record.text, lexicon)] for record in chosen], SPANS
+        )
+    common = {
+        "targets": [[_plain(one) for one in record.spans] for record in chosen],
+        "columns": columns,
+        "notices": list(split.notices),
+    }
     return list(chosen), len(every), classes, common
 
 
 def classes_of(card: DatasetCard, label: str | None, records: Sequence[Document]) -> list[str]:
     """Return the classes of mentions: those of the label space of this name, else of the first that has all that are marked, else these."""
     marked = {span.type for record in records for span in record.spans}
-    spaces: list[Labels] = [space for space in card.labels if label in (None, space.name) and set(space.classes) >= marked]
+    spaces: list[Labels] = [
+        space for space in card.labels if label in (None, space.name) and set(space.classes) >= marked
+    ]
     if label is not None and not spaces:
         raise RunError(f"{card.slug}: mentions are marked of classes that its label space '{label}' does not name")
     return list(spaces[0].classes) if spaces else sorted(marked)

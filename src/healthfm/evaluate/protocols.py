@@ -16,12 +16,14 @@ import numpy as np
 from healthfm.cards import template
 from healthfm.cards.schema import DatasetCard, Protocol
 from healthfm.errors import RunError
-from healthfm.records import MultipleChoice, Record
+from healthfm.records import Document, MultipleChoice, Record
 from healthfm.score.tasks import TASKS
 
 OWN = {  # by task: how it is asked where a card does not say
     task: Protocol(**facts)
-    for task, facts in tomllib.loads((resources.files("healthfm.cards") / "protocols.toml").read_text(encoding="utf-8")).items()
+    for task, facts in tomllib.loads(
+        (resources.files("healthfm.cards") / "protocols.toml").read_text(encoding="utf-8")
+    ).items()
 }
 BETWEEN_SHOTS = "\n\n"
 PROMPTED = tuple(name for name, task in TASKS.items() if task.prompted)
@@ -82,8 +84,12 @@ def answer_of(record: Record) -> str | None:
 def render(record: Record, protocol: Protocol, **more: Any) -> str:
     """Return a record's prompt, without its answer. ``more`` are values beside the record's own (a class's ``label``)."""
     values = {
-        name: getattr(record, name) for name in ("question", "options", "context", "text", "query", "a", "b") if hasattr(record, name)
+        name: getattr(record, name)
+        for name in ("question", "options", "context", "text", "query", "a", "b")
+        if hasattr(record, name)
     }
+    if isinstance(record, Document):  # a turn: what was said before it, and by whom it is said
+        values |= {name: record.meta[name] for name in ("context", "speaker") if name in record.meta}
     if protocol.context == "long-answer":
         values["context"] = str(record.meta.get("long_answer") or "")
         if not values["context"]:

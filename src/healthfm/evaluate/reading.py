@@ -38,7 +38,9 @@ class ReadAnswers(Job):
             read = pa.array([answer(text) for text in outputs], pa.string())
         else:
             limits = self.sentences[rows.start : rows.stop]
-            read = pa.array([numbers(text, most) for text, most in zip(outputs, limits, strict=True)], pa.list_(pa.string()))
+            read = pa.array(
+                [numbers(text, most) for text, most in zip(outputs, limits, strict=True)], pa.list_(pa.string())
+            )
         target = pa.array([list(one) for one in self.targets[rows.start : rows.stop]], pa.list_(pa.string()))
         return pa.table({
             **sample_columns(part), "target": target, **written_columns(outputs), "prediction": read, **rows_of(self.columns, rows),
@@ -64,7 +66,9 @@ def words(ask: Ask) -> Job:
 
     A question without an answer is asked where its owner says that there is none (``meta["impossible"]``), and left out where it is withheld.
     """
-    return _prepared(ask, lambda record: list(record.answers) if record.answers or record.meta.get("impossible") else None, LINE)
+    return _prepared(
+        ask, lambda record: list(record.answers) if record.answers or record.meta.get("impossible") else None, LINE
+    )
 
 
 def sentences(ask: Ask) -> Job:
@@ -91,7 +95,9 @@ def _prepared(ask: Ask, target_of: Any, reading: str, numbered: bool = False) ->
         raise RunError(f"{ask.opened.name}: no question of split '{ask.split}' has {what}; use another split or task")
     chosen = [found[i] for i in protocols.sample(len(found), request.limit, request.seed)]
     records: list[Record] = [record for record, _ in chosen]
-    prompts = [protocols.render(one, protocol, **({"sentences": one.meta["sentences"]} if numbered else {})) for one in records]
+    prompts = [
+        protocols.render(one, protocol, **({"sentences": one.meta["sentences"]} if numbered else {})) for one in records
+    ]
     writing = Writing.by_protocol(protocol, prompts)
     kept = {record.id for record, _ in found}
     lost = left_out([record for record in every if record.id not in kept], "questions have no accepted answer")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -99,7 +98,9 @@ def prepare(ask: Ask) -> Job:
     if not any(targets):
         raise RunError(f"none of the {len(records)} texts that are asked states a relation; raise the limit")
     words = {one: protocol.words.get(one, one) for one in classes}
-    writing = Writing.by_protocol(protocol, [protocols.render(one, protocol, labels=list(words.values())) for one in records])
+    writing = Writing.by_protocol(
+        protocol, [protocols.render(one, protocol, labels=list(words.values())) for one in records]
+    )
     return ListedRelations(
         task=protocol.task, name=f"{ask.opened.name}@{name}", records=list(records), total=len(every), writing=writing, seed=request.seed, words=words,
         classes=classes, targets=targets, columns=subgroup_columns(records, request.subgroups), parts=cut_parts([len(text) + writing.characters for text in writing.prompts]),
@@ -170,7 +171,9 @@ def scored(ask: Ask) -> Job:
         kind = group.get(only["type"], only["type"])
         targets.append([{**only, "type": kind}] if kind in evaluated else [])
     if not any(targets):
-        raise RunError(f"none of the {len(records)} texts that are asked has a relation that is evaluated; raise the limit")
+        raise RunError(
+            f"none of the {len(records)} texts that are asked has a relation that is evaluated; raise the limit"
+        )
     words = [protocol.words.get(one, one) for one in names]
     prompts = [protocols.render(one, protocol, labels=words) for one in records]
     return ScoredRelations(

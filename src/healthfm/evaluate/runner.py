@@ -24,6 +24,7 @@ from healthfm.evaluate import (
     bags,
     candidates,
     classification,
+    dialogues,
     free_text,
     mentions,
     notes,
@@ -67,6 +68,9 @@ WAYS: Mapping[str, Callable[[Ask], Job]] = {  # how a model is asked (``Task.way
     "read sentences": reading.sentences,
     "embedded candidates": candidates.embedded,
     "likely candidates": candidates.likely,
+    "scored turns": dialogues.acts,
+    "written reply": dialogues.replies,
+    "listed findings": dialogues.findings,
     "embedded pairs": similarity.prepare,
 }
 ASKED = tuple(name for name, task in TASKS.items() if task.way is not None)

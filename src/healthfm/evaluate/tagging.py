@@ -39,7 +39,9 @@ class TaggedWords(Job):
             raise RunError(f"{model.name}: {NO_TAGS}") from None
         others = [one for one in heads if fold(one) not in self.codes]
         if heads and len(others) == len(heads):
-            raise RunError(f"{model.name}: its head finds {', '.join(heads)}, the data mark {', '.join(self.classes or ())}: none is the same")
+            raise RunError(
+                f"{model.name}: its head finds {', '.join(heads)}, the data mark {', '.join(self.classes or ())}: none is the same"
+            )
         if others:
             said = f"the head's {', '.join(others)}: not marked in these data, what it finds of them is left out"
             model.provenance["notices"] = [*model.provenance.get("notices", []), said]
@@ -66,7 +68,9 @@ class TaggedWords(Job):
         """Return where a text's words begin and end."""
         return [match.span() for match in (BLANKS if self.tokens else WORDS).finditer(record.as_text)]
 
-    def mentions(self, tags: Sequence[str], places: Sequence[tuple[int, int]], model: str) -> tuple[list[str], list[dict[str, Any]]]:
+    def mentions(
+        self, tags: Sequence[str], places: Sequence[tuple[int, int]], model: str
+    ) -> tuple[list[str], list[dict[str, Any]]]:
         """Return tags, and the mentions of the data's types among them. Raises ``RunError``: a tag of no scheme."""
         try:
             found = chunks.lenient(tags)

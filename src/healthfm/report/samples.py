@@ -204,7 +204,11 @@ def _read_answer(row: Row) -> Sample:
 
 
 def _reading_score(row: Row) -> float:
-    return 0.0 if row["prediction"] is None else float(text_metrics.token_f1_squad(row["prediction"], row["target"] or [""]))
+    return (
+        0.0
+        if row["prediction"] is None
+        else float(text_metrics.token_f1_squad(row["prediction"], row["target"] or [""]))
+    )
 
 
 def _far_answers(rows: Sequence[Row]) -> SampleList:
@@ -219,7 +223,13 @@ def _candidates(row: Row) -> Sample:
     if row["scores"] is None:
         return Sample(row["id"], _names(right), None, "not ranked")
     order = sorted(range(len(row["scores"])), key=lambda i: (-row["scores"][i], row["target"][i] >= 1))
-    return Sample(row["id"], _names(right), _names([str(i + 1) for i in order[:3]]), str(_first_right(row)), _first_right(row) == 1)
+    return Sample(
+        row["id"],
+        _names(right),
+        _names([str(i + 1) for i in order[:3]]),
+        str(_first_right(row)),
+        _first_right(row) == 1,
+    )
 
 
 def _first_right(row: Row) -> int:
@@ -241,10 +251,18 @@ def _similar(row: Row) -> Sample:
 def _apart(rows: Sequence[Row]) -> SampleList:
     """Return the pairs that predictions put elsewhere than people did, by ranks: the scales are not one."""
     known = [row for row in rows if row["prediction"] is not None]
-    ranks = [{row["id"]: i for i, row in enumerate(sorted(known, key=lambda row: (row[name], row["id"])))} for name in ("target", "prediction")]
+    ranks = [
+        {row["id"]: i for i, row in enumerate(sorted(known, key=lambda row: (row[name], row["id"])))}
+        for name in ("target", "prediction")
+    ]
     first = sorted(known, key=lambda row: -abs(ranks[0][row["id"]] - ranks[1][row["id"]]))[:ERRORS]
     samples = [replace(_similar(row), measure=str(abs(ranks[0][row["id"]] - ranks[1][row["id"]]))) for row in first]
-    return SampleList("The pairs put elsewhere", f"the {len(first)} of {len(known):,} pairs farthest from their place", "places off", samples)
+    return SampleList(
+        "The pairs put elsewhere",
+        f"the {len(first)} of {len(known):,} pairs farthest from their place",
+        "places off",
+        samples,
+    )
 
 
 # Things found in a text ------------------------------------------------------------------------------------------------
@@ -268,7 +286,11 @@ def _chunked(row: Row) -> Row:
 
     def told(tags: Sequence[str] | None) -> list[str] | None:
         chunks = None if tags is None else lenient(tags)
-        return None if chunks is None else [f"{kind} at token {a}" + (f" to {b - 1}" if b > a + 1 else "") for a, b, kind in chunks]
+        return (
+            None
+            if chunks is None
+            else [f"{kind} at token {a}" + (f" to {b - 1}" if b > a + 1 else "") for a, b, kind in chunks]
+        )
 
     return {**row, "target": told(row["target"]), "prediction": told(row["prediction"])}
 
@@ -288,7 +310,9 @@ def _row_f1(row: Row) -> float:
 
 
 def _worst_found(rows: Sequence[Row]) -> SampleList:
-    wrong = sorted((row for row in rows if _row_f1(row) < 1), key=lambda row: (_row_f1(row), -_errors_in(row), row["id"]))
+    wrong = sorted(
+        (row for row in rows if _row_f1(row) < 1), key=lambda row: (_row_f1(row), -_errors_in(row), row["id"])
+    )
     note = f"the {len(wrong[:ERRORS])} of {len(wrong):,} rows with the lowest F1, of equal ones those with most errors"
     return SampleList("The worst rows", note, "F1", [_found(row) for row in wrong[:ERRORS]])
 
@@ -353,14 +377,22 @@ def inputs(run: Result, ids: Collection[str]) -> dict[str, Input]:
         )
         opened = open_dataset(name, facts.get("root"), facts["request"]["split"], columns=data.get("columns"))
         return {
-            one.id: shown for one in opened if one.id in asked for shown in _input(one, marks.get(one.id)) if asked[one.id] == one.digest()
+            one.id: shown
+            for one in opened
+            if one.id in asked
+            for shown in _input(one, marks.get(one.id))
+            if asked[one.id] == one.digest()
         }
     except (HealthfmError, KeyError):
         return {}
 
 
 def _input(record: Any, row: Row | None = None) -> Iterator[Input]:
-    text = getattr(record, "question", None) or getattr(record, "text", None) or (record.as_text if isinstance(record, Pair) else None)
+    text = (
+        getattr(record, "question", None)
+        or getattr(record, "text", None)
+        or (record.as_text if isinstance(record, Pair) else None)
+    )
     if isinstance(text, str) and row is not None:
         yield Input(in_words(text, row["target"], row["prediction"] or ()))
     elif isinstance(text, str):

@@ -105,7 +105,10 @@ def headline_notes(run: Result) -> list[str]:
         whole = of_split(run, majority["n"]) if run.facts.get("majority") else f"these {majority['n']} rows"
         notes.append(f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}")
     for name, values in scores.get("rivals", {}).items():
-        notes += [f"cheap rival: {RIVALS.get(name, name)} reaches {metric.replace('_', '-')} {value:.3f}" for metric, value in values.items()]
+        notes += [
+            f"cheap rival: {RIVALS.get(name, name)} reaches {metric.replace('_', '-')} {value:.3f}"
+            for metric, value in values.items()
+        ]
     notes += [rule for rule in scores.get("rules", []) if rule.startswith(HEADLINE_RULES)]
     notes += _one_answer(run)
     fitted = run.facts.get("fitted", {})

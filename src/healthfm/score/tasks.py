@@ -110,11 +110,11 @@ TASKS = {
     "perplexity": Task(summary="how likely whole texts are", kind="likelihood", way="whole text", verb="logits", records=TEXTS),
     "named-entities": Task(
         summary="mentions of things of several types, listed in generated text", kind="spans", noun="text",
-        way="listed mentions", verb="generate", records=(Document,), prompted=True,
+        way="listed mentions", verb="generate", records=(Document, Conversation), prompted=True,
     ),
     "token-classification": Task(
         summary="mentions of things of several types, by a token classifier's own head", kind="spans", noun="text",
-        way="tagged words", verb="tag", records=(Document,),
+        way="tagged words", verb="tag", records=(Document, Conversation),
     ),
     "relations": Task(
         summary="relations of things named in a text, listed in generated text", kind="relations", noun="text",
@@ -148,6 +148,19 @@ TASKS = {
         summary="what one text is to another (follows, contradicts), by the likelihood of the classes' names", kind="classes", noun="pair",
         way="scored classes", verb="score", records=(Pair,), prompted=True,
     ),
+    "dialogue-acts": Task(
+        summary="what each turn of a consultation is for, by the likelihood of the classes' names", kind="classes", noun="turn",
+        way="scored turns", verb="score", records=(Conversation,), prompted=True,
+    ),
+    "dialogue-findings": Task(
+        summary="which findings a consultation's patient has, has not, or may have, listed in generated text", kind="sets", noun="conversation",
+        way="listed findings", verb="generate", records=(Conversation,), prompted=True,
+    ),
+    "response-generation": Task(
+        summary="what the doctor says next, beside what the doctor said", kind="text", noun="turn",
+        way="written reply", verb="generate", records=(Conversation,), prompted=True,
+    ),
+    "term-normalisation": Task(summary="the terms of a vocabulary that a text means", kind="sets"),
     "tagged-entities": Task(summary="mentions as tags of tokens (IOB1, IOB2, IOE2, IOBES, BILOU)", kind="tags", noun="sentence"),
     "binary": Task(summary="one of two classes", kind="classes", two=True),
     "multi-class": Task(summary="one of several classes", kind="classes"),

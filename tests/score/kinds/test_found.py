@@ -46,7 +46,7 @@ def test_tags_score_as_seqeval_reads_them_leniently_and_strictly(scheme: str) ->
 
 
 def test_tags_of_no_scheme_and_of_another_length_are_refused_and_iob1_has_no_strict_reading() -> None:
-    with pytest.raises(RunError, match="1 rows have a tag in prediction of no scheme .*: d0"):
+    with pytest.raises(RunError, match=r"1 rows have a tag in prediction of no scheme .*: d0"):
         evaluate_predictions(spans([["O"]], [["X-disease"]]), "tagged-entities")
     with pytest.raises(RunError, match="1 rows have another number of tags in prediction than in target: d1"):
         evaluate_predictions(spans([["O"], ["B-x", "O"]], [["O"], ["O"]]), "tagged-entities")
@@ -57,7 +57,9 @@ def test_tags_of_no_scheme_and_of_another_length_are_refused_and_iob1_has_no_str
 
 def test_a_mention_counts_where_start_end_and_type_are_right_and_overlap_is_a_metric_of_its_own() -> None:
     target = [[span(0, 5), span(10, 20, "drug")], [span(3, 9)]]
-    run = evaluate_predictions(spans(target, [[span(0, 5), span(12, 20, "drug")], [span(3, 9, "drug")]]), "named-entities")
+    run = evaluate_predictions(
+        spans(target, [[span(0, 5), span(12, 20, "drug")], [span(3, 9, "drug")]]), "named-entities"
+    )
     found = values(run)
     assert (found["micro_precision"], found["micro_recall"], found["micro_f1"]) == pytest.approx((1 / 3,) * 3)
     assert found["overlap_f1"] == pytest.approx(2 / 3)
@@ -76,7 +78,9 @@ def test_nested_mentions_and_mentions_in_pieces_are_not_lost() -> None:
 
 
 def test_what_is_found_twice_counts_once_and_no_answer_found_nothing() -> None:
-    run = evaluate_predictions(spans([[span(0, 4)], [span(1, 2)], []], [[span(0, 4), span(0, 4)], None, []]), "named-entities")
+    run = evaluate_predictions(
+        spans([[span(0, 4)], [span(1, 2)], []], [[span(0, 4), span(0, 4)], None, []]), "named-entities"
+    )
     assert values(run)["micro_precision"] == 1 and values(run)["micro_recall"] == 0.5
     assert run.scores["unanswered"] == 1
     assert any("counts once (1 did)" in rule for rule in run.scores["rules"])
@@ -91,8 +95,13 @@ def test_where_nothing_is_anywhere_there_is_nothing_to_score_and_inventions_scor
 
 
 def test_spans_that_are_none_are_refused_and_those_behind_the_text_are_inventions() -> None:
-    for bad in (span(4, 4), span(-1, 3), {"start": 0, "end": 2}, span(0, 9, parts=[{"start": 0, "end": 4}, {"start": 2, "end": 9}])):
-        with pytest.raises(RunError, match="1 rows have .*: d0"):
+    for bad in (
+        span(4, 4),
+        span(-1, 3),
+        {"start": 0, "end": 2},
+        span(0, 9, parts=[{"start": 0, "end": 4}, {"start": 2, "end": 9}]),
+    ):
+        with pytest.raises(RunError, match=r"1 rows have .*: d0"):
             evaluate_predictions(spans([[span(0, 2)]], [[bad]]), "named-entities")
     with pytest.raises(RunError, match="1 rows have a span in target behind the end of the text: d0"):
         evaluate_predictions(spans([[span(0, 9)]], [[]], characters=[8]), "named-entities")
@@ -116,7 +125,9 @@ def test_concepts_are_scored_with_their_mentions_and_by_text() -> None:
     assert (found["linked_micro_precision"], found["linked_micro_recall"]) == (2 / 4, 2 / 3)
     assert (found["concept_micro_precision"], found["concept_micro_recall"]) == (1, 1)
     bare = evaluate_predictions(spans(target, [[span(0, 4)]]), "named-entities")
-    assert "linked_micro_f1" not in bare.metrics and any("no prediction names one" in rule for rule in bare.scores["rules"])
+    assert "linked_micro_f1" not in bare.metrics and any(
+        "no prediction names one" in rule for rule in bare.scores["rules"]
+    )
 
 
 def test_a_class_outside_the_declared_ones_is_refused() -> None:
@@ -128,7 +139,9 @@ def test_intervals_resample_whole_documents_where_rows_are_sentences() -> None:
     target = [[span(0, 2)] for _ in range(60)]
     given = [[span(0, 2)] if i % 20 < 12 else [] for i in range(60)]
     apart = evaluate_predictions(spans(target, given), "named-entities").metrics["micro_recall"]
-    together = evaluate_predictions(spans(target, given, patient=[str(i % 20) for i in range(60)]), "named-entities").metrics["micro_recall"]
+    together = evaluate_predictions(
+        spans(target, given, patient=[str(i % 20) for i in range(60)]), "named-entities"
+    ).metrics["micro_recall"]
     assert apart["value"] == together["value"] and "patients" in together["method"]
     assert together["high"] - together["low"] > 1.4 * (apart["high"] - apart["low"])
 

@@ -71,7 +71,11 @@ class Labels(Facts):
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out the later fields where they say nothing, so that the digest of a card without them stays."""
-        return {name: one for name, one in plain(self).items() if one or name not in ("missing", "variant", "groups", "negative")}
+        return {
+            name: one
+            for name, one in plain(self).items()
+            if one or name not in ("missing", "variant", "groups", "negative")
+        }
 
 
 class Protocol(Facts):

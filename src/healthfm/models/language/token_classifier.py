@@ -76,6 +76,8 @@ def tagger(card: ModelCard, opened: Opened, device: str, dtype: str) -> TokenCla
     model = TokenClassifier(card, None, opened.network, tokenizer)
     model.classes = heads.names(opened.stated, int(opened.network.config.num_labels))
     if not model.classes:
-        raise CheckpointError(f'{opened.path}: config.json does not say which tags its head\'s classes are ("id2label")')
+        raise CheckpointError(
+            f'{opened.path}: config.json does not say which tags its head\'s classes are ("id2label")'
+        )
     model.provenance = opened.provenance()
     return model

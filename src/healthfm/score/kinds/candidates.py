@@ -27,13 +27,23 @@ def check(table: pa.Table) -> pa.Table:
     table = kind.put(table, "id", ids, pa.string())
     for name in ("target", "scores", *(one for one in table.column_names if one.startswith(kind.RIVAL))):
         rows = [_numbers(row) for row in table[name].to_pylist()]
-        kind.refuse(f"have something in {name} that is no list of finite numbers", [i for i, row in zip(ids, rows, strict=True) if row is False])
+        kind.refuse(
+            f"have something in {name} that is no list of finite numbers",
+            [i for i, row in zip(ids, rows, strict=True) if row is False],
+        )
         table = kind.put(table, name, rows, NUMBERS)
     kept = table["target"].to_pylist()
-    kind.refuse("have no right candidate in target", [i for i, row in zip(ids, kept, strict=True) if not any(one >= 1 for one in row or ())])
+    kind.refuse(
+        "have no right candidate in target",
+        [i for i, row in zip(ids, kept, strict=True) if not any(one >= 1 for one in row or ())],
+    )
     kind.refuse(
         "have another number of scores than of candidates",
-        [i for i, row, s in zip(ids, kept, table["scores"].to_pylist(), strict=True) if s is not None and len(s) != len(row)],
+        [
+            i
+            for i, row, s in zip(ids, kept, table["scores"].to_pylist(), strict=True)
+            if s is not None and len(s) != len(row)
+        ],
     )
     return table
 
@@ -76,7 +86,10 @@ def in_order(right: Sequence[float], given: Sequence[float] | None) -> list[bool
 
 def _measured(orders: Sequence[list[bool] | None]) -> list[Statistic]:
     """Return every metric of lists in their order; a missing list scores 0."""
-    pairs = [([str(i) for i, _ in enumerate(one or ())], [str(i) for i, yes in enumerate(one or [True]) if yes]) for one in orders]
+    pairs = [
+        ([str(i) for i, _ in enumerate(one or ())], [str(i) for i, yes in enumerate(one or [True]) if yes])
+        for one in orders
+    ]
     measures: list[tuple[str, Callable[[Sequence[str], Sequence[str]], float]]] = [
         ("mrr", ranking.reciprocal_rank), ("map", ranking.average_precision), ("precision_1", lambda a, b: float(a[:1] == b[:1])),
         ("recall_5", partial(ranking.recall_at, 5)), ("recall_10", partial(ranking.recall_at, 10)), ("ndcg_10", partial(ranking.ndcg_at, 10)),

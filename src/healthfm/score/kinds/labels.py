@@ -154,7 +154,9 @@ def _by_document(table: pa.Table, truth: Bools, guess: Bools) -> tuple[list[Stat
     whole = true.any(axis=1)
     hits = (true & said).sum(axis=1)
     precise, found = hits / np.maximum(said.sum(axis=1), 1), hits / np.maximum(true.sum(axis=1), 1)
-    share = (spread / spread.sum(axis=1)[:, None]).tocsr()  # a resample draws rows: a document counts as much as its rows were drawn, on average
+    share = (
+        spread / spread.sum(axis=1)[:, None]
+    ).tocsr()  # a resample draws rows: a document counts as much as its rows were drawn, on average
 
     def means(counts: Counts) -> tuple[Values, Values]:
         drawn = np.asarray(share @ counts.T.astype(np.float64)) * whole[:, None]
@@ -170,7 +172,9 @@ def _by_document(table: pa.Table, truth: Bools, guess: Bools) -> tuple[list[Stat
         of_counts("document_recall", len(rows), lambda c: means(c)[1]),
     ]  # fmt: skip
     bare = int((~whole).sum())
-    said_of = f"document metrics take {len(every)} documents, each with the classes of all its rows (BLUE's rule for HoC)"
+    said_of = (
+        f"document metrics take {len(every)} documents, each with the classes of all its rows (BLUE's rule for HoC)"
+    )
     return made if whole.any() else [], [said_of + (f"; {bare} without a class are left out" if bare else "")]
 
 

@@ -55,7 +55,9 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     missing = sum(one is None for one in given)
     rules += ["a missing answer scores 0"] if missing else []
     statistics, undefined = kind.defined(found)
-    return Read(statistics, "token_f1_squad", rules + undefined, {"unanswered": missing, "without_answer": int((~has).sum())})
+    return Read(
+        statistics, "token_f1_squad", rules + undefined, {"unanswered": missing, "without_answer": int((~has).sum())}
+    )
 
 
 def _among(name: str, values: Floats, among: Bools) -> Statistic:

@@ -27,7 +27,10 @@ def check(table: pa.Table) -> pa.Table:
     ids = kind.check_ids(table)
     for name in ("target", "prediction", *(["other_types"] if "other_types" in table.column_names else [])):
         rows = found.objects(table, ids, name, ("type", "head", "tail"), missing=name != "target")
-        made = [None if row is None else [{k: kind.label(one[k]) for k in ("type", "head", "tail")} for one in row] for row in rows]
+        made = [
+            None if row is None else [{k: kind.label(one[k]) for k in ("type", "head", "tail")} for one in row]
+            for row in rows
+        ]
         table = kind.put(table, name, made, RELATIONS)
     return kind.put(table, "id", ids, pa.string())
 
@@ -38,7 +41,9 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     wanted, stated = [_things(row, classes) for row in true], [_things(row or [], classes) for row in given]
     types = found.types_of(classes, wanted, stated)
     other = table["other_types"].to_pylist() if "other_types" in table.column_names else [[] for _ in given]
-    strange: list[set[Thing]] = [{_thing({**one, "type": f"other: {one['type']}"}) for one in row or ()} for row in other]
+    strange: list[set[Thing]] = [
+        {_thing({**one, "type": f"other: {one['type']}"}) for one in row or ()} for row in other
+    ]
     counts, _ = found.tallied(wanted, [a | b for a, b in zip(stated, strange, strict=True)], types)
     missing = sum(row is None for row in given)
     twice = sum(len(row) - len({_thing(one) for one in row}) for row in given if row)
@@ -49,7 +54,9 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     ]  # fmt: skip
     statistics, undefined = kind.defined(found.statistics(counts, types))
     positives = dict(zip(types, counts[:, : len(types), :2].sum(axis=(0, 2)).tolist(), strict=True))
-    return Read(statistics, "micro_f1", rules + undefined, {"classes": types, "unanswered": missing, "positives": positives})
+    return Read(
+        statistics, "micro_f1", rules + undefined, {"classes": types, "unanswered": missing, "positives": positives}
+    )
 
 
 def _thing(one: dict[str, Any]) -> Thing:

@@ -1,4 +1,6 @@
-"""A set of names a row, of any that there are (terms of a vocabulary, numbers of sentences): ``target`` and ``prediction`` are lists of text."""
+"""A set of names a row, of any that there are (terms of a vocabulary, numbers of sentences): ``target`` and ``prediction`` are lists of text, or text with "##" between
+the names (CHIP-CDN).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from healthfm.score.kinds.found import Thing
 from healthfm.score.kinds.kind import Read
 
 ONE = "all"  # the one type of a thing that has none
+JOINED = "##"  # between the terms of a cell of text, as CHIP-CDN writes them
 EXACT = "subset_accuracy: a row counts where it has every name and no other"
 EMPTY = "sample_f1: a row where nothing is there and nothing was found counts 1"
 
@@ -21,6 +24,12 @@ def check(table: pa.Table) -> pa.Table:
     ids = kind.check_ids(table)
     table = kind.put(table, "id", ids, pa.string())
     for name in ("target", "prediction"):
+        if pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type):
+            split = [
+                None if one is None else [part.strip() for part in one.split(JOINED) if part.strip()]
+                for one in table[name].to_pylist()
+            ]
+            table = kind.put(table, name, split, pa.list_(pa.string()))
         rows = kind.lists(table, ids, name, missing=name == "prediction", once=True)
         table = kind.put(table, name, rows, pa.list_(pa.string()))
     return table

@@ -95,7 +95,11 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     rules += [found.UNANSWERED] if missing else []
     rules += [found.ONCE.format(twice)] if twice else []
     rules += [f"{lost} mentions were named that the text does not hold: each counts as an invented one"] if lost else []
-    rules += [f"{outside} predicted spans reach behind the end of the text: each counts as an invented one"] if outside else []
+    rules += (
+        [f"{outside} predicted spans reach behind the end of the text: each counts as an invented one"]
+        if outside
+        else []
+    )
     if any(one["concepts"] for row in true for one in row):
         more, said = _concepts(true, given, types)
         measured, rules = [*measured, *more], [*rules, *said]

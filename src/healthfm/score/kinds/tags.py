@@ -11,7 +11,9 @@ from healthfm.score.kinds.found import Thing
 from healthfm.score.kinds.kind import Read
 from healthfm.score.metrics import chunks
 
-LENIENT = "chunks are read as CoNLL's scorer and seqeval's default do: one begins wherever a type does, whatever its mark"
+LENIENT = (
+    "chunks are read as CoNLL's scorer and seqeval's default do: one begins wherever a type does, whatever its mark"
+)
 STRICT = "strict_ metrics are seqeval's mode='strict' with scheme {}: a chunk that is not written as the scheme demands is none"
 IOB1 = "the tags have only I- and O (IOB1): two mentions of one type that touch are one, and there is no strict reading"
 
