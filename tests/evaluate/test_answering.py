@@ -85,6 +85,7 @@ def test_a_missing_answer_scores_nothing_even_where_there_is_none_to_find() -> N
     [
         ("\n  the toe. \nBecause", "the toe."),
         ("No answer.", ""),
+        ("<think>toe?\nknee?</think>the knee", "the knee"),
         ("无答案。", ""),
         ("no answer is given to gout", "no answer is given to gout"),
         (" \n", None),

@@ -88,7 +88,11 @@ def test_the_doctors_next_turn_is_written_and_its_entities_counted_together(tmp_
 
 
 def test_terms_joined_by_two_hashes_are_a_set_as_chip_cdn_writes_them() -> None:
-    table = {"id": ["a", "b", "c"], "target": ["右肺癌##肺恶性肿瘤", "糖尿病", "流感"], "prediction": ["肺恶性肿瘤##右肺癌", "糖尿病##肥胖", None]}
+    table = {
+        "id": ["a", "b", "c"],
+        "target": ["右肺癌##肺恶性肿瘤", "糖尿病", "流感"],
+        "prediction": ["肺恶性肿瘤##右肺癌", "糖尿病##肥胖", None],
+    }
     run = evaluate_predictions(table, "term-normalisation")
     found = values(run)
     assert (found["micro_precision"], found["micro_recall"]) == pytest.approx((3 / 4, 3 / 4))

@@ -54,6 +54,7 @@ def sentences(tmp_path: Path) -> Path:
         ('[{"type": "disease", "text": "flu"}, {"type": "drug", "te', [("disease", "flu")]),
         ('{"disease": ["flu", "asthma"], "drug": []}', [("disease", "flu"), ("disease", "asthma")]),
         ('[["disease", "flu"], ["drug", "aspirin"]]', [("disease", "flu"), ("drug", "aspirin")]),
+        ("<think>disease | scurvy</think>\ndisease | flu\n\nText: more\ndisease | gout", [("disease", "flu")]),
         ("疾病｜流感", [("疾病", "流感")]),
         ("none", []), ("None.", []), ("[]", []), ("无", []),
         ("", None), ("The text speaks of flu.", None), ("[12]", None), ('[{"type": "disease"}]', None),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from healthfm.evaluate.stated import THOUGHTS
 from healthfm.score.scripts import RANGES
 from healthfm.spelling import fold
 
@@ -32,13 +33,20 @@ NONE = frozenset(
         "-",
     }
 )
+NEXT = re.compile(r"(?is)\n\s*(?:text|question|passage|sentence|consultation)\s*[:：].*\Z")
 WORD = rf"[^\W{RANGES}]"  # a letter of a script with blanks between words, or a digit
 Entry = tuple[str, ...]
 Place = tuple[int, int]
 
 
+def spoken(text: str) -> str:
+    """Return a written text without its thoughts, and without a further question that the model goes on to write."""
+    return NEXT.sub("", THOUGHTS.sub("", text))
+
+
 def entries(text: str, fields: Sequence[str]) -> list[Entry] | None:
     """Return the entries of a written list, each a text for every field; [] where it says that there is none, None where it cannot be read."""
+    text = spoken(text)
     values, was_list = [], False
     for value in _json_values(text):
         was_list = was_list or value == [] or value == {}
@@ -58,6 +66,7 @@ def entries(text: str, fields: Sequence[str]) -> list[Entry] | None:
 
 def single(text: str) -> list[Entry] | None:
     """Return the entries of a list of one field: a JSON list of texts, or a line each."""
+    text = spoken(text)
     for value in _json_values(text):
         if isinstance(value, list) and all(isinstance(one, str | int) and not isinstance(one, bool) for one in value):
             return _once([(str(one).strip(),) for one in value if str(one).strip()])

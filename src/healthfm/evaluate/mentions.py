@@ -157,7 +157,7 @@ def dictionary(opened: Dataset, split: str) -> dict[str, tuple[str, tuple[str, .
     for record in opened[source]:
         for span in record.spans if isinstance(record, Document) else ():
             if not span.parts:
-                words = record.text[span.start : span.end].lower().split()  # type: ignore[union-attr]
+                words = record.as_text[span.start : span.end].lower().split()
                 seen[" ".join(words)][span.type, span.concepts] += 1
     return {text: most.most_common(1)[0][0] for text, most in seen.items() if len(text.split()) <= LONGEST}
 

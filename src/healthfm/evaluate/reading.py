@@ -12,6 +12,7 @@ import pyarrow as pa
 from healthfm.errors import RunError
 from healthfm.evaluate import protocols
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
+from healthfm.evaluate.listed import spoken
 from healthfm.evaluate.writing import Writing, written_columns
 from healthfm.models.model import Model
 from healthfm.records import QA, Record
@@ -49,13 +50,15 @@ class ReadAnswers(Job):
 
 def answer(text: str) -> str | None:
     """Return the answer in a written text, "" where it says that there is none, None where nothing is written."""
-    line = next((one.strip() for one in text.splitlines() if one.strip()), None)
+    line = next((one.strip() for one in spoken(text).splitlines() if one.strip()), None)
     return "" if line is not None and fold(line.strip(" .。!\"'")) in NOTHING else line
 
 
 def numbers(text: str, most: int) -> list[str] | None:
     """Return the numbers from 1 to ``most`` in a written text, [] where it says that there is none, None where it says neither."""
-    said = [str(int(one)) for one in re.findall(r"(?<![\w.])\d{1,6}(?!\.\d|[\w%])", text) if 1 <= int(one) <= most]
+    said = [
+        str(int(one)) for one in re.findall(r"(?<![\w.])\d{1,6}(?!\.\d|[\w%])", spoken(text)) if 1 <= int(one) <= most
+    ]
     if said:
         return list(dict.fromkeys(said))
     return [] if answer(text) == "" else None

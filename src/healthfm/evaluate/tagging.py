@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from healthfm.errors import RunError
 from healthfm.evaluate.job import Ask, Job, cut_parts, rows_of
+from healthfm.evaluate.listed import WORD
 from healthfm.evaluate.mentions import marked_texts, text_columns
 from healthfm.models.model import Model
 from healthfm.records import Record
@@ -19,7 +20,7 @@ from healthfm.score.metrics import chunks
 from healthfm.spelling import fold
 
 BLANKS = re.compile(r"\S+")
-WORDS = re.compile(r"\w+|[^\w\s]")
+WORDS = re.compile(rf"{WORD}+|\S")  # a letter of a script without blanks is a word
 NO_TAGS = "its head's classes are no tags of mentions (O, B-TYPE, I-TYPE ...)"
 READING = "tags are read as CoNLL's scorer and seqeval's default do; a word has the tag of its first piece"
 

@@ -105,11 +105,11 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
 
 def _entities(table: pa.Table) -> list[Statistic]:
     """Return precision, recall and F1 of the entities that answers name, all rows together (MedDG's metric)."""
-    named = [
+    wanted, named = (
         [{("entity", one) for one in row or ()} for row in table[name].to_pylist()]
         for name in ("entities", "entities_found")
-    ]
-    f1, precise, recalled, _ = things.statistics(things.tallied(*named, ["entity"])[0], ["entity"], "entity_")
+    )
+    f1, precise, recalled, _ = things.statistics(things.tallied(wanted, named, ["entity"])[0], ["entity"], "entity_")
     return [replace(one, name=one.name.replace("micro_", "")) for one in (f1, precise, recalled)]
 
 
