@@ -312,3 +312,9 @@ def test_a_row_without_an_answer_is_wrong_as_a_whole_even_where_there_is_no_clas
         {"id": ["a", "b"], "target": [[], ["x"]], "prediction": [None, ["x"]]}, "multi-label", classes=["x"]
     )
     assert values(run)["subset_accuracy"] == values(run)["sample_f1"] == 0.5
+
+
+def test_questions_without_a_passage_are_no_reading_comprehension(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text('{"id": "1", "question": "Why?", "answers": ["so"]}\n')
+    with pytest.raises(RunError, match="no question of split 'test' has a passage and an accepted answer"):
+        evaluate(writer([]), tmp_path / "own.jsonl", task="reading-comprehension", output=tmp_path / "run")

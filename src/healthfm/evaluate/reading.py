@@ -67,11 +67,15 @@ def numbers(text: str, most: int) -> list[str] | None:
 def words(ask: Ask) -> Job:
     """Return the job of having the model answer a split's questions in the words of their passages.
 
-    A question without an answer is asked where its owner says that there is none (``meta["impossible"]``), and left out where it is withheld.
+    A question without an answer is asked where its owner says that there is none (``meta["impossible"]``), and left out where it is withheld, as one
+    without a passage is.
     """
-    return _prepared(
-        ask, lambda record: list(record.answers) if record.answers or record.meta.get("impossible") else None, LINE
-    )
+
+    def of(record: QA) -> list[str] | None:
+        known = record.answers or record.meta.get("impossible")
+        return list(record.answers) if record.context and known else None
+
+    return _prepared(ask, of, LINE)
 
 
 def sentences(ask: Ask) -> Job:
@@ -94,7 +98,7 @@ def _prepared(ask: Ask, target_of: Any, reading: str, numbered: bool = False) ->
     every = [record for record in split if isinstance(record, QA)]
     found = [(record, target) for record in every if (target := target_of(record)) is not None]
     if not any(target for _, target in found):
-        what = "a passage cut into sentences, and those that answer" if numbered else "an accepted answer"
+        what = "a passage cut into sentences, and those that answer" if numbered else "a passage and an accepted answer"
         raise RunError(f"{ask.opened.name}: no question of split '{ask.split}' has {what}; use another split or task")
     chosen = [found[i] for i in protocols.sample(len(found), request.limit, request.seed)]
     records: list[Record] = [record for record, _ in chosen]
@@ -103,7 +107,7 @@ def _prepared(ask: Ask, target_of: Any, reading: str, numbered: bool = False) ->
     ]
     writing = Writing.by_protocol(protocol, prompts)
     kept = {record.id for record, _ in found}
-    lost = left_out([record for record in every if record.id not in kept], "questions have no accepted answer")
+    lost = left_out([record for record in every if record.id not in kept], "questions have no passage or no accepted answer")
     targets = [target for _, target in chosen]
     return ReadAnswers(
         task=protocol.task, name=f"{ask.opened.name}@{name}", records=records, total=len(found), writing=writing, seed=request.seed, targets=targets,

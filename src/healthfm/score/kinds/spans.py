@@ -23,7 +23,10 @@ SPAN = pa.struct([*PLACE, ("type", pa.string()), ("concepts", pa.list_(pa.string
 SPANS = pa.list_(SPAN)
 UNPLACED = pa.list_(pa.struct([("text", pa.string()), ("type", pa.string())]))
 STRICT = "a mention counts where start, end (of every piece) and type are all right"
-OVERLAP = "overlap_f1: a mention counts where it shares a character with one of the same type (n2c2's lenient match)"
+OVERLAP = (
+    "overlap_f1: a mention counts where it shares a character with one of the same type; precision is of those found, recall of those there, none is paired off "
+    "(scripts that pair them, as n2c2's lenient mode, differ where several meet one)"
+)
 LINKED = "linked_micro_f1: as micro-F1, and the concepts must be the true ones too (MedMentions)"
 CONCEPTS = "concept_micro_f1: the set of concepts of a whole text, wherever they are mentioned, each of a composite mention by itself (BC5CDR, BioCreative V)"
 
