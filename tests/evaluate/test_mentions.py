@@ -64,6 +64,14 @@ def test_a_written_list_is_read_as_json_or_line_by_line_and_else_is_no_answer(te
     assert listed.entries(text, ("type", "text")) == found
 
 
+def test_of_one_type_a_short_line_is_a_mention_and_prose_is_no_list() -> None:
+    assert listed.single(
+        "- flu\n- cystic fibrosis\nThe text speaks of many diseases, some of which are not named in it at all."
+    ) == [("flu",), ("cystic fibrosis",)]
+    assert listed.single("The text speaks of many diseases, some of which are not named in it at all.") is None
+    assert listed.single('["flu"]') == [("flu",)] and listed.single("none") == [] and listed.single(" ") is None
+
+
 @pytest.mark.parametrize(
     ("mention", "text", "found"),
     [

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from healthfm.evaluate.stated import THOUGHTS
-from healthfm.score.scripts import RANGES
+from healthfm.score.scripts import RANGES, spaced
 from healthfm.spelling import fold
 
 BULLET = re.compile(r"^\s*(?:[-*•·]|\d+[.)、]|\|)\s*")
@@ -35,6 +35,7 @@ NONE = frozenset(
 )
 NEXT = re.compile(r"(?is)\n\s*(?:text|question|passage|sentence|consultation)\s*[:：].*\Z")
 WORD = rf"[^\W{RANGES}]"  # a letter of a script with blanks between words, or a digit
+LONGEST = 12  # words of a line that is a name, not prose
 Entry = tuple[str, ...]
 Place = tuple[int, int]
 
@@ -65,15 +66,16 @@ def entries(text: str, fields: Sequence[str]) -> list[Entry] | None:
 
 
 def single(text: str) -> list[Entry] | None:
-    """Return the entries of a list of one field: a JSON list of texts, or a line each."""
+    """Return the entries of a list of one field: a JSON list of texts, or a short line each; None where there is neither: prose is no list."""
     text = spoken(text)
     for value in _json_values(text):
         if isinstance(value, list) and all(isinstance(one, str | int) and not isinstance(one, bool) for one in value):
             return _once([(str(one).strip(),) for one in value if str(one).strip()])
     lines = [BULLET.sub("", line).strip(" \"'`*") for line in text.splitlines() if line.strip()]
-    if not lines:
-        return None
-    return [] if fold(lines[0].strip(" .。!")) in NONE else _once([(one,) for one in lines])
+    if lines and fold(lines[0].strip(" .。!")) in NONE:
+        return []
+    short = [(one,) for one in lines if one and len(spaced(one).split()) <= LONGEST]
+    return _once(short) or None
 
 
 def _once(found: Sequence[Entry]) -> list[Entry]:
