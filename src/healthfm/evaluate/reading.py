@@ -107,7 +107,9 @@ def _prepared(ask: Ask, target_of: Any, reading: str, numbered: bool = False) ->
     ]
     writing = Writing.by_protocol(protocol, prompts)
     kept = {record.id for record, _ in found}
-    lost = left_out([record for record in every if record.id not in kept], "questions have no passage or no accepted answer")
+    lost = left_out(
+        [record for record in every if record.id not in kept], "questions have no passage or no accepted answer"
+    )
     targets = [target for _, target in chosen]
     return ReadAnswers(
         task=protocol.task, name=f"{ask.opened.name}@{name}", records=records, total=len(found), writing=writing, seed=request.seed, targets=targets,
