@@ -318,3 +318,22 @@ def test_questions_without_a_passage_are_no_reading_comprehension(tmp_path: Path
     (tmp_path / "own.jsonl").write_text('{"id": "1", "question": "Why?", "answers": ["so"]}\n')
     with pytest.raises(RunError, match="no question of split 'test' has a passage and an accepted answer"):
         evaluate(writer([]), tmp_path / "own.jsonl", task="reading-comprehension", output=tmp_path / "run")
+
+
+def test_columns_of_ones_own_that_are_called_as_readers_call_theirs_mean_nothing(tmp_path: Path) -> None:
+    row = {
+        "id": "1",
+        "question": "Why?",
+        "context": "So.",
+        "answers": [],
+        "impossible": "false",
+        "sentences": "So.",
+        "document": 12,
+    }
+    (tmp_path / "own.jsonl").write_text(
+        json.dumps(row) + "\n" + json.dumps({**row, "id": "2", "answers": ["so"]}) + "\n"
+    )
+    run = evaluate(writer(["so"]), tmp_path / "own.jsonl", task="reading-comprehension", output=tmp_path / "run")
+    assert run.predictions["id"].to_pylist() == ["2"] and "document" not in run.predictions.column_names
+    with pytest.raises(RunError, match="a passage cut into sentences"):
+        evaluate(writer([]), tmp_path / "own.jsonl", task="answer-sentences", output=tmp_path / "numbers")

@@ -209,7 +209,8 @@ def findings(ask: Ask) -> Job:
 
 def _findings(record: Conversation, codes: Mapping[str, str]) -> dict[str, str]:
     """Return a consultation's findings with their status; ``codes``: what the owner's codes for a status mean."""
-    stated = (record.meta.get("implicit_info") or {}).get("Symptom")
+    whole = record.meta.get("implicit_info")
+    stated = whole.get("Symptom") if isinstance(whole, Mapping) else None
     if isinstance(stated, Mapping):
         return {str(name): codes.get(str(code), str(code)) for name, code in stated.items()}
     return {

@@ -153,7 +153,7 @@ def sample_columns(
 
     ``inputs``: the digests of records of pixels, of which none is decoded here.
     """
-    documents = bool(records) and all("document" in record.meta for record in records)
+    documents = bool(records) and all(isinstance(record.meta.get("document"), str) for record in records)
     if inputs is None:
         inputs = [None if isinstance(record, Visual) else record.digest() for record in records]
     target = {}

@@ -72,7 +72,7 @@ def words(ask: Ask) -> Job:
     """
 
     def of(record: QA) -> list[str] | None:
-        known = record.answers or record.meta.get("impossible")
+        known = record.answers or record.meta.get("impossible") is True
         return list(record.answers) if record.context and known else None
 
     return _prepared(ask, of, LINE)
@@ -82,7 +82,7 @@ def sentences(ask: Ask) -> Job:
     """Return the job of having the model name the sentences of a passage that answer a question, by their numbers from 1."""
 
     def of(record: QA) -> list[str] | None:
-        if not record.meta.get("sentences"):
+        if not record.meta.get("sentences") or not isinstance(record.meta["sentences"], list | tuple):
             return None
         return [str(int(one) + 1) for one in record.meta.get("answer_sentences", ())]
 

@@ -19,7 +19,7 @@ from healthfm.score.kinds.spans import SPANS
 from healthfm.score.metrics import chunks
 from healthfm.spelling import fold
 
-BLANKS = re.compile(r"\S+")
+BLANKS = re.compile("[^ ]+")  # a token may hold other white space
 WORDS = re.compile(rf"{WORD}+|\S")  # a letter of a script without blanks is a word
 NO_TAGS = "its head's classes are no tags of mentions (O, B-TYPE, I-TYPE ...)"
 READING = "tags are read as CoNLL's scorer and seqeval's default do; a word has the tag of its first piece"
