@@ -150,10 +150,11 @@ def sample_columns(
     records: Sequence[Record], targets: Sequence[str | Sequence[str]] | None = None,
     inputs: Sequence[str | None] | None = None,
 ) -> dict[str, pa.Array]:  # fmt: skip
-    """Return the columns every table of predictions has: id, input digest, patient, site; and the target (or targets).
+    """Return the columns every table of predictions has: id, input digest, patient, site, the document where each is a part of one; and the target (or targets).
 
     ``inputs``: the digests of records of pixels, of which none is decoded here.
     """
+    documents = bool(records) and all(isinstance(record.meta.get("document"), str) for record in records)
     if inputs is None:
         inputs = [None if isinstance(record, Visual) else record.digest() for record in records]
     target = {}
@@ -166,6 +167,7 @@ def sample_columns(
         **target,
         "patient": pa.array([record.patient for record in records], pa.string()),
         "site": pa.array([record.site for record in records], pa.string()),
+        **({"document": pa.array([record.meta["document"] for record in records], pa.string())} if documents else {}),
     }
 
 

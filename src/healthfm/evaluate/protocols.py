@@ -5,8 +5,10 @@ A protocol is data (``[protocols.NAME]`` on a dataset card); this module renders
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,15 @@ import numpy as np
 from healthfm.cards import template
 from healthfm.cards.schema import DatasetCard, Protocol
 from healthfm.errors import RunError
-from healthfm.records import MultipleChoice, Record
+from healthfm.records import Document, MultipleChoice, Record
 from healthfm.score.tasks import TASKS
 
+OWN = {  # by task: how it is asked where a card does not say
+    task: Protocol(**facts)
+    for task, facts in tomllib.loads(
+        (resources.files("healthfm.cards") / "protocols.toml").read_text(encoding="utf-8")
+    ).items()
+}
 BETWEEN_SHOTS = "\n\n"
 PROMPTED = tuple(name for name, task in TASKS.items() if task.prompted)
 
@@ -40,7 +48,7 @@ class Item:
 
 
 def choose_protocol(card: DatasetCard, name: str | None, task: str | None) -> tuple[str, Protocol]:
-    """Return the protocol to follow: the one named, else the first for the task, the card's default before others.
+    """Return the protocol to follow: the one named, else the first for the task, the card's default before others, else healthfm's ``OWN``.
 
     Raises ``RunError``: no such protocol, or none for the task.
     """
@@ -56,8 +64,10 @@ def choose_protocol(card: DatasetCard, name: str | None, task: str | None) -> tu
         raise RunError(f"{card.slug}@{name} is a {card.protocols[name].task} protocol, not {task} ({known})")
     order = [n for n in (name or card.default_protocol, *card.protocols) if n is not None]
     chosen = next((n for n in order if task in (None, card.protocols[n].task)), None)
+    if chosen is None and task in OWN:
+        return task, OWN[task]
     if chosen is None:
-        plain = ", ".join(n for n, one in TASKS.items() if one.way is not None and not one.prompted)
+        plain = ", ".join(n for n, one in TASKS.items() if one.way is not None and (not one.prompted or n in OWN))
         wanted = f"no protocol for the task {task}" if task is not None else "no protocol to evaluate by"
         raise RunError(
             f"{card.slug}: {wanted}; its card or dataset.toml may name one ({known}). Tasks that need none: {plain} (--task)"
@@ -74,8 +84,12 @@ def answer_of(record: Record) -> str | None:
 def render(record: Record, protocol: Protocol, **more: Any) -> str:
     """Return a record's prompt, without its answer. ``more`` are values beside the record's own (a class's ``label``)."""
     values = {
-        name: getattr(record, name) for name in ("question", "options", "context", "text") if hasattr(record, name)
+        name: getattr(record, name)
+        for name in ("question", "options", "context", "text", "query", "a", "b")
+        if hasattr(record, name)
     }
+    if isinstance(record, Document):  # a turn: what was said before it, and by whom it is said
+        values |= {name: record.meta[name] for name in ("context", "speaker") if name in record.meta}
     if protocol.context == "long-answer":
         values["context"] = str(record.meta.get("long_answer") or "")
         if not values["context"]:

@@ -24,16 +24,23 @@ from healthfm.errors import CapabilityError, RunError
 from healthfm.evaluate import (
     bags,
     baselines,
+    candidates,
     classification,
     cohort,
+    dialogues,
     free_text,
+    mentions,
     notes,
     perplexity,
     probes,
     protocols,
     provenance,
     questions,
+    reading,
+    relations,
     retrieval,
+    similarity,
+    tagging,
 )
 from healthfm.evaluate import judge as judging
 from healthfm.evaluate.job import SETTLED, Ask, Job, Request, Review
@@ -59,6 +66,18 @@ WAYS: Mapping[str, Callable[[Ask], Job]] = {  # how a model is asked (``Task.way
     "bags": bags.prepare,
     "whole text": perplexity.prepare,
     "cohort": cohort.prepare,
+    "listed mentions": mentions.prepare,
+    "tagged words": tagging.prepare,
+    "listed relations": relations.prepare,
+    "scored relations": relations.scored,
+    "read answer": reading.words,
+    "read sentences": reading.sentences,
+    "embedded candidates": candidates.embedded,
+    "likely candidates": candidates.likely,
+    "scored turns": dialogues.acts,
+    "written reply": dialogues.replies,
+    "listed findings": dialogues.findings,
+    "embedded pairs": similarity.prepare,
 }
 ASKED = tuple(name for name, task in TASKS.items() if task.way is not None)
 

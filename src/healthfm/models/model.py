@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
-VERBS = ("preprocess", "forward", "logits", "score", "generate", "embed", "embed_tokens", "fill", "classify")
+VERBS = ("preprocess", "forward", "logits", "score", "generate", "embed", "embed_tokens", "fill", "classify", "tag")
 NO_SETTINGS = (
     "card",
     "variant",
@@ -155,6 +155,10 @@ class Model:
     ) -> Float32:
         """Return a probability (or logit) of each class for each item, float32 [n, classes]."""
         raise self._cannot("classify")
+
+    def tag(self, texts: Sequence[Sequence[str]]) -> list[list[str]]:
+        """Return the tag of each word of texts that are given as their words, as the head's own labels name it ("B-Disease", "O")."""
+        raise self._cannot("tag")
 
     def show_between(self, black: float, white: float) -> None:
         """Show the slices of volumes with voxels from ``black`` to ``white`` (CT: Hounsfield units). Raises ``RunError``."""

@@ -15,6 +15,7 @@ from healthfm.models.files import recognise
 from healthfm.models.files.folder import open_folder
 from healthfm.models.files.weights import locate
 from healthfm.models.language import native as reading
+from healthfm.models.language.token_classifier import tagger
 from healthfm.models.model import Model
 from healthfm.models.vision import native as seeing
 
@@ -26,6 +27,7 @@ def _names(*tables: str) -> frozenset[str]:
 
 
 CAUSAL, MASKED = _names("FOR_CAUSAL_LM_"), _names("FOR_MASKED_LM_")
+TAGGERS = _names("FOR_TOKEN_CLASSIFICATION_")
 SEQ2SEQ, CLASSIFIERS = _names("FOR_SEQ_TO_SEQ_CAUSAL_LM_"), _names("FOR_SEQUENCE_CLASSIFICATION_")
 ENCODERS = _names("", "FOR_TEXT_ENCODING_", "FOR_PRETRAINING_")
 DUAL = frozenset({"CLIPModel", "SiglipModel"})
@@ -55,11 +57,13 @@ def load(
         return reading.seq2seq(card, opened, device, dtype)
     if name in CLASSIFIERS:
         return reading.classifier(card, opened, device, dtype)
+    if name in TAGGERS:
+        return tagger(card, opened, device, dtype)
     if kind.main_input_name == "input_ids" and (name in MASKED or name in ENCODERS):
         return reading.encoder(card, opened, name in MASKED, pooling, device, dtype)
     raise CapabilityError(
         f"{opened.path}: {name} is of transformers', but of a kind that healthfm does not run from a folder (causal, masked and "
-        f"encoder-decoder language models, text classifiers, vision towers, {' and '.join(sorted(DUAL))})"
+        f"encoder-decoder language models, text and token classifiers, vision towers, {' and '.join(sorted(DUAL))})"
     )
 
 

@@ -8,42 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from healthfm.errors import HealthfmError
-from healthfm.records import Visual
-from healthfm.report import pictures
+from healthfm.records import Pair, Visual
+from healthfm.report import found, pictures
 from healthfm.report.heat import reopened
+from healthfm.report.sample import ERRORS, Option, Row, Sample, SampleList, cut, names_of
 from healthfm.report.words import number
 from healthfm.score import tasks
 from healthfm.score.metrics import text as text_metrics
 from healthfm.score.result import Result
 
-ERRORS = 20
-LONGEST = 900  # characters shown of one text
 OPTIONS = 6  # answers with their probabilities that a row shows; of more, the likeliest
 CELLS, EACH = 6, 4  # confusions with pictures, and pictures of each
 WRONG = 0.5  # the distance from the truth at which a decision about a class is wrong
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One row as it is shown: its ``id``, the ``target``, what was ``said`` (None: nothing), and the ``measure`` it is ordered by."""
-
-    id: str
-    target: str
-    said: str | None
-    measure: str
-    right: bool | None = None
-    options: Sequence[Option] = ()
-
-
-@dataclass(frozen=True)
-class SampleList:
-    """Samples under a title; ``measure`` names their number, ``note`` says how they were chosen."""
-
-    title: str
-    note: str
-    measure: str
-    samples: Sequence[Sample]
 
 
 def errors(run: Result, private: bool) -> SampleList:
@@ -105,11 +81,9 @@ def _labels(row: Row) -> Sample:
     said, target = row.get("prediction"), row["target"]
     highest = f"{max(row['probabilities']):.2f}" if row.get("probabilities") else ""
     right = None if row.get("uncertain") else said is not None and set(said) == set(target)
-    return Sample(row["id"], _names(target) or "none", None if said is None else _names(said) or "none", highest, right)
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names)
+    return Sample(
+        row["id"], names_of(target) or "none", None if said is None else names_of(said) or "none", highest, right
+    )
 
 
 def _wrong_labels(rows: Sequence[Row]) -> SampleList:
@@ -155,7 +129,7 @@ def _far_numbers(rows: Sequence[Row]) -> SampleList:
 def _text(row: Row) -> Sample:
     said = row["prediction"]
     return Sample(
-        row["id"], _cut(" | ".join(row["target"])), None if said is None else _cut(said), number(_text_score(row))
+        row["id"], cut(" | ".join(row["target"])), None if said is None else cut(said), number(_text_score(row))
     )
 
 
@@ -175,8 +149,8 @@ def _far_texts(rows: Sequence[Row]) -> SampleList:
 
 
 def _ranked(row: Row) -> Sample:
-    said = _names(row["ranking"][:3]) or None
-    return Sample(row["id"], _names(row["target"][:3]), said, str(_first_hit(row) or "not found"))
+    said = names_of(row["ranking"][:3]) or None
+    return Sample(row["id"], names_of(row["target"][:3]), said, str(_first_hit(row) or "not found"))
 
 
 def _first_hit(row: Row) -> int | None:
@@ -217,7 +191,10 @@ _KINDS: Mapping[str, _Kind] = {
     "classes": _Kind("confidence", _class, _wrong_classes), "ordinal": _Kind("confidence", _class, _wrong_classes),
     "labels": _Kind("highest probability", _labels, _wrong_labels), "numbers": _Kind("error", _number, _far_numbers),
     "text": _Kind("score", _text, _far_texts, free=True), "ranking": _Kind("first hit at rank", _ranked, _late_hits),
-    "likelihood": _Kind("bits per byte", _likelihood, _unlikely_texts),
+    "likelihood": _Kind("bits per byte", _likelihood, _unlikely_texts), "spans": _Kind("F1", found.found_in, found.worst_found),
+    "reading": _Kind("token F1", found.read_answer, found.far_answers, free=True), "candidates": _Kind("first right one at rank", found.candidates, found.late_candidates),
+    "similarity": _Kind("places off", found.similar, found.apart),
+    "tags": _Kind("F1", lambda row: found.found_in(found.chunked(row)), lambda rows: found.worst_found([found.chunked(row) for row in rows])), "relations": _Kind("F1", found.found_in, found.worst_found, free=True), "sets": _Kind("F1", found.found_in, found.worst_found, free=True),
 }  # fmt: skip
 
 
@@ -226,16 +203,6 @@ def _kind(run: Result) -> _Kind:
 
 
 # Options and probabilities --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Option:
-    """One of the answers a row could have: its ``key``, the ``chance`` the model gave it, whether it is ``right`` and was ``chosen``."""
-
-    key: str
-    chance: float | None
-    right: bool
-    chosen: bool
 
 
 def options(row: Row) -> list[Option]:
@@ -305,13 +272,15 @@ def inputs(run: Result, ids: Collection[str], pictured: Collection[str] = ()) ->
     ``input``, if at all.
     """
     facts = run.facts
+    marked = run.scores["kind"] == "spans"
+    marks = {row["id"]: row for row in run.predictions.to_pylist() if row["id"] in ids} if marked else {}
     column = run.predictions["input"].to_pylist() if "input" in run.predictions.column_names else []
     asked = {i: value for i, value in zip(run.predictions["id"].to_pylist(), column, strict=bool(column)) if i in ids}
     if facts.get("data") is None:
-        own = {i: Input(_cut(str(value))) for i, value in asked.items() if value is not None}
+        own = {i: Input(cut(str(value))) for i, value in asked.items() if value is not None}
         return own, "" if own else GONE
     window = facts["request"].get("window")
-    found: dict[str, Input] = {}
+    seen: dict[str, Input] = {}
     noun = ""
     try:
         for one in reopened(run):
@@ -322,11 +291,11 @@ def inputs(run: Result, ids: Collection[str], pictured: Collection[str] = ()) ->
             ):
                 continue
             noun = one.noun
-            if (shown := _input(one, one.id in pictured, window)) is not None:
-                found[one.id] = shown
+            if (shown := _input(one, one.id in pictured, window, marks.get(one.id))) is not None:
+                seen[one.id] = shown
     except (HealthfmError, KeyError):
         return {}, GONE
-    return found, "" if found else NOTHING.format(noun) if noun else GONE
+    return seen, "" if seen else NOTHING.format(noun) if noun else GONE
 
 
 def _same(record: Any, asked: str | None) -> bool:
@@ -339,24 +308,24 @@ def _same(record: Any, asked: str | None) -> bool:
         return False
 
 
-def _input(record: Any, pictured: bool, window: Any) -> Input | None:
+def _input(record: Any, pictured: bool, window: Any, row: Row | None = None) -> Input | None:
     text = getattr(record, "question", None) or getattr(record, "text", None)
+    if text is None and isinstance(record, Pair):
+        text = record.as_text
+    if isinstance(text, str) and row is not None:
+        return Input(found.in_words(text, row["target"], row["prediction"] or ()))
     picture = _picture(record, window) if pictured else ""
     if not isinstance(text, str):
         return Input(picture=picture) if picture else None
     options = getattr(record, "options", None) or {}
     told = None if all(key == text for key, text in options.items()) else options  # yes, no: the answer says it
-    return Input(_cut(text), _cut(getattr(record, "context", "")), told, picture)
+    return Input(cut(text), cut(getattr(record, "context", "")), told, picture)
 
 
 def _picture(record: Any, window: Any) -> str:
     """Return a small picture of a record of pixels; "" where there is none."""
     try:
-        found = pictures.of_record(record, window)
+        made = pictures.of_record(record, window)
     except HealthfmError:
         return ""
-    return "" if found is None else pictures.data_uri(found)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else text[:LONGEST].rstrip() + " …"
+    return "" if made is None else pictures.data_uri(made)

@@ -11,8 +11,24 @@ import pyarrow as pa
 
 from healthfm.errors import RunError
 from healthfm.score import tasks
+from healthfm.score.kinds import (
+    candidates,
+    kind,
+    labels,
+    likelihood,
+    names,
+    numbers,
+    ordinal,
+    ranking,
+    reading,
+    relations,
+    sets,
+    similarity,
+    spans,
+    tags,
+    text,
+)
 from healthfm.score.kinds import classes as one_class
-from healthfm.score.kinds import kind, labels, likelihood, names, numbers, ordinal, ranking, text
 from healthfm.score.kinds.kind import Kind, Read
 from healthfm.score.statistics import calibration, curves, selective, subgroups
 from healthfm.score.statistics.draws import over
@@ -21,12 +37,14 @@ from healthfm.score.statistics.statistic import Statistic
 
 KINDS: Mapping[str, Kind] = {
     "classes": one_class, "labels": labels, "ordinal": ordinal, "numbers": numbers, "text": text, "ranking": ranking,
-    "likelihood": likelihood,
+    "likelihood": likelihood, "spans": spans, "reading": reading, "candidates": candidates, "similarity": similarity, "tags": tags, "relations": relations, "sets": sets,
 }  # fmt: skip
 BESIDE = ("auroc", "macro_auroc", "sensitivity", "specificity")  # what a group's row says beside the headline
 UNASKED = {  # the column of answers, before there are any
     "classes": ("prediction", pa.string()), "labels": ("prediction", pa.list_(pa.string())), "text": ("output", pa.string()),
-    "ranking": ("ranking", pa.list_(pa.string())),
+    "ranking": ("ranking", pa.list_(pa.string())), "numbers": ("prediction", pa.float64()), "spans": ("prediction", spans.SPANS),
+    "reading": ("prediction", pa.string()), "candidates": ("scores", candidates.NUMBERS), "similarity": ("prediction", pa.float64()),
+    "tags": ("prediction", pa.list_(pa.string())), "relations": ("prediction", relations.RELATIONS), "sets": ("prediction", pa.list_(pa.string())),
 }  # fmt: skip
 UNCERTAIN = "ignore"  # how uncertain labels count unless asked otherwise
 
@@ -57,11 +75,12 @@ def check_targets(
     """Raise ``RunError``, before any model is asked, where the scores could not be computed of these targets."""
     name = tasks.TASKS[task].kind
     column, kind_of_answer = UNASKED[name]
-    several = name in ("labels", "text", "ranking")
+    several = name in ("labels", "text", "ranking", "tags", "sets", "reading", "candidates")
+    whole = kind_of_answer if name in ("spans", "relations") else None
     nothing: list[Any] = [[] if name == "ranking" else None] * len(ids)
     columns = {
         "id": pa.array(ids, pa.string()),
-        "target": pa.array([list(one) for one in targets] if several else targets),
+        "target": pa.array([list(one) for one in targets] if several else targets, whole),
     }
     check_table(pa.table({**columns, column: pa.array(nothing, kind_of_answer)}), task)
     if classes and name in ("classes", "labels"):

@@ -18,6 +18,9 @@ from healthfm.score.written import finishes, judged
 
 SAME = 0.95  # the share of rows with one answer from which that is said
 FEW_ANSWERS = 10  # rows under which one answer to all says little
+RIVALS = {
+    "dictionary": "looking up the training split's mentions, word for word,", "bm25": "BM25, which knows shared words alone,",
+}  # fmt: skip
 HEADLINE_RULES = ("positive class", "what counts in an answer", "letters of scripts without blanks")
 ENDS = {  # a server's words, and what they mean
     "length": "cut off at the longest answer (length)", "content_filter": "held back or cut by the server's filter (content_filter)",
@@ -103,6 +106,11 @@ def headline_notes(run: Result) -> list[str]:
         whole = of_split(run, majority["n"]) if run.facts.get("majority") else f"these {majority['n']} rows"
         notes.append(f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}")
     notes += baselines.says(scores["baselines"]) if scores.get("baselines") else []
+    for name, values in scores.get("rivals", {}).items():
+        notes += [
+            f"cheap rival: {RIVALS.get(name, name)} reaches {metric.replace('_', '-')} {value:.3f}"
+            for metric, value in values.items()
+        ]
     notes += [rule for rule in scores.get("rules", []) if rule.startswith(HEADLINE_RULES)]
     notes += _one_answer(run)
     fitted = run.facts.get("fitted", {})

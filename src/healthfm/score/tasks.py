@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from healthfm.records import QA, Conversation, Document, Image, MultipleChoice, Record, Slide, Timeline, Video, Volume
+from healthfm.records import (
+    QA,
+    Conversation,
+    Document,
+    Image,
+    MultipleChoice,
+    Pair,
+    Ranking,
+    Record,
+    Slide,
+    Timeline,
+    Video,
+    Volume,
+)
 
-TEXTS = (Document, QA, MultipleChoice, Conversation)
+TEXTS = (Document, QA, MultipleChoice, Conversation, Pair)
 PICTURES = (Image, Volume, Video)
 YES_NO_MAYBE = ("yes", "no", "maybe")
 
@@ -120,6 +133,60 @@ TASKS = {
         summary="which groups of diagnoses a stay will be coded with", kind="labels", noun="stay",
         way="cohort", verb="embed", records=(Timeline,), fitted=True,
     ),
+    "named-entities": Task(
+        summary="mentions of things of several types, listed in generated text", kind="spans", noun="text",
+        way="listed mentions", verb="generate", records=(Document, Conversation), prompted=True,
+    ),
+    "token-classification": Task(
+        summary="mentions of things of several types, by a token classifier's own head", kind="spans", noun="text",
+        way="tagged words", verb="tag", records=(Document, Conversation),
+    ),
+    "relations": Task(
+        summary="relations of things named in a text, listed in generated text", kind="relations", noun="text",
+        way="listed relations", verb="generate", records=(Document,), prompted=True,
+    ),
+    "relation-classification": Task(
+        summary="what the relation of two marked mentions is, by the likelihood of the types' names", kind="relations", noun="text",
+        way="scored relations", verb="score", records=(Document,), prompted=True,
+    ),
+    "reading-comprehension": Task(
+        summary="an answer in the words of a passage, or that it has none", kind="reading", noun="question",
+        way="read answer", verb="generate", records=(QA,), prompted=True,
+    ),
+    "answer-sentences": Task(
+        summary="which sentences of a passage answer a question", kind="sets", noun="question",
+        way="read sentences", verb="generate", records=(QA,), prompted=True,
+    ),
+    "answer-selection": Task(
+        summary="which of a question's candidates is right, by the cosine of embeddings", kind="candidates", noun="query",
+        way="embedded candidates", verb="embed", records=(Ranking,),
+    ),
+    "answer-selection-scored": Task(
+        summary="which of a question's candidates is right, by likelihood", kind="candidates", noun="query",
+        way="likely candidates", verb="score", records=(Ranking,), prompted=True,
+    ),
+    "similarity": Task(
+        summary="how like two texts are, by the cosine of embeddings", kind="similarity", noun="pair",
+        way="embedded pairs", verb="embed", records=(Pair,),
+    ),
+    "inference": Task(
+        summary="what one text is to another (follows, contradicts), by the likelihood of the classes' names", kind="classes", noun="pair",
+        way="scored classes", verb="score", records=(Pair,), prompted=True,
+    ),
+    "dialogue-acts": Task(
+        summary="what each turn of a consultation is for, by the likelihood of the classes' names", kind="classes", noun="turn",
+        way="scored turns", verb="score", records=(Conversation,), prompted=True,
+    ),
+    "dialogue-findings": Task(
+        summary="which findings a consultation's patient has, has not, or may have, listed in generated text", kind="sets", noun="conversation",
+        way="listed findings", verb="generate", records=(Conversation,), prompted=True,
+    ),
+    "response-generation": Task(
+        summary="what the doctor says next, beside what the doctor said", kind="text", noun="turn",
+        way="written reply", verb="generate", records=(Conversation,), prompted=True,
+    ),
+    "term-normalisation": Task(summary="the terms of a vocabulary that a text means", kind="sets"),
+    "tagged-entities": Task(summary="mentions as tags of tokens (IOB1, IOB2, IOE2, IOBES, BILOU)", kind="tags", noun="sentence"),
     "binary": Task(summary="one of two classes", kind="classes", two=True),
     "multi-class": Task(summary="one of several classes", kind="classes"),
     "multi-label": Task(summary="any of several classes", kind="labels"),

@@ -275,7 +275,7 @@ def test_berts_head_over_tokens_is_left_off_and_named(tmp_path: Path) -> None:
     bert(tmp_path, "BertForTokenClassification", num_labels=5)
     model = load_model("biobert", tmp_path, device="cpu")
     assert (
-        "a head over tokens of 5 classes (classifier.weight) was left off: no verb here reads it"
+        "a head over tokens of 5 classes (classifier.weight) was left off: hf:FOLDER tags words by it (token-classification)"
         in model.provenance["notices"]
     )
     assert "classify" not in model.capabilities

@@ -43,6 +43,7 @@ def test_the_metrics_are_scikit_learns() -> None:
         "macro_f1": theirs.f1_score(truth, guess, average="macro"), "micro_f1": theirs.f1_score(truth, guess, average="micro"),
         "subset_accuracy": theirs.accuracy_score(truth, guess), "macro_auroc": theirs.roc_auc_score(truth, scores),
         "macro_average_precision": theirs.average_precision_score(truth, scores),
+        "sample_f1": theirs.f1_score(truth, guess, average="samples", zero_division=1),
     }  # fmt: skip
     assert {name: one["value"] for name, one in run.metrics.items()} == pytest.approx(expected)
     assert run.scores["headline"] == "macro_auroc" and run.scores["classes"] == NAMES
@@ -60,7 +61,10 @@ def test_predictions_alone_have_f1_and_a_threshold_is_not_spoken_of() -> None:
     run = evaluate_predictions(
         {"id": range(90), "target": names(truth), "prediction": names(scores >= 0.3)}, "multi-label"
     )
-    assert set(run.metrics) == {"macro_f1", "micro_f1", "subset_accuracy"} and run.scores["headline"] == "macro_f1"
+    assert (
+        set(run.metrics) == {"macro_f1", "micro_f1", "subset_accuracy", "sample_f1"}
+        and run.scores["headline"] == "macro_f1"
+    )
     assert run.metrics["micro_f1"]["value"] == pytest.approx(theirs.f1_score(truth, scores >= 0.3, average="micro"))
     assert not any("0.5" in rule for rule in run.scores["rules"])
 

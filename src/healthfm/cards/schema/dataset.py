@@ -69,7 +69,8 @@ class Labels(Facts):
 
     ``missing``: raw values that mean there is none, beside an empty one; ``uncertain``: those by which the owner leaves it open.
     ``variant``: the one whose files hold it (None: the one that the space is named after, else all). ``positive``: the class whose
-    risk a clinical report is of, where that is plain.
+    risk a clinical report is of, where that is plain. ``groups``: what a published evaluation counts as one class, by its name for it;
+    classes in none of them are not evaluated. ``negative``: classes (or groups) that state that there is nothing, over which no F1 is computed.
     """
 
     name: Text
@@ -80,6 +81,8 @@ class Labels(Facts):
     uncertain: tuple[str, ...] = ()
     variant: Text | None = None
     positive: Text | None = None
+    groups: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    negative: tuple[str, ...] = ()
     note: Text | None = None
 
     @model_validator(mode="after")
@@ -88,6 +91,11 @@ class Labels(Facts):
             raise ValueError(f"labels: '{self.name}' is binary and names {len(self.classes)} classes")
         if strange := sorted(set(self.codes) - set(self.classes)):
             raise ValueError(f"labels: '{self.name}' has codes for what is none of its classes: {', '.join(strange)}")
+        grouped = [one for held in self.groups.values() for one in held]
+        if strange := sorted({*grouped, *self.negative} - {*self.classes, *self.groups}):
+            raise ValueError(f"labels: '{self.name}' groups what is none of its classes: {', '.join(strange)}")
+        if len(set(grouped)) < len(grouped):
+            raise ValueError(f"labels: '{self.name}' has a class in two groups")
         if len(set(self.codes.values())) < len(self.codes):
             raise ValueError(f"labels: '{self.name}' gives two classes the same code")
         if self.positive is not None and self.positive not in self.classes:
@@ -99,7 +107,7 @@ class Labels(Facts):
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out the later fields where they say nothing, so that the digest of a card without them stays."""
-        later = ("missing", "uncertain", "variant", "positive")
+        later = ("missing", "uncertain", "variant", "positive", "groups", "negative")
         return {name: one for name, one in plain(self).items() if one or name not in later}
 
 

@@ -92,7 +92,7 @@ def tagged_sentences(files: Files, split: str) -> Iterator[Document]:
             text, found = conll.spans(row["tokens"], row["tags"])
             document = f"{split}-document-{row['documents']}" if row["documents"] else None
             yield Document(
-                id=f"{split}-{row.number}", split=split, patient=row["document"] or document, text=text,
+                id=f"{split}-{row.number}", split=split, patient=row["document"] or document, text=text, meta={"words": "blanks"},
                 spans=tuple(Span(start, end, files.one("entity", kind)) for start, end, kind in found),
             )  # fmt: skip
 

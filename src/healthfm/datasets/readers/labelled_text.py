@@ -54,7 +54,7 @@ def _hoc_corpus(files: Files, split: str) -> Iterator[Document]:
                 names = [part.partition("--")[0].strip().lower() for part in parts if part not in ("", "NULL")]
                 yield Document(
                     id=f"{pmid}-{number}", split=split, patient=pmid, text=text, labels={"hallmarks": files.label("hallmarks", names)},
-                    meta={"taxonomy": [part for part in parts if part]},
+                    meta={"taxonomy": [part for part in parts if part], "document": pmid},
                 )  # fmt: skip
 
 

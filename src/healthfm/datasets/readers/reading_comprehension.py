@@ -66,7 +66,8 @@ def _spans(asked: Row, passage: Row, address: str, split: str) -> QA:
     return QA(
         id=str(asked["id"]), split=split, question=asked["question"], context=passage["context"],
         answers=tuple(answer["text"] for answer in answers),
-        meta={"url": address, "sentences": passage["sent_list"], "answer_sentences": [one for answer in answers for one in answer["answer_span"]]},
+        meta={"url": address, "sentences": passage["sent_list"], "answer_sentences": [one for answer in answers for one in answer["answer_span"]],
+              "impossible": not answers},
     )  # fmt: skip
 
 

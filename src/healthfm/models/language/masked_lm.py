@@ -347,7 +347,9 @@ def _take_head(network: transformers.BertForPreTraining, given: dict[str, torch.
             continue
         for key in (f"{name}.weight", f"{name}.bias"):
             given.pop(key, None)
-        return [f"a head over tokens of {len(weight)} classes ({name}.weight) was left off: no verb here reads it"]
+        return [
+            f"a head over tokens of {len(weight)} classes ({name}.weight) was left off: hf:FOLDER tags words by it (token-classification)"
+        ]
     return []
 
 

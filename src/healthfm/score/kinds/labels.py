@@ -77,7 +77,12 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     if uncertain == "positive":
         truth = truth | open_
     known = ~open_ if uncertain == "ignore" else np.ones_like(truth)
-    found = _decided(truth, guess, known, space)
+    answered = np.array([row is not None for row in table["prediction"].to_pylist()])
+    found = _decided(truth, guess, known, answered, space)
+    by_document: list[str] = []
+    if "document" in table.column_names:
+        more, by_document = _by_document(table, truth & known, guess & known)
+        found += more
     ranked: dict[str, tuple[Bools, Floats]] = {}
     if "probabilities" in table.column_names:
         scores = _scores(table, space)
@@ -86,8 +91,9 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         found += ranking(ranked, partly, single=False)
     statistics, lost = kind.defined(found)
     empty = [name for i, name in enumerate(space) if not (truth & known)[:, i].any()]
-    missing = sum(row is None for row in table["prediction"].to_pylist())
+    missing = int((~answered).sum())
     rules = [
+        *by_document,
         *([f"uncertain labels ({int(open_.sum())}) {UNCERTAIN[uncertain]}"] if open_.any() else []),
         *([f"classes without a positive here: {', '.join(empty)}; means leave out what is not defined for them"] if empty else []),
         *([f"a class is predicted from a probability of {THRESHOLD} on, unless the table says otherwise"] if ranked else []),
@@ -100,7 +106,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     return Read(statistics, headline, rules + lost, facts, ranked=shown)
 
 
-def _decided(truth: Bools, guess: Bools, known: Bools, space: Sequence[str]) -> list[Statistic]:
+def _decided(truth: Bools, guess: Bools, known: Bools, answered: Bools, space: Sequence[str]) -> list[Statistic]:
     n, size = truth.shape
     cells = np.stack([truth & guess, truth & ~guess, ~truth & guess], axis=-1) & known[:, :, None]
     spread = sparse.csr_array(cells.reshape(n, -1).T.astype(np.int16))
@@ -116,13 +122,60 @@ def _decided(truth: Bools, guess: Bools, known: Bools, space: Sequence[str]) -> 
     sure = known.all(axis=1)
     exact = of_mean(
         "subset_accuracy",
-        ((truth == guess) | ~known).all(axis=1),
+        ((truth == guess) | ~known).all(axis=1) & answered,
         None if sure.all() else "uncertain classes are taken as right",
     )
     return [
         of_counts("macro_f1", n, counted(multilabel.macro_f1)), of_counts("micro_f1", n, counted(multilabel.micro_f1)), exact,
+        of_mean("sample_f1", _by_row(truth & known, guess & known) * answered, "the F1 of each row's classes, 1 where it has none and none is predicted"),
         *(of_counts(f"f1/{name}", n, counted(_f1_of(i))) for i, name in enumerate(space)),
     ]  # fmt: skip
+
+
+def _by_row(truth: Bools, guess: Bools) -> Floats:
+    """Return the F1 of each row's classes [n], 1 where there is none on either side."""
+    both = truth.sum(axis=1) + guess.sum(axis=1)
+    return np.where(both > 0, 2 * (truth & guess).sum(axis=1) / np.maximum(both, 1), 1.0)
+
+
+def _by_document(table: pa.Table, truth: Bools, guess: Bools) -> tuple[list[Statistic], list[str]]:
+    """Return BLUE's metrics of the Hallmarks of Cancer: precision and recall of each document's classes, averaged, and the F1 of both means.
+
+    A document has the classes of all its rows. Source: github.com/ncbi-nlp/BLUE_Benchmark@2b3dc247 blue/eval_hoc.py, which calls the two means by each
+    other's names, and cannot take a document without a class: such are left out here.
+    """
+    names = kind.texts(table, "document")
+    kind.refuse("have no document", [i for i, one in zip(table["id"].to_pylist(), names, strict=True) if one is None])
+    every = list(dict.fromkeys(names))
+    place = {one: number for number, one in enumerate(every)}
+    rows = np.array([place[one] for one in names])
+    spread = sparse.csr_array((np.ones(len(rows), np.int64), (rows, np.arange(len(rows)))), (len(every), len(rows)))
+    true, said = (spread @ truth.astype(np.int64)) > 0, (spread @ guess.astype(np.int64)) > 0
+    whole = true.any(axis=1)
+    hits = (true & said).sum(axis=1)
+    precise, found = hits / np.maximum(said.sum(axis=1), 1), hits / np.maximum(true.sum(axis=1), 1)
+    share = (
+        spread / spread.sum(axis=1)[:, None]
+    ).tocsr()  # a resample draws rows: a document counts as much as its rows were drawn, on average
+
+    def means(counts: Counts) -> tuple[Values, Values]:
+        drawn = np.asarray(share @ counts.T.astype(np.float64)) * whole[:, None]
+        n = np.maximum(drawn.sum(axis=0), 1e-12)
+        return precise @ drawn / n, found @ drawn / n
+
+    def f1(counts: Counts) -> Values:
+        p, r = means(counts)
+        return np.divide(2 * p * r, p + r, out=np.zeros_like(p), where=p + r > 0)
+
+    made = [
+        of_counts("document_f1", len(rows), f1), of_counts("document_precision", len(rows), lambda c: means(c)[0]),
+        of_counts("document_recall", len(rows), lambda c: means(c)[1]),
+    ]  # fmt: skip
+    bare = int((~whole).sum())
+    said_of = (
+        f"document metrics take {len(every)} documents, each with the classes of all its rows (BLUE's rule for HoC)"
+    )
+    return made if whole.any() else [], [said_of + (f"; {bare} without a class are left out" if bare else "")]
 
 
 def _f1_of(place: int) -> Callable[[npt.NDArray[np.number]], Values]:

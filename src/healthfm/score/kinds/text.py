@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from healthfm.errors import RunError
+from healthfm.score.kinds import found as things
 from healthfm.score.kinds import kind
 from healthfm.score.kinds.kind import Read
 from healthfm.score.metrics import text, wording
@@ -25,6 +26,10 @@ SQUAD = "exact-match-squad and token-f1-squad follow SQuAD's script, blind to si
 LETTERS = (
     "letters of scripts without blanks (Chinese, Japanese, Thai, Lao, Burmese, Khmer) are a word each in {} of the rows; BLEU takes sacrebleu's zh "
     "tokens there, 13a elsewhere; SQuAD's rule knows blanks alone and says nothing of these rows"
+)
+ENTITIES = (
+    "entity_f1: the entities whose names stand in the answer, against those whose names stand in the accepted one, all rows together; as MedDG's own code, without its "
+    "patterns for place, cause, nature and duration"
 )
 SHORT = "BLEU counts runs of four words and no accepted answer has four: it is not given"
 
@@ -85,6 +90,9 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         found += [of_mean(name, answered * values) for name, values in text.rouge(texts, accepted).items()]
     except ImportError:
         rules.append("BLEU and ROUGE need sacrebleu and rouge-score: pip install 'healthfm[text]'")
+    if {"entities", "entities_found"} <= set(table.column_names):
+        found += _entities(table)
+        rules.append(ENTITIES)
     headline = "token_f1"
     if "judge" in table.column_names:
         found.append(
@@ -93,6 +101,16 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         headline = "judge"
     statistics, lost = kind.defined(found)
     return Read(statistics, headline if headline in statistics else "token_f1", rules + lost, {"unanswered": missing})
+
+
+def _entities(table: pa.Table) -> list[Statistic]:
+    """Return precision, recall and F1 of the entities that answers name, all rows together (MedDG's metric)."""
+    wanted, named = (
+        [{("entity", one) for one in row or ()} for row in table[name].to_pylist()]
+        for name in ("entities", "entities_found")
+    )
+    f1, precise, recalled, _ = things.statistics(things.tallied(wanted, named, ["entity"])[0], ["entity"], "entity_")
+    return [replace(one, name=one.name.replace("micro_", "")) for one in (f1, precise, recalled)]
 
 
 def _judged(scores: Floats, rules: list[str]) -> Statistic:

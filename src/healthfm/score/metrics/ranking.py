@@ -18,6 +18,16 @@ def reciprocal_rank(ranking: Sequence[str], relevant: Sequence[str]) -> float:
     return next((1 / rank for rank, one in enumerate(ranking, 1) if one in wanted), 0.0)
 
 
+def average_precision(ranking: Sequence[str], relevant: Sequence[str]) -> float:
+    """Return the mean, over what is relevant, of the precision at its rank (trec_eval's map); 0 for one that is not found."""
+    wanted, hits, total = set(relevant), 0, 0.0
+    for rank, one in enumerate(ranking, 1):
+        if one in wanted:
+            hits += 1
+            total += hits / rank
+    return total / len(wanted)
+
+
 def ndcg_at(k: int, ranking: Sequence[str], relevant: Sequence[str]) -> float:
     """Return the discounted cumulative gain of the first ``k`` over the best possible one (Järvelin and Kekäläinen 2002)."""
     wanted = set(relevant)
