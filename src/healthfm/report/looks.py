@@ -10,7 +10,7 @@ from healthfm.errors import HealthfmError
 from healthfm.formats.slide.tiling import Tiles, read_tile
 from healthfm.records import Slide
 from healthfm.report import heat, pictures
-from healthfm.report.samples import Sample
+from healthfm.report.sample import Sample
 from healthfm.score.result import Result
 
 BAGS = 3  # of the most confident errors, and one that was right
