@@ -183,32 +183,30 @@ def gunzipped(path: Path) -> IO[bytes]:
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Write the regular files of an archive into a folder, in one pass, with the guards of ``members``.
-
-    Links and devices are left out. Raises ``DatasetError``: damage, a path that leaves the archive, or more unpacked than
-    ``MAX_RATIO`` times the archive's size.
-    """
-    room = max(SMALL, MAX_RATIO * path.stat().st_size)
-    try:
-        for name, size, handle in _contents(path):
-            inside = PurePosixPath(name.replace("\\", "/"))
-            if inside.is_absolute() or ".." in inside.parts:
-                raise DatasetError(f"{path}: a member's path leaves the archive; refused")
-            room -= size
-            if room < 0:
-                raise DatasetError(f"{path}: unpacks to over {MAX_RATIO} times its size; refused")
-            target = folder / inside
+    """Write the regular files of an archive into a folder, in one pass, with the guards of ``each``. Links and devices are left out."""
+    for name, handle in each(path, ""):
+        target = folder / name
+        try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as out:
                 shutil.copyfileobj(handle, out, 1 << 20)
-    except (RuntimeError, OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path}: not a readable archive ({type(error).__name__}); download it again") from None
+        except (
+            RuntimeError,
+            OSError,
+            EOFError,
+            zlib.error,
+            lzma.LZMAError,
+            tarfile.TarError,
+            zipfile.BadZipFile,
+        ) as error:
+            raise DatasetError(f"{path}: {name} cannot be unpacked into {folder} ({type(error).__name__})") from None
 
 
 def each(path: Path, suffix: str) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield name and open handle of the regular files whose names end so, in one pass, with the guards of ``unpack``.
+    """Yield name and open handle of the regular files whose names end so, in one pass.
 
-    For archives of very many files: opening each by its name reads the list of all of them every time.
+    For archives of very many files: opening each by its name reads the list of all of them every time. Raises ``DatasetError``: damage, a
+    path that leaves the archive, or more unpacked than ``MAX_RATIO`` times the archive's size.
     """
     room = max(SMALL, MAX_RATIO * path.stat().st_size)
     try:
