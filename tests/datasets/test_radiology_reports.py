@@ -34,7 +34,7 @@ REPORT = """                                 FINAL REPORT
  IMPRESSION: 
  
  No acute process.
-"""  # noqa: W291, W293  the owners' blanks
+"""
 PATIENT = "files/p10/p10000032"
 SPLIT = "dicom_id,study_id,subject_id,split\n"
 

@@ -52,10 +52,7 @@ def sections(text: str) -> tuple[Span, ...]:
     "last_paragraph".
     """
     found = HEADING.search(text)
-    if found is None:
-        held = [Span(0, len(text), "full report")]
-    else:
-        held = [Span(0, found.start(1), "preamble")]
+    held = [Span(0, len(text), "full report") if found is None else Span(0, found.start(1), "preamble")]
     while found is not None:
         start, name = found.end(), _name(found[1])
         found = HEADING.search(text, max(start, text.find("\n", start)))
