@@ -193,3 +193,11 @@ def test_outlines_of_whole_and_viable_tumour_join_their_slide_by_folder(tmp_path
         1,
     )
     assert "no annotation lies beside it" in str(opened.errors[0]) and "does not know" in str(opened.errors[1])
+
+
+def test_a_slide_inside_an_archive_is_named_and_not_opened(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "Training_phase_1_001.zip", "w") as packed:
+        packed.writestr("Training_phase_1_001/01_01_0083.svs", b"slide")
+        packed.writestr("Training_phase_1_001/01_01_0083.xml", "<Annotations/>")
+    with pytest.raises(DatasetError, match="a slide inside an archive; unpack it"):
+        list(open_dataset("paip", tmp_path))

@@ -16,6 +16,7 @@ from lxml import etree
 from healthfm.datasets import media
 from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import dataset
+from healthfm.datasets.readers.slides_and_tiles import slide_of
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import delimited, spreadsheet, volume, xml
 from healthfm.formats.dicom import index
@@ -271,7 +272,7 @@ def nlst(files: Files, split: str) -> Iterator[Record]:
     for slide in files.all("slides"):
         with Row({}, slide, slide.name):
             pid = slide.name.split("_")[0]
-            yield Slide(id=slide.name, split=split, patient=pid, meta=about(pid), **media.fields_of("Slide", slide))
+            yield Slide(id=slide.name, split=split, patient=pid, meta=about(pid), **slide_of(slide))
 
 
 @dataset("i-spy2", record=Volume)

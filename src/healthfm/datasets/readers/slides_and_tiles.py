@@ -26,6 +26,13 @@ RING = re.compile(r"\(([^()]*)\)")
 Mask = npt.NDArray[Any]
 
 
+def slide_of(source: Source) -> dict[str, Any]:
+    """Return the fields of a record that open a slide on demand. Raises ``BadValue``: it is packed, and is read by window from a file."""
+    if source.member is not None:
+        raise BadValue("a slide inside an archive; unpack it")
+    return media.fields_of("Slide", source)
+
+
 def _folder(source: Source) -> str:
     return tail(source, 2).split("/")[0]
 
@@ -138,7 +145,7 @@ def tissuenet(files: Files, split: str) -> Iterator[Slide]:
             yield Slide(
                 id=name.rpartition(".")[0] or name, split=split, site=name.split("_")[0], labels={"lesion class": files.label("lesion class", set_[0])},
                 polygons=tuple(one for outline in outlines.get(name, ()) for one in _outlines(files, outline, height)),
-                meta={key: sizes[name].get(key) for key in ("width", "height", "resolution", "magnification")}, **media.fields_of("Slide", slides.source(name)),
+                meta={key: sizes[name].get(key) for key in ("width", "height", "resolution", "magnification")}, **slide_of(slides.source(name)),
             )  # fmt: skip
 
 
@@ -175,7 +182,7 @@ def paip(files: Files, split: str) -> Iterator[Slide]:
             }
             yield Slide(
                 id=PurePosixPath(str(row.number)).stem, split=split, polygons=tuple(_regions(files, beside["annotations"][folder])),
-                meta={"folder": folder, **masks}, **media.fields_of("Slide", source),
+                meta={"folder": folder, **masks}, **slide_of(source),
             )  # fmt: skip
 
 
