@@ -1,0 +1,327 @@
+"""Collections of DICOM series, as TCIA and its tools lay them out: a folder a series, told by the headers and not by the names of folders.
+
+A series is one record. What has no pixels of a scan (reports, plans, segmentations) is passed over by name; a picture that is no slice
+of a volume (a radiograph) is an Image. A file that stands twice, and a series in two folders or among others, is named.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lxml import etree
+
+from healthfm.datasets import media
+from healthfm.datasets.locate import Files
+from healthfm.datasets.reader import dataset
+from healthfm.datasets.readers.slides_and_tiles import slide_of
+from healthfm.errors import BadValue, DatasetError
+from healthfm.formats import delimited, spreadsheet, volume, xml
+from healthfm.formats.dicom import index
+from healthfm.formats.dicom import series as dicom_series
+from healthfm.formats.source import Row, Source
+from healthfm.records import Image, Label, Polygon, Record, Slide, Volume
+
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+PARTS = 4  # of a folder's path: collection, patient, examination, series
+
+
+class Series(NamedTuple):
+    """The files of one series, which fill a folder, with their headers."""
+
+    uid: str
+    folder: Path
+    files: list[tuple[Path, index.Row]]
+
+    @property
+    def head(self) -> index.Row:
+        return self.files[0][1]
+
+    @property
+    def place(self) -> str:
+        return "/".join(self.folder.parts[-PARTS:])
+
+
+def each_series(files: Files, role: str, passed: set[str] | None = None) -> Iterator[Series]:
+    """Yield the series of a role's files, folder by folder, in order; only headers are read. ``passed`` gets the UIDs of what is no scan."""
+    folders = dict[Path, dict[Path, None]]()
+    for source in files.all(role):
+        if source.member is not None:
+            files.problems.add(DatasetError(f"{source}: DICOM inside an archive; unpack it"))
+        else:
+            folders.setdefault(source.path.parent, {})[source.path] = None
+    first = dict[str, Path]()
+    for folder, paths in folders.items():
+        held = dict[str, list[tuple[Path, index.Row]]]()
+        for path in paths:
+            try:
+                row = index.read(path)
+            except DatasetError as error:
+                files.problems.add(error)
+                continue
+            held.setdefault(row.get("SeriesInstanceUID") or "", []).append((path, row))
+        for uid, found in held.items():
+            reason = _wrong(uid, folder, found, len(held), first)
+            none = _no_scan(found[0][1])
+            if reason:
+                files.problems.add(DatasetError(f"{folder}: {reason}"))
+            elif none:
+                files.problems.passed.append((str(folder), none))
+                if passed is not None:
+                    passed.add(uid)
+            else:
+                yield Series(uid, folder, found)
+
+
+def _no_scan(row: index.Row) -> str:
+    """Say what a series is whose files hold no pixels of a scan; "" for a scan."""
+    if row.get("SOPClassUID") == SEGMENTATION:
+        return "a segmentation (DICOM SEG), which is not read"
+    if row.get("SOPClassUID") == index.WHOLE_SLIDE:
+        return "a slide: open it as data of your own"
+    return "a DICOM series without pixels (a report, a plan)" if index.without_pixels(row) else ""
+
+
+def _wrong(uid: str, folder: Path, found: list[tuple[Path, index.Row]], series: int, first: dict[str, Path]) -> str:
+    """Say what keeps the files of a series from being one record; "" where nothing does."""
+    if not uid:
+        return f"{len(found)} files without a SeriesInstanceUID"
+    if series > 1:
+        return f"{series} series in one folder; put each in a folder of its own ({uid})"
+    if first.setdefault(uid, folder) != folder:
+        return f"series {uid} stands in {first[uid]} too"
+    seen = dict[str, Path]()
+    for path, row in found:
+        twin = seen.setdefault(row.get("SOPInstanceUID") or str(path), path)
+        if twin != path:
+            return f"{path.name} and {twin.name} are one slice, which stands twice"
+    return ""
+
+
+def records(series: Series, split: str, **more: Any) -> Iterator[Record]:
+    """Yield the record of a series: a Volume, or an Image a file where its files lie nowhere in space."""
+    head = series.head
+    about = {
+        "split": split, "patient": head.get("PatientID") or None,
+        **more, "meta": {"study": head.get("StudyInstanceUID"), "series": series.uid, "folder": series.place, **more.get("meta", {})},
+    }  # fmt: skip
+    many = (head.get("NumberOfFrames") or 1) > 1
+    if not many and not head.get("ImagePositionPatient"):
+        for path, row in series.files:
+            yield Image(
+                id=str(row.get("SOPInstanceUID") or path.name), **media.fields_of("Image", Source(path)), **about
+            )
+    elif many:
+        for path, row in series.files:
+            yield Volume(
+                id=str(row.get("SOPInstanceUID") or path.name), modality=head.get("Modality"), **media.fields_of("Volume", Source(path)), **about
+            )  # fmt: skip
+    else:
+        source = Source(series.folder)
+        yield Volume(
+            id=series.uid, modality=head.get("Modality"), load=functools.partial(volume.voxels, source), place=functools.partial(volume.affine, source), **about
+        )  # fmt: skip
+
+
+def listed(files: Files, role: str = "images", table: str = "series table") -> Iterator[tuple[Series, Row | None]]:
+    """Yield every series with its row of the downloader's table, joined by UID; None where no table is here.
+
+    A series that the table lacks, one that it lists and that is not here, and a number of files that is not the table's are problems.
+    """
+    rows = dict[str, Row]()
+    for source in files.all(table):
+        for row in delimited.rows(source, ","):
+            with row:
+                if row["Series UID"] in rows:
+                    raise BadValue("the series is listed twice")
+                rows[row["Series UID"]] = row
+    left, passed = dict(rows), set[str]()
+    for series in each_series(files, role, passed):
+        found = left.pop(series.uid, None)
+        if found is None:
+            if rows:
+                files.problems.add(
+                    DatasetError(f"{series.folder}: series {series.uid} is not listed in {files.all(table)[0].name}")
+                )
+            else:
+                yield series, None
+            continue
+        with found as row:
+            if int(row["Number of Images"]) != len(series.files):
+                raise BadValue(
+                    f"{len(series.files)} files of the series are here, {row['Number of Images']} are listed; slices are missing or doubled"
+                )
+            told = row["File Location"].replace("\\", "/").rstrip("/").split("/")[-PARTS:]
+            if "/".join(told) != series.place:
+                files.problems.notices.append(
+                    f"{series.folder}: not the folder that {row.source.name} names for its series; the headers are followed"
+                )
+            yield series, row
+    for uid, row in left.items():
+        if uid not in passed:
+            files.problems.add(row.error("its series is not here, or could not be read"))
+
+
+@dataset("tcia", record=Volume)
+def tcia(files: Files, split: str) -> Iterator[Record]:
+    """A folder of the archive's own downloader, of any collection: metadata.csv lists the series."""
+    for series, row in listed(files, "series"):
+        said = {} if row is None else dict(row)
+        yield from records(series, split, site=said.get("Collection") or None, meta=said)
+
+
+# LIDC-IDRI --------------------------------------------------------------------------------------------------------------------
+
+LIDC = "{http://www.nih.gov}"
+Nodule = dict[str, Any]
+
+
+@dataset("lidc-idri", record=Volume)
+def lidc_idri(files: Files, split: str) -> Iterator[Record]:
+    """A CT scan with the outlines of up to four readers, who are not named; radiographs and their annotations are passed over."""
+    annotations = _annotations(files)
+    for series in each_series(files, "images"):
+        if series.head.get("Modality") != "CT":
+            files.problems.passed.append((str(series.folder), "a radiograph of the collection, no CT scan"))
+            continue
+        with Row({}, Source(series.folder, problems=files.problems), series.uid):
+            if series.uid not in annotations:
+                raise BadValue("no annotation of this series is here")
+            polygons, nodules = _readings(xml.root(annotations[series.uid]), _planes(series))
+            yield from records(series, split, polygons=tuple(polygons), meta={"nodules": nodules})
+
+
+def _annotations(files: Files) -> dict[str, Source]:
+    """Return the annotations of CT scans by the series that they are of."""
+    found = dict[str, Source]()
+    for source in dict.fromkeys(files.all("annotations")):
+        root = xml.root(source)
+        if root.tag != f"{LIDC}LidcReadMessage":
+            files.problems.passed.append((str(source), "no annotation of a CT scan (of a radiograph)"))
+            continue
+        with Row({}, source, 1):
+            found.setdefault(xml.text(root, f"{LIDC}ResponseHeader/{LIDC}SeriesInstanceUid"), source)
+    return found
+
+
+def _planes(series: Series) -> dict[str, int]:
+    """Return the number of each slice in the order of positions, as the voxels have it, by its SOPInstanceUID."""
+    uids = {path: str(row.get("SOPInstanceUID")) for path, row in series.files}
+    return {uids[path]: number for number, path in enumerate(dicom_series.files(series.folder))}
+
+
+def _readings(root: etree._Element, planes: Mapping[str, int]) -> tuple[list[Polygon], list[Nodule]]:
+    """Return outlines and nodules of all readers. An outline is the first ring of pixels outside a nodule, or (hole) what is cut from it."""
+    polygons, nodules = list[Polygon](), list[Nodule]()
+    for reader, session in enumerate(root.iterfind(f"{LIDC}readingSession"), 1):
+        for nodule in session.iterfind(f"{LIDC}unblindedReadNodule"):
+            name = f"reader {reader} nodule {xml.text(nodule, f'{LIDC}noduleID')}"
+            rated = nodule.find(f"{LIDC}characteristics")
+            ratings = {} if rated is None else {str(one.tag).removeprefix(LIDC): int(one.text or "") for one in rated}
+            nodules.append({"name": name, "reader": reader, "characteristics": ratings, "under 3 mm": not ratings})
+            for roi in nodule.iterfind(f"{LIDC}roi"):
+                inside = {"TRUE": "", "FALSE": " hole"}[xml.text(roi, f"{LIDC}inclusion").upper()]
+                polygons.append(_outline(roi, "edgeMap", name + (inside if ratings else " point"), planes))
+        for other in session.iterfind(f"{LIDC}nonNodule"):
+            name = f"reader {reader} non-nodule {xml.text(other, f'{LIDC}nonNoduleID')} point"
+            polygons.append(_outline(other, "locus", name, planes))
+    return polygons, nodules
+
+
+def _outline(element: etree._Element, tag: str, name: str, planes: Mapping[str, int]) -> Polygon:
+    uid = xml.text(element, f"{LIDC}imageSOP_UID")
+    if uid not in planes:
+        raise BadValue("an outline is on a slice that is not here")
+    points = tuple(
+        (float(xml.text(one, f"{LIDC}xCoord")), float(xml.text(one, f"{LIDC}yCoord"))) for one in element.iterfind(f"{LIDC}{tag}")
+    )  # fmt: skip
+    if not points:
+        raise BadValue("an outline without a point")
+    return Polygon(name, points, planes[uid])
+
+
+# Trials -----------------------------------------------------------------------------------------------------------------------
+
+
+@dataset("nlst", record=Volume)
+def nlst(files: Files, split: str) -> Iterator[Record]:
+    """Series of the CT arm with what the tables say of their participant; slides are named after theirs."""
+    people, more = dict[str, Row](), dict[str, dict[str, list[Row]]]()
+    for source in files.all("tables"):
+        name = source.name.split("_")[2]
+        for row in delimited.rows(source, ","):
+            with row:
+                if name != "prsn":
+                    more.setdefault(row["pid"], {}).setdefault(name, []).append(row)
+                elif people.setdefault(row["pid"], row) is not row:
+                    raise BadValue("a participant stands twice")
+
+    def about(pid: str) -> dict[str, Any]:
+        if pid not in people:
+            raise BadValue("its participant is not in the table of participants")
+        return {
+            "participant": dict(people[pid]),
+            **{name: [dict(one) for one in rows] for name, rows in more.get(pid, {}).items()},
+        }
+
+    for series, _ in listed(files):
+        with Row({}, Source(series.folder, problems=files.problems), series.uid):
+            yield from records(series, split, meta=about(str(series.head.get("PatientID"))))
+    for slide in files.all("slides"):
+        with Row({}, slide, slide.name):
+            pid = slide.name.split("_")[0]
+            yield Slide(id=slide.name, split=split, patient=pid, meta=about(pid), **slide_of(slide))
+
+
+@dataset("i-spy2", record=Volume)
+def i_spy2(files: Files, split: str) -> Iterator[Record]:
+    """Series with the clinical row of their patient, whose number in the sheet lacks the ISPY2- before it."""
+    people = {f"ISPY2-{row['Patient_ID']}": row for row in spreadsheet.rows(files["clinical data"])}
+    for series, said in listed(files, "images and masks"):
+        with Row({}, Source(series.folder, problems=files.problems), series.uid):
+            row = people.get(str(series.head.get("PatientID")))
+            if row is None:
+                raise BadValue("its patient is not in the clinical data")
+            labels: dict[str, Label] = {"pCR": files.label("pCR", row["pCR"])}
+            yield from records(series, split, labels=labels, meta={"clinical": dict(row), **(said or {})})
+
+
+@dataset("duke-breast-cancer-mri", record=Volume)
+def duke_breast_cancer_mri(files: Files, split: str) -> Iterator[Record]:
+    """Series with their patient's rows of the spreadsheets; boxes are given as the sheet has them, in the owners' order of slices."""
+    people, boxes = (
+        _duke_people(files["clinical data"]),
+        {row["Patient ID"]: row for row in spreadsheet.rows(files["boxes"])},
+    )
+    for series, said in listed(files):
+        with Row({}, Source(series.folder, problems=files.problems), series.uid):
+            patient = str(series.head.get("PatientID"))
+            if patient not in people:
+                raise BadValue("its patient is not in the clinical data")
+            yield from records(
+                series,
+                split,
+                meta={"clinical": people[patient], "box as in the sheet": dict(boxes.get(patient, {})), **(said or {})},
+            )
+
+
+def _duke_people(source: Source) -> dict[str, dict[str, Any]]:
+    """Return the clinical rows by patient. Groups of columns stand above their names, what the codes mean below them."""
+    lines = spreadsheet.cells(source)
+    top = next((number for number, line in enumerate(lines) if "Patient ID" in line), None)
+    if top is None:
+        raise DatasetError(f"{source}: no column 'Patient ID' in any line")
+    names = [str(one).strip() for one in lines[top]]
+    groups, group = list[str](), ""
+    for above in lines[top - 1] if top else [""] * len(names):
+        group = str(above).strip() or group
+        groups.append(group)
+    named = [f"{above}: {name}" if names.count(name) > 1 else name for above, name in zip(groups, names, strict=True)]
+    found = dict[str, dict[str, Any]]()
+    for line in lines[top + 1 :]:
+        row = {name: cell for name, cell in zip(named, line, strict=True) if name}
+        if str(row["Patient ID"]).startswith("Breast_MRI_"):
+            found[str(row["Patient ID"])] = row
+    return found
