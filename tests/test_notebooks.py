@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import draw
 from tests.notebooks import NOTEBOOKS, execute
 
 
@@ -19,6 +20,7 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last(
     assert (book["nbformat"], {cell["cell_type"] for cell in book["cells"]}) == (4, {"code", "markdown"})
     kept = [cell["outputs"] for cell in book["cells"] if cell["cell_type"] == "code"]
     monkeypatch.chdir(tmp_path)
+    draw(10_000, monkeypatch)  # as users' runs do
     shown, names = execute(path)
     assert [[one["output_type"] for one in outputs] for outputs in shown] == [
         [one["output_type"] for one in outputs] for outputs in kept

@@ -62,7 +62,7 @@ def test_a_probe_decodes_each_content_once_and_what_is_known_not_at_all(
 ) -> None:
     def run(name: str, task: str = "linear-probe") -> Any:
         decoded.clear()
-        return evaluate(tower, pictures, task=task, output=tmp_path / name, device="cpu")
+        return evaluate(tower, pictures, task=task, baseline=False, output=tmp_path / name, device="cpu")
 
     found = run("probe")
     assert len(decoded) == EVERY
@@ -92,7 +92,7 @@ def test_embed_decodes_each_content_once(tower: VisionModel, pictures: Path, tmp
 def test_random_weights_are_shared_with_nobody_and_decode_once_too(pictures: Path, tmp_path: Path, decoded: list[str]) -> None:  # fmt: skip
     model = load_model("uni", "random", config=SMALL, device="cpu")
     for _ in range(2):
-        evaluate(model, pictures, task="knn", output=tmp_path / "run", device="cpu")
+        evaluate(model, pictures, task="knn", baseline=False, output=tmp_path / "run", device="cpu")
         assert len(decoded) == EVERY
 
 
@@ -101,7 +101,7 @@ def test_the_callers_own_model_is_given_pictures_that_are_decoded_already(pictur
         return np.array([[one.pixels.mean(), one.pixels.std(), one.pixels[0].std()] for one in records], np.float32)
 
     model = load_model(own, card={"slug": "own"}, verb="embed")
-    run = evaluate(model, pictures, task="knn", output=tmp_path / "run")
+    run = evaluate(model, pictures, task="knn", baseline=False, output=tmp_path / "run")
     assert len(decoded) == EVERY + 4 and run.predictions["input"].null_count == 0  # no content is known to it
 
 
@@ -119,9 +119,9 @@ def test_a_killed_probe_decodes_only_what_it_had_not_yet(
     with monkeypatch.context() as broken:
         broken.setattr(RunFolder, "publish", publish)
         with pytest.raises(KeyboardInterrupt):
-            evaluate(tower, pictures, task="knn", output=tmp_path / "run", device="cpu")
+            evaluate(tower, pictures, task="knn", baseline=False, output=tmp_path / "run", device="cpu")
     before = len(decoded)
-    evaluate(tower, pictures, task="knn", output=tmp_path / "run", device="cpu")
+    evaluate(tower, pictures, task="knn", baseline=False, output=tmp_path / "run", device="cpu")
     assert before < EVERY and len(decoded) == EVERY
 
 
@@ -163,17 +163,17 @@ def changed(path: Path) -> None:
 
 def test_content_decides_whether_a_picture_has_changed(tower: VisionModel, pictures: Path, tmp_path: Path, decoded: list[str]) -> None:  # fmt: skip
     asked: dict[str, Any] = {"task": "knn", "output": tmp_path / "run", "device": "cpu"}
-    evaluate(tower, pictures, **asked)
+    evaluate(tower, pictures, **asked, baseline=False)
     decoded.clear()
     some = pictures / "test" / "fine" / "test-fine-00.png"
     os.utime(some, ns=(1, 1))
-    evaluate(tower, pictures, **asked)
-    evaluate(tower, shutil.copytree(pictures, tmp_path / "moved" / "mine"), **asked)
+    evaluate(tower, pictures, **asked, baseline=False)
+    evaluate(tower, shutil.copytree(pictures, tmp_path / "moved" / "mine"), **asked, baseline=False)
     assert not decoded
     changed(some)
     with pytest.raises(RunError, match="items differ"):
-        evaluate(tower, pictures, **asked)
-    evaluate(tower, pictures, **{**asked, "output": tmp_path / "new"})
+        evaluate(tower, pictures, **asked, baseline=False)
+    evaluate(tower, pictures, **{**asked, "output": tmp_path / "new"}, baseline=False)
     assert decoded == ["test-fine-00.png"]
 
 
@@ -211,3 +211,11 @@ def test_how_a_file_is_read_is_part_of_what_it_is(tmp_path: Path) -> None:
         for mpp in (None, 0.5)
     ]
     assert len({identity.of_record(one) for one in slides}) == 2
+
+
+def test_the_rivals_of_a_probe_look_at_each_picture_once_together(tower: VisionModel, pictures: Path, tmp_path: Path, decoded: list[str]) -> None:  # fmt: skip
+    evaluate(tower, pictures, task="knn", output=tmp_path / "run", device="cpu", baseline=False)
+    decoded.clear()
+    run = evaluate(tower, pictures, task="knn", output=tmp_path / "again", device="cpu")
+    assert len(decoded) <= EVERY + 4 + 3  # three rivals look at pixels, and each at the first picture's size
+    assert len(run.scores["baselines"]) >= 1

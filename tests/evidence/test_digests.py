@@ -38,7 +38,7 @@ def changed(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str) ->
 def test_a_reader_rests_on_its_function_its_record_and_the_formats_it_calls() -> None:
     modules = {name for name, _ in digests.through("dataset", "medqa")}
     assert modules == {
-        "healthfm.datasets.readers.multiple_choice", "healthfm.formats.jsonl", "healthfm.formats.source", "healthfm.formats.archive",
+        "healthfm.datasets.readers.multiple_choice", "healthfm.formats.jsonl", "healthfm.formats.source", "healthfm.formats.archive", "healthfm.formats.packed",
         "healthfm.records", "healthfm.records.record", "healthfm.records.text",
     }  # fmt: skip
     names = {name for module, name in digests.through("dataset", "medqa") if module.endswith("multiple_choice")}

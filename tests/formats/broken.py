@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 from PIL import Image
 
+from healthfm.errors import DatasetError
 from healthfm.formats import (
     archive,
     batches,
@@ -59,7 +60,7 @@ from healthfm.formats.npz import Arrays
 from healthfm.formats.slide import files as slide_files
 from healthfm.formats.slide import tile_files
 from healthfm.formats.slide.pyramid import SlideFile
-from healthfm.formats.source import Problems, Source, lines
+from healthfm.formats.source import DAMAGE, Problems, Source, lines
 from healthfm.formats.tf_checkpoint import TensorBundle
 from tests.real_files import DATA, PYDICOM
 
@@ -236,8 +237,11 @@ def zst(data: bytes) -> bytes:
 def read_members(path: Path) -> Any:
     found = []
     for name in archive.members(path):
-        with Source(path, name).open() as handle:
-            found.append(handle.read())
+        try:
+            with Source(path, name).open() as handle:
+                found.append(handle.read())
+        except DAMAGE as error:  # as every reader of members does
+            raise DatasetError(f"{path}!{name}: {type(error).__name__}") from None
     return found
 
 

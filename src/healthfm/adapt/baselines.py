@@ -72,18 +72,17 @@ def _tf_idf(texts: Sequence[str], count: int) -> Any:
 
 def colour(records: Sequence[Record], count: int) -> Any:
     """Return the mean and the spread of each channel, [n, 6]."""
-    rows = (_rgb(record) for record in records)  # one picture at a time
-    return np.stack([np.concatenate([one.mean((0, 1)), one.std((0, 1))]) for one in rows])
+    return np.stack([one.spread for one in _glimpses(records)])
 
 
 def thumbnail(records: Sequence[Record], count: int) -> Any:
     """Return a tiny copy of the picture, [n, 192]."""
-    return np.stack([_cells(_rgb(record), SIDE).ravel() for record in records])
+    return np.stack([one.small.ravel() for one in _glimpses(records)])
 
 
 def components(records: Sequence[Record], count: int) -> Any:
     """Return the principal components of a small copy, found on those to fit on, [n, 32]."""
-    rows = np.stack([_cells(_rgb(record), DETAILED).ravel() for record in records])
+    rows = np.stack([one.detailed.ravel() for one in _glimpses(records)])
     size = min(COMPONENTS, count - 1, rows.shape[1])
     return (
         PCA(size, svd_solver="full" if count < 500 else "randomized", random_state=0).fit(rows[:count]).transform(rows)
@@ -94,6 +93,36 @@ def site(records: Sequence[Record], count: int) -> Any:
     """Return which site a record is from, [n, sites]; one that none to fit on has is none of them."""
     known = sorted({str(record.site) for record in records[:count]})
     return np.array([[float(str(record.site) == one) for one in known] for record in records])
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What rivals see of a picture: mean and spread of its channels [6], and grids of its cells [SIDE, SIDE, 3] and [DETAILED, DETAILED, 3]."""
+
+    spread: Array
+    small: Array
+    detailed: Array
+
+
+_LAST: dict[str, Any] = {
+    "of": (),
+    "seen": [],
+}  # the glimpses of the last list of records: the rivals of one evaluation share them
+
+
+def _glimpses(records: Sequence[Record]) -> list[Glimpse]:
+    """Look at each picture once, one at a time; the same records again are not decoded again."""
+    if len(_LAST["of"]) != len(records) or any(a is not b for a, b in zip(_LAST["of"], records, strict=True)):
+        _LAST["seen"] = [_glimpse(record) for record in records]
+        _LAST["of"] = tuple(records)
+    return list(_LAST["seen"])
+
+
+def _glimpse(record: Record) -> Glimpse:
+    pixels = _rgb(record)
+    return Glimpse(
+        np.concatenate([pixels.mean((0, 1)), pixels.std((0, 1))]), _cells(pixels, SIDE), _cells(pixels, DETAILED)
+    )
 
 
 def _rgb(record: Record) -> Array:

@@ -7,6 +7,7 @@ opcodes, in its plain form: the faster one reserves memory for whatever place of
 from __future__ import annotations
 
 import pickle
+import struct
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
@@ -47,7 +48,7 @@ def load(source: Source) -> Any:
             f"{source}: this pickle names a class or function, which is never run here; save it again as plain lists and mappings"
         ) from None
     except (*DAMAGE, pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
-            AssertionError, RecursionError, MemoryError, ImportError) as error:  # fmt: skip  # what opcodes out of order raise
+            AssertionError, RecursionError, MemoryError, ImportError, struct.error) as error:  # fmt: skip  # what opcodes out of order raise
         raise DatasetError(f"{source}: not a pickle that can be read ({type(error).__name__})") from None
 
 

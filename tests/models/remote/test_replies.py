@@ -278,7 +278,7 @@ def test_a_served_name_is_the_rows_or_not(name: str, row: str, variant: str | No
 def test_another_models_numbers_never_stand_under_a_rows_name_alone(tmp_path: Path) -> None:
     data = written(tmp_path)
     with serving(chat(said({"content": "No"}, model="gpt-x"), "thinker")) as url:
-        run = evaluate(MODEL, data, endpoint=url, output=tmp_path / "run")
+        run = evaluate(MODEL, data, task="free-text", endpoint=url, output=tmp_path / "run")
     with serving(chat(said({"content": "No"}))) as url:
         right = evaluate(MODEL, data, endpoint=url, output=tmp_path / "right")
     assert run.title == f"{MODEL} (server: thinker, gpt-x) on qa@answer"
@@ -338,14 +338,14 @@ def test_a_server_that_changes_its_model_in_mid_run_is_refused(
         return said({"content": "No"}, **({"model": name()} if replies_name else {}))
 
     with serving(chat(reply, name if listed else OWN)) as url, pytest.raises(RunError, match=says):
-        evaluate(MODEL, several(tmp_path), endpoint=url, output=tmp_path / "run")
+        evaluate(MODEL, several(tmp_path), task="free-text", endpoint=url, output=tmp_path / "run")
     assert not (tmp_path / "run/metrics.json").exists()
 
 
 def test_a_run_goes_on_with_the_model_it_was_begun_with_only(tmp_path: Path) -> None:
     data, now = several(tmp_path), "first"
     with serving(chat(lambda _: said({"content": "No"}, model=now))) as url:
-        whole = evaluate(MODEL, data, endpoint=url, output=tmp_path / "run")
+        whole = evaluate(MODEL, data, task="free-text", endpoint=url, output=tmp_path / "run")
         parts = sorted((tmp_path / "run/predictions").glob("part-*"))
         assert len(parts) > 1
         parts[-1].unlink()
@@ -353,6 +353,6 @@ def test_a_run_goes_on_with_the_model_it_was_begun_with_only(tmp_path: Path) -> 
         with pytest.raises(
             RunError, match=r"begun with the model 'SmolLM2-135M-Instruct, first', and the server now holds .*second"
         ):
-            evaluate(MODEL, data, endpoint=url, output=tmp_path / "run")
+            evaluate(MODEL, data, task="free-text", endpoint=url, output=tmp_path / "run")
         now = "first"
-        assert evaluate(MODEL, data, endpoint=url, output=tmp_path / "run").metrics == whole.metrics
+        assert evaluate(MODEL, data, task="free-text", endpoint=url, output=tmp_path / "run").metrics == whole.metrics
