@@ -57,6 +57,8 @@ def test_rocos_own_test_captions_with_their_concepts(
     assert (found[0].id, found[0].text) == (first[0], first[1].strip()) and not found[0].media  # type: ignore[attr-defined]
     assert all(one.meta["figure"].startswith("PMC") for one in found if one.meta["figure"])
     assert sum(bool(one.labels["cuis"]) for one in found) > count / 2
+    if variant == "radiology":  # its semtypes.txt: T060 and its name, T047 and its name ...
+        assert found[1].id == "ROCO_00006" and found[1].meta["semantic types"]["T060"] == "Diagnostic Procedure"
 
 
 @pytest.mark.evidence("roco", "layout")

@@ -76,8 +76,13 @@ def roco(files: Files, split: str) -> Iterator[Document]:
             media = () if here is None or not here.has(id) else (Image(id=id, split=split, **here.fields(id)),)
             yield Document(
                 id=id, split=split, text=caption.strip(), media=media, labels={"cuis": frozenset(about["concepts"].get(id, ()))},
-                meta={"figure": figures.get(id), "keywords": about["keywords"].get(id, []), "semantic types": about["semantic types"].get(id, [])},
+                meta={"figure": figures.get(id), "keywords": about["keywords"].get(id, []), "semantic types": _coded(about["semantic types"].get(id, []))},
             )  # fmt: skip
+
+
+def _coded(values: list[str]) -> dict[str, str]:
+    """Return names by code, which stand in turn."""
+    return dict(zip(values[::2], values[1::2], strict=False))
 
 
 def _by_id(sources: Iterable[Source]) -> Iterator[tuple[str, list[str]]]:
