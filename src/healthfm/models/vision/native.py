@@ -83,9 +83,10 @@ class DualModel(VisionModel):
     stacks = False  # the network takes texts too
 
     def __init__(
-        self, card: ModelCard, network: DualTower, rule: Transform, tokenizer: transformers.PreTrainedTokenizerBase | None
+        self, card: ModelCard, network: Tower, rule: Transform | None, tokenizer: transformers.PreTrainedTokenizerBase | None,
+        variant: str | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(card, None, network, rule)
+        super().__init__(card, variant, network, rule)
         self.tokenizer = tokenizer
 
     def settings(self) -> dict[str, Any]:
