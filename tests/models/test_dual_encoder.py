@@ -19,12 +19,13 @@ from healthfm.cards.schema import ModelCard, ZeroShot
 from healthfm.models.files import checkpoint
 from healthfm.models.joint import clip_keys, dual_encoder
 from healthfm.models.joint.dual_encoder import DualEncoderModel, Ensemble
+from tests.models import road
+from tests.models.test_vision_road import class_folders
 from tests.models.towers import DATA, recipe
 from tests.references import dual_encoders as reference
 
 LIMIT = 1e-4
 ROWS = ("plip", "quiltnet", "pathasst", "chexzero", "pubmedclip")
-SIZES = {"quiltnet": "b-32", "quiltnet:b-16": "b-16", "pathasst": "b-16"}  # the others are B/32
 
 
 @functools.cache
@@ -119,7 +120,7 @@ def test_the_references_keys_load_strictly_at_full_size(slug: str) -> None:
         assert (
             fits(slug, large_patch) == fits(slug, manifest("clip-hub")["only"]) == card.variants["vit-b-32"].parameters
         )
-    with pytest.raises(CheckpointError, match="wrong shapes|missing"):
+    with pytest.raises(CheckpointError, match=r"wrong shapes|missing"):
         fits(slug, large_patch if slug == "pathasst" else small_patch)
 
 
@@ -210,6 +211,87 @@ def test_vectors_do_not_depend_on_the_batch_or_the_padding() -> None:
     x = reference.pixels()
     one = np.concatenate([model.forward({"pixels": x[i : i + 1]})["image_embedding"] for i in range(3)])
     assert np.abs(one - model.forward({"pixels": x})["image_embedding"]).max() <= 1e-6
+
+
+def with_tokens(folder: Path) -> dict[str, torch.Tensor]:
+    """Write OpenAI's file of merges; return the small weights with a row for each of its tokens."""
+    reference.merges_file(folder / "bpe_simple_vocab_16e6.txt.gz")
+    count = 512 + len(reference.MERGES) + 2
+    return {**openai(), **recipe({"token_embedding.weight": [count, 64]})}
+
+
+def test_strings_become_openais_tokens_and_long_ones_are_cut_and_counted(tmp_path: Path) -> None:
+    torch.save(with_tokens(tmp_path), tmp_path / "weights.pt")
+    model = small("pathasst", tmp_path / "weights.pt")
+    ids, texts = expected("clip-tokens")["ids"], reference.SENTENCES
+    assert [model.tokenizer(one)["input_ids"] for one in texts] == ids  # type: ignore[misc]
+    cut = [one if len(one) <= 8 else [*one[:7], one[-1]] for one in ids]
+    assert np.abs(model.embed(list(texts)) - model.embed_tokens(cut)).max() <= 1e-6
+    assert model.provenance["texts_cut"] == sum(len(one) > 8 for one in ids) > 0
+    assert [model.prepare(one).cut for one in texts] == [len(one) > 8 for one in ids]
+    pictures = reference.pictures()
+    by_hand = model.embed(pictures) @ model.embed(["An image of heart", "An image of lung"]).T
+    assert np.allclose(model.classify(pictures, ["heart", "lung"], logits=True), np.exp(3) * by_hand, atol=1e-5)
+    soft = model.classify(pictures, ["heart", "lung"])
+    assert soft.dtype == np.float32 and np.allclose(soft.sum(1), 1) and soft.shape == (3, 2)
+
+
+def test_a_file_that_is_no_list_of_merges_is_refused(tmp_path: Path) -> None:
+    torch.save(openai(), tmp_path / "weights.pt")
+    (tmp_path / "bpe_simple_vocab_16e6.txt.gz").write_bytes(b"no archive")
+    with pytest.raises(CheckpointError, match="CLIP's list of merges"):
+        small("pathasst", tmp_path / "weights.pt")
+
+
+# The whole road ---------------------------------------------------------------------------------------------------------
+
+STATED = {"model_type": "clip", **{f"{side}_config": {"num_attention_heads": 2} for side in ("vision", "text")}}
+OPEN_CLIP = {"model_cfg": {"vision_cfg": {"width": 64, "head_width": 32}, "text_cfg": {"heads": 2}}}
+
+
+def published(slug: str, folder: Path) -> Path:
+    """The small network in the row's published file; what tensors cannot show beside it, as each hub has it."""
+    folder.mkdir()
+    name, content = {
+        "plip": ("pytorch_model.bin", hub()), "quiltnet": ("open_clip_pytorch_model.bin", openai()),
+        "pathasst": ("pathclip-base.pt", {"epoch": 1, "state_dict": {f"module.{k}": v for k, v in openai().items()}}),
+        "chexzero": ("best_64_5e-05_original_22000_0.864.pt", openai("chexzero")),
+        "pubmedclip": ("PubMedCLIP_ViT32.pth", {"epoch": 1, "state_dict": openai(), "optimizer": {"state": {}}}),
+    }[slug]  # fmt: skip
+    torch.save(content, folder / name)
+    if slug == "quiltnet":
+        (folder / "open_clip_config.json").write_text(json.dumps(OPEN_CLIP))
+    elif slug != "chexzero":
+        (folder / "config.json").write_text(json.dumps(STATED))
+    return folder
+
+
+def disturbed(folder: Path) -> Path:
+    for path in folder.iterdir():
+        if path.suffix != ".json":
+            torch.save(road.other(torch.load(path, weights_only=True)), path)
+    return folder
+
+
+@pytest.mark.parametrize("slug", ticks("road"))
+def test_a_linear_probe_on_class_folders_from_published_files_to_a_report(slug: str, tmp_path: Path) -> None:
+    weights, pictures = published(slug, tmp_path / "weights"), class_folders(tmp_path / "tiles", 64)
+    rows = road.evaluated(tmp_path / "run", slug, pictures, "--task", "linear-probe", "--weights", weights)
+    fit, test = (sorted((pictures / split).rglob("*.*g")) for split in ("train", "test"))
+    assert [row["target"] for row in rows] == [path.parent.name for path in test]
+    model = load_model(slug, weights, device="cpu")
+    if slug == "chexzero":
+        assert distance(model.embed(reference.pictures()), expected(slug)["image"]) <= LIMIT
+    else:
+        assert (
+            distance(model.forward({"pixels": reference.pixels()})["image_embedding"], run_of(slug)["image"]) <= LIMIT
+        )
+    labels = [path.parent.name for path in fit]
+    road.assert_probed(tmp_path / "run", rows, labels, model.embed(fit), model.embed(test))
+    others = load_model(slug, disturbed(published(slug, tmp_path / "other")), device="cpu")
+    road.assert_moved(model.embed(test), others.embed(test))
+    moved = road.probabilities(tmp_path / "run", rows, labels, others.embed(fit), others.embed(test))
+    assert not np.allclose(road.scores(rows), moved, rtol=1e-2, atol=0)
 
 
 # What goes wrong --------------------------------------------------------------------------------------------------------

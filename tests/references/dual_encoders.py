@@ -16,6 +16,7 @@ import argparse
 import gzip
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,18 @@ TEXTS = [
     [198, 7, 8, 9, 10, 11, 12, 199],
     [198, 150, 3, 199, 0, 0, 0, 0],
 ]
+
+
+MERGES = "h e;a r;he ar;hear t</w>;n o</w>;l u;n g</w>;lu ng</w>;f a;i l;fa il;u r;ur e</w>;fail ure</w>;' s</w>".split(
+    ";"
+)
+SENTENCES = ("No heart failure!", "  a heart's\nlung  ", "NO LUNG, 2.5 µm naïve", "heart " * 90)
+
+
+def merges_file(path: Path) -> Path:
+    """Write a file of merges as OpenAI's is: a line that is not read, then two pieces a line, packed."""
+    path.write_bytes(gzip.compress("\n".join(("#version", *MERGES)).encode(), mtime=0))
+    return path
 
 
 def pictures() -> list[np.ndarray]:
@@ -127,6 +140,7 @@ def chexzero() -> None:
     sys.modules["tqdm.notebook"].tqdm = lambda items: items
     Image.ANTIALIAS = Image.Resampling.LANCZOS  # its name until Pillow 10
     import data_process
+    import simple_tokenizer
     import zero_shot
     from model import CLIP
     from torchvision.transforms import InterpolationMode, Normalize, Resize
@@ -153,6 +167,13 @@ def chexzero() -> None:
         "transform": numbers(made[:, :, ::7, ::7]), "image": numbers(image / image.norm(dim=-1, keepdim=True)),
         "text": numbers(words / words.norm(dim=-1, keepdim=True)), "probabilities": [numbers(one) for one in each],
         "ensemble": numbers(np.mean(each, axis=0)),
+    })  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        words = simple_tokenizer.SimpleTokenizer(str(merges_file(Path(folder) / "bpe.txt.gz")))
+        ends = [words.encoder[one] for one in ("<|startoftext|>", "<|endoftext|>")]
+        texts = [[ends[0], *words.encode(one), ends[1]] for one in SENTENCES]
+    write("clip-tokens", {
+        "source": "rajpurkarlab/CheXzero at 5c341db, simple_tokenizer.py (OpenAI's) with the merges of this file", "ids": texts,
     })  # fmt: skip
     with torch.device("meta"):
         full = shapes(CLIP(512, 224, 12, 768, 32, 77, 49408, 512, 8, 12))

@@ -23,8 +23,8 @@ from healthfm.models.files.checkpoint import Checkpoint, Tensors
 from healthfm.models.files.opening import open_weights, place, provenance
 from healthfm.models.files.recognise import Match
 from healthfm.models.files.weights import locate
-from healthfm.models.joint import clip_keys, zero_shot
-from healthfm.models.language.text_model import build_network, read_tokenizer
+from healthfm.models.joint import clip_bpe, clip_keys, zero_shot
+from healthfm.models.language.text_model import build_network
 from healthfm.models.merge import FILES, merged
 from healthfm.models.model import Float32, Model
 from healthfm.models.prepared import Prepared
@@ -154,11 +154,11 @@ class DualEncoderModel(DualModel):
         """Return the vectors, float32 [n, d], of token ids: an array [n, length], or lists of several lengths."""
         mask = None if attention_mask is None else torch.as_tensor(np.asarray(attention_mask))
         rows = [torch.as_tensor(np.asarray(one, np.int64)) for one in token_ids]
-        if long := max((len(one) for one in rows), default=0) - self.longest:
-            if long > 0:
-                raise CapabilityError(
-                    f"{self.name} reads {self.longest} tokens a text, special ones too: {long} too many were given"
-                )
+        beyond = max((len(one) for one in rows), default=0) - self.longest
+        if beyond > 0:
+            raise CapabilityError(
+                f"{self.name} reads {self.longest} tokens a text, special ones too: {beyond} too many were given"
+            )
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         return self.forward({"token_ids": ids} | ({} if mask is None else {"attention_mask": mask}))["text_embedding"]
 
@@ -177,6 +177,8 @@ class DualEncoderModel(DualModel):
             np.array([np.mean(group, 0) @ one.T for group in groups]).reshape(-1, len(names)) for one in vectors
         ]
         return zero_shot.scores(self.rule.rule, likeness, float(self.network.logit_scale.detach().exp()), logits)
+
+    _fills = False  # padding changes nothing here
 
     @property
     def _longest(self) -> int:
@@ -362,7 +364,7 @@ def _load(
             "config={'activation': 'quick-gelu'} takes the other"
         )
     place(network, run, device, dtype)
-    tokenizer = None if found.folder is None else read_tokenizer(found.folder)
+    tokenizer = clip_bpe.read(found.folder)
     context, limit = network.text.tower.config.max_position_embeddings, run.parts["text"].tokenizer
     longest = min(context, (limit.length if limit is not None else None) or context)
     told = run.zero_shot or ZeroShot()
