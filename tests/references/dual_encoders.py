@@ -38,9 +38,23 @@ TEXTS = [
 ]
 
 
-MERGES = "h e;a r;he ar;hear t</w>;n o</w>;l u;n g</w>;lu ng</w>;f a;i l;fa il;u r;ur e</w>;fail ure</w>;' s</w>".split(
-    ";"
-)
+MERGES = [
+    "h e",
+    "a r",
+    "he ar",
+    "hear t</w>",
+    "n o</w>",
+    "l u",
+    "n g</w>",
+    "lu ng</w>",
+    "f a",
+    "i l",
+    "fa il",
+    "u r",
+    "ur e</w>",
+    "fail ure</w>",
+    "' s</w>",
+]
 SENTENCES = ("No heart failure!", "  a heart's\nlung  ", "NO LUNG, 2.5 µm naïve", "heart " * 90)
 
 

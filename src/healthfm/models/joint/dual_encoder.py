@@ -19,13 +19,13 @@ from torch import nn
 from healthfm.cards.schema import ModelCard, Projection, Runner, Transform, ZeroShot
 from healthfm.errors import CapabilityError, CheckpointError
 from healthfm.models.files import checkpoint, recognise
-from healthfm.models.files.checkpoint import Checkpoint, Tensors
+from healthfm.models.files.checkpoint import Checkpoint
 from healthfm.models.files.opening import open_weights, place, provenance
 from healthfm.models.files.recognise import Match
 from healthfm.models.files.weights import locate
 from healthfm.models.joint import clip_bpe, clip_keys, zero_shot
 from healthfm.models.language.text_model import build_network
-from healthfm.models.merge import FILES, merged
+from healthfm.models.merge import merged
 from healthfm.models.model import Float32, Model
 from healthfm.models.prepared import Prepared
 from healthfm.models.vision import vision_model as vision
