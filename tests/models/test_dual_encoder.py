@@ -124,14 +124,23 @@ def test_the_references_keys_load_strictly_at_full_size(slug: str) -> None:
         fits(slug, large_patch if slug == "pathasst" else small_patch)
 
 
+@pytest.mark.evidence("clip", "keys")
+def test_openais_three_sizes_load_strictly() -> None:
+    card = catalog.card("clip", "model")
+    assert isinstance(card, ModelCard)
+    for name, shapes in manifest("open-clip").items():
+        variant = name.removeprefix("ViT-").lower()
+        assert fits(f"clip:{variant}", shapes) == card.variants[variant].parameters
+
+
 # Network and output -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("slug", ticks("network", ("plip", "quiltnet", "pathasst", "pubmedclip")))
+@pytest.mark.parametrize("slug", ticks("network", ("clip", "plip", "quiltnet", "pathasst", "pubmedclip")))
 def test_both_towers_are_open_clips_and_the_other_activation_is_not(slug: str) -> None:
     theirs = run_of(slug)
     other = "quick-gelu" if slug == "quiltnet" else "gelu"
-    for weights in (openai(), hub()) if slug in ("plip", "pubmedclip") else (openai(),):
+    for weights in (openai(), hub()) if slug in ("clip", "plip", "pubmedclip") else (openai(),):
         model, wrong = small(slug, weights), small(slug, weights, activation=other)
         x, ids = {"pixels": reference.pixels()}, reference.ids()
         assert distance(model.forward(x)["image_embedding"], theirs["image"]) <= LIMIT
@@ -184,7 +193,7 @@ def test_chexzeros_pictures_normalised_from_0_to_1_or_filtered_are_others() -> N
         )
 
 
-@pytest.mark.parametrize("slug", ticks("output", ("plip", "quiltnet", "pathasst", "pubmedclip")))
+@pytest.mark.parametrize("slug", ticks("output", ("clip", "plip", "quiltnet", "pathasst", "pubmedclip")))
 def test_pictures_and_zero_shot_scores_are_open_clips(slug: str) -> None:
     model, theirs = small(slug), run_of(slug)
     found = model.preprocess(reference.pictures())["pixels"]
@@ -253,6 +262,7 @@ def published(slug: str, folder: Path) -> Path:
     """The small network in the row's published file; what tensors cannot show beside it, as each hub has it."""
     folder.mkdir()
     name, content = {
+        "clip": ("pytorch_model.bin", hub()),
         "plip": ("pytorch_model.bin", hub()), "quiltnet": ("open_clip_pytorch_model.bin", openai()),
         "pathasst": ("pathclip-base.pt", {"epoch": 1, "state_dict": {f"module.{k}": v for k, v in openai().items()}}),
         "chexzero": ("best_64_5e-05_original_22000_0.864.pt", openai("chexzero")),
@@ -273,7 +283,7 @@ def disturbed(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("slug", ticks("road"))
+@pytest.mark.parametrize("slug", ticks("road", ("clip", *ROWS)))
 def test_a_linear_probe_on_class_folders_from_published_files_to_a_report(slug: str, tmp_path: Path) -> None:
     weights, pictures = published(slug, tmp_path / "weights"), class_folders(tmp_path / "tiles", 64)
     rows = road.evaluated(tmp_path / "run", slug, pictures, "--task", "linear-probe", "--weights", weights)
