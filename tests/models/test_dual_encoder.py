@@ -108,7 +108,7 @@ def test_the_references_keys_load_strictly_at_full_size(slug: str) -> None:
     card = catalog.card(slug, "model")
     assert isinstance(card, ModelCard)
     if slug == "plip":
-        assert fits(slug, manifest("clip-hub")["only"]) == card.parameters
+        assert fits(slug, manifest("hub-clip")["only"]) == card.parameters
     elif slug == "quiltnet":
         assert fits("quiltnet:b-32", large_patch) == card.variants["b-32"].parameters
         assert fits("quiltnet:b-16", small_patch) == card.variants["b-16"].parameters
@@ -118,7 +118,7 @@ def test_the_references_keys_load_strictly_at_full_size(slug: str) -> None:
         assert fits(slug, manifest("chexzero")["only"]) == card.parameters
     else:
         assert (
-            fits(slug, large_patch) == fits(slug, manifest("clip-hub")["only"]) == card.variants["vit-b-32"].parameters
+            fits(slug, large_patch) == fits(slug, manifest("hub-clip")["only"]) == card.variants["vit-b-32"].parameters
         )
     with pytest.raises(CheckpointError, match=r"wrong shapes|missing"):
         fits(slug, large_patch if slug == "pathasst" else small_patch)

@@ -207,7 +207,7 @@ def hub() -> None:
         full = shapes(transformers.CLIPModel(transformers.CLIPConfig()))
     full |= {f"{side}_model.embeddings.position_ids": [1, n] for side, n in (("text", 77), ("vision", 50))}
     pack(
-        "clip-hub",
+        "hub-clip",
         {
             "source": f"transformers {transformers.__version__} CLIPModel, and the tables that older files hold",
             "variants": {"only": full},
