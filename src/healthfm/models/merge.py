@@ -12,7 +12,7 @@ from healthfm.cards.schema import ModelCard, Part, Runner
 from healthfm.errors import CardError, CheckpointError
 
 FILES = ("dialect", "state", "strip")
-WORDS = (*FILES, "transform", "tokenizer", "pooling", "projection")  # that a family may read or not
+WORDS = (*FILES, "transform", "tokenizer", "pooling", "projection", "zero_shot")  # that a family may read or not
 
 
 def merged(

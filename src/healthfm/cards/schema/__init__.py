@@ -15,9 +15,9 @@ from healthfm.cards.schema.model import (
     Result,
     Weights,
 )
-from healthfm.cards.schema.runner import FAMILIES, Part, Projection, Runner, Tokenizer, Transform
+from healthfm.cards.schema.runner import FAMILIES, Part, Projection, Runner, Tokenizer, Transform, ZeroShot
 
 __all__ = [
     "FAMILIES", "Card", "DatasetCard", "Decoding", "Download", "Exposure", "Labels", "Listing", "ModelCard", "OfficialFile", "Part", "Projection",
-    "Prompt", "Protocol", "Recipe", "Result", "Runner", "Tokenizer", "Transform", "Variant", "Weights",
+    "Prompt", "Protocol", "Recipe", "Result", "Runner", "Tokenizer", "Transform", "Variant", "Weights", "ZeroShot",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from healthfm.cards.schema.common import Checked, Facts, Text, in_a_line
 Side = Annotated[int, Field(gt=0, le=8192)]
 FAMILIES = {  # the words of ``family``, and the module of ``healthfm.models`` that knows each (see ``models.families``)
     "causal_lm": "language.causal_lm",
+    "dual_encoder": "joint.dual_encoder",
     "hierarchical": "vision.hierarchical",
     "masked_lm": "language.masked_lm",
     "resnet": "vision.resnet",
@@ -42,7 +43,8 @@ Family = Annotated[Text, AfterValidator(_known)]
 class Transform(Facts):
     """How the owner's code makes a picture into pixels. The steps run in this order, on 8 bit RGB; absent ones are left out.
 
-    ``pad``: "square", evenly around the picture, in the colour ``fill``. ``part``: the middle with the shape of ``resize``, so large
+    ``fit``: the picture, its longer side of this many pixels (Lanczos, the other cut to a whole number), in the middle of a square in
+    the colour ``fill``. ``pad``: "square", evenly around the picture, in the colour ``fill``. ``part``: the middle with the shape of ``resize``, so large
     that this share of the shorter side is kept. ``resize``: the shorter side, or (height, width).
     ``crop``: the middle (height, width), or a square of that side. ``grey``: the luminance in all three channels. ``scale``:
     what values are divided by. ``mean`` and ``std``: a number a channel; or ``mean = "image"``: every picture's own, a channel.
@@ -52,11 +54,14 @@ class Transform(Facts):
 
     window: tuple[float, float] | None = None
     volumes: Literal["slices", "2.5d"] = "slices"
+    fit: Side | None = None
     pad: Literal["square"] | None = None
     fill: tuple[int, int, int] = (0, 0, 0)
     part: float | None = Field(default=None, gt=0, le=1)
     resize: Side | tuple[Side, Side] | None = None
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "tensorflow-bicubic"] = "bilinear"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "tensorflow-bicubic", "torch-bicubic"] = (
+        "bilinear"
+    )
     crop: Side | tuple[Side, Side] | None = None
     grey: bool = False
     scale: float = Field(default=255, gt=0)
@@ -65,6 +70,11 @@ class Transform(Facts):
     micrometres_per_pixel: tuple[float, ...] = ()
     source: Text | None = None
     checked: Checked = "unverified"
+
+    @model_serializer(mode="wrap")
+    def _without_no_fit(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A transform without ``fit`` says what it said before there was one: digests of cards rest on it."""
+        return {name: value for name, value in handler(self).items() if name != "fit" or value is not None}
 
     @model_validator(mode="after")
     def _mean_and_std_go_together(self) -> Transform:
@@ -80,6 +90,10 @@ class Transform(Facts):
         ):
             raise ValueError(
                 "part and tensorflow-bicubic need resize = [height, width]; the latter is the last step before the mean"
+            )
+        if self.interpolation == "torch-bicubic" and (not whole or self.crop):
+            raise ValueError(
+                "torch-bicubic needs resize = [height, width] and no crop: it is the last step before the mean"
             )
         return self
 
@@ -124,6 +138,32 @@ class Projection(Facts):
         return self
 
 
+class ZeroShot(Facts):
+    """How a model of pictures and texts names classes that it was not trained on: its owners' sentences, with {} for a class's name.
+
+    ``rule``: "softmax" over the classes of their similarities, times the learned scale; or "pair", each class for itself, against what
+    ``absent`` says of it, softmax over the two cosines without a scale. A class's vector is the mean over its sentences, scaled to
+    length 1. ``ensemble``: a folder of several checkpoints is one model, the mean of its members' probabilities.
+    """
+
+    templates: Annotated[tuple[Text, ...], Field(min_length=1)] = ("{}",)
+    absent: tuple[Text, ...] = ()
+    rule: Literal["softmax", "pair"] = "softmax"
+    ensemble: bool = False
+    source: Text | None = None
+    checked: Checked = "unverified"
+
+    @model_validator(mode="after")
+    def _sentences_fit_the_rule(self) -> ZeroShot:
+        if (self.rule == "pair") != bool(self.absent):
+            raise ValueError(
+                "absent holds the sentences that the rule pair sets against templates, and no other rule's"
+            )
+        if lost := next((one for one in (*self.templates, *self.absent) if one.count("{}") != 1), None):
+            raise ValueError(f"'{lost}' has no place, or several, for a class's name: {{}} stands once")
+        return self
+
+
 class Part(Facts):
     """One of the networks that a model is made of, in the words of ``Runner``: its ``family`` builds it as if it were a model alone.
 
@@ -155,7 +195,7 @@ class Runner(Facts):
     ``native``: the network is transformers' own class and the published key names are its own, in a family that builds such and reads
     them as they are (``NATIVE_FAMILIES``). ``dialect``: whose key names the checkpoint has. ``state``: the key under which its tensors stand; ``strip``: what comes off the front of key names, in
     this order. ``transform`` and ``pooling``: how pictures go in, and how one vector comes out. ``parts``: the networks that a model of
-    several is made of, by the names that its family knows.
+    several is made of, by the names that its family knows. ``zero_shot``: how classes are told by their names.
     """
 
     family: Family
@@ -170,11 +210,12 @@ class Runner(Facts):
     pooling: Text | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     parts: Mapping[str, Part] = Field(default_factory=dict)
+    zero_shot: ZeroShot | None = None
 
     @model_serializer(mode="wrap")
     def _without_no_parts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A model of one network says what it said before there were parts: digests of cards rest on it."""
-        return {name: value for name, value in handler(self).items() if name != "parts" or value}
+        return {name: value for name, value in handler(self).items() if name not in ("parts", "zero_shot") or value}
 
     @model_validator(mode="after")
     def _native_is_plain(self) -> Runner:

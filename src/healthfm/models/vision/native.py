@@ -83,9 +83,10 @@ class DualModel(VisionModel):
     stacks = False  # the network takes texts too
 
     def __init__(
-        self, card: ModelCard, network: DualTower, rule: Transform, tokenizer: transformers.PreTrainedTokenizerBase | None
+        self, card: ModelCard, network: Tower, rule: Transform | None, tokenizer: transformers.PreTrainedTokenizerBase | None,
+        variant: str | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(card, None, network, rule)
+        super().__init__(card, variant, network, rule)
         self.tokenizer = tokenizer
 
     def settings(self) -> dict[str, Any]:
@@ -119,6 +120,10 @@ class DualModel(VisionModel):
         return np.concatenate(made)
 
     @property
+    def _fills(self) -> bool:
+        return bool(self.network.network.config.model_type == "siglip")  # type: ignore[union-attr, arg-type]
+
+    @property
     def _longest(self) -> int:
         return int(self.network.network.config.text_config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
 
@@ -126,9 +131,8 @@ class DualModel(VisionModel):
         """Return the token ids and the mask of texts, cut to the longest that the text side reads; SigLIP's are padded to it, as it was trained."""
         if self.tokenizer is None:
             raise CheckpointError(f"{self.name}: no tokenizer beside the weights; it reads pictures only")
-        padded = self.network.network.config.model_type == "siglip"  # type: ignore[union-attr]
         return self.tokenizer(
-            list(texts), padding="max_length" if padded else True, truncation=True, max_length=self._longest, return_tensors="pt"
+            list(texts), padding="max_length" if self._fills else True, truncation=True, max_length=self._longest, return_tensors="pt"
         )  # fmt: skip
 
     @torch.inference_mode()

@@ -47,6 +47,8 @@ def pixels(item: Picture, rule: Transform) -> Float32:
     Raises ``DatasetError`` for a file that cannot be read, ``RunError`` for an array that is no picture.
     """
     picture = rgb(item)
+    if rule.fit is not None:
+        picture = _fitted(picture, rule.fit, rule.fill)
     if rule.pad is not None:
         picture = _square(picture, rule.fill)
     if rule.part is not None and isinstance(rule.resize, tuple):
@@ -54,6 +56,10 @@ def pixels(item: Picture, rule: Transform) -> Float32:
     if isinstance(rule.resize, tuple) and rule.interpolation == "tensorflow-bicubic":
         values = tensorflow_bicubic(np.asarray(picture).astype(np.float32) / np.float32(rule.scale), rule.resize)
         return _normalised(values.clip(0, 1), rule)
+    if isinstance(rule.resize, tuple) and rule.interpolation == "torch-bicubic":
+        picture = picture.convert("L").convert("RGB") if rule.grey else picture
+        values = torch_bicubic(np.asarray(picture).astype(np.float32) / np.float32(rule.scale), rule.resize)
+        return _normalised(values, rule)
     if rule.resize is not None:
         picture = _resized(picture, rule)
     if rule.crop is not None:
@@ -185,6 +191,15 @@ def with_neighbours(stack: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[
     return [np.stack((stack[max(i - 1, 0)], one, stack[min(i + 1, last)]), -1) for i, one in enumerate(stack)]
 
 
+def _fitted(picture: PIL.Image.Image, side: int, fill: tuple[int, int, int]) -> PIL.Image.Image:
+    """Return a picture in the middle of a square of ``side`` that its longer side fills (CheXzero ``data_process.preprocess``)."""
+    ratio = side / max(picture.size)
+    width, height = (max(int(one * ratio), 1) for one in picture.size)
+    ground = PIL.Image.new("RGB", (side, side), fill)
+    ground.paste(picture.resize((width, height), FILTERS["lanczos"]), ((side - width) // 2, (side - height) // 2))
+    return ground
+
+
 def _square(picture: PIL.Image.Image, fill: tuple[int, int, int]) -> PIL.Image.Image:
     side = max(picture.size)
     padded = PIL.Image.new("RGB", (side, side), fill)
@@ -232,20 +247,30 @@ def _part(picture: PIL.Image.Image, shape: tuple[int, int], share: float) -> PIL
 def tensorflow_bicubic(values: Float32, size: tuple[int, int]) -> Float32:
     """Resize [height, width, 3] as TensorFlow 1's ``resize_bicubic`` does: no filter, corners first, 1,024 steps between places."""
     for axis, length in enumerate(size):
-        values = np.moveaxis(_interpolated(np.moveaxis(values, axis, 0), length), 0, axis)
+        given = values.shape[axis]
+        place = np.arange(length, dtype=np.float32) * np.float32(given / length)
+        start = np.floor(place).astype(np.int64)
+        step = np.rint((place - start) * 1024) / 1024
+        values = np.moveaxis(_interpolated(np.moveaxis(values, axis, 0), start, step), 0, axis)
     return values
 
 
-def _interpolated(values: Float32, length: int) -> Float32:
-    given = len(values)
-    place = np.arange(length, dtype=np.float32) * np.float32(given / length)
-    start = np.floor(place).astype(np.int64)
-    step = np.rint((place - start) * 1024) / 1024
+def torch_bicubic(values: Float32, size: tuple[int, int]) -> Float32:
+    """Resize [height, width, 3] as ``torch.nn.functional.interpolate`` does: no filter, the middles of pixels."""
+    for axis, length in enumerate(size):
+        place = (np.arange(length) + 0.5) * (values.shape[axis] / length) - 0.5
+        start = np.floor(place).astype(np.int64)
+        step = (place - start).astype(np.float32)
+        values = np.moveaxis(_interpolated(np.moveaxis(values, axis, 0), start, step), 0, axis)
+    return values
+
+
+def _interpolated(values: Float32, start: npt.NDArray[np.int64], step: npt.NDArray[np.float32]) -> Float32:
     far = 1 + np.stack([step, 1 - step])
     near = np.stack([step, 1 - step])
     outer = ((-0.75 * far + 3.75) * far - 6) * far + 3
     inner = (1.25 * near - 2.25) * near * near + 1
     weights = np.stack([outer[0], inner[0], inner[1], outer[1]]).astype(np.float32)
-    rows = np.clip(start + np.arange(-1, 3)[:, None], 0, given - 1)
+    rows = np.clip(start + np.arange(-1, 3)[:, None], 0, len(values) - 1)
     mixed: Float32 = np.einsum("kl,kl...->l...", weights, values[rows], dtype=np.float32)
     return mixed

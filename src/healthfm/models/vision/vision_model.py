@@ -83,6 +83,7 @@ class VisionModel(Model):
     network: Tower
     classes: tuple[str, ...] = ()
     several = False
+    vector = "pooled"  # the output of forward that embed gives
 
     def __init__(self, card: ModelCard, variant: str | None, network: Tower, rule: Transform | None) -> None:
         super().__init__(card, variant)
@@ -139,7 +140,7 @@ class VisionModel(Model):
         """
         if output not in ("pooled", "tokens"):
             raise CapabilityError(f"output is '{output}'; use pooled or tokens")
-        groups = self.each(items, output, batch_size)
+        groups = self.each(items, self.vector if output == "pooled" else output, batch_size)
         if output == "tokens":
             return [np.concatenate(group) for group in groups]
         if not groups:
@@ -168,7 +169,7 @@ class VisionModel(Model):
 
     def embed_prepared(self, inputs: Sequence[Float32]) -> Float32:
         """Return the vectors of pictures as the network takes them, one at a time, float32 [n, d]."""
-        return np.stack([self.forward({"pixels": torch.from_numpy(one[None])})["pooled"][0] for one in inputs])
+        return np.stack([self.forward({"pixels": torch.from_numpy(one[None])})[self.vector][0] for one in inputs])
 
     def each(self, items: Sequence[Any], output: str, batch_size: int | str = "auto") -> list[list[Float32]]:
         """Return an output of ``forward`` for each picture of each item: what every verb of pictures is made of."""

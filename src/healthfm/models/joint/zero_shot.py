@@ -1,0 +1,84 @@
+"""Classes told by their names: sentences made of them, their vectors, and the papers' rules from similarities to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from healthfm.cards.schema import ZeroShot
+from healthfm.errors import RunError
+from healthfm.models.model import Float32
+
+SLOT = "{}"
+
+
+def checked(classes: Sequence[str]) -> list[str]:
+    """Return the names of classes. Raises ``RunError``: none, one that is empty or no text, or one twice."""
+    names = [classes] if isinstance(classes, str) else list(classes)
+    if not names:
+        raise RunError("no classes were named: zero-shot classification needs the name of each")
+    if any(not isinstance(one, str) or not one.strip() for one in names):
+        raise RunError(
+            "the name of a class is a text that is not empty: it stands in the sentences that the model reads"
+        )
+    if twice := next((one for one in names if names.count(one) > 1), None):
+        raise RunError(f"the class '{twice}' is named twice")
+    return names
+
+
+def sentences(rule: ZeroShot, templates: Any) -> list[tuple[str, ...]]:
+    """Return the templates of each kind of sentence: those of a class and, by the rule "pair", of its absence.
+
+    ``templates``: None (the card's), one or several texts with {} for the name; by the rule "pair" one or several pairs of them.
+    Raises ``RunError``: none, no pairs, or a text without the place for the name.
+    """
+    if templates is None:
+        kinds = [rule.templates, rule.absent] if rule.rule == "pair" else [rule.templates]
+    elif rule.rule == "pair":
+        pairs = (
+            [templates] if len(templates) == 2 and all(isinstance(one, str) for one in templates) else list(templates)
+        )
+        if not pairs or any(isinstance(one, str) or len(one) != 2 for one in pairs):
+            raise RunError(
+                "this model's rule sets what is there against what is not: templates are pairs, ('{}', 'no {}')"
+            )
+        kinds = [tuple(one[0] for one in pairs), tuple(one[1] for one in pairs)]
+    else:
+        kinds = [(templates,) if isinstance(templates, str) else tuple(templates)]
+    for one in (text for kind in kinds for text in kind):
+        if not isinstance(one, str) or one.count(SLOT) != 1:
+            raise RunError(
+                f"the template {one!r} has no place, or several, for a class's name: {SLOT} stands in it once"
+            )
+    if not all(kinds):
+        raise RunError("no templates were given: one text at least, with {} for a class's name")
+    return kinds
+
+
+def class_vectors(
+    embed: Callable[[list[str]], Float32], names: Sequence[str], kinds: Sequence[Sequence[str]], unit: bool
+) -> list[Float32]:  # fmt: skip
+    """Return the vectors of the classes by each kind of sentence, [classes, d]: the mean over its templates, of length 1 if ``unit``.
+
+    Each text is encoded once.
+    """
+    made = [[[one.replace(SLOT, name) for one in kind] for name in names] for kind in kinds]
+    every = list(dict.fromkeys(text for kind in made for texts in kind for text in texts))
+    place = {text: i for i, text in enumerate(every)}
+    vectors = embed(every)
+    found = [np.stack([vectors[[place[text] for text in texts]].mean(0) for texts in kind]) for kind in made]
+    return [one / np.linalg.norm(one, axis=-1, keepdims=True) if unit else one for one in found]
+
+
+def scores(rule: str, likeness: Sequence[Float32], scale: float, logits: bool) -> Float32:
+    """Return probabilities or logits [n, classes] of similarities [n, classes], one array a kind of sentence (see ``ZeroShot``)."""
+    if rule == "pair":
+        apart = likeness[0] - likeness[1]
+        return np.asarray(apart if logits else 1 / (1 + np.exp(-apart)), np.float32)
+    values = scale * likeness[0]
+    if not logits:
+        values = np.exp(values - values.max(-1, keepdims=True))
+        values = values / values.sum(-1, keepdims=True)
+    return np.asarray(values, np.float32)
