@@ -16,7 +16,7 @@ from healthfm.home import home
 SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".index", ".tar", ".gz", ".tgz", ".zip")
 TENSORFLOW_SHARD = "*.data-?????-of-?????"
 READ_WITH = (
-    "*config*.json", "params.json", "*token*.json", "vocab*", "merges.txt", "*.model", "*.tiktoken", "*.vocab", "*.jinja",
+    "*config*.json", "params.json", "*token*.json", "vocab*", "bpe_simple_vocab*", "merges.txt", "*.model", "*.tiktoken", "*.vocab", "*.jinja",
 )  # fmt: skip
 FULL_HASH = 4 << 30  # files up to this size are hashed whole
 ENDS = 64 << 20  # bytes read at either end of a larger one
