@@ -19,6 +19,7 @@ import transformers
 from healthfm import card
 from healthfm.cards import catalog, coverage
 from healthfm.cards.schema import ModelCard, Runner, Transform
+from healthfm.models.joint import dual_encoder
 from healthfm.models.language import causal_lm, masked_lm, seq2seq
 from healthfm.models.vision import hierarchical, resnet, swin, vit
 from healthfm.models.vision import vision_model as vision
@@ -47,9 +48,9 @@ def read(slug: str) -> bool:
 def variants(found: ModelCard) -> list[str | None]:
     """Those that run; [None] where a card has none."""
     assert found.run is not None
-    causal = found.run.family == "causal_lm"
+    known = KNOWN.get(found.run.family)
     kinds = {name: one.architecture or found.run.architecture for name, one in found.variants.items()}
-    return [name for name, kind in kinds.items() if not causal or kind in causal_lm.ARCHITECTURES] or [None]
+    return [name for name, kind in kinds.items() if known is None or kind in known] or [None]
 
 
 def recorded(slug: str, variant: str | None) -> Numbers:
@@ -89,8 +90,10 @@ def used(found: ModelCard, variant: str | None, asked: Numbers) -> Numbers:
         parts |= {
             prefix + key: value for key, value in own.items() if value is not None
         }  # a whole may pool for its part
-    if run.family in OURS:
-        return {**_named("config", OURS[run.family](run.config)), **_pixels(run), "pooling": run.pooling, **parts}
+    if run.family in OURS or run.architecture in PAIRED:
+        numbers = OURS[run.family](run.config) if run.family in OURS else _tower(PAIRED[run.architecture], run.config)
+        pooling = {} if run.architecture in PAIRED else {"pooling": run.pooling}  # CLIP's towers pool in one way
+        return {**_named("config", numbers), **_pixels(run), **pooling, **parts}
     names, stated, network = THEIRS[run.family](found, variant)
     names |= {name.partition(".")[2] for name in asked if name.startswith("config.")}
     return {
@@ -133,6 +136,12 @@ OURS = {
     "vit": functools.partial(_tower, vit.ViTNumbers), "swin": functools.partial(_tower, swin.SwinNumbers),
     "resnet": functools.partial(_tower, resnet.ResNetNumbers), "hierarchical": functools.partial(_tower, hierarchical.RegionNumbers),
 }  # fmt: skip
+PAIRED = {
+    "clip": dual_encoder.PairNumbers,
+    "clip-vit": dual_encoder.ImageNumbers,
+    "clip-text": dual_encoder.TextNumbers,
+}
+KNOWN: dict[str, Any] = {"causal_lm": causal_lm.ARCHITECTURES, "dual_encoder": (dual_encoder.ARCHITECTURE,)}
 THEIRS = {"causal_lm": _causal, "masked_lm": _masked, "seq2seq": _encoder_decoder}
 
 
@@ -147,7 +156,7 @@ def _pixels(run: Runner) -> Numbers:
     if run.transform is None:
         return {}
     default = Transform().model_dump()
-    steps = {name: value for name, value in run.transform.model_dump().items() if value != default[name]}
+    steps = {name: value for name, value in run.transform.model_dump().items() if value != default.get(name)}
     resized = {"interpolation": run.transform.interpolation} if run.transform.resize else {}
     return _named("transform", {name: value for name, value in (steps | resized).items() if name not in NOT_NUMBERS})
 

@@ -199,7 +199,7 @@ def unpack(path: Path, folder: Path) -> None:
             tarfile.TarError,
             zipfile.BadZipFile,
         ) as error:
-            raise DatasetError(f"{path}: {name} cannot be unpacked into {folder} ({type(error).__name__})") from None
+            raise DatasetError(f"{path}: not a readable archive ({type(error).__name__}); download it again") from None
 
 
 def each(path: Path, suffix: str) -> Iterator[tuple[str, IO[bytes]]]:

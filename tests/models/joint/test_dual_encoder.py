@@ -20,8 +20,8 @@ from healthfm.models.files import checkpoint
 from healthfm.models.joint import clip_keys, dual_encoder
 from healthfm.models.joint.dual_encoder import DualEncoderModel, Ensemble
 from tests.models import road
-from tests.models.test_vision_road import class_folders
-from tests.models.towers import DATA, recipe
+from tests.models.vision.test_vision_road import class_folders
+from tests.models.vision.towers import DATA, recipe
 from tests.references import dual_encoders as reference
 
 LIMIT = 1e-4
