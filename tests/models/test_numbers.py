@@ -19,7 +19,7 @@ import transformers
 from healthfm import card
 from healthfm.cards import catalog, coverage
 from healthfm.cards.schema import ModelCard, Runner, Transform
-from healthfm.models.joint import dual_encoder
+from healthfm.models.joint import pair, towers
 from healthfm.models.language import causal_lm, masked_lm, seq2seq
 from healthfm.models.vision import hierarchical, resnet, swin, vit
 from healthfm.models.vision import vision_model as vision
@@ -136,12 +136,8 @@ OURS = {
     "vit": functools.partial(_tower, vit.ViTNumbers), "swin": functools.partial(_tower, swin.SwinNumbers),
     "resnet": functools.partial(_tower, resnet.ResNetNumbers), "hierarchical": functools.partial(_tower, hierarchical.RegionNumbers),
 }  # fmt: skip
-PAIRED = {
-    "clip": dual_encoder.PairNumbers,
-    "clip-vit": dual_encoder.ImageNumbers,
-    "clip-text": dual_encoder.TextNumbers,
-}
-KNOWN: dict[str, Any] = {"causal_lm": causal_lm.ARCHITECTURES, "dual_encoder": (dual_encoder.ARCHITECTURE,)}
+PAIRED = pair.PAIRS | {name: kind.numbers for side in towers.SIDES.values() for name, kind in side.items()}
+KNOWN: dict[str, Any] = {"causal_lm": causal_lm.ARCHITECTURES, "dual_encoder": tuple(pair.PAIRS)}
 THEIRS = {"causal_lm": _causal, "masked_lm": _masked, "seq2seq": _encoder_decoder}
 
 

@@ -17,7 +17,7 @@ from healthfm import CapabilityError, CheckpointError, RunError, load_model
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard, ZeroShot
 from healthfm.models.files import checkpoint
-from healthfm.models.joint import clip_keys, dual_encoder
+from healthfm.models.joint import clip_keys, pair
 from healthfm.models.joint.dual_encoder import DualEncoderModel, Ensemble
 from tests.models import road
 from tests.models.vision.test_vision_road import class_folders
@@ -93,9 +93,9 @@ def fits(slug: str, shapes: Mapping[str, list[int]]) -> int:
     """Load a manifest strictly into the row's full-size network, without memory; return how many numbers it has."""
     card, variant = catalog.card(slug, "model"), slug.partition(":")[2] or None
     assert isinstance(card, ModelCard)
-    run = dual_encoder.settings(card, variant, {}, {})
+    run = pair.settings(card, variant, {}, {})
     with torch.device("meta"):
-        network = dual_encoder.build(run)
+        network = pair.build(run)
         checkpoint.load_strict(
             network, clip_keys.own_names({k: torch.empty(s, device="meta") for k, s in shapes.items()})
         )

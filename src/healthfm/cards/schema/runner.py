@@ -19,7 +19,7 @@ from healthfm.cards.schema.common import Checked, Facts, Text, in_a_line
 Side = Annotated[int, Field(gt=0, le=8192)]
 FAMILIES = {  # the words of ``family``, and the module of ``healthfm.models`` that knows each (see ``models.families``)
     "causal_lm": "language.causal_lm",
-    "dual_encoder": "joint.dual_encoder",
+    "dual_encoder": "joint.pair",
     "hierarchical": "vision.hierarchical",
     "masked_lm": "language.masked_lm",
     "resnet": "vision.resnet",

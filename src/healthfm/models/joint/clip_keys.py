@@ -1,19 +1,25 @@
-"""CLIP's published key names, OpenAI's (which open_clip's ViT files share) and transformers', and the sizes that the tensors show."""
+"""CLIP's published key names, OpenAI's (which open_clip's ViT files share) and transformers', and what the files beside them state."""
 
 from __future__ import annotations
 
-import math
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from healthfm.errors import CheckpointError
-from healthfm.models.files import recognise
-from healthfm.models.files.checkpoint import Tensors
+from healthfm.models.files.checkpoint import Checkpoint, Tensors
+from healthfm.models.joint.towers.clip import ACTIVATIONS, EPS
 
 HEAD = 64  # numbers a head of attention has in every CLIP, where the card does not say otherwise
+OPEN_CLIP = "open_clip_config.json"
+UNKNOWN = (
+    f"nothing beside the weights says whether they want GELU or quick-GELU ({OPEN_CLIP} does): GELU, open_clip's default, was taken; "
+    "config={'activation': 'quick-gelu'} takes the other"
+)
 SPARE = ("input_resolution", "context_length", "vocab_size")  # what OpenAI's files hold beside the tensors
 PLAIN = {  # OpenAI's names, and ours
     "visual.class_embedding": "image.tower.embeddings.class_embedding",
@@ -33,6 +39,13 @@ LAYERS = {
     "ln_1": "layer_norm1", "ln_2": "layer_norm2", "attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2",
 }  # fmt: skip
 FRONTS = {"vision_model.": "image.tower.", "text_model.": "text.tower.", "visual_projection.": "image.projection.0.", "text_projection.": "text.projection.0."}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairNumbers:
+    """``activation``: between the layers of both towers' blocks. A card that leaves it out leaves it to the files."""
+
+    activation: str = "gelu"
 
 
 def openai(tensors: Tensors) -> dict[str, torch.Tensor]:
@@ -90,27 +103,32 @@ def own_names(tensors: Tensors) -> dict[str, torch.Tensor]:
     )
 
 
-def shown(tensors: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    """Return the sizes of both towers that tensors under our names show, and the width of the space that they share."""
-    patch, places, tokens, positions, first, text_first, joint, text_joint = (
-        recognise.shape(tensors, f"{side}.{end}")
-        for side, end in (
-            ("image.tower.embeddings", "patch_embedding.weight"), ("image.tower.embeddings", "position_embedding.weight"),
-            ("text.tower.embeddings", "token_embedding.weight"), ("text.tower.embeddings", "position_embedding.weight"),
-            ("image.tower.encoder.layers.0", "mlp.fc1.weight"), ("text.tower.encoder.layers.0", "mlp.fc1.weight"),
-            ("image", "projection.0.weight"), ("text", "projection.0.weight"),
+def stated(found: Checkpoint) -> dict[str, Any]:
+    """Return what files beside the weights say that tensors cannot show: the activation, the heads. Raises ``CheckpointError``."""
+    beside = found.folder / OPEN_CLIP if found.folder is not None else None
+    if beside is not None and beside.is_file():
+        try:
+            told = json.loads(beside.read_text(encoding="utf-8"))["model_cfg"]
+            quick, sides = bool(told.get("quick_gelu")), (told["vision_cfg"], told["text_cfg"])
+            heads = (sides[0]["width"] // sides[0].get("head_width", HEAD), sides[1]["heads"])
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise CheckpointError(
+                f"{beside}: not the configuration of a CLIP of open_clip ({type(error).__name__})"
+            ) from None
+        return {"activation": "quick-gelu" if quick else "gelu"} | _heads(*heads)
+    if found.config.get("model_type") != "clip":
+        return {}
+    sides = tuple(found.config.get(f"{kind}_config") or {} for kind in ("vision", "text"))
+    if any(float(one.get("layer_norm_eps", EPS)) != EPS for one in sides):
+        raise CheckpointError(f"config.json: layer_norm_eps is not {EPS}, which CLIP has")
+    acts = {one.get("hidden_act", "quick_gelu") for one in sides}  # transformers' own default
+    words = {name: ours for ours, name in ACTIVATIONS.items()}
+    if len(acts) != 1 or not acts <= set(words):
+        raise CheckpointError(
+            f"config.json: hidden_act is {', '.join(sorted(acts))}; one of {', '.join(words)} was expected"
         )
-    )  # fmt: skip
-    try:
-        return {
-            "image": {
-                "img_size": math.isqrt(places[0] - 1) * patch[2], "patch_size": patch[2], "embed_dim": patch[0],
-                "depth": recognise.numbered(tensors, r"^image\.tower\.encoder\.layers\.(\d+)\."), "mlp_dim": first[0], "joint": joint[0],
-            },
-            "text": {
-                "vocab_size": tokens[0], "context_length": positions[0], "embed_dim": tokens[1],
-                "depth": recognise.numbered(tensors, r"^text\.tower\.encoder\.layers\.(\d+)\."), "mlp_dim": text_first[0], "joint": text_joint[0],
-            },
-        }  # fmt: skip
-    except IndexError:
-        raise CheckpointError("tensors of CLIP's towers are missing: neither's sizes can be told") from None
+    return {"activation": words[acts.pop()]} | _heads(*(one.get("num_attention_heads") for one in sides))
+
+
+def _heads(image: int | None, text: int | None) -> dict[str, Any]:
+    return {part: {"num_heads": heads} for part, heads in (("image", image), ("text", text)) if heads}
