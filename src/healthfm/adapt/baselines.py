@@ -17,7 +17,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from healthfm.adapt.probe import choose_penalty, fit_penalised
+from healthfm.adapt import kept
+from healthfm.adapt.probe import fit_penalised
 from healthfm.records import QA, Document, Image, MultipleChoice, Record
 
 Array = npt.NDArray[Any]
@@ -26,7 +27,6 @@ DETAILED = 32  # of the one whose principal components are taken
 COMPONENTS = 32
 DENSE = tuple(10.0**e for e in range(-4, 2))  # scikit-learn's C, to choose among
 SPARSE = (1.0, 10.0, 100.0)
-TERMS = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +62,9 @@ def question(records: Sequence[Record], count: int) -> Any:
 
 
 def _tf_idf(texts: Sequence[str], count: int) -> Any:
-    made = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=TERMS, token_pattern=r"(?u)\b\w+\b")
-    try:
-        made.fit(texts[:count])
-    except ValueError:  # not one word
-        return sparse.csr_matrix((len(texts), 1))
-    return made.transform(texts)
+    made, fitted = kept.terms(tuple(texts[:count]))
+    rest = sparse.csr_matrix((len(texts) - count, 1)) if made is None else made.transform(texts[count:])
+    return sparse.vstack([fitted, rest]).tocsr()
 
 
 def colour(records: Sequence[Record], count: int) -> Any:
@@ -196,7 +193,7 @@ def predict(
 def _fitted(
     x: Any, y: Array, groups: Sequence[str], seed: int, penalties: Sequence[float]
 ) -> tuple[LogisticRegression, Array]:
-    fitted = fit_penalised(x, y, choose_penalty(x, y, groups, seed, penalties=penalties))
+    fitted = kept.classifier(x, y, groups, seed, penalties)
     return fitted, fitted.classes_
 
 
@@ -206,7 +203,7 @@ def options_only(fit: Sequence[MultipleChoice], records: Sequence[MultipleChoice
     texts = [one for record in every for one in record.options.values()]
     owner = np.repeat(np.arange(len(every)), [len(record.options) for record in every])
     count = int((owner < len(fit)).sum())
-    made = TfidfVectorizer(sublinear_tf=True, max_features=TERMS, token_pattern=r"(?u)\b\w+\b")
+    made = TfidfVectorizer(sublinear_tf=True, max_features=kept.TERMS, token_pattern=r"(?u)\b\w+\b")
     try:
         made.fit([*texts[:count], *(record.as_text for record in fit)])
         seen, asked = made.transform(texts), made.transform([record.as_text for record in every])

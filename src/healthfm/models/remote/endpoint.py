@@ -14,7 +14,6 @@ A server that does neither cannot score: its chat answers hold no probability of
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,24 +30,15 @@ from healthfm.models.language.rendered import Asked, Rendered, text_given
 from healthfm.models.model import Float32, Float64, Model
 from healthfm.models.remote import replies, served
 from healthfm.models.remote.client import Client, Endpoint
+from healthfm.models.remote.server import IDENTITY, PROBE, Server, echoed, listed
 from healthfm.records import QA, Conversation, Document, MultipleChoice
 
 if TYPE_CHECKING:
     import transformers
 
 
-PROBE = "The capital of France is"
 UNEQUAL = "In 2024, the patient's BP was 120/80.\n\n  Temp 38.5°C; naïve β-blocker… 高血压"  # tokenizers differ on this
-BIAS = 1e4
-NOISE = 0.02  # what a server's log-probability of one token differs by between two requests, at most
-FLOOR = -1e30  # llama.cpp writes the lowest float where a probability underflowed
 EMBED_AT_ONCE = 32
-IDENTITY = (
-    "ftype",
-    "n_params",
-    "n_vocab",
-    "size",
-)  # of what a server tells of its model: what another model would change
 Jobs = list[Any]
 
 
@@ -65,18 +55,19 @@ class EndpointModel(Model):
         self.no_row = not catalog.is_known(
             card
         )  # a card of the user's own claims nothing that another model would belie
-        self.served, about = _served(client)
+        self.server = Server(client)
+        self.served, about = self.server.name, self.server.about
         self.max_length = int(about.get("n_ctx") or about.get("max_model_len") or 1 << 30)
-        self._tokenizes = tokenizer is not None or self._server_tokens(PROBE) is not None
+        self._tokenizes = tokenizer is not None or self.server.tokens(PROBE) is not None
         self.scoring = None
-        completions = client.attempt(f"{client.path}/completions", self._echo_body(PROBE))
-        if completions is not None and _echoed(completions) is not None:
+        completions = client.attempt(f"{client.path}/completions", self.server.echo_body(PROBE))
+        if completions is not None and echoed(completions) is not None:
             self.scoring = "echo"
-        elif self._can_force():
+        elif self.server.can_force():
             self.scoring = "forced"
         self._completes = completions is not None
         self.frame = framing.of(self._ids) if self._tokenizes and _continues(card, variant) else framing.Frame()
-        self._closed = 0 if self._tokenizes or completions is None else self._closing(completions)
+        self._closed = 0 if self._tokenizes or completions is None else self.server.closing(completions)
         self.capabilities = frozenset(
             (["score"] if self.scoring else [])
             + (["generate"] if self._completes or self.converses else [])
@@ -109,7 +100,7 @@ class EndpointModel(Model):
 
         Asks the list again. Raises ``RunError`` where it holds another model by now.
         """
-        name, about = _served(self.client, self.served)
+        name, about = listed(self.client, self.served)
         if changed := self.other(self.provenance["server"], about):
             raise RunError(
                 f"{self.client.url}: '{name}' is another model now ({', '.join(changed)} changed); one run is of one model. Finished parts are kept"
@@ -138,7 +129,7 @@ class EndpointModel(Model):
     def _ids(self, text: str, special: bool) -> list[int]:
         if self.tokenizer is not None:
             return framing.encoder(self.tokenizer)(text, special)
-        found = self._server_tokens(text, special)
+        found = self.server.tokens(text, special)
         if found is None:
             raise CapabilityError(
                 f"{self.client.url} has no /tokenize; put the row's tokenizer files beside (weights=)"
@@ -173,7 +164,7 @@ class EndpointModel(Model):
         if not context:
             raise RunError("an empty prompt cannot be scored")
         if not self._tokenizes:  # the server echoes, and counts the prompt's tokens by that
-            given = len(self._echo(context)) - self._closed
+            given = len(self.server.echo(context)) - self._closed
             return [[(given, prompt + option)] for option in options]
         given = len(framing.once_opened(self, context))
         found = []
@@ -191,79 +182,20 @@ class EndpointModel(Model):
 
     def _value(self, job: Any) -> float:
         if self.scoring == "forced":
-            return self._forced(*job)
+            return self.server.forced(*job)
         given, whole = job
-        echoed = self._echo(whole)
-        asked = echoed[given : len(echoed) - (self._closed if isinstance(whole, str) else 0)]
+        told = self.server.echo(whole)
+        asked = told[given : len(told) - (self._closed if isinstance(whole, str) else 0)]
         if not asked or any(not isinstance(one, (int, float)) for one in asked):
             raise RunError(f"{self.client.url}: it did not echo every token of an option")
         return float(sum(asked))
 
-    def _echo_body(self, prompt: str | Sequence[int]) -> dict[str, Any]:
-        given = prompt if isinstance(prompt, str) else list(prompt)
-        return {"model": self.served, "prompt": given, "max_tokens": 1, "temperature": 0, "logprobs": 1, "echo": True}
-
-    def _echo(self, prompt: str | Sequence[int]) -> list[Any]:
-        found = _echoed(self.client.ask(f"{self.client.path}/completions", self._echo_body(prompt)))
-        if found is None:
-            raise RunError(f"{self.client.url}: it no longer echoes the prompt's log-probabilities")
-        return found
-
-    def _forced(self, given: Sequence[int], token: int) -> float:
-        """Return the log-probability of ``token`` after ``given``, by llama.cpp's own ``/completion``."""
-        body = {"prompt": list(given), "n_predict": 1, "temperature": 0, "n_probs": 1, "logit_bias": [[token, BIAS]]}
-        try:
-            taken = self.client.ask(f"{self._root}/completion", body)["completion_probabilities"][0]
-            found, value = taken["id"], float(taken["logprob"])
-        except (KeyError, IndexError, TypeError, ValueError):
-            raise RunError(f"{self.client.url}: its /completion tells no log-probability") from None
-        if found != token:
-            raise RunError(f"{self.client.url}: its /completion did not take the token it was given")
-        if value < FLOOR:
-            raise RunError(f"{self.client.url}: a log-probability is below what its float32 holds")
-        return value
-
-    def _can_force(self) -> bool:
-        if self.client.attempt(f"{self._root}/props") is None:
-            return False
-        ids = self._server_tokens(PROBE)
-        try:
-            return ids is not None and self._forced(ids[:-1], ids[-1]) < 0
-        except RunError:
-            return False
-
     @functools.cached_property
     def converses(self) -> bool:
         """Whether the server takes conversations, in a form of its own."""
-        return self._chats()
-
-    def _chats(self) -> bool:
         turn = [{"role": "user", "content": PROBE}]
         body = {"model": self.served, "messages": turn, "max_tokens": 1}
         return self.client.attempt(f"{self.client.path}/chat/completions", body) is not None
-
-    def _closing(self, probe: Mapping[str, Any]) -> int:
-        """Return how many tokens the server puts behind a text that it cuts itself, by its echoes of two that begin alike."""
-        first = _echoed(probe)
-        if first is None:
-            return 0
-        words = probe["choices"][0]["logprobs"].get("tokens")
-        if isinstance(words, list) and PROBE in (told := "".join(map(str, words[: len(first)]))):
-            behind = len(told) - told.index(PROBE) - len(PROBE)
-            return next(n for n in range(len(first)) if sum(map(len, words[len(first) - n : len(first)])) >= behind)
-        longer = self._echo(f"{PROBE} Paris")
-        same = (a == b or (None not in (a, b) and abs(a - b) < NOISE) for a, b in zip(first, longer, strict=False))
-        return len(first) - sum(itertools.takewhile(bool, same))
-
-    def _server_tokens(self, text: str, special: bool = True) -> list[int] | None:
-        """Ask ``/tokenize`` in the words of both llama.cpp (content, add_special) and vLLM (prompt, add_special_tokens)."""
-        body = {"content": text, "add_special": special, "parse_special": True, "model": self.served, "prompt": text, "add_special_tokens": special}  # fmt: skip
-        found = (self.client.attempt(f"{self._root}/tokenize", body) or {}).get("tokens")
-        return found if isinstance(found, list) and all(isinstance(one, int) for one in found) else None
-
-    @property
-    def _root(self) -> str:
-        return self.client.path.removesuffix("/v1")
 
     def generate(
         self, prompts: Sequence[Asked], max_new_tokens: int | None = 256, temperature: float | None = 0,
@@ -377,7 +309,7 @@ def load(card: ModelCard, variant: str | None, endpoint: str | Endpoint | Client
     client = endpoint if isinstance(endpoint, Client) else Client(endpoint)
     tokenizer = _local_tokenizer(card, variant, weights)
     model = EndpointModel(card, variant, client, tokenizer)
-    theirs = model._server_tokens(UNEQUAL) if tokenizer is not None else None
+    theirs = model.server.tokens(UNEQUAL) if tokenizer is not None else None
     if theirs is not None and theirs != model.encode(UNEQUAL):
         raise CheckpointError(
             f"the tokenizer here cuts text otherwise than the server's: '{model.served}' is another model"
@@ -398,38 +330,6 @@ def _local_tokenizer(card: ModelCard, variant: str | None, weights: Path | None)
     from healthfm.models.language.text_model import read_tokenizer
 
     return read_tokenizer(path if path.is_dir() else path.parent)
-
-
-def _served(client: Client, before: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Return the server's name of the model, and what it tells of it (plain values only). ``before``: what it was called."""
-    listed = (client.attempt(f"{client.path}/models") or {}).get("data") or []
-    known = {one["id"]: one for one in listed if isinstance(one, dict) and isinstance(one.get("id"), str)}
-    if before is not None and (before not in known if known else client.model is None):
-        raise RunError(
-            f"{client.url}: it held '{before}' and now lists {', '.join(list(known)[:5]) or 'nothing'}; one run is of one model. Finished parts are kept"
-        )
-    if client.model is None and len(known) != 1 and before is None:
-        raise CapabilityError(
-            f"{client.url} holds {len(known) or 'no'} models by its own list; name one: {client.url}#MODEL ({', '.join(list(known)[:5])})"
-        )
-    name = before or client.model or next(iter(known))
-    if known and name not in known:
-        raise CapabilityError(f"{client.url} holds no '{name}' (it lists {', '.join(list(known)[:5])})")
-    entry = known.get(name, {})
-    meta = {**entry, **(entry["meta"] if isinstance(entry.get("meta"), dict) else {})}
-    if "root" not in meta:  # vLLM lists under another name what it holds; llama.cpp tells the file beside
-        meta["root"] = (client.attempt(f"{client.path.removesuffix('/v1')}/props") or {}).get("model_path")
-    kept = ("owned_by", "root", "ftype", "n_params", "n_vocab", "n_ctx", "size", "max_model_len")
-    return name, {key: meta[key] for key in kept if isinstance(meta.get(key), (str, int, float))}
-
-
-def _echoed(answer: Mapping[str, Any]) -> list[Any] | None:
-    """Return the log-probabilities of the prompt's tokens (the first has none), or None where they were not echoed."""
-    try:
-        found, count = answer["choices"][0]["logprobs"]["token_logprobs"], answer["usage"]["prompt_tokens"]
-        return found[:count] if isinstance(found, list) and len(found) >= count > 1 else None
-    except (KeyError, IndexError, TypeError):
-        return None
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:
