@@ -51,8 +51,9 @@ plugin.RESULT = Path({result!r})
 
 
 @pytest.fixture
-def found(pytester: pytest.Pytester) -> Any:
+def found(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function: arguments of pytest -> what the run found out."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # importing others' costs more than the run
     result = pytester.path / "result.json"
     pytester.makeini("[pytest]\ntestpaths = inner\n")
     pytester.mkdir("inner")
@@ -70,7 +71,7 @@ def proved(result: dict[str, Any]) -> list[tuple[str, str, int]]:
     return [(one["slug"], one["tick"], len(one["tests"])) for one in result["claims"]]
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["one process", "two workers"])
 def test_a_claim_stands_when_every_test_that_makes_it_passed(found: Any, workers: tuple[str, ...]) -> None:
     result = found(*workers)
     assert proved(result) == [("medqa", "files", 2)]

@@ -21,7 +21,8 @@ NAMED = replace(TURNED, name="no import", old="def larger", new="def other")
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # importing others' plugins costs more than these tests
     (tmp_path / "src").mkdir()
     (tmp_path / "checks").mkdir()
     (tmp_path / "src/made_for_this.py").write_text(LARGER)
