@@ -23,7 +23,7 @@ from healthfm.models.files.weights import locate
 from healthfm.models.language.causal_lm import CausalLM
 from tests.evidence import record as evidence_record
 
-LIMIT = 4
+LIMIT = 3
 WHOLE = "pubmedqa@reasoning-free"  # the protocol with the shortest texts: all 500 records are asked
 NOTHING: dict[str, Any] = {"claims": [], "collected": []}  # what a run that proved nothing found
 TINY = {

@@ -40,24 +40,42 @@ OWN_MODELS = (
 )
 
 
+Stats = tuple[tuple[str, int, int], ...]  # of each file its path, time and size
+
+
 def card_files() -> list[str]:
     """Return every card's path: the shipped ones, then those of the folders in ``HEALTHFM_CARDS``, sorted."""
-    folders = [SHIPPED]
-    folders += [Path(p).expanduser() for p in os.environ.get("HEALTHFM_CARDS", "").split(os.pathsep) if p]
-    files: list[str] = []
-    for folder in folders:
+    return [path for path, _, _ in _stats()]
+
+
+def _stats() -> Stats:
+    found = list(_shipped())
+    for folder in [Path(p).expanduser() for p in os.environ.get("HEALTHFM_CARDS", "").split(os.pathsep) if p]:
         if not folder.is_dir():
             raise CardError(f"HEALTHFM_CARDS: no folder {folder}")
         if not any((folder / top).is_dir() for top in KINDS):
             raise CardError(f"HEALTHFM_CARDS: {folder} has neither a folder models nor a folder datasets")
-        for top in KINDS:
-            for place, _, names in os.walk(folder / top):
-                files += [
-                    os.path.join(place, name)  # noqa: PTH118  a Path a file makes every look-up slow
-                    for name in names
-                    if name.endswith(".toml") and not name.startswith(".")
-                ]
-    return sorted(files)
+        found += _below(folder)
+    return tuple(sorted(found))
+
+
+@functools.cache
+def _shipped() -> Stats:
+    """The package's own cards, which do not change while a program runs."""
+    return tuple(_below(SHIPPED))
+
+
+def _below(folder: Path) -> Iterator[tuple[str, int, int]]:
+    for top in KINDS:
+        for place, _, names in os.walk(folder / top):
+            for name in names:
+                if name.endswith(".toml") and not name.startswith("."):
+                    path = os.path.join(place, name)  # noqa: PTH118  a Path a file makes every look-up slow
+                    try:
+                        one = os.stat(path)  # noqa: PTH116
+                        yield path, one.st_mtime_ns, one.st_size
+                    except OSError:
+                        yield path, 0, 0  # a link to nothing: said when it is read
 
 
 def parse(path: Path) -> Entry:
@@ -84,7 +102,7 @@ def _parsed(path: str, _time: int, _size: int) -> Entry:
 
 
 @functools.cache
-def _entries(stats: tuple[tuple[str, int, int], ...]) -> tuple[dict[tuple[str, str], Entry], dict[str, str]]:
+def _entries(stats: Stats) -> tuple[dict[tuple[str, str], Entry], dict[str, str]]:
     """Return the entries, and why each file of ``HEALTHFM_CARDS`` that is none is left out, by path."""
     key = hashlib.sha256(repr((_CACHE_FORMAT, stats)).encode()).hexdigest()[:16]
     cache = home() / "cache" / f"cards-{key}.json"
@@ -106,7 +124,7 @@ def _told_apart(listed: list[Entry]) -> tuple[dict[tuple[str, str], Entry], dict
     return entries, {entry["path"]: entry["broken"] for entry in listed if "broken" in entry}
 
 
-def _read(stats: tuple[tuple[str, int, int], ...]) -> list[Entry]:
+def _read(stats: Stats) -> list[Entry]:
     """Return every card, in order; one of the user's that is none is its path and what is ``broken``. Raises ``CardError`` of a shipped card."""
     names: dict[tuple[str, str], str] = {}
     found: dict[str, Entry] = {}
@@ -151,17 +169,6 @@ def broken() -> dict[str, str]:
     return _entries(_stats())[1]
 
 
-def _stats() -> tuple[tuple[str, int, int], ...]:
-    found = []
-    for path in card_files():
-        try:
-            one = os.stat(path)  # noqa: PTH116
-            found.append((path, one.st_mtime_ns, one.st_size))
-        except OSError:
-            found.append((path, 0, 0))  # a link to nothing: said when it is read
-    return tuple(found)
-
-
 def validate(entry: Entry) -> ModelCard | DatasetCard:
     """Validate a plain card against the schema; errors name the file and the field."""
     from pydantic import ValidationError
@@ -199,6 +206,16 @@ def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9一-鿿]+", "", text.lower())
 
 
+@functools.cache
+def _named(stats: Stats) -> dict[str, list[Entry]]:
+    """Return the entries that each plain form of a slug, name or alias means."""
+    found: dict[str, list[Entry]] = {}
+    for entry in _entries(stats)[0].values():
+        for plain in {_plain(one) for one in (entry["slug"], entry["name"], *entry.get("aliases", ()))}:
+            found.setdefault(plain, []).append(entry)
+    return found
+
+
 def check_kind(kind: str | None) -> None:
     """Refuse a kind that is neither None, "model" nor "dataset"."""
     if kind is not None and kind not in KINDS.values():
@@ -209,16 +226,13 @@ def lookup(name: str, kind: str | None = None) -> Entry:
     """Return the entry a slug, name or alias means; a miss raises ``CardError`` with near names."""
     check_kind(kind)
     slug, _, _ = split_name(name)
-    every = entries()
+    stats = _stats()
+    every, wrong = _entries(stats)
     wanted = [every[k, slug] for k in KINDS.values() if (k, slug) in every and kind in (None, k)]
     if not wanted:
-        plain = _plain(slug)
-        wanted = [
-            e for e in every.values()
-            if kind in (None, e["kind"]) and plain in {_plain(n) for n in (e["slug"], e["name"], *e.get("aliases", ()))}
-        ]  # fmt: skip
+        wanted = [e for e in _named(stats).get(_plain(slug), ()) if kind in (None, e["kind"])]
     meant = {slug, *(entry["slug"] for entry in wanted)}
-    for path, said in broken().items():  # also where another card has the name: which one was meant is not known
+    for path, said in wrong.items():  # also where another card has the name: which one was meant is not known
         if Path(path).stem in meant and kind in (None, *(KINDS[part] for part in Path(path).parts if part in KINDS)):
             raise CardError(said)
     if len(wanted) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,10 +57,14 @@ def test_another_models_cut_would_differ(path: Path, llama_cpp: str) -> None:
 def test_logits_equal_transformers_own_gguf_loader(
     smollm2: CausalLM, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import gguf
+
     mapped = np.memmap
     monkeypatch.setattr(
         np, "memmap", lambda *words, **more: np.asarray(mapped(*words, **more))
     )  # slices of it are slow
+    for name in ("GGUFReader", "get_tensor_name_map"):  # their loader makes the one twice, the other 400 times
+        monkeypatch.setattr(gguf, name, functools.cache(getattr(gguf, name)))
     theirs = transformers.AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=torch.float32
     ).eval()
