@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
         against: Annotated[
             str | None,
             typer.Option(
-                help="Search this corpus: a file or folder of text, JSON or Parquet (also .gz, .zst, .bz2), or a dataset.",
+                help="Search this corpus: a file or folder of text, JSON or Parquet (also .gz, .zst, .bz2), or of pictures, or a dataset.",
                 metavar="CORPUS",
             ),
         ] = None,
@@ -75,7 +76,10 @@ def register(app: typer.Typer) -> None:
         ] = False,
         json: JsonFlag = False,
     ) -> None:
-        """Look for a dataset's texts in a corpus, or for signs in a model's likelihoods that it has read them.
+        """Look for a dataset's texts and pictures in a corpus, or for signs in a model's likelihoods that it has read them.
+
+        Pictures are found by what they show, also after resizing, JPEG, another depth, or with their border cut off; figures also by the
+        number of their paper (PMCID).
 
         Example: healthfm contamination pubmedqa --root examples/pubmedqa --against corpus/ --split test
         """
@@ -125,9 +129,12 @@ def _place(name: str) -> str | Path:
 
 
 def show_found(finding: Finding) -> None:
-    """Print the texts found, the surest first."""
+    """Print the texts and the pictures found, the surest first."""
+    from healthfm.curate.texts import PARTS
+
+    texts = [one for one in finding.found if one["part"] in PARTS]
     rows = []
-    for one in finding.found[:LINES]:
+    for one in texts[:LINES]:
         place = one["places"][0]
         snippet = " ".join(place.get("snippet", "").split())
         rows.append((
@@ -135,7 +142,22 @@ def show_found(finding: Finding) -> None:
             f"{place['document']} {place['start']}-{place['end']}", snippet if len(snippet) <= WIDTH else snippet[: WIDTH - 3] + "...",
         ))  # fmt: skip
     columns = ("record", "text", "how", "covered", "words", "documents", "first place", "matched")
-    emit_table(columns, rows, title=f"{len(finding.found)} texts of {finding.dataset} found in {finding.corpus}")
-    if len(finding.found) > LINES:
-        print(f"... and {len(finding.found) - LINES} more (--json prints all)")
+    _show(columns, rows, f"{len(texts)} texts of {finding.dataset} found in {finding.corpus}", len(texts))
+    pictures = [one for one in finding.found if one["part"] not in PARTS]
+    rows = [(*one["ids"], one["part"], one["how"], one["places"][0].get("bits"), _cut(one), one["documents"], one["places"][0]["document"]) for one in pictures[:LINES]]  # fmt: skip
+    columns = ("record", "by", "how", "bits of 256 that differ", "cut of each side", "pictures", "first place")
+    _show(columns, rows, f"{len(pictures)} pictures of {finding.dataset} found in {finding.corpus}", len(pictures))
+
+
+def _cut(one: Mapping[str, Any]) -> str | None:
+    cut = one["places"][0].get("cut")
+    return None if cut is None else f"{cut:.0%}"
+
+
+def _show(columns: tuple[str, ...], rows: list[tuple[Any, ...]], title: str, count: int) -> None:
+    if not rows:
+        return
+    emit_table(columns, rows, title=title)
+    if count > LINES:
+        print(f"... and {count - LINES} more (--json prints all)")
     print()

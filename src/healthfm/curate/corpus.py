@@ -20,6 +20,7 @@ from healthfm.records import QA, Conversation, Document, MultipleChoice, Pair, R
 
 TEXT = (".txt", ".md", ".csv", ".tsv")
 ROWS = (".jsonl", ".json", ".parquet")
+SAYING = ("Document", "Conversation", "Pair", "QA", "MultipleChoice")  # records that ``text_of`` reads
 CHUNK = 1 << 19  # characters of a long document held at a time, or twice the overlap
 
 
@@ -76,17 +77,24 @@ class Corpus:
             start += len(text) - len(kept)
 
 
-def open_corpus(place: Path | Dataset) -> Corpus:
-    """Open a corpus. Raises ``RunError`` when there is nothing to search."""
+def open_corpus(place: Path | Dataset, check: bool = True) -> Corpus:
+    """Open a corpus. Raises ``RunError``: nothing is there; with ``check``, nothing that could be searched for texts."""
     if isinstance(place, Path):
         place = place.expanduser()
         if not place.exists():
             raise RunError(f"no file or folder {place}")
-        if not any(Path(Source(path).name).suffix.lower() in (*TEXT, *ROWS) for path in _files(place)):
+        if check and not holds_text(place):
             raise RunError(
-                f"{place}: holds no text to search (healthfm reads {', '.join((*TEXT, *ROWS))}, also .gz, .zst, .bz2)"
+                f"{place}: holds no text to search (healthfm reads {', '.join((*TEXT, *ROWS))}, also .gz, .zst, .bz2), and no picture that was looked for"
             )
     return Corpus(place)
+
+
+def holds_text(place: Path | Dataset) -> bool:
+    """Whether a set's records, or files of a folder, are texts or rows of them."""
+    if isinstance(place, Dataset):
+        return place.card.record in SAYING
+    return any(Path(Source(path).name).suffix.lower() in (*TEXT, *ROWS) for path in _files(place.expanduser()))
 
 
 def _files(place: Path) -> Iterator[Path]:

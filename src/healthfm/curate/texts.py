@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from healthfm.curate.words import fold
 from healthfm.errors import RunError
-from healthfm.records import QA, Conversation, Document, MultipleChoice, Pair, Record
+from healthfm.records import QA, Conversation, Document, MultipleChoice, Pair, Record, Visual
 
 PARTS = ("question", "question and options", "question and answer", "context", "text")
 
@@ -50,6 +50,8 @@ def _texts(record: Record) -> list[tuple[str, list[str]]]:
     if isinstance(record, QA):
         full = [("question and answer", [record.question, *record.answers])] if record.answers else []
         return [("question", [record.question]), *full, *_context(record.context)]
+    if isinstance(record, Visual):
+        return []
     raise RunError(f"a {type(record).__name__} has no text to look for")
 
 

@@ -1,4 +1,4 @@
-"""``contamination``: which of a dataset's texts stand in a corpus, where, and what that does to a run's score."""
+"""``contamination``: which of a dataset's texts and pictures stand in a corpus, where, and what that does to a run's score."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from healthfm.curate import search
-from healthfm.curate.corpus import open_corpus
+from healthfm.curate.corpus import holds_text, open_corpus
+from healthfm.curate.gallery import holds_pictures, pictures_of
 from healthfm.curate.texts import PARTS, Part, parts
 from healthfm.datasets.dataset import Dataset
 from healthfm.datasets.open import open_dataset
 from healthfm.errors import RunError
+from healthfm.evaluate.contamination import pictures
 from healthfm.report.run import Run
 from healthfm.score import scoring
 from healthfm.score.statistics import estimate, in_words, wilson
@@ -33,11 +35,13 @@ Progress = Callable[[int, int | None], None]  # documents read, of how many is n
 class Finding:
     """What of a dataset was found in a corpus. Plain data.
 
-    ``parts``: for each kind of text (question, question and options, ...) how many were looked for, found as a whole
+    ``parts``: for each kind of text (question, question and options, ...), for ``picture``, and for the names of a figure and of its
+    ``paper``: how many were looked for, found as a whole
     (``exact``) or nearly (``near``), and the share with its interval. ``found``: one entry a text: the ``ids`` of the records that
     have it, ``part``, ``how``, the weighted ``share`` of it that the place covers, its ``words``, in how many ``documents``, and
-    ``places`` (document, start and end in characters, and the ``snippet`` where the data may be shown). ``scores``: a run's
-    metric on the records found (``dirty``) and not found (``clean``). ``says``: all of it in sentences.
+    ``places`` (document, start and end in characters, and the ``snippet`` where the data may be shown; of a picture the ``bits`` of 256 in
+    which it differs and the ``cut`` of its border, of each side, at which it agrees). ``pictures``: how many were searched. ``scores``: a run's
+    metric on the records found (``dirty``; another figure of the same paper is none) and not found (``clean``). ``says``: all of it in sentences.
     """
 
     dataset: str
@@ -54,6 +58,7 @@ class Finding:
     rule: dict[str, Any]
     scores: dict[str, Any] | None = None
     says: tuple[str, ...] = field(default=())
+    pictures: int = 0
 
     def asdict(self) -> dict[str, Any]:
         """Return everything as a plain dictionary."""
@@ -64,55 +69,92 @@ def contamination(
     dataset: str | Path | Dataset, corpus: str | Path | Dataset, *, root: Path | str | None = None, corpus_root: Path | str | None = None,
     split: str | None = None, run: Run | None = None, show_inputs: bool = False, seed: int = 0, progress: Progress | None = None,
 ) -> Finding:  # fmt: skip
-    """Look for every text of a dataset in a corpus.
+    """Look for every text and every picture of a dataset in a corpus: for whatever both have.
 
     ``dataset``: as ``open_dataset`` takes it; ``corpus``: a file or folder (Path) of .txt, .md, .csv, .tsv, .jsonl, .json or
-    .parquet, also .gz, .zst, .bz2, or another dataset; it is read once, in pieces. ``run``: a run on this dataset, whose score is then
+    .parquet, also .gz, .zst, .bz2, or of pictures, or another dataset; it is read once for texts, in pieces, and once for pictures. ``run``:
+    a run on this dataset, whose score is then
     given for the records found and not found. What was matched is shown where the dataset's card allows it, or when
-    ``show_inputs`` asks. ``progress`` is called with (documents read, None). Raises ``DatasetError``, ``RunError``.
+    ``show_inputs`` asks. ``progress`` is called with (documents or pictures read, None). Raises ``DatasetError``, ``RunError``.
     """
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, root)
     opened = opened if split is None else opened[split]
+    place = _place(corpus, corpus_root)
+    records = list(opened)
+    texts, shots = parts(records), [shot for record in records for shot in pictures_of(record)]
+    if not texts and not shots:
+        raise RunError(f"{opened.name}: no record has a text or a picture to look for")
+    read, seen = bool(texts) and holds_text(place), bool(shots) and holds_pictures(place)
+    if not read and not seen:
+        open_corpus(place)
+        raise RunError(f"{opened.name}: has {_kinds(texts, shots)} to look for, and {place} has none")
+    index = search.Index(texts if read else [])
+    reader = open_corpus(place, check=read)
+    reader.overlap = max([reader.overlap, *(AT_A_CHARACTER * part.length for part in texts)])
+    counter = _Counter(reader, progress)
+    shown = show_inputs or (
+        opened.card.may_show_inputs and not (isinstance(place, Dataset) and not place.card.may_show_inputs)
+    )
+    found = _collect(index.search(counter), texts, shown) if read else []
+    table = {
+        kind: _count(kind, texts, index.too_short, found)
+        for kind in PARTS
+        if read and any(part.kind == kind for part in texts)
+    }
+    of_pictures = pictures.look(shots, place, progress) if seen else pictures.Found()
+    found += of_pictures.found
+    scores = (
+        _clean_and_dirty(run, {i for one in found if one["part"] != "paper" for i in one["ids"]}, {record.id for record in records}, seed)
+        if run is not None
+        else None
+    )  # fmt: skip
+    finding = Finding(
+        dataset=opened.name, split=opened.split, corpus=reader.name, records=len(records), documents=counter.documents,
+        characters=counter.characters, files=reader.files or of_pictures.files, skipped=tuple(_skipped(reader.skipped, of_pictures.skipped, read, seen)),
+        unread=len(reader.problems.found) + of_pictures.unread, parts=table | of_pictures.parts, found=tuple(found),
+        rule=(TEXTS if read else {}) | (pictures.RULE if seen else {}), scores=scores, pictures=of_pictures.searched,
+    )  # fmt: skip
+    told = _says(finding, len(reader.problems.found)) if read else [*_says_skipped(finding)]
+    told += pictures.says(of_pictures, finding.corpus) if seen else []
+    for lacking, what in ((texts and not read, "text"), (shots and not seen, "picture")):
+        told += (
+            [f"{what}: {finding.corpus} has none to search, so those of the dataset were not looked for."]
+            if lacking
+            else []
+        )
+    told += [] if scores is None else [_says_scores(scores)]
+    return Finding(**{**vars(finding), "says": (*told, *([CAUTION] if read else []))})
+
+
+TEXTS = {
+    "normalised": "case, punctuation, white space and accents do not count", "changed": search.CHANGED,
+    "share_of_weight": search.SHARE, "share_of_words": search.WORDS, "one_change_below_words": search.FEW,
+    "whole_only_below_words": search.EXACT_ONLY, "not_looked_for_below_words": search.SHORTEST,
+}  # fmt: skip
+
+
+def _place(corpus: str | Path | Dataset, root: Path | str | None) -> Path | Dataset:
+    """Return what is searched: a dataset, opened, or a file or folder."""
+    if isinstance(corpus, Dataset):
+        return corpus
     if isinstance(corpus, str) and Path(corpus).expanduser().exists():
         corpus = Path(corpus)
-    place = (
-        open_dataset(corpus, corpus_root)
+    return (
+        open_dataset(corpus, root)
         if isinstance(corpus, str)
         else open_dataset(corpus)
         if _is_dataset(corpus)
         else corpus
     )
-    records = list(opened)
-    texts = parts(records)
-    if not texts:
-        raise RunError(f"{opened.name}: no record has a text to look for")
-    index = search.Index(texts)
-    reader = open_corpus(place)
-    reader.overlap = max(reader.overlap, AT_A_CHARACTER * max(part.length for part in texts))
-    counter = _Counter(reader, progress)
-    shown = show_inputs or (
-        opened.card.may_show_inputs and not (isinstance(place, Dataset) and not place.card.may_show_inputs)
-    )
-    found = _collect(index.search(counter), texts, shown)
-    table = {
-        kind: _count(kind, texts, index.too_short, found) for kind in PARTS if any(part.kind == kind for part in texts)
-    }
-    scores = (
-        _clean_and_dirty(run, {i for one in found for i in one["ids"]}, {record.id for record in records}, seed)
-        if run is not None
-        else None
-    )
-    rule = {
-        "normalised": "case, punctuation, white space and accents do not count", "changed": search.CHANGED,
-        "share_of_weight": search.SHARE, "share_of_words": search.WORDS, "one_change_below_words": search.FEW,
-        "whole_only_below_words": search.EXACT_ONLY, "not_looked_for_below_words": search.SHORTEST,
-    }  # fmt: skip
-    finding = Finding(
-        dataset=opened.name, split=opened.split, corpus=reader.name, records=len(records), documents=counter.documents,
-        characters=counter.characters, files=reader.files, skipped=tuple(reader.skipped), unread=len(reader.problems.found),
-        parts=table, found=tuple(found), rule=rule, scores=scores,
-    )  # fmt: skip
-    return Finding(**{**vars(finding), "says": tuple(_says(finding))})
+
+
+def _kinds(texts: Sequence[Part], shots: Sequence[Any]) -> str:
+    return " and ".join(what for what, some in (("texts", texts), ("pictures", shots)) if some)
+
+
+def _skipped(texts: list[str], pictures: list[str], read: bool, seen: bool) -> list[str]:
+    """Return the files that neither search reads: what is no text where texts are searched, no picture where pictures are."""
+    return [name for name in texts if name in set(pictures)] if read and seen else texts if read else pictures
 
 
 def _is_dataset(place: Path | Dataset) -> TypeGuard[Path]:
@@ -218,11 +260,13 @@ def _clean_and_dirty(run: Run, dirty: set[str], records: set[str], seed: int) ->
     return {**result, "difference": {"value": value, **interval.asdict()}}
 
 
-def _says(finding: Finding) -> list[str]:
-    """Say the finding in sentences."""
+def _says(finding: Finding, unread: int) -> list[str]:
+    """Say in sentences what was found of texts."""
     where = f"{finding.corpus} ({finding.documents:,} documents, {finding.characters:,} characters)"
     told = []
     for kind, one in finding.parts.items():
+        if kind not in PARTS:
+            continue
         hits = one["exact"] + one["near"]
         interval = f" (95 % interval {one['low']:.1%} to {one['high']:.1%})" if one["looked_for"] else ""
         told.append(
@@ -236,15 +280,15 @@ def _says(finding: Finding) -> list[str]:
             told.append(
                 f"{kind}: {one['too_short']} records have under {search.SHORTEST} words and were not looked for."
             )
-    if finding.skipped:
-        told.append(
-            f"{len(finding.skipped)} files of the corpus are of a kind that is not read, e.g. {finding.skipped[0]}."
-        )
-    if finding.unread:
-        told.append(f"{finding.unread} rows of the corpus could not be read.")
-    if finding.scores is not None:
-        told.append(_says_scores(finding.scores))
-    return [*told, CAUTION]
+    told += _says_skipped(finding)
+    if unread:
+        told.append(f"{unread} rows of the corpus could not be read.")
+    return told
+
+
+def _says_skipped(finding: Finding) -> list[str]:
+    many = len(finding.skipped)
+    return [f"{many} files of the corpus are of a kind that is not read, e.g. {finding.skipped[0]}."] if many else []
 
 
 def _says_scores(scores: Mapping[str, Any]) -> str:
