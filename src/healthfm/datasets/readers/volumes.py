@@ -14,7 +14,7 @@ import numpy.typing as npt
 from healthfm.cards.schema import Labels
 from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import dataset
-from healthfm.errors import BadValue, DatasetError
+from healthfm.errors import BadValue, DatasetError, NotAnnotated
 from healthfm.formats import delimited, jsonl, volume
 from healthfm.formats.source import Row, Source
 from healthfm.records import Volume
@@ -37,6 +37,11 @@ def folder(source: Source, up: int = 1) -> str:
 @functools.lru_cache(maxsize=2)
 def _map(path: Any, member: str | None, written: int) -> npt.NDArray[Any]:
     return volume.voxels(Source(path, member))
+
+
+@functools.lru_cache(maxsize=2)
+def _held(path: Any, member: str | None, written: int) -> frozenset[str]:
+    return frozenset(f"{value:g}" for value in np.unique(_map(path, member, written)).tolist())
 
 
 def _stored(mask: Source, image: Source | None) -> npt.NDArray[Any]:
@@ -69,13 +74,13 @@ def one_label(
     """
     grid = _stored(mask, image)
     _on(grid, mask, image)
-    held = {f"{value:g}" for value in np.unique(grid).tolist()}
+    held = _held(mask.path, mask.member, mask.path.stat().st_mtime_ns)
     if strange := sorted(held - set(space.codes.values())):
         raise DatasetError(
             f"{mask}: it holds {', '.join(strange[:5])}, which are none of the values of '{space.name}' on the card"
         )
     if partial and space.codes[name] not in held:
-        raise DatasetError(
+        raise NotAnnotated(
             f"{mask}: '{name}' is not annotated in this case; the set's labels are partial, so that is no absence"
         )
     return np.asarray(grid == float(space.codes[name]))
@@ -328,7 +333,7 @@ def msd(files: Files, split: str) -> Iterator[Volume]:
         yield Volume(
             id=case, split=split, patient=case, load=functools.partial(volume.voxels, images[case]), place=functools.partial(volume.affine, images[case]),
             channels=channels if len(channels) > 1 else (), modality=channels[0] if len(channels) == 1 else "MR",
-            masks=labelled(masks[case], images[case], space) if case in masks else {},
+            masks=labelled(masks[case], images[case], space) if case in masks else {}, codes=space.codes,
         )  # fmt: skip
 
 
