@@ -117,6 +117,7 @@ WORDS: Mapping[str, Word] = {
     "ap_50_95": Word("mAP, IoU 0.50 to 0.95", "average precision of boxes, mean over ten limits of overlap"),
     "ap_50": Word("mAP, IoU 0.50", "average precision of boxes that share half with a true one"),
     "ap_75": Word("mAP, IoU 0.75", "average precision of boxes that share three quarters with a true one"),
+    "ap_40": Word("mAP, IoU 0.40", "average precision of boxes that share two fifths with a true one"),
     "froc_luna16": Word("FROC (LUNA16)", "mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false ones a picture"),
     "froc_deeplesion": Word("FROC (DeepLesion)", "mean sensitivity at 1/2, 1, 2 and 4 false ones a picture"),
     **{f"sensitivity_at_{rate}_fp": Word(f"sensitivity at {rate} false", f"share of true boxes found at {rate} false ones a picture")

@@ -25,6 +25,7 @@ TRUE = pa.list_(pa.struct([("label", pa.string()), ("corners", pa.list_(pa.float
 GIVEN = pa.list_(pa.struct([("label", pa.string()), ("corners", pa.list_(pa.float64())), ("score", pa.float64())]))
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # LUNA16's seven and DeepLesion's six together
 LUNA16, DEEPLESION = RATES[:7], (0.5, 1.0, 2.0, 4.0)
+VINDR = 0.4  # the IoU at which VinDr-CXR's competition scored
 IOBBS = (0.1, 0.25, 0.5, 0.75, 0.9)  # ChestX-ray8's, Wang et al. 2017, table 4
 COCO = "boxes are matched as COCO's script does: best score first, each takes the free true box that it shares most with; at most 100 a picture and label; 101 recalls"
 FROC = (
@@ -145,12 +146,12 @@ def _over(name: str, n: int, parts: Mapping[str, Part], lower: bool = False) -> 
 
 
 def _precision(split: Split, n: int) -> tuple[list[Statistic], str, str]:
-    found = {label: [detection.matched(*one, limit) for limit in detection.IOUS] for label, one in split.items()}
+    found = {label: [detection.matched(*one, limit) for limit in (*detection.IOUS, VINDR)] for label, one in split.items()}
 
     def at(ones: Sequence[Found]) -> Part:
         return lambda counts: np.mean([detection.average_precision(one, counts) for one in ones], axis=0)
 
-    picks = {"ap_50_95": slice(None), "ap_50": slice(0, 1), "ap_75": slice(5, 6)}
+    picks = {"ap_50_95": slice(0, 10), "ap_50": slice(0, 1), "ap_75": slice(5, 6), "ap_40": slice(10, 11)}
     return (
         [one for name, part in picks.items() for one in _over(name, n, {k: at(v[part]) for k, v in found.items()})],
         "ap_50_95",
