@@ -13,6 +13,8 @@ from healthfm.score.metrics.detection import best_match, overlap
 from healthfm.score.result import Result
 
 CASES = 50  # shown of all, the worst first
+MATRIX = 8  # labels up to which each has a column of its own
+WORST = 4  # labels that a case names, where there are more
 ENOUGH = 0.5  # the IoU from which a box is right, where rows are ordered by what is wrong in them
 
 
@@ -23,6 +25,7 @@ class Case:
     id: str
     dice: float | None
     labels: Sequence[tuple[float | None, str]]
+    worst: Sequence[str] = ()
 
 
 def mask(row: Row) -> Sample:
@@ -70,7 +73,8 @@ def cases(run: Result) -> tuple[list[str], list[Case], int]:
 def _case(name: str, rows: Mapping[str, Row], labels: Sequence[str]) -> Case:
     known = [row["dice"] for row in rows.values() if row["dice"] is not None]
     told = [(rows[one]["dice"], rows[one].get("state") or "") if one in rows else (None, "") for one in labels]
-    return Case(name, float(np.mean(known)) if known else None, told)
+    lowest = sorted((row["dice"], row["label"]) for row in rows.values() if row["dice"] is not None)[:WORST]
+    return Case(name, float(np.mean(known)) if known else None, told, [f"{label} {dice:.3f}" for dice, label in lowest])
 
 
 def wrong_boxes(row: Row) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from healthfm.cards.schema import Evaluation
 from healthfm.datasets.dataset import Dataset
 from healthfm.errors import RunError
 from healthfm.records import Visual
-from healthfm.score.given.files import names, some, stem
+from healthfm.score.given.files import names, some, stem, told
 from healthfm.score.kinds.boxes import GIVEN, TRUE
 from healthfm.score.kinds.kind import label as as_label
 from healthfm.score.tables import read_predictions
@@ -122,20 +122,25 @@ def table(path: Path, opened: Dataset) -> tuple[pa.Table, dict[str, Any]]:
     given, how = read(path), opened.card.evaluation or Evaluation(task="detection")
     rows: list[dict[str, Any]] = []
     splits: list[str] = []
+    problems: list[str] = []
     unlooked = 0
     for split in opened.selected:
-        held = [(one, given.of(one)) for one in opened[split] if isinstance(one, Visual)]
+        part = opened[split]
+        held = [(one, given.of(one)) for one in part if isinstance(one, Visual)]
+        problems += [str(one) for one in part.errors]
         if not any(boxes for _, boxes in held):
             continue
         splits.append(split)
         unlooked += sum(how.boxed and not one.boxes for one, _ in held)
         rows += [_row(one, boxes) for one, boxes in held if one.boxes or not how.boxed]
     if not rows:
-        raise RunError(f"{path}: no box is of a picture of {opened.name} (a record's id, or its image's file name)")
+        raise RunError(
+            f"{path}: no box is of a picture of {opened.name} (a record's id, or its image's file name){told(problems)}"
+        )
     if not any(row["target"] for row in rows):
         raise RunError(f"{opened.name}: none of its pictures here has a box to find")
     classes = _spelled(path, rows, opened, given.numbers)
-    said = _rules(given, opened, splits, unlooked)
+    said = [one.replace("; ", ", ") for one in _said(given, opened, splits, unlooked, problems)]
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("id", "patient", "site")}
     columns |= {
         "target": pa.array([row["target"] for row in rows], TRUE),
@@ -178,16 +183,14 @@ def _spelled(path: Path, rows: Sequence[Mapping[str, Any]], opened: Dataset, num
     return labels
 
 
-def _rules(given: Given, opened: Dataset, splits: Sequence[str], unlooked: int) -> list[str]:
-    return [one.replace("; ", ", ") for one in _said(given, opened, splits, unlooked)]
-
-
-def _said(given: Given, opened: Dataset, splits: Sequence[str], unlooked: int) -> Iterator[str]:
+def _said(
+    given: Given, opened: Dataset, splits: Sequence[str], unlooked: int, problems: Sequence[str]
+) -> Iterator[str]:
     if extra := set(given.boxes) - given.used:
-        yield f"boxes of {len(extra)} pictures are for no record here and are not scored: {some(extra)}"
+        yield f"not scored: boxes of {len(extra)} pictures that are no record here: {some(extra)}"
     if unlooked:
-        yield f"{unlooked} pictures without a true box are left out, with what was given for them: in this set most pictures were never looked at for boxes"
+        yield f"left out: {unlooked} pictures without a true box, with what was given for them: most pictures of this set were never looked at for boxes"
     if left := [one for one in opened.selected if one not in splits]:
-        yield f"no box is of a picture of split {', '.join(left)}: left out"
-    if opened.errors:
-        yield f"{len(opened.errors)} problems of the set's own files, what they concern is left out: {' | '.join(str(one) for one in opened.errors[:3])}"
+        yield f"left out: split {', '.join(left)}, of whose pictures no box is"
+    if problems:
+        yield f"left out: {len(problems)} rows or files of the set that cannot be read: {' | '.join(problems[:3])}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -151,3 +151,8 @@ def some(found: Collection[str]) -> str:
     """Return the first of these names, and how many more there are."""
     first = ", ".join(sorted(found)[:NAMED])
     return first + (f" and {len(found) - NAMED:,} more" if len(found) > NAMED else "")
+
+
+def told(problems: Sequence[str]) -> str:
+    """Return, for the end of an error, that files of the set itself could not be read, and the first of why."""
+    return f"; {len(problems)} of the set's own could not be read, the first: {problems[0]}" if problems else ""

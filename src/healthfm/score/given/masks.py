@@ -19,7 +19,7 @@ from healthfm.formats import image, volume
 from healthfm.formats.source import Source
 from healthfm.records import Image, Visual, Volume
 from healthfm.score import masks
-from healthfm.score.given.files import INDEX, Files, Folder, folder, names, some
+from healthfm.score.given.files import INDEX, Files, Folder, folder, some, told
 from healthfm.score.metrics.arrays import Bools
 from healthfm.spelling import fold
 
@@ -82,6 +82,13 @@ class Reader:
         grids = {name: self._on_grid(record, source) for name, source in files.parts.items()}
         moved = any(one for _, one in grids.values())
         return lambda name: None if name not in grids else grids[name][0] != 0, moved
+
+    def pair(self, record: Visual, label: str) -> tuple[Bools, Bools | None]:
+        """Return the reference of a label of a record, and what was given for it on the same grid; None where nothing was."""
+        made_of = self.labels(record)[label]
+        reference = np.logical_or.reduce([record.masks[one]() for one in made_of])
+        files = self.folder.of(record, {*record.masks, *self.how.regions})
+        return reference, _union(self.given(record, files)[0], label, made_of) if files else None
 
     def _on_grid(self, record: Visual, source: Source) -> tuple[Grid, bool]:
         """Return a given mask on the record's grid, and whether it was brought there. Raises ``RunError``: another grid, and nobody asked for that."""
@@ -161,6 +168,11 @@ def _of_map(grid: Grid, source: Source, values: Mapping[str, tuple[str, ...]], l
     return lambda name: np.isin(grid, [float(one) for one in values[name]]) if name in values else None
 
 
+def reader_of(path: Path, opened: Dataset, resample: bool = False) -> Reader:
+    """Return the masks of a folder beside the records that they are for. Raises ``RunError``: there is none."""
+    return Reader(folder(path), opened, opened.card.evaluation or masks.PLAIN, resample)
+
+
 def table(
     path: Path, opened: Dataset, resample: bool = False, tolerance: float | None = None
 ) -> tuple[pa.Table, dict[str, Any]]:
@@ -168,12 +180,12 @@ def table(
 
     Raises ``RunError``: no mask at all, a mask on another grid, a value or a file that cannot be understood.
     """
-    reader = Reader(folder(path), opened, opened.card.evaluation or masks.PLAIN, resample)
+    reader = reader_of(path, opened, resample)
     seen = Seen()
     rows = [row for record, files in _matched(reader, seen) for row in _rows(reader, record, files, seen, tolerance)]
     if not rows:
         raise RunError(
-            f"{path}: no file is named after a record of {opened.name} that has masks (a record's id, or its image's file name)"
+            f"{path}: no file is named after a record of {opened.name} that has masks (a record's id, or its image's file name){told(seen.problems)}"
         )
     said = _rules(reader, seen, tolerance)
     columns = {
@@ -259,16 +271,18 @@ def _rules(reader: Reader, seen: Seen, tolerance: float | None) -> list[str]:
             f"resampled by nearest neighbour: {len(seen.resampled)} cases whose masks lay on another grid: {some(seen.resampled)}"
         )
     if seen.missing:
-        said.append(f"no file was given for {len(seen.missing)} records: {some(seen.missing)}")
+        said.append(
+            f"no file was given for {len(seen.missing)} records, which count as masks without a voxel: {some(seen.missing)}"
+        )
     if extra := folder_.unused():
-        said.append(f"{len(extra)} files are for no record or label here and are not scored: {some(extra)}")
+        said.append(f"not scored: {len(extra)} files for no record or label here: {some(extra)}")
     if seen.without:
-        said.append(f"{seen.without} records have no masks and are left out")
+        said.append(f"left out: {seen.without} records that have no masks")
     if left := [one for one in reader.opened.selected if one not in seen.splits]:
-        said.append(f"no file is for a record of split {', '.join(left)}: left out")
+        said.append(f"left out: split {', '.join(left)}, for whose records there is no file")
     if seen.problems:
         said.append(
-            f"{len(seen.problems)} problems of the set's own files, what they concern is left out: {' | '.join(seen.problems[:3])}"
+            f"left out: {len(seen.problems)} rows or files of the set that cannot be read: {' | '.join(seen.problems[:3])}"
         )
     return [one.replace("; ", ", ") for one in said]
 
@@ -279,6 +293,3 @@ def _lesion_rule(how: Evaluation) -> str:
     if rule.rule == "overlap":
         return f"lesions: parts by {rule.connectivity} neighbours, found where one voxel of the given mask lies in it, false where a given part has no voxel of the reference"
     return f"lesions as BraTS counts them: joined by {rule.dilation} steps of dilation, those above {rule.smallest:g} mm3, mean Dice and HD95 with false parts as the worst"
-
-
-__all__ = ["NEAREST", "Reader", "names", "table"]

@@ -146,7 +146,9 @@ def _over(name: str, n: int, parts: Mapping[str, Part], lower: bool = False) -> 
 
 
 def _precision(split: Split, n: int) -> tuple[list[Statistic], str, str]:
-    found = {label: [detection.matched(*one, limit) for limit in (*detection.IOUS, VINDR)] for label, one in split.items()}
+    found = {
+        label: [detection.matched(*one, limit) for limit in (*detection.IOUS, VINDR)] for label, one in split.items()
+    }
 
     def at(ones: Sequence[Found]) -> Part:
         return lambda counts: np.mean([detection.average_precision(one, counts) for one in ones], axis=0)
