@@ -178,7 +178,10 @@ def boxed(picture: PIL.Image.Image, aspect: float, row: Mapping[str, Any]) -> PI
             _line(pen, edge, colour, what == "given")
         name = f"{what} {one['label']}" + (f" {one['score']:.2f}" if "score" in one else "")
         below = what == "given"
-        place = (max(0, left), min(small.height - 13, bottom + 1) if below else max(0, top - 13))
+        place = (
+            max(0, min(left, small.width - pen.textlength(name, font=font) - 2)),
+            min(small.height - 13, bottom + 1) if below else max(0, top - 13),
+        )
         pen.rectangle(pen.textbbox(place, name, font=font), fill=(0, 0, 0))
         pen.text(place, name, fill=colour, font=font)
     return small

@@ -108,9 +108,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     way = tasks.TASKS[task].rule
     measured, headline, rule = WAYS[way](split, len(true))
     rules = [rule, MEAN] if len(split) > 1 else [rule]
-    rules += (
-        list(dict.fromkeys(one for one in table["rule"].to_pylist() if one)) if "rule" in table.column_names else []
-    )
+    rules += kind.stated(table)
     if strangers := [label for label in labels if label not in seen]:
         rules.append(f"labels without a true box, not in the mean: {', '.join(strangers)}")
     without = sum(not row for row in given)

@@ -147,8 +147,7 @@ def _rules(table: pa.Table) -> list[str]:
     """Return what was said of rows without numbers of their own, counted, and the rules that stand in a column ``rule``."""
     states = _states(table)
     said = [f"{states[name]} of {table.num_rows} rows: {what}" for name, what in STATES.items() if states[name]]
-    rules = [one for one in dict.fromkeys(table["rule"].to_pylist()) if one] if "rule" in table.column_names else []
-    return [*(rule for one in rules for rule in one.split("; ")), *said]
+    return [*kind.stated(table), *said]
 
 
 def _worst(table: pa.Table) -> list[str]:

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from healthfm.score.metrics.arrays import Bools
-from healthfm.score.metrics.surfaces import around, surfaces
+from healthfm.score.metrics.surfaces import Box, around, surfaces
 
 Rule = Literal["overlap", "dilated"]
 NEIGHBOURS = {4: 1, 6: 1, 8: 2, 18: 2, 26: 3}  # how many axes two voxels may differ along and still be neighbours
-Parts = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -83,10 +81,13 @@ def dilated(
     parts, m = ndimage.label(said, _structure(true.ndim, connectivity))
     met = np.zeros(m + 1, bool)
     scores: list[tuple[bool, float, float, float]] = []
+    places = ndimage.find_objects(parts)
     for number, place in enumerate(ndimage.find_objects(grown), 1):
         answers = np.setdiff1d(parts[place][grown[place] == number], [0])
         met[answers] = True
-        scores.append(_of_lesion(true, grown, number, parts, answers, spacing, farthest))
+        held = _around(place, *(places[one - 1] for one in answers))
+        lesion = true[held] & (grown[held] == number)
+        scores.append(_of_lesion(lesion, np.isin(parts[held], answers), spacing, farthest))
     looked = [one for one in scores if one[1] * voxel > smallest]
     false = int(m - met[1:].sum())
     sizes = np.bincount(parts.ravel(), minlength=m + 1)[1:]
@@ -100,16 +101,20 @@ def dilated(
 
 
 def _of_lesion(
-    true: Bools, grown: Parts, number: int, parts: Parts, answers: Any, spacing: Sequence[float], farthest: float
+    lesion: Bools, answer: Bools, spacing: Sequence[float], farthest: float
 ) -> tuple[bool, float, float, float]:
     """Return of one lesion whether it was found, its voxels, and Dice and HD95 of its answer."""
-    lesion = true & (grown == number)
     size = float(lesion.sum())
-    if not len(answers):
+    if not answer.any():
         return False, size, 0.0, farthest
-    answer = np.isin(parts, answers)
     shared = 2 * float((lesion & answer).sum()) / (size + float(answer.sum()))
     return True, size, shared, surfaces(lesion, answer, spacing, "areas").percentile(95)
+
+
+def _around(*boxes: Box) -> Box:
+    return tuple(
+        slice(min(one.start for one in axis), max(one.stop for one in axis)) for axis in zip(*boxes, strict=True)
+    )
 
 
 def _structure(axes: int, connectivity: int) -> Any:
