@@ -15,6 +15,10 @@ class DatasetError(HealthfmError):
     """Official files are absent, ambiguous or damaged, or a row cannot be read."""
 
 
+class NotAnnotated(DatasetError):
+    """A class that nobody looked for in this case, in a set whose labels are partial: its absence is not known."""
+
+
 class CheckpointError(HealthfmError):
     """Weights are absent, damaged, unsafe to load, or do not fit the network."""
 

@@ -11,7 +11,7 @@ import typer
 
 from healthfm.cli.console import emit_json
 from healthfm.cli.evaluate import show_run
-from healthfm.cli.options import JsonFlag, ShowInputs, column_map
+from healthfm.cli.options import JsonFlag, Root, ShowInputs, column_map
 
 if TYPE_CHECKING:
     from healthfm.report.run import Run
@@ -26,8 +26,20 @@ def register(app: typer.Typer) -> None:
         predictions: Annotated[
             Path | None,
             typer.Option(
-                help="Instead of a run: a table of predictions made elsewhere (CSV, TSV, Parquet, JSON lines)."
+                help="Instead of a run: a table of predictions made elsewhere (CSV, TSV, Parquet, JSON lines); with --against a folder of masks, or a file of boxes."
             ),
+        ] = None,
+        against: Annotated[
+            str | None,
+            typer.Option(help="The dataset whose masks or boxes those of --predictions are held against: SLUG[:VARIANT], or own data."),
+        ] = None,
+        root: Root = None,
+        split: Annotated[str | None, typer.Option(help="With --against: one split (default: those that something was given for).")] = None,
+        resample: Annotated[
+            str | None, typer.Option(help="With --against: nearest brings masks on another grid to their record's; else they are refused.")
+        ] = None,
+        tolerance: Annotated[
+            float | None, typer.Option(help="With --against: tolerance of the surface distance in mm, in place of the card's.", min=0)
         ] = None,
         task: Annotated[
             str | None,
@@ -79,6 +91,10 @@ def register(app: typer.Typer) -> None:
         Example: healthfm report --predictions mine.csv --task binary --classes healthy,disease --columns target=diagnosis --subgroup ward
 
         Example: healthfm report runs/NAME --task binary --positive disease --threshold 0.3 --prevalence 0.02
+
+        Example: healthfm report --predictions my_masks/ --against totalsegmentator --root official_files
+
+        Example: healthfm report --predictions boxes.json --against deeplesion --root DeepLesion --task lesion-detection
         """
         from healthfm.errors import RunError
         from healthfm.report import export
@@ -87,12 +103,17 @@ def register(app: typer.Typer) -> None:
         if format not in FORMATS:
             raise RunError(f"--format is '{format}'; use {', '.join(FORMATS)}")
         if (run is None) == (predictions is None):
-            raise RunError("name a run folder, or --predictions with --task")
+            raise RunError("name a run folder, or --predictions with --task or --against")
+        if against is None and (root or split or resample or tolerance is not None):
+            raise RunError("--root, --split, --resample and --tolerance go with --against")
+        if against is not None and (run is not None or columns or subgroup or classes):
+            raise RunError("--against goes with --predictions; --columns, --classes and --subgroup are those of a table with targets")
+        compared = {"against": against, "root": root, "split": split, "resample": resample, "tolerance": tolerance} if against else {}
         if run is not None and (classes or output or columns or subgroup):
             raise RunError("--classes, --columns, --subgroup and --output go with --predictions; a run knows its own")
         asked: dict[str, Any] = {"positive": positive, "threshold": threshold, "prevalence": prevalence}
         loaded = (
-            load_run(run) if run is not None else _score(predictions, task, classes, columns, subgroup, output, asked)
+            load_run(run) if run is not None else _score(predictions, task, classes, columns, subgroup, output, asked, compared)
         )  # type: ignore[arg-type]
         page = loaded.report(show_inputs=show_inputs, task=task if run is not None else None, **asked)
         if json or format == "json":
@@ -106,7 +127,7 @@ def register(app: typer.Typer) -> None:
 
 def _score(
     path: Path, task: str | None, classes: str | None, columns: list[str] | None, subgroups: list[str] | None, output: Path | None,
-    clinical: Mapping[str, Any],
+    clinical: Mapping[str, Any], compared: Mapping[str, Any],
 ) -> Run:  # fmt: skip
     """Return the run of a table of predictions; the same table, asked in the same way, finds the folder of the last time again."""
     from healthfm.errors import RunError
@@ -114,6 +135,14 @@ def _score(
     from healthfm.score.tables import read_predictions
     from healthfm.score.tasks import TASKS
 
+    if compared:
+        place = output or Path("runs") / f"{path.stem}--{compared['against'].replace(':', '-').strip('./').replace('/', '-')}"
+        if output is None:
+            asked = repr((task, str(compared["root"] or ""), *list(compared.values())[2:], *_stamps(path)))
+            place = place.with_name(f"{place.name}--{hashlib.sha256(asked.encode()).hexdigest()[:8]}")
+            if (place / "run.json").is_file():
+                return load_run(place)
+        return evaluate_predictions(path, task, name=path.stem, output=place, **compared)
     if task is None:
         raise RunError(f"--predictions needs --task, what is predicted (tasks: {', '.join(TASKS)})")
     table = read_predictions(path, column_map(columns), subgroups)
@@ -126,3 +155,9 @@ def _score(
     if output is None and (place / "run.json").is_file():
         return load_run(place)
     return evaluate_predictions(table, task, classes=names, name=path.stem, output=place, **clinical)
+
+
+def _stamps(path: Path) -> list[str]:
+    """Return what tells whether files changed since: name, size and time of each."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [f"{one} {one.stat().st_size} {one.stat().st_mtime_ns}" for one in files if one.is_file()]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from healthfm.cards.schema import Labels
 from healthfm.datasets.locate import Files
-from healthfm.errors import DatasetError
+from healthfm.errors import DatasetError, NotAnnotated
 from healthfm.formats import volume
 from healthfm.formats.source import Source
 from healthfm.records import Volume
@@ -36,6 +36,11 @@ def folder(source: Source, up: int = 1) -> str:
 @functools.lru_cache(maxsize=2)
 def _map(path: Any, member: str | None, written: int) -> npt.NDArray[Any]:
     return volume.voxels(Source(path, member))
+
+
+@functools.lru_cache(maxsize=2)
+def _held(path: Any, member: str | None, written: int) -> frozenset[str]:
+    return frozenset(f"{value:g}" for value in np.unique(_map(path, member, written)).tolist())
 
 
 def stored(mask: Source, image: Source | None) -> npt.NDArray[Any]:
@@ -68,13 +73,13 @@ def one_label(
     """
     grid = stored(mask, image)
     _on(grid, mask, image)
-    held = {f"{value:g}" for value in np.unique(grid).tolist()}
+    held = _held(mask.path, mask.member, mask.path.stat().st_mtime_ns)
     if strange := sorted(held - set(space.codes.values())):
         raise DatasetError(
             f"{mask}: it holds {', '.join(strange[:5])}, which are none of the values of '{space.name}' on the card"
         )
     if partial and space.codes[name] not in held:
-        raise DatasetError(
+        raise NotAnnotated(
             f"{mask}: '{name}' is not annotated in this case; the set's labels are partial, so that is no absence"
         )
     return np.asarray(grid == float(space.codes[name]))

@@ -34,6 +34,7 @@ class Polygon:
 class Visual(Record):
     """What every record of pixels carries: ``masks`` by name (decoded on demand, on the pixels' grid), boxes, polygons.
 
+    ``codes``: by which value each mask is told in a label map, where the files say it and not the card.
     ``ratio`` reads, of an image or film, a pixel's height over its width where a header may know it; None: square. The pixels
     that a record gives are the file's own all the same.
     """
@@ -41,6 +42,7 @@ class Visual(Record):
     masks: Mapping[str, Callable[[], npt.NDArray[Any]]] = field(default_factory=dict)
     boxes: tuple[Box, ...] = ()
     polygons: tuple[Polygon, ...] = ()
+    codes: Mapping[str, str] = field(default_factory=dict)
     ratio: Callable[[], float] | None = None
 
     @property

@@ -10,9 +10,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from healthfm.report import clinical, plots, words
+from healthfm.report import clinical, given, plots, words
 from healthfm.report.contamination import section
 from healthfm.report.looks import looks
+from healthfm.report.outlines import outlines
 from healthfm.report.samples import Input, confused, errors, inputs, listed
 from healthfm.report.svg import Axis, bar, covering, scale
 from healthfm.report.words import counted, number, span, word
@@ -52,8 +53,9 @@ def render(run: Result, *, show_inputs: bool = False) -> str:
     pictured = {*(one.id for one in worst.samples), *(i for cell in mixed for i in cell.ids)}
     texts, why = ({}, HIDDEN) if private else inputs(run, {*pictured, *(one.id for one in rows.samples)}, pictured)
     bags, unseen = ([], "") if private else looks(run, worst.samples)
+    outlined, gone = ([], HIDDEN if "given" in facts else "") if private else outlines(run)
     seen = section(run)
-    told = bool(texts or bags) or scores["kind"] == "text" or any(one["found"] for one in seen["content"])
+    told = bool(texts or bags or outlined) or scores["kind"] == "text" or any(one["found"] for one in seen["content"])
     context = {
         "title": run.title, "n": scores["n"], "request": facts["request"], "facts": facts, "protocol": facts.get("protocol"),
         "notes": sentences.headline_notes(run), "limits": limits.limits(run), "asked_for": asked_for(run),
@@ -63,7 +65,7 @@ def render(run: Result, *, show_inputs: bool = False) -> str:
         "other_splits": len(seen["lineage"]["overlaps"]) - len(seen["lineage"]["concerning"]), **_judge(run),
         "errors": worst, "samples": rows, "total": run.predictions.num_rows, "texts": texts,
         "private_text": private and scores["kind"] == "text", "hidden": why,
-        "confused": [cell for cell in mixed if any(texts.get(i, NO_INPUT).picture for i in cell.ids)], "looks": bags, "looks_note": unseen,
+        "confused": [cell for cell in mixed if any(texts.get(i, NO_INPUT).picture for i in cell.ids)], "looks": bags, "looks_note": unseen, "outlined": outlined, "outlined_note": gone, **_cases(run),
         "stamped": show_inputs and not run.may_show_inputs and told, "provenance": provenance(run),
     }  # fmt: skip
     return PAGES.get_template("run.html.j2").render(**context, contents=_contents(context))
@@ -267,6 +269,11 @@ def _subgroups(run: Result) -> dict[str, Any]:
     }
 
 
+def _cases(run: Result) -> dict[str, Any]:
+    labels, shown, every = given.cases(run)
+    return {"cases": shown, "case_labels": labels if len(labels) <= given.MATRIX else [], "cases_in_all": every}
+
+
 def _scatter(run: Result) -> Markup:
     if run.scores["kind"] != "numbers":
         return Markup("")
@@ -307,6 +314,6 @@ def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("confusion", "Confusion", context["confusion"]), ("calibration", "Calibration", context["calibration"]),
         ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]), ("learning", "More samples?", context["learning"]),
         ("subgroups", "Subgroups", context["subgroups"]), ("contamination", "Contamination", True), ("judge", "Judge", context["judge"]),
-        ("errors", "Errors", context["errors"].samples), ("gallery", "Confused", context["confused"]), ("looks", "Where it looked", context["looks"]), ("samples", "Samples", True), ("provenance", "Provenance", True),
+        ("cases", "Cases", context["cases"]), ("outlined", "Outlines", context["outlined"]), ("errors", "Errors", context["errors"].samples), ("gallery", "Confused", context["confused"]), ("looks", "Where it looked", context["looks"]), ("samples", "Samples", True), ("provenance", "Provenance", True),
     )  # fmt: skip
     return [(anchor, name) for anchor, name, there in names if there]

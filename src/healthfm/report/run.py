@@ -9,13 +9,16 @@ from typing import Any
 import pyarrow as pa
 
 from healthfm import notebook
+from healthfm.datasets.open import open_dataset
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
 from healthfm.report import page
 from healthfm.report.words import interval, number, word
 from healthfm.score import clinical, result, scoring
+from healthfm.score.given import against as given_against
 from healthfm.score.result import FORMAT, Result, refuse_other_files
 from healthfm.score.tables import as_table
+from healthfm.score.tasks import TASKS
 from healthfm.spelling import fit
 
 CLINICAL = "binary"  # the task that asks for the clinical reading of any run with risks
@@ -81,9 +84,11 @@ def load_run(path: Path | str) -> Run:
 
 
 def evaluate_predictions(
-    table: Any, task: str, *, classes: Sequence[str] | None = None, seed: int = 0,
+    table: Any, task: str | None = None, *, classes: Sequence[str] | None = None, seed: int = 0,
     name: str = "predictions", uncertain: str = scoring.UNCERTAIN, output: Path | str | None = None,
     positive: str | None = None, threshold: float | None = None, prevalence: float | None = None,
+    against: str | Path | None = None, root: Path | str | None = None, split: str | None = None, resample: str | None = None,
+    tolerance: float | None = None,
 ) -> Run:  # fmt: skip
     """Score predictions made elsewhere: the statistics alone.
 
@@ -94,7 +99,18 @@ def evaluate_predictions(
     name (ignore, positive, negative). ``positive``, ``threshold``, ``prevalence``: one class's name, the risk from which it is called, and
     its share in the population meant; any of them asks for the clinical reading (``Run.clinical``, ``scores["clinical"]``), and
     of two declared classes the second is the positive one unless ``positive`` says otherwise. Raises ``RunError`` naming rows that are missing, double, NaN or unknown.
+
+    ``against``: a dataset (as for ``open_dataset``, with ``root`` and ``split``); ``table`` is then the path of a folder of masks, or of a file of boxes, for its
+    records (docs/masks-and-boxes.md), and ``task`` what the card says unless given. ``resample="nearest"``: a mask on another grid is brought to its
+    record's, else refused; ``tolerance``: of the surface distance, in place of the card's.
     """
+    about: dict[str, Any] = {}
+    if against is not None:
+        task, table, about, data = _held_against(table, task, against, root, split, resample, tolerance)
+    elif resample is not None or tolerance is not None or root is not None or split is not None:
+        raise RunError("root, split, resample and tolerance go with against, the dataset that masks or boxes are held against")
+    if task is None:
+        raise RunError(f"say what is predicted (tasks: {', '.join(TASKS)})")
     known = [str(one) for one in classes] if classes is not None else None
     given = table if isinstance(table, pa.Table) else as_table(table)
     asked = clinical.Asked(positive, threshold, prevalence).checked()
@@ -105,8 +121,11 @@ def evaluate_predictions(
             known = list(space)[::-1]  # the positive class is the second, in every metric
     facts = {
         "format": FORMAT, "plan": {"parts": [[0, checked.num_rows]]}, "classes": known, "majority": None,
-        "request": {"model": name, "dataset": "a table of predictions", "task": task, "seed": seed, "uncertain": uncertain},
+        "request": {"model": name, "dataset": "a table of predictions", "task": task, "seed": seed, "uncertain": uncertain}, **about,
     }  # fmt: skip
+    if about:
+        facts["request"] |= {"dataset": data, "split": "+".join(about["given"]["splits"])}
+        known = facts["classes"] = known or about["given"].get("classes")
     if asked.anything:
         facts["clinical"] = {"positive": positive, "threshold": threshold, "prevalence": prevalence}
     if output is not None:
@@ -123,3 +142,16 @@ def evaluate_predictions(
         folder.write_json("metrics.json", scores)
         folder.write_json("run.json", facts)  # last: a folder that has it is finished
     return Run(facts, checked, scores, Path(output))
+
+
+def _held_against(
+    given: Any, task: str | None, against: str | Path, root: Path | str | None, split: str | None, resample: str | None, tolerance: float | None
+) -> tuple[str, pa.Table, dict[str, Any], str]:  # fmt: skip
+    """Return the task, the table and the facts of masks or boxes that are held against a dataset, and the dataset's name."""
+    if not isinstance(given, str | Path) or not Path(given).exists():
+        raise RunError("against takes a folder of masks or a file of boxes that is there" + (f": {given}" if isinstance(given, str | Path) else ""))
+    opened = open_dataset(against, root, split, on_error="collect")
+    path = Path(given)
+    task = given_against.task_of(path, opened, task)
+    made, about = given_against.table(path, opened, task, resample, tolerance)
+    return task, made, about, opened.name

@@ -9,7 +9,7 @@ from typing import Any
 
 from healthfm.errors import HealthfmError
 from healthfm.records import Pair, Visual
-from healthfm.report import found, pictures
+from healthfm.report import found, given, pictures
 from healthfm.report.heat import reopened
 from healthfm.report.sample import ERRORS, Option, Row, Sample, SampleList, cut, names_of
 from healthfm.report.words import number
@@ -195,6 +195,7 @@ _KINDS: Mapping[str, _Kind] = {
     "reading": _Kind("token F1", found.read_answer, found.far_answers, free=True), "candidates": _Kind("first right one at rank", found.candidates, found.late_candidates),
     "similarity": _Kind("places off", found.similar, found.apart),
     "tags": _Kind("F1", lambda row: found.found_in(found.chunked(row)), lambda rows: found.worst_found([found.chunked(row) for row in rows])), "relations": _Kind("F1", found.found_in, found.worst_found, free=True), "sets": _Kind("F1", found.found_in, found.worst_found, free=True),
+    "masks": _Kind("Dice", given.mask, given.worst_masks), "boxes": _Kind("boxes wrong", given.boxes, given.worst_boxes),
 }  # fmt: skip
 
 
@@ -276,6 +277,8 @@ def inputs(run: Result, ids: Collection[str], pictured: Collection[str] = ()) ->
     marks = {row["id"]: row for row in run.predictions.to_pylist() if row["id"] in ids} if marked else {}
     column = run.predictions["input"].to_pylist() if "input" in run.predictions.column_names else []
     asked = {i: value for i, value in zip(run.predictions["id"].to_pylist(), column, strict=bool(column)) if i in ids}
+    if "given" in facts:
+        return {}, ""  # the pictures of masks and boxes stand in a section of their own
     if facts.get("data") is None:
         own = {i: Input(cut(str(value))) for i, value in asked.items() if value is not None}
         return own, "" if own else GONE

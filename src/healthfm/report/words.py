@@ -105,6 +105,27 @@ WORDS: Mapping[str, Word] = {
     "bits_per_byte": Word("bits per byte", "what a byte of text costs the model; lower is better", None, 0),
     "byte_perplexity": Word("perplexity by byte", "choices the model wavers between at each byte; 1 is best", None, 1),
     "word_perplexity": Word("perplexity by word", "choices the model wavers between at each word; 1 is best", None, 1),
+    "dice": Word("Dice", "voxels shared, of those of both masks; 1 is the same mask"),
+    "iou": Word("IoU", "voxels shared, of those of either mask; 1 is the same mask"),
+    "nsd": Word("NSD (surface Dice)", "share of both surfaces within the tolerance of the other one"),
+    "hd95": Word("HD95", "how far apart the surfaces are, but for the farthest 5 %, in mm (of pictures: pixels); 0 is best", None, 0),
+    "lesion_f1": Word("lesion F1", "lesions found and none invented, case by case"),
+    "lesion_dice": Word("lesion-wise Dice", "Dice of each lesion, a missed or false one counting as 0"),
+    "lesion_hd95": Word("lesion-wise HD95", "HD95 of each lesion, a missed or false one counting as the farthest, in mm; 0 is best", None, 0),
+    "lesion_sensitivity": Word("lesions found", "share of all lesions of all cases that were found"),
+    "false_lesions": Word("false lesions a case", "parts of the given mask that are no lesion; 0 is best", None, 0),
+    "ap_50_95": Word("mAP, IoU 0.50 to 0.95", "average precision of boxes, mean over ten limits of overlap"),
+    "ap_50": Word("mAP, IoU 0.50", "average precision of boxes that share half with a true one"),
+    "ap_75": Word("mAP, IoU 0.75", "average precision of boxes that share three quarters with a true one"),
+    "ap_40": Word("mAP, IoU 0.40", "average precision of boxes that share two fifths with a true one"),
+    "froc_luna16": Word("FROC (LUNA16)", "mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false ones a picture"),
+    "froc_deeplesion": Word("FROC (DeepLesion)", "mean sensitivity at 1/2, 1, 2 and 4 false ones a picture"),
+    **{f"sensitivity_at_{rate}_fp": Word(f"sensitivity at {rate} false", f"share of true boxes found at {rate} false ones a picture")
+       for rate in ("0.125", "0.25", "0.5", "1", "2", "4", "8", "16")},
+    **{f"localised_{above}": Word(f"localised, T(IoBB) {above}", f"share of true boxes that a given one lies on with over {above} of its area")
+       for above in ("0.1", "0.25", "0.5", "0.75", "0.9")},
+    **{f"false_boxes_{above}": Word(f"false boxes, T(IoBB) {above}", f"given boxes a picture that lie on no true one with over {above} of their area; 0 is best", None, 0)
+       for above in ("0.1", "0.25", "0.5", "0.75", "0.9")},
 }  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def _patients(run: Result) -> set[str]:
 def _of_model(run: Result) -> Iterator[str]:
     facts, model = run.facts, environment(run)
     weights = str(model.get("weights"))
-    if "split" not in facts["request"]:
+    if "split" not in facts["request"] or "given" in facts:
         yield "The predictions were made elsewhere: by which model, prompt and settings is not known here, nor whether the rows were chosen."
     if facts["request"].get("weights") == "random":
         yield "The weights are random: this is a dry run of the road, and its numbers say nothing of the model."

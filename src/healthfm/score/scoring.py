@@ -12,10 +12,12 @@ import pyarrow as pa
 from healthfm.errors import RunError
 from healthfm.score import tasks
 from healthfm.score.kinds import (
+    boxes,
     candidates,
     kind,
     labels,
     likelihood,
+    masks,
     names,
     numbers,
     ordinal,
@@ -38,6 +40,7 @@ from healthfm.score.statistics.statistic import Statistic
 KINDS: Mapping[str, Kind] = {
     "classes": one_class, "labels": labels, "ordinal": ordinal, "numbers": numbers, "text": text, "ranking": ranking,
     "likelihood": likelihood, "spans": spans, "reading": reading, "candidates": candidates, "similarity": similarity, "tags": tags, "relations": relations, "sets": sets,
+    "masks": masks, "boxes": boxes,
 }  # fmt: skip
 BESIDE = ("auroc", "macro_auroc", "sensitivity", "specificity")  # what a group's row says beside the headline
 UNASKED = {  # the column of answers, before there are any

@@ -28,7 +28,7 @@ YES_NO_MAYBE = ("yes", "no", "maybe")
 class Task:
     """A task. ``kind``: of its table of predictions (a key of ``scoring.KINDS``), ``noun``: what one of its samples is called.
 
-    ``way``: how a model is asked (a key of ``runner.WAYS``), with ``rule``, a word that this way knows, and the ``verb`` it needs of the
+    ``way``: how a model is asked (a key of ``runner.WAYS``), with ``rule``, a word that this way (or the kind of the table) knows, and the ``verb`` it needs of the
     model; without one the task is for predictions made elsewhere only. ``records``: those it takes.
     ``prompted``: a protocol of the dataset's card says how. ``slots``: what a prompt of the model's own card must have to be used.
     ``fitted``: on a second split; ``curve``: also on parts of it. ``classes``: where they are always the same; ``two``: there are two of
@@ -192,4 +192,8 @@ TASKS = {
     "multi-label": Task(summary="any of several classes", kind="labels"),
     "ordinal": Task(summary="one of several classes in order", kind="ordinal"),
     "regression": Task(summary="a number", kind="numbers"),
+    "segmentation": Task(summary="masks, label by label, against those of a set's records", kind="masks", noun="mask"),
+    "detection": Task(summary="boxes with scores, by average precision as COCO's", kind="boxes", noun="picture", rule="average precision"),
+    "lesion-detection": Task(summary="boxes with scores, by how many are found at so many false ones a picture (FROC)", kind="boxes", noun="picture", rule="free response"),
+    "localisation": Task(summary="boxes of findings, by whether they lie on true ones (IoBB)", kind="boxes", noun="picture", rule="localisation"),
 }  # fmt: skip

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from healthfm.score.metrics.lesions import dilated, overlap
 from healthfm.score.metrics.segmentation import dice, empty_rule, hd95, surface_dice, surface_distances
+from healthfm.score.metrics.surfaces import areas
 from tests.references.array_cases import Masks, masks
+from tests.references.given_cases import CHALLENGES, REGIONS, Maps, brats
 
 MONAI = json.loads((Path(__file__).parents[2] / "data/expected/array_metrics.json").read_text())["surfaces"]
 
@@ -56,3 +59,68 @@ def test_two_empty_masks_have_no_value_and_one_empty_mask_has_the_worst() -> Non
 def test_masks_of_different_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         surface_distances(np.ones((3, 3), bool), np.ones((3, 4), bool))
+
+
+GIVEN = json.loads((Path(__file__).parents[2] / "data/expected/given.json").read_text())
+
+
+@pytest.mark.parametrize("case", masks(), ids=lambda case: case[0])
+def test_surfaces_by_area_equal_deepminds(case: Masks) -> None:
+    name, reference, prediction, spacing = case
+    expected = GIVEN["surfaces"][name]
+    ours = [surface_dice(reference, prediction, limit, spacing, "areas") for limit in (1.0, 2.5)]
+    assert ours == pytest.approx(expected["nsd"], abs=1e-9)
+    assert hd95(reference, prediction, spacing, "areas") == pytest.approx(expected["hd95"], abs=1e-9)
+
+
+def test_every_kind_of_cell_has_the_area_of_its_surface() -> None:
+    """A cell with half of its corners inside has a plane of its own width; eight octants of a corner make an eighth of what one costs whole."""
+    flat = areas((1.0, 2.0, 5.0))
+    assert (flat[0b00001111], flat[0b00110011], flat[0b01010101]) == (10, 5, 2)  # across axis 0, 1, 2
+    assert flat[1] == pytest.approx(np.linalg.norm([10, 5, 2]) / 8)
+    assert flat[0] == flat[255] == 0 and (flat[1:255] > 0).all()
+    assert flat == pytest.approx(flat[::-1])
+    assert areas((1.0, 3.0)).tolist() == pytest.approx(
+        [
+            0,
+            *([10**0.5 / 2] * 2),
+            3,
+            10**0.5 / 2,
+            1,
+            10**0.5,
+            10**0.5 / 2,
+            10**0.5 / 2,
+            10**0.5,
+            1,
+            10**0.5 / 2,
+            3,
+            10**0.5 / 2,
+            10**0.5 / 2,
+            0,
+        ]
+    )
+
+
+@pytest.mark.parametrize("case", brats(), ids=lambda case: case[0])
+def test_lesions_equal_those_of_brats_2023(case: Maps) -> None:
+    name, reference, prediction = case
+    for challenge, steps in CHALLENGES.items():
+        for region, values in REGIONS.items():
+            found = dilated(np.isin(reference, values), np.isin(prediction, values), (1, 1, 1), steps, 50, 374)
+            ours = [found.found, found.there - found.found, found.false, found.dice, found.hd95]
+            assert ours == pytest.approx(GIVEN["brats"][name][challenge][region], abs=1e-9)
+
+
+def test_lesions_that_overlap_in_one_voxel_are_found() -> None:
+    """Two lesions that touch at a corner are one by 26 neighbours and two by 18; a part beside both is a false one."""
+    reference, prediction = np.zeros((2, 12, 12, 12), bool)
+    reference[1:3, 1:3, 1:3] = reference[3, 3, 3] = reference[8:10, 8, 8] = True
+    prediction[2:4, 1, 1] = prediction[6, 1:4, 1] = True
+    found = overlap(reference, prediction, (2, 1, 1))
+    assert (found.there, found.found, found.false) == (2, 1, 1)
+    assert (found.missed_volume, found.false_volume, found.f1) == (4, 6, 0.5)
+    assert (overlap(reference, prediction, (2, 1, 1), 18).there, overlap(prediction, reference, (2, 1, 1)).there) == (
+        3,
+        2,
+    )
+    assert np.isnan(overlap(np.zeros((3, 3, 3), bool), np.zeros((3, 3, 3), bool), (1, 1, 1)).f1)

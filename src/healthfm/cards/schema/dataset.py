@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
 
 from healthfm.cards.schema.common import Card, Checked, Facts, Slug, Template, Text, Url
+from healthfm.cards.schema.evaluation import Evaluation
 
 IN_HOUSE = frozenset({"credentialed", "registration", "own"})  # access to data of named people: whatever the flags say
 
@@ -166,11 +167,12 @@ class DatasetCard(Card):
     default_protocol: str | None = None
     protocols: Mapping[str, Protocol] = Field(default_factory=dict)
     caution: Text | None = None
+    evaluation: Evaluation | None = None
 
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out a later field where it says nothing, so that the digest of a card without it stays."""
-        return {name: one for name, one in plain(self).items() if one or name != "caution"}
+        return {name: one for name, one in plain(self).items() if one or name not in ("caution", "evaluation")}
 
     @property
     def has_runner(self) -> bool:

@@ -197,7 +197,7 @@ def msd(files: Files, split: str) -> Iterator[Volume]:
         yield Volume(
             id=case, split=split, patient=case, load=functools.partial(volume.voxels, images[case]), place=functools.partial(volume.affine, images[case]),
             channels=channels if len(channels) > 1 else (), modality=channels[0] if len(channels) == 1 else "MR",
-            masks=labelled(masks[case], images[case], space) if case in masks else {},
+            masks=labelled(masks[case], images[case], space) if case in masks else {}, codes=space.codes,
         )  # fmt: skip
 
 

@@ -163,6 +163,12 @@ def put(table: pa.Table, name: str, values: Any, kind: pa.DataType) -> pa.Table:
     return table.set_column(table.column_names.index(name), name, array)
 
 
+def stated(table: pa.Table) -> list[str]:
+    """Return the rules that a table says of itself, in its column ``rule``, with semicolons between them."""
+    held = table["rule"].to_pylist() if "rule" in table.column_names else []
+    return [rule for one in dict.fromkeys(held) if one for rule in one.split("; ")]
+
+
 def refuse(problem: str, rows: Iterable[str]) -> None:
     """Raise ``RunError`` naming the first of these rows, if there are any."""
     named = list(rows)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from healthfm.score.metrics.arrays import Bools, Floats
+from healthfm.score.metrics.surfaces import Convention, surfaces
 
 EMPTY = {
     (True, True): "both masks are empty: nothing to measure, left out of means",
@@ -31,43 +31,39 @@ def dice(reference: Bools, prediction: Bools) -> float:
     return 2 * int((reference & prediction).sum()) / size if size else np.nan
 
 
+def iou(reference: Bools, prediction: Bools) -> float:
+    """Return the shared voxels over those of either (Jaccard 1912)."""
+    either = int((reference | prediction).sum())
+    return int((reference & prediction).sum()) / either if either else np.nan
+
+
 def surface_dice(
-    reference: Bools, prediction: Bools, tolerance: float, spacing: Sequence[float] | None = None
-) -> float:
-    """Return the normalised surface distance: the share of both surfaces' voxels within ``tolerance`` of the other one
-    (Nikolov et al. 2018, counting border voxels).
-    """
+    reference: Bools, prediction: Bools, tolerance: float, spacing: Sequence[float] | None = None, convention: Convention = "voxels"
+) -> float:  # fmt: skip
+    """Return the normalised surface distance: the share of both surfaces within ``tolerance`` of the other one (Nikolov et al. 2018)."""
     if empty_rule(reference, prediction):
         return np.nan if not (reference.any() or prediction.any()) else 0.0
-    near = np.concatenate(surface_distances(reference, prediction, spacing)) <= tolerance
-    return float(near.mean())
+    return surfaces(reference, prediction, spacing, convention).within(tolerance)
 
 
-def hd95(reference: Bools, prediction: Bools, spacing: Sequence[float] | None = None) -> float:
+def hd95(
+    reference: Bools, prediction: Bools, spacing: Sequence[float] | None = None, convention: Convention = "voxels"
+) -> float:
     """Return the 95th percentile of the distances from one surface to the other, the larger of both directions."""
     if empty_rule(reference, prediction):
-        steps = np.ones(reference.ndim) if spacing is None else np.asarray(spacing, float)
-        return (
-            np.nan
-            if not (reference.any() or prediction.any())
-            else float(np.linalg.norm(steps * (np.array(reference.shape) - 1)))
-        )
-    return max(float(np.percentile(one, 95)) for one in surface_distances(reference, prediction, spacing))
+        return np.nan if not (reference.any() or prediction.any()) else diagonal(reference.shape, spacing)
+    return surfaces(reference, prediction, spacing, convention).percentile(95)
+
+
+def diagonal(shape: Sequence[int], spacing: Sequence[float] | None = None) -> float:
+    """Return how far apart two voxels of a grid can be."""
+    steps = np.ones(len(shape)) if spacing is None else np.asarray(spacing, float)
+    return float(np.linalg.norm(steps * (np.array(shape) - 1)))
 
 
 def surface_distances(
     reference: Bools, prediction: Bools, spacing: Sequence[float] | None = None
 ) -> tuple[Floats, Floats]:
-    """Return the distance of each of the reference's border voxels to the prediction's border, and the reverse.
-
-    A border voxel has a face neighbour outside the mask; the grid's edge counts as outside.
-    """
-    if reference.shape != prediction.shape:
-        raise ValueError(f"the masks differ in shape: {reference.shape} and {prediction.shape}")
-    both = np.nonzero(reference | prediction)
-    box = tuple(
-        slice(int(axis.min()), int(axis.max()) + 1) for axis in both
-    )  # distances do not depend on what lies outside
-    one, other = (mask[box] & ~ndimage.binary_erosion(mask[box]) for mask in (reference, prediction))
-    to_other, to_one = (ndimage.distance_transform_edt(~edge, sampling=spacing) for edge in (other, one))
-    return to_other[one], to_one[other]
+    """Return the distance of each of the reference's border voxels to the prediction's border, and the reverse."""
+    found = surfaces(reference, prediction, spacing)
+    return found.to_prediction, found.to_reference
