@@ -71,6 +71,21 @@ def test_files_are_coloured_by_their_folder_and_nothing_known_is_said(tmp_path: 
         embedding.render(embedded(tmp_path / "c", vectors[:2], plain[:2]), [])
 
 
+def test_umap_keeps_apart_what_lies_apart_and_draws_the_same_picture_again(tmp_path: Path) -> None:
+    pytest.importorskip("umap", reason="umap-learn is not installed: the second layout was not drawn")
+    items = documents(40)
+    kind = np.array([one.content.labels["grade"] == "high" for one in items])  # type: ignore[union-attr]
+    vectors = np.random.default_rng(0).normal(size=(40, 5)) + 20 * kind[:, None]
+    first, again = embedding.layouts_of(vectors)[1], embedding.layouts_of(vectors)[1]
+    assert first.name == "UMAP" and first.places.shape == (40, 2) and np.array_equal(first.places, again.places)
+    middle = first.places[kind].mean(0), first.places[~kind].mean(0)
+    spread = max(first.places[one].std(0).max() for one in (kind, ~kind))
+    assert np.linalg.norm(middle[0] - middle[1]) > 4 * spread
+    page = embedding.render(embedded(tmp_path / "out", vectors, [one.id for one in items]), items)
+    assert page.count("<h2>") == 2 and "UMAP" in page and "first axis, without a unit" in page
+    assert len(embedding.layouts_of(vectors[:15])) == 1  # fewer than the neighbours it looks at, and itself
+
+
 def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     items = [Item(f"d{i}", Document(id=f"d{i}", site=EVIL + str(i % 2), text="t")) for i in range(8)]
     vectors = np.random.default_rng(0).normal(size=(8, 3))
