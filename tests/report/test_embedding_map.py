@@ -39,10 +39,10 @@ def test_the_page_is_coloured_by_class_site_and_split_with_counts(tmp_path: Path
     html = embedding.write(embedded(tmp_path / "out", vectors, [one.id for one in items]), items).read_text()
     assert (tmp_path / "out/map.html").stat().st_mode & 0o077 == 0
     tree = lxml.html.fromstring(html)
-    assert [one.text_content() for one in tree.xpath("//h3")] == ["By grade", "By site", "By split"]
-    keys = [" ".join(one.text_content().split()) for one in tree.find_class("key")]
+    assert [one.text_content() for one in tree.xpath("//h3")][:3] == ["By grade", "By site", "By split"]
+    keys = [" ".join(one.text_content().split()) for one in tree.find_class("key")][:3]  # of the components; UMAP's may follow
     assert keys == ["low 15high 15", "site 0 10site 1 10site 2 10", "train 22test 8"]
-    for plot, counts in zip(tree.find_class("plot"), ((15, 15), (10, 10, 10), (22, 8)), strict=True):
+    for plot, counts in zip(tree.find_class("plot")[:3], ((15, 15), (10, 10, 10), (22, 8)), strict=True):
         paths = [one.get("d") for one in plot.iter() if "point" in (one.get("class") or "")]
         assert tuple(one.count("z") for one in paths) == counts
         assert len({one[one.index("m") :].split("M")[0] for one in paths}) == len(paths)  # a sign of its own
