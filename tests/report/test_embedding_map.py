@@ -40,7 +40,9 @@ def test_the_page_is_coloured_by_class_site_and_split_with_counts(tmp_path: Path
     assert (tmp_path / "out/map.html").stat().st_mode & 0o077 == 0
     tree = lxml.html.fromstring(html)
     assert [one.text_content() for one in tree.xpath("//h3")][:3] == ["By grade", "By site", "By split"]
-    keys = [" ".join(one.text_content().split()) for one in tree.find_class("key")][:3]  # of the components; UMAP's may follow
+    keys = [" ".join(one.text_content().split()) for one in tree.find_class("key")][
+        :3
+    ]  # of the components; UMAP's may follow
     assert keys == ["low 15high 15", "site 0 10site 1 10site 2 10", "train 22test 8"]
     for plot, counts in zip(tree.find_class("plot")[:3], ((15, 15), (10, 10, 10), (22, 8)), strict=True):
         paths = [one.get("d") for one in plot.iter() if "point" in (one.get("class") or "")]
@@ -82,7 +84,7 @@ def test_umap_keeps_apart_what_lies_apart_and_draws_the_same_picture_again(tmp_p
     spread = max(first.places[one].std(0).max() for one in (kind, ~kind))
     assert np.linalg.norm(middle[0] - middle[1]) > 4 * spread
     page = embedding.render(embedded(tmp_path / "out", vectors, [one.id for one in items]), items)
-    assert page.count("<h2>") == 2 and "UMAP" in page and "first axis, without a unit" in page
+    assert "<h2>UMAP</h2>" in page and "first axis, without a unit" in page
     assert len(embedding.layouts_of(vectors[:15])) == 1  # fewer than the neighbours it looks at, and itself
 
 
