@@ -1,5 +1,6 @@
 # make demo   set up, then evaluate a real language model on PubMedQA (about a minute of work)
 # make test   set up, then run every check that CI runs
+# make docs   build the documentation site into build/site, links checked; nothing is fetched
 # make test-fast   the tests of what the last commit and the working tree touched (tests/touched.py)
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -33,7 +34,7 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/.demo
 	$(BIN)/healthfm evaluate smollm2-135m-instruct pubmedqa --root examples/pubmedqa --limit $(LIMIT)
 
-test: $(VENV)/.test lint
+test: $(VENV)/.test lint docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 	$(BIN)/python -m tests.evidence.record check $(EVIDENCE)
 
@@ -41,8 +42,8 @@ test-fast: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal $$($(BIN)/python -m tests.touched)
 
 lint: $(VENV)/.test
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -63,7 +64,10 @@ mutate: $(VENV)/.test
 coverage: $(VENV)/.test
 	$(BIN)/python -m tests.evidence.record record $(EVIDENCE)
 
-docs: coverage
+# The site of docs/ (docs/conf.py): a warning, such as a link to nothing, is an error.
+docs: $(VENV)/.test
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/site
+	@echo "site  build/site/index.html"
 
 clean:
 	rm -rf build $(VENV)

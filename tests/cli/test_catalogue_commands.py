@@ -199,7 +199,8 @@ def test_unknown_name_is_one_line_and_exit_2(words: tuple[str, ...]) -> None:
 
 
 def test_near_names_are_offered() -> None:
-    assert "near names: medqa" in refusal("show", "medqaa")
+    said = refusal("show", "medqaa")
+    assert "near names: medqa" in said and "HEALTHFM_CARDS=FOLDER" in said
 
 
 def test_broken_own_card_is_one_line_and_exit_2_where_it_is_asked_for(tmp_path: Path) -> None:

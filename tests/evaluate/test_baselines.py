@@ -259,8 +259,7 @@ def test_a_new_kind_of_record_brings_its_rival_by_one_declaration(
     assert {one["name"]: one["value"] for one in run.scores["baselines"]["rivals"]}["digits"] == 1
 
 
-def test_of_bags_the_site_alone_is_a_rival_and_the_reason_is_said(tmp_path: Path) -> None:
-    """What one picture of a patient shows is not what the model sees, which is all of them."""
+def test_of_bags_the_site_alone_is_a_rival_too(tmp_path: Path) -> None:
     from healthfm.evaluate.bags import prepare
     from healthfm.evaluate.job import Ask, Request
 
@@ -269,8 +268,8 @@ def test_of_bags_the_site_alone_is_a_rival_and_the_reason_is_said(tmp_path: Path
         f"{i},x.png,p{i // 2},{'ab'[i // 2 % 2]},{'xy'[i // 2 % 2]},{'train' if i < 40 else 'test'}" for i in range(80)
     ]
     for columns, names in (
-        ("id,image,patient,label,site,split", ["majority", "site"]),
-        ("id,image,patient,label,scanner,split", ["majority"]),
+        ("id,image,patient,label,site,split", ["majority", "mean-colour", "thumbnail", "pixels-pca", "site"]),
+        ("id,image,patient,label,scanner,split", ["majority", "mean-colour", "thumbnail", "pixels-pca"]),
     ):
         (tmp_path / "m.csv").write_text("\n".join([columns, *rows]))
         opened = open_dataset(tmp_path / "m.csv")
@@ -285,4 +284,174 @@ def test_of_bags_the_site_alone_is_a_rival_and_the_reason_is_said(tmp_path: Path
         found = baselines.predictions(ask, prepare(ask))
         told = json.loads(found.schema.metadata[b"baselines"])
         assert list(told["made"]) == names and (told["fit_on"], told["fitted_on"]) == ("train", 20)
-        assert ("none is known here" in told["why_not"]) and found.num_rows == 20 * len(names)
+        assert told["why_not"] == "" and found.num_rows == 20 * len(names)
+
+
+# Volumes, slides, films, several images -------------------------------------------------------------------------------
+
+
+def ruled(opened: Dataset, task: str) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return each rival's share of right answers, and what is said of all, without a model."""
+    from healthfm.evaluate.job import Ask, Request
+    from healthfm.evaluate.runner import WAYS
+    from healthfm.score.tasks import TASKS
+
+    card = load_model(guess, verb="score", card=CARD).card
+    ask = Ask(
+        request=Request(model="", dataset=opened), opened=opened, card=card, task=task, protocol=None, split="test"
+    )
+    way = TASKS[task].way
+    assert way is not None
+    table = baselines.predictions(ask, WAYS[way](ask))
+    found = table.to_pylist()
+    names = list(dict.fromkeys(one["baseline"] for one in found))
+    right = {
+        name: float(np.mean([one["prediction"] == one["target"] for one in found if one["baseline"] == name]))
+        for name in names
+    }
+    return right, json.loads(table.schema.metadata[b"baselines"])
+
+
+def laid(folder: Path, column: str, make: Any, groups: int = 1) -> Dataset:
+    """A table of 32 files of two classes, half to fit on; ``groups`` files are of one patient."""
+    rows = [f"id,{column},patient,label,split"]
+    for i in range(32 * groups):
+        kind = i // groups % 2
+        name = make(folder, i, kind)
+        rows.append(f"{i},{name},p{i // groups},{'ab'[kind]},{'train' if i < 16 * groups else 'test'}")
+    (folder / "m.csv").write_text("\n".join(rows))
+    return open_dataset(folder / "m.csv")
+
+
+def volume(folder: Path, i: int, kind: int, size: int = 6) -> str:
+    """Voxels of noise around 100; of the second class four more."""
+    import nibabel
+
+    rng = np.random.default_rng(i)
+    voxels = (rng.normal(100 + 4 * kind, 3, (size, 6, 6))).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.0, 1, 2, 1])), folder / f"{i}.nii")  # type: ignore[no-untyped-call]
+    return f"{i}.nii"
+
+
+@pytest.mark.parametrize("task", ["linear-probe", "mil"])
+def test_volumes_are_told_by_their_values_and_by_how_large_they_are(tmp_path: Path, task: str) -> None:
+    (tmp_path / "bright").mkdir()
+    (tmp_path / "large").mkdir()
+    right, said = ruled(laid(tmp_path / "bright", "volume", volume), task)
+    assert (
+        set(right) == {"majority", "values", "thumbnail", "size"} and said["fitted_on"] == 16 and said["why_not"] == ""
+    )
+    assert right["values"] == 1 and right["size"] == 0.5
+    right, _ = ruled(laid(tmp_path / "large", "volume", lambda folder, i, kind: volume(folder, i, 0, 6 + kind)), task)
+    assert right["size"] == 1 and right["values"] < 0.9  # a class that another machine took
+
+
+def test_a_volume_is_seen_as_numpy_sees_it_and_a_slide_without_its_glass() -> None:
+    from healthfm.records import Slide, Volume
+
+    voxels = np.random.default_rng(0).normal(size=(9, 16, 8))
+    one = Volume(id="v", load=lambda: voxels, place=lambda: np.diag([1.0, 2, 4, 1]))
+    seen = rivals.values([one], 1)[0]
+    assert seen == pytest.approx(
+        [voxels.mean(), voxels.std(), *np.quantile(voxels, [0.05, 0.25, 0.5, 0.75, 0.95])], abs=1e-6
+    )
+    assert np.exp(rivals.size([one], 1)[0]) == pytest.approx([9, 16, 8, 1, 2, 4])
+    small = rivals.thumbnail([one], 1)[0].reshape(8, 8, 8)
+    assert small[7, 3, 5] == pytest.approx(voxels[7:9, 6:8, 5].mean(), abs=1e-6)
+
+    class Flat:
+        size, levels, mpp = (600, 300), (), 1.0
+
+        def thumbnail(self, downsample: float) -> Any:
+            pixels = np.full((40, 80, 3), 250, np.uint8)
+            pixels[:4, :5] = (200, 80, 160)
+            return pixels
+
+        def close(self) -> None:
+            pass
+
+    assert rivals.colour([Slide(id="s", open=Flat)], 1)[0] == pytest.approx([200 / 255, 80 / 255, 160 / 255, 0, 0, 0])  # type: ignore[arg-type]
+
+
+def test_of_a_patients_images_the_mean_of_what_each_shows_is_a_rival(tmp_path: Path) -> None:
+    def pixels(folder: Path, i: int, kind: int) -> str:
+        level = 100 + 60 * kind * (i % 2)  # of the second class every other image is bright
+        Pillow.new("RGB", (9, 9), (level, level, level)).save(folder / f"{i}.png")
+        return f"{i}.png"
+
+    right, said = ruled(laid(tmp_path, "image", pixels, groups=2), "mil")
+    assert set(right) == {"majority", "mean-colour", "thumbnail", "pixels-pca"} and said["fitted_on"] == 16
+    assert right["mean-colour"] == 1
+
+
+def test_counts_of_voxels_and_of_a_patients_images_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "MOST_VOXELS", 6 * 6 * 6 * 32 - 1)
+    right, said = ruled(laid(tmp_path, "volume", volume), "linear-probe")
+    assert set(right) == {"majority"} and "about 6,912 voxels, more than 6,911" in said["why_not"]
+
+
+# Answers in words -----------------------------------------------------------------------------------------------------
+
+
+def open_questions(n: int) -> list[dict[str, Any]]:
+    """Half to fit on; the answer to a test question is that of the training question with the same drug."""
+    drugs = [f"drug{i}" for i in range(n // 2)]
+    return [
+        {"question": f"What does {drug} {'do' if fit else 'treat'}?", "answer": f"It lowers marker {i} at night", "split": "train" if fit else "test"}
+        for fit in (True, False) for i, drug in enumerate(drugs)
+    ]  # fmt: skip
+
+
+def writes(text: str) -> Any:
+    return load_model(lambda prompts, **_: [text] * len(prompts), verb="generate", card=CARD)
+
+
+def test_answers_in_words_are_held_against_the_answer_to_the_question_most_alike(tmp_path: Path) -> None:
+    run = evaluate(
+        writes("no idea"), questions(tmp_path, open_questions(40)), task="free-text", output=tmp_path / "run"
+    )
+    found = run.scores["baselines"]
+    values = {one["name"]: one["value"] for one in found["rivals"]}
+    assert set(values) == {"nearest", "question"} and values["nearest"] == 1 and values["question"] < 0.2
+    assert (found["metric"], found["fitted_on"], found["strongest"]["beats"]) == ("token_f1", 20, False)
+    assert "the model beats it: no" in told(
+        run
+    ) and "the question most alike (TF-IDF), fitted on 20 of split 'train'" in told(run)
+    (tmp_path / "b").mkdir()
+    alone = evaluate(
+        writes("marker at night"),
+        questions(tmp_path / "b", open_questions(40)[20:]),
+        task="free-text",
+        output=tmp_path / "alone",
+    )
+    assert [one["name"] for one in alone.scores["baselines"]["rivals"]] == ["question"]
+    assert alone.scores["baselines"]["strongest"][
+        "beats"
+    ] is True and "the split 'train' to fit on is not here" in told(alone)
+
+
+def test_a_judges_score_is_not_compared_with_words_and_the_page_says_of_what_its_number_is(tmp_path: Path) -> None:
+    judge = load_model(
+        lambda prompts, **_: ["Verdict: correct"] * len(prompts), verb="generate", card={"slug": "j", "name": "J"}
+    )
+    run = evaluate(
+        writes("no idea"),
+        questions(tmp_path, open_questions(40)),
+        task="free-text",
+        judge=judge,
+        output=tmp_path / "run",
+    )
+    assert run.scores["headline"] == "judge" and run.scores["baselines"]["metric"] == "token_f1"
+    assert "token F1 1.000" in verdict(run.scores["baselines"]) and verdict(run.scores["baselines"]).startswith(
+        "It is beaten by"
+    )
+
+
+def test_the_sentence_of_a_context_that_shares_most_words_is_a_rival() -> None:
+    from healthfm.records import QA
+
+    text = "She was well. The fever began on Monday. Nothing else."
+    assert (
+        rivals.sentence(QA(id="a", question="When did the fever begin?", context=text)) == "The fever began on Monday."
+    )
+    assert rivals.sentence(QA(id="a", question="When?")) == "When?"

@@ -39,10 +39,12 @@ def test_the_page_is_coloured_by_class_site_and_split_with_counts(tmp_path: Path
     html = embedding.write(embedded(tmp_path / "out", vectors, [one.id for one in items]), items).read_text()
     assert (tmp_path / "out/map.html").stat().st_mode & 0o077 == 0
     tree = lxml.html.fromstring(html)
-    assert [one.text_content() for one in tree.xpath("//h3")] == ["By grade", "By site", "By split"]
-    keys = [" ".join(one.text_content().split()) for one in tree.find_class("key")]
+    assert [one.text_content() for one in tree.xpath("//h3")][:3] == ["By grade", "By site", "By split"]
+    keys = [" ".join(one.text_content().split()) for one in tree.find_class("key")][
+        :3
+    ]  # of the components; UMAP's may follow
     assert keys == ["low 15high 15", "site 0 10site 1 10site 2 10", "train 22test 8"]
-    for plot, counts in zip(tree.find_class("plot"), ((15, 15), (10, 10, 10), (22, 8)), strict=True):
+    for plot, counts in zip(tree.find_class("plot")[:3], ((15, 15), (10, 10, 10), (22, 8)), strict=True):
         paths = [one.get("d") for one in plot.iter() if "point" in (one.get("class") or "")]
         assert tuple(one.count("z") for one in paths) == counts
         assert len({one[one.index("m") :].split("M")[0] for one in paths}) == len(paths)  # a sign of its own
@@ -69,6 +71,21 @@ def test_files_are_coloured_by_their_folder_and_nothing_known_is_said(tmp_path: 
     assert "The items name no class, site or split" in bare
     with pytest.raises(RunError, match="needs 3 items with vectors, there are 2"):
         embedding.render(embedded(tmp_path / "c", vectors[:2], plain[:2]), [])
+
+
+def test_umap_keeps_apart_what_lies_apart_and_draws_the_same_picture_again(tmp_path: Path) -> None:
+    pytest.importorskip("umap", reason="umap-learn is not installed: the second layout was not drawn")
+    items = documents(40)
+    kind = np.array([one.content.labels["grade"] == "high" for one in items])  # type: ignore[union-attr]
+    vectors = np.random.default_rng(0).normal(size=(40, 5)) + 20 * kind[:, None]
+    first, again = embedding.layouts_of(vectors)[1], embedding.layouts_of(vectors)[1]
+    assert first.name == "UMAP" and first.places.shape == (40, 2) and np.array_equal(first.places, again.places)
+    middle = first.places[kind].mean(0), first.places[~kind].mean(0)
+    spread = max(first.places[one].std(0).max() for one in (kind, ~kind))
+    assert np.linalg.norm(middle[0] - middle[1]) > 4 * spread
+    page = embedding.render(embedded(tmp_path / "out", vectors, [one.id for one in items]), items)
+    assert "<h2>UMAP</h2>" in page and "first axis, without a unit" in page
+    assert len(embedding.layouts_of(vectors[:15])) == 1  # fewer than the neighbours it looks at, and itself
 
 
 def test_hostile_names_are_escaped(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import lxml.html
@@ -13,6 +15,7 @@ import pytest
 
 from healthfm import RunError, load_run
 from healthfm.report import mlflow
+from healthfm.report import wandb as weights_and_biases
 from healthfm.report.leaderboard import render
 from healthfm.report.leaderboard_tables import escaped, to_csv, to_latex, to_markdown
 from healthfm.score.leaderboard import Leaderboard, leaderboard
@@ -112,3 +115,60 @@ def test_runs_are_exported_as_an_mlflow_file_store(board: Leaderboard, tmp_path:
     (tmp_path / "own" / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match="holds other files and no MLflow store"):
         mlflow.export(board, tmp_path / "own")
+
+
+def logged(data: bytes) -> Iterator[bytes]:
+    """Yield the records of a .wandb file: LevelDB's log in blocks of 32 KiB behind a header of seven bytes."""
+    place, held = 7, b""
+    while place + 7 <= len(data):
+        if 32768 - place % 32768 < 7:  # a block's last bytes hold no head of a record
+            place += 32768 - place % 32768
+            continue
+        size, kind = struct.unpack_from("<HB", data, place + 4)
+        held += data[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):  # whole, or the last piece
+            yield held
+            held = b""
+
+
+def test_runs_are_exported_as_offline_runs_of_weights_and_biases_without_the_machines_name(
+    board: Leaderboard, tmp_path: Path
+) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed: its offline runs were not written")
+    from wandb.proto import wandb_internal_pb2
+
+    for _ in range(2):  # the second export replaces the first
+        assert weights_and_biases.export(board, tmp_path / "wb") == 6
+    folders = list((tmp_path / "wb" / "wandb").glob("offline-run-*"))
+    assert len(folders) == 6
+    found = {}
+    for one in folders:
+        (file,) = one.glob("run-*.wandb")
+        record = wandb_internal_pb2.Record()
+        name, numbers, asked = "", {}, {}
+        for data in logged(file.read_bytes()):
+            record.ParseFromString(data)
+            kind = record.WhichOneof("record_type")
+            assert kind != "stats"
+            if kind == "run":
+                name = record.run.display_name
+                assert record.run.host == "unnamed" and not record.run.HasField("git")
+                asked |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
+            numbers |= {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.summary.update}
+        found[name] = numbers, asked
+    numbers, asked = found["good_1 on heart@50%"]
+    own = load_run(numbers["healthfm.run"])
+    assert all(numbers[metric] == one["value"] for metric, one in own.metrics.items())
+    assert numbers["accuracy_low"] == own.metrics["accuracy"]["low"] and asked["model"] == "good_1"
+
+
+def test_without_the_package_its_format_is_not_written_and_the_line_says_so(
+    board: Leaderboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(RunError, match="needs the package wandb, which alone writes its format: pip install wandb"):
+        weights_and_biases.export(board, tmp_path / "wb")
+    assert not (tmp_path / "wb").exists()

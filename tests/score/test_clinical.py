@@ -95,6 +95,26 @@ def test_the_curve_counts_every_row_once_and_keeps_equal_risks_together() -> Non
     assert "equal risks stay in one bin of the calibration curve, which has fewer bins for it" in first["says"]
 
 
+def test_the_smooth_curve_is_clevelands_published_example_and_statsmodels() -> None:
+    """The example is the one in the header of his lowess (netlib, go/lowess.f): F = 0.25, NSTEPS = 0, DELTA = 0."""
+    from statsmodels.nonparametric.smoothers_lowess import lowess
+
+    x = np.array([1, 2, 3, 4, 5, *[6] * 10, 8, 10, 12, 14, 50], float)
+    y = np.array([18, 2, 15, 6, 10, 4, 16, 11, 7, 3, 14, 17, 20, 12, 9, 13, 1, 8, 5, 19], float)
+    published = [13.659, 11.145, 8.701, 9.722, 10.000, 11.300, 13.000, 6.440, 5.596, 5.456, 18.998]
+    assert recalibration.smooth(y, x, np.unique(x), 0.25) == pytest.approx(published, abs=6e-4)
+    order = np.random.default_rng(0).permutation(300)
+    truth, risk = (one[order] for one in drawn())
+    found = reading(truth, risk)["smooth"]
+    theirs = lowess(truth.astype(float), risk, frac=2 / 3, it=0, xvals=np.array(found["risk"]))
+    assert found["observed"] == pytest.approx(np.clip(theirs, 0, 1), abs=1e-8) and len(found["risk"]) == 100
+    assert (found["risk"][0], found["risk"][-1]) == (risk.min(), risk.max())
+    few = reading(truth, np.round(risk, 1).clip(0.1, 0.9))
+    assert few["smooth"] is None and any(
+        "smoothed calibration curve needs 10 different risks" in one for one in few["says"]
+    )
+
+
 def test_a_patients_rows_count_as_a_patient() -> None:
     truth, risk = drawn(120)
     many = [np.repeat(one, 4) for one in (truth, risk)]

@@ -5,6 +5,7 @@ A rival is a logistic regression on these features. It sees the records to fit o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,18 +16,19 @@ from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 
 from healthfm.adapt import kept
+from healthfm.adapt.glimpses import PICTURED, SIDE, seen
 from healthfm.adapt.probe import fit_penalised
-from healthfm.records import QA, Document, Image, MultipleChoice, Record
+from healthfm.records import QA, Document, MultipleChoice, Record, Volume
 
 Array = npt.NDArray[Any]
-SIDE = 8  # cells of a thumbnail along each side
-DETAILED = 32  # of the one whose principal components are taken
 COMPONENTS = 32
 DENSE = tuple(10.0**e for e in range(-4, 2))  # scikit-learn's C, to choose among
 SPARSE = (1.0, 10.0, 100.0)
+BLOCK = 500  # questions whose likeness to all others is held at a time
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,21 +71,21 @@ def _tf_idf(texts: Sequence[str], count: int) -> Any:
 
 def colour(records: Sequence[Record], count: int) -> Any:
     """Return the mean and the spread of each channel, [n, 6]."""
-    return np.stack([one.spread for one in _glimpses(records)])
+    return np.stack([one.spread for one in seen(records)])
 
 
 def thumbnail(records: Sequence[Record], count: int) -> Any:
-    """Return a tiny copy of the picture, [n, 192]."""
-    return np.stack([one.small.ravel() for one in _glimpses(records)])
+    """Return a tiny copy of the picture, [n, 192]; of a volume [n, 512]."""
+    return np.stack([one.small.ravel() for one in seen(records)])
 
 
 def components(records: Sequence[Record], count: int) -> Any:
     """Return the principal components of a small copy, found on those to fit on, [n, 32]."""
-    rows = np.stack([one.detailed.ravel() for one in _glimpses(records)])
+    rows = np.stack([one.detailed.ravel() for one in seen(records)])
     size = min(COMPONENTS, count - 1, rows.shape[1])
-    return (
-        PCA(size, svd_solver="full" if count < 500 else "randomized", random_state=0).fit(rows[:count]).transform(rows)
-    )
+    made = PCA(size, svd_solver="full" if count < 500 else "randomized", random_state=0)
+    with np.errstate(invalid="ignore"):  # pictures that are all alike have no variance to share out
+        return made.fit(rows[:count]).transform(rows)
 
 
 def site(records: Sequence[Record], count: int) -> Any:
@@ -92,57 +94,14 @@ def site(records: Sequence[Record], count: int) -> Any:
     return np.array([[float(str(record.site) == one) for one in known] for record in records])
 
 
-@dataclass(frozen=True)
-class Glimpse:
-    """What rivals see of a picture: mean and spread of its channels [6], and grids of its cells [SIDE, SIDE, 3] and [DETAILED, DETAILED, 3]."""
-
-    spread: Array
-    small: Array
-    detailed: Array
+def values(records: Sequence[Record], count: int) -> Any:
+    """Return mean, spread and quantiles of a volume's values, [n, 7]."""
+    return np.stack([one.values for one in seen(records)])
 
 
-_LAST: dict[str, Any] = {
-    "of": (),
-    "seen": [],
-}  # the glimpses of the last list of records: the rivals of one evaluation share them
-
-
-def _glimpses(records: Sequence[Record]) -> list[Glimpse]:
-    """Look at each picture once, one at a time; the same records again are not decoded again."""
-    if len(_LAST["of"]) != len(records) or any(a is not b for a, b in zip(_LAST["of"], records, strict=True)):
-        _LAST["seen"] = [_glimpse(record) for record in records]
-        _LAST["of"] = tuple(records)
-    return list(_LAST["seen"])
-
-
-def _glimpse(record: Record) -> Glimpse:
-    pixels = _rgb(record)
-    return Glimpse(
-        np.concatenate([pixels.mean((0, 1)), pixels.std((0, 1))]), _cells(pixels, SIDE), _cells(pixels, DETAILED)
-    )
-
-
-def _rgb(record: Record) -> Array:
-    """Return the pixels of an image, float64 [height, width, 3] from 0 to 1 (of 16 bits, of their own range)."""
-    assert isinstance(record, Image)
-    pixels = np.asarray(record.pixels)
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    top = 255.0 if pixels.dtype == np.uint8 else max(float(pixels.max()), 1.0)
-    return np.repeat(pixels[..., :1], 3, axis=2) / top if pixels.shape[2] < 3 else pixels[..., :3] / top
-
-
-def _cells(pixels: Array, side: int) -> Array:
-    """Return the means of a grid of cells, [side, side, 3]; a picture smaller than the grid repeats its pixels."""
-    for axis in (0, 1):
-        edges = np.arange(side + 1) * pixels.shape[axis] / side
-        starts = np.minimum(edges[:-1].astype(int), pixels.shape[axis] - 1)
-        ends = np.maximum(edges[1:].astype(int), starts + 1)
-        sums = np.concatenate([np.zeros_like(pixels.take([0], axis)), np.cumsum(pixels, axis)], axis)
-        shape = [1] * pixels.ndim
-        shape[axis] = side
-        pixels = (sums.take(ends, axis) - sums.take(starts, axis)) / (ends - starts).reshape(shape)
-    return pixels
+def size(records: Sequence[Record], count: int) -> Any:
+    """Return how large a volume is, and its voxels, [n, 6]."""
+    return np.stack([one.size for one in seen(records)])
 
 
 BASELINES = (
@@ -153,11 +112,16 @@ BASELINES = (
         name="question-only", says="logistic regression on the question's words (TF-IDF), without its context", kinds=(QA, MultipleChoice),
         features=question, sees=lambda record: bool(getattr(record, "context", "")), some=True,
     ),
-    Baseline(name="mean-colour", says="logistic regression on mean colour", kinds=(Image,), features=colour, drawn=True),
-    Baseline(name="thumbnail", says=f"logistic regression on a thumbnail of {SIDE} x {SIDE}", kinds=(Image,), features=thumbnail, drawn=True),
+    Baseline(name="mean-colour", says="logistic regression on mean colour", kinds=PICTURED, features=colour, drawn=True),
+    Baseline(name="thumbnail", says=f"logistic regression on a thumbnail of {SIDE} x {SIDE}", kinds=PICTURED, features=thumbnail, drawn=True),
     Baseline(
-        name="pixels-pca", says=f"logistic regression on {COMPONENTS} principal components of pixels", kinds=(Image,), features=components, drawn=True,
+        name="pixels-pca", says=f"logistic regression on {COMPONENTS} principal components of pixels", kinds=PICTURED, features=components, drawn=True,
     ),
+    Baseline(
+        name="values", says="logistic regression on mean, spread and quantiles of the voxels' values", kinds=(Volume,), features=values, drawn=True,
+    ),
+    Baseline(name="thumbnail", says=f"logistic regression on a copy of {SIDE} x {SIDE} x {SIDE}", kinds=(Volume,), features=thumbnail, drawn=True),
+    Baseline(name="size", says="logistic regression on the size of the volume and of its voxels", kinds=(Volume,), features=size, drawn=True),
     Baseline(name="site", says="logistic regression on the site alone", kinds=(Record,), features=site, looks=False, sees=lambda record: record.site is not None),
 )  # fmt: skip
 
@@ -218,3 +182,20 @@ def options_only(fit: Sequence[MultipleChoice], records: Sequence[MultipleChoice
     odds = fit_penalised(x[:count], right, 1.0).decision_function(x[count:])
     bounds = np.cumsum([len(record.options) for record in records])[:-1]
     return [np.exp(one - one.max()) / np.exp(one - one.max()).sum() for one in np.split(odds, bounds)]
+
+
+def nearest(fit: Sequence[QA], records: Sequence[QA]) -> list[str]:
+    """Return for each question the answer of the one most like it of those to fit on, by the cosine of TF-IDF of words."""
+    texts = [record.as_text for record in [*fit, *records]]
+    matrix = normalize(_tf_idf(texts, len(fit))).tocsr()
+    known, found = matrix[: len(fit)].T.tocsc(), []
+    for start in range(len(fit), len(texts), BLOCK):
+        found += (matrix[start : min(start + BLOCK, len(texts))] @ known).toarray().argmax(axis=1).tolist()
+    return [fit[i].answers[0] for i in found]
+
+
+def sentence(record: QA) -> str:
+    """Return the sentence of the context that shares most words with the question (the first of equals); the question itself where there is no context."""
+    parts = [one for one in re.split(r"(?<=[.!?。！？])\s*", record.context or "") if one.strip()]
+    asked = set(_WORD.findall(record.question.lower()))
+    return max(parts, key=lambda one: len(asked & set(_WORD.findall(one.lower()))), default=record.question)

@@ -34,6 +34,7 @@ FORMS = (
     "python",
     "baseline",
 )  # what names of models without a card begin with (``healthfm.models.own``)
+OWN_DATA = "; your own data: a path such as ./ward.csv; your own card: HEALTHFM_CARDS=FOLDER"
 OWN_MODELS = (
     "; a folder of yours: hf:./folder; a server: endpoint:URL#MODEL; your own code: python:module:function; "
     "your own card: HEALTHFM_CARDS=FOLDER"
@@ -256,7 +257,7 @@ def lookup(name: str, kind: str | None = None) -> Entry:
     }
     near = list(dict.fromkeys(names[n] for n in difflib.get_close_matches(slug.lower(), names, n=5, cutoff=0.55)))
     hint = f"; near names: {', '.join(near)}" if near else ""
-    more = OWN_MODELS if kind == "model" else ""
+    more = OWN_MODELS if kind == "model" else OWN_DATA
     raise CardError(f"no {kind or 'model or dataset'} is called '{slug}'{hint} (healthfm find lists them{more})")
 
 

@@ -31,7 +31,10 @@ def register(app: typer.Typer) -> None:
         markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
         latex: Annotated[bool, typer.Option("--latex", help="Print the table for LaTeX (booktabs).")] = False,
         export: Annotated[
-            str | None, typer.Option(help="Also write the runs for another tool: mlflow=DIR (its file store).")
+            str | None,
+            typer.Option(
+                help="Also write the runs for another tool: mlflow=DIR (its file store), wandb=DIR (offline runs)."
+            ),
         ] = None,
         json: JsonFlag = False,
     ) -> None:
@@ -44,17 +47,18 @@ def register(app: typer.Typer) -> None:
         from healthfm.errors import RunError
         from healthfm.report import leaderboard as page
         from healthfm.report import leaderboard_tables as tables
-        from healthfm.report import mlflow
+        from healthfm.report import mlflow, wandb
         from healthfm.score.leaderboard import leaderboard as board_of
 
         if csv + markdown + latex + json > 1:
             raise RunError("choose one of --json, --csv, --markdown and --latex")
         tool, _, where = (export or "").partition("=")
-        if export is not None and (tool != "mlflow" or not where):
-            raise RunError(f"--export is '{export}'; use mlflow=DIR")
+        tools = {"mlflow": mlflow.export, "wandb": wandb.export}
+        if export is not None and (tool not in tools or not where):
+            raise RunError(f"--export is '{export}'; use mlflow=DIR or wandb=DIR")
         board = board_of(folder, paired=paired, across_protocols=across_protocols, seed=seed)
         place = page.write(board, output if output is not None else folder)
-        exported = mlflow.export(board, Path(where)) if export is not None else 0
+        exported = tools[tool](board, Path(where)) if export is not None else 0
         if json:
             emit_json({**board.asdict(), "page": str(place)})
         elif csv or markdown or latex:
@@ -69,5 +73,7 @@ def register(app: typer.Typer) -> None:
             for row in board.pairs:
                 print(tables.pair(row))
             if export is not None:
-                print(f"mlflow  {exported} runs in {where}")
+                print(
+                    f"{tool:<7} {exported} runs in {where}{f' (wandb sync {where}/wandb/offline-run-*)' if tool == 'wandb' else ''}"
+                )
             print(f"page    {place}")

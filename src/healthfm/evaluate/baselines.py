@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,17 @@ import numpy as np
 import pyarrow as pa
 
 from healthfm.adapt import baselines as rivals
+from healthfm.adapt.glimpses import AFAR, Several
 from healthfm.datasets.dataset import split_name
 from healthfm.errors import HealthfmError
 from healthfm.evaluate import protocols
-from healthfm.evaluate.bags import Bagged
+from healthfm.evaluate.bags import Bag, Bagged
 from healthfm.evaluate.classification import ScoredClasses, chance_columns, chosen_column, label_of, labels_of, space_of
+from healthfm.evaluate.dialogues import Replies, turns_to_answer
+from healthfm.evaluate.free_text import as_question
 from healthfm.evaluate.job import Ask, Job, sample_columns
 from healthfm.evaluate.probes import Probed
-from healthfm.records import Image, MultipleChoice, Record, unit_of
+from healthfm.records import QA, Conversation, Image, MultipleChoice, Record, Slide, Volume, unit_of
 from healthfm.score.baselines import BY, FACTS
 from healthfm.score.tasks import TASKS
 
@@ -31,7 +34,10 @@ MOST = 20_000  # samples that are predicted
 MOST_CHARACTERS = 20_000_000  # of texts, in all
 MOST_DRAWN = 4_000  # pictures, to fit on and to predict together
 MOST_PIXELS = 700_000_000  # of all pictures, were they as large as the first
+MOST_VOXELS = 2_000_000_000  # of all volumes, the same
+MOST_WRITTEN = 2_000  # answers in words, which are scored for each rival
 FEWEST = 10  # samples to fit on
+FITTED = "those that are fitted"
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ def predictions(ask: Ask, job: Job) -> pa.Table:
     Its metadata (``FACTS``) say what each rival is, what all are fitted on, and why there are no others.
     """
     kind, letters = TASKS[job.task].kind, TASKS[job.task].letters
+    if kind == "text" and job.targets is not None:
+        return _written(ask, job)
     if kind not in ("classes", "labels") or job.targets is None:
         return _table([], {}, {"why_not": f"no rival of {job.task} is known here"})
     taught, why_not = _taught(ask, job), {}
@@ -60,7 +68,7 @@ def predictions(ask: Ask, job: Job) -> pa.Table:
         made["majority"], shares = _majority(taught, job, letters)
         tables.append(_named("majority", common, job, shares))
     if taught.why_not:
-        why_not["those that are fitted"] = taught.why_not
+        why_not[FITTED] = taught.why_not
     else:
         looked = False
         for one, found in _fitted(taught, job, letters, ask.request.seed):
@@ -122,17 +130,20 @@ def _majority(taught: _Taught, job: Job, letters: bool) -> tuple[str, Any]:
 
 def _fitted(taught: _Taught, job: Job, letters: bool, seed: int) -> list[tuple[rivals.Baseline, Any]]:
     """Return every declared rival that can look at these records, with its probabilities, or why it gives none."""
-    every = [*taught.records, *job.records]
+    records: Sequence[Record] = job.records
+    if isinstance(job, Bagged):
+        records = [_inside(bag) for bag in job.test]
+    every = [*taught.records, *records]
     found: list[tuple[rivals.Baseline, Any]] = []
     if letters:
         short = _too_much(every, len(job.records), drawn=False)
         return [(OPTIONS, short or rivals.options_only(taught.records, list(job.records)))]  # type: ignore[arg-type]
     for one in rivals.BASELINES:
-        if not one.fits(every) or (one.looks and isinstance(job, Bagged)):  # a bag's record is not what is in it
+        if not one.fits(every):
             continue
         try:
             found.append((one, _too_much(every, len(job.records), one.drawn) or rivals.predict(
-                one, taught.records, taught.labels, job.records, job.classes or (), [unit_of(r) for r in taught.records], seed
+                one, taught.records, taught.labels, records, job.classes or (), [unit_of(r) for r in taught.records], seed
             )))  # fmt: skip
         except HealthfmError as error:
             found.append((one, str(error)))
@@ -144,22 +155,94 @@ OPTIONS = rivals.Baseline(
 )  # fmt: skip
 
 
+def _inside(bag: Bag) -> Record:
+    """Return what rivals may look at of a bag: its slide, volume or film, or all images of its patient."""
+    one = bag.record
+    if one.stacked:
+        return one
+    members = tuple(member for member in bag.members if isinstance(member, Image))
+    return Several(
+        id=one.id,
+        split=one.split,
+        patient=one.patient,
+        site=one.site,
+        labels=one.labels,
+        meta=one.meta,
+        members=members,
+    )
+
+
 def _too_much(every: Sequence[Record], count: int, drawn: bool) -> str:
     """Say why a rival would be more than a minute's work; "" where it is less."""
     if drawn:
-        if len(every) > MOST_DRAWN:
-            return f"{len(every):,} pictures, more than {MOST_DRAWN:,}"
-        first = every[0]
-        pixels = int(np.prod(np.shape(first.pixels)[:2])) * len(every) if isinstance(first, Image) else 0
-        return f"about {pixels:,} pixels, more than {MOST_PIXELS:,}" if pixels > MOST_PIXELS else ""
+        pictures = sum(len(one.members) if isinstance(one, Several) else 1 for one in every)
+        if pictures > MOST_DRAWN:
+            return f"{pictures:,} {every[0].members[0].noun if isinstance(every[0], Several) else every[0].noun}s, more than {MOST_DRAWN:,}"
+        what, pixels = _pixels(every[0])
+        most = MOST_VOXELS if what == "voxels" else MOST_PIXELS
+        return f"about {pixels * pictures:,} {what}, more than {most:,}" if pixels * pictures > most else ""
     if count > MOST:
         return f"{count:,} samples, more than {MOST:,}"
-    size = 0 if isinstance(every[0], Image) else sum(len(_text(one)) for one in every)
+    size = sum(len(_text(one)) for one in every)
     return f"{size:,} characters, more than {MOST_CHARACTERS:,}" if size > MOST_CHARACTERS else ""
+
+
+def _pixels(record: Record) -> tuple[str, int]:
+    """Return how much of a record is decoded: voxels or pixels, and their number. A film's frame and a slide's level count as they are stored."""
+    if isinstance(record, Several):
+        return _pixels(record.members[0])
+    if isinstance(record, Volume):
+        return "voxels", int(record.voxels.size)
+    if isinstance(record, Slide):
+        opened: Any = record.open()
+        try:
+            far = max(1.0, max(opened.size) / AFAR) * 1.01
+            return "pixels", min(one.width * one.height for one in opened.levels if one.downsample <= far)
+        finally:
+            opened.close()
+    return "pixels", int(np.prod(np.shape(record.pixels)[:2])) if isinstance(record, Image) else 0
 
 
 def _text(record: Record) -> str:
     return record.as_text if hasattr(record, "question") or hasattr(record, "text") else ""
+
+
+# Answers in words -----------------------------------------------------------------------------------------------------
+
+
+def _written(ask: Ask, job: Job) -> pa.Table:
+    """Return the rivals of answers in words: the answer of the question most alike, the commonest answer, and a sentence that is there already."""
+    if len(job.records) > MOST_WRITTEN:
+        return _table([], {}, {"why_not": f"{len(job.records):,} answers in words, more than {MOST_WRITTEN:,}"})
+    records = [one for one in job.records if isinstance(one, QA)]
+    there = any(one.context for one in records)
+    made = {
+        "context"
+        if there
+        else "question": f"the {'sentence of the context with most words of the question' if there else 'question itself'} as the answer"
+    }
+    said = [[rivals.sentence(one) for one in records]]
+    taught = _taught(ask, job)
+    why_not = taught.why_not or _too_much([*taught.records, *records], len(records), drawn=False)
+    if not why_not:
+        counts = Counter(one.answers[0] for one in taught.records)
+        best = max(sorted(counts), key=lambda one: counts[one])
+        made["nearest"] = "the answer to the question most alike (TF-IDF)"
+        said.append(rivals.nearest(taught.records, records))
+        if counts[best] > 1:
+            made["commonest"] = f"always the answer that is commonest in split '{taught.source}'"
+            said.append([best] * len(records))
+    told = (
+        {"fit_on": taught.source, "fitted_on": len(taught.records), "left_out": taught.left_out}
+        if taught.records
+        else {}
+    )
+    ids = [one.id for one in records]
+    tables = [
+        pa.table({BY: pa.array([name] * len(ids), pa.string()), "id": pa.array(ids, pa.string()), "prediction": pa.array(answers, pa.string())})
+        for name, answers in zip(made, said, strict=True)
+    ]  # fmt: skip
+    return _table(tables, made, {**told, "why_not": f"{FITTED}: {why_not}" if why_not else ""})
 
 
 # What they are fitted on ----------------------------------------------------------------------------------------------
@@ -172,9 +255,14 @@ def _taught(ask: Ask, job: Job) -> _Taught:
             return _Taught(why_not="beside a model fitted on few examples they would have seen more")
         return _drawn(job.fit_on, job.labels, str(job.asked["fit_on"]), 0, ask)
     if isinstance(job, Bagged):
-        fit, labels = [bag.record for bag in job.fit], [bag.label for bag in job.fit]
+        fit, labels = [_inside(bag) for bag in job.fit], [bag.label for bag in job.fit]
         return _drawn(fit, labels, str(job.asked["fit_on"]), 0, ask)
-    if not isinstance(job, ScoredClasses) and not all(isinstance(one, MultipleChoice) for one in job.records):
+    words = TASKS[job.task].kind == "text"
+    if (
+        not words
+        and not isinstance(job, ScoredClasses)
+        and not all(isinstance(one, MultipleChoice) for one in job.records)
+    ):
         return _Taught(why_not=f"no way to fit one for {job.task} is known here")
     opened, source = ask.opened, split_name(ask.opened.card, ask.request.shots_from)
     if source == ask.split or source not in opened.splits:
@@ -183,7 +271,7 @@ def _taught(ask: Ask, job: Job) -> _Taught:
     held = {record.patient for record in job.records if record.patient is not None}
     ids = {record.digest() for record in job.records if not isinstance(record, Image)}
     try:
-        every = list(opened[source])
+        every = _questions(job, opened[source]) if words else list(opened[source])
         kept = [one for one in every if one.patient not in held and (isinstance(one, Image) or one.digest() not in ids)]
         read = [(one, _right(ask, job, one)) for one in kept]
     except HealthfmError as error:
@@ -192,12 +280,21 @@ def _taught(ask: Ask, job: Job) -> _Taught:
     return _drawn([one for one, _ in right], [label for _, label in right], source, len(every) - len(kept), ask)
 
 
+def _questions(job: Job, split: Iterable[Record]) -> list[Any]:
+    """Return the questions of a split as the job asks its own: those of a dataset, or the turns that a doctor answers."""
+    if isinstance(job, Replies):
+        return [one for record in split if isinstance(record, Conversation) for one in turns_to_answer(record)]
+    return [one for one in map(as_question, split) if one is not None]
+
+
 def _right(ask: Ask, job: Job, record: Record) -> Any:
     """Return what is right for a record to fit on, as the job's own targets are; None where that is unknown."""
     if isinstance(job, ScoredClasses):
         space = space_of(ask.opened.card, protocols.choose_protocol(ask.opened.card, ask.protocol, ask.task)[1].label)
         found: Any = labels_of(record, space) if job.several else label_of(record, ask.opened, space)
         return found if job.several or found in (job.classes or ()) else None
+    if isinstance(record, QA):
+        return record.answers or None
     if not isinstance(record, MultipleChoice) or not isinstance(record.answer, str):
         return None
     return record.answer if TASKS[job.task].letters or record.answer in (job.classes or ()) else None

@@ -108,7 +108,7 @@ def replies(ask: Ask) -> Job:
         raise RunError(f"{protocol.task} is asked without solved examples")
     split = need_split(ask.opened, ask.split)
     talks = [record for record in split if isinstance(record, Conversation)]
-    asked = [one for record in talks for one in _asked(record)]
+    asked = [one for record in talks for one in turns_to_answer(record)]
     if not asked:
         raise RunError(
             f"{ask.opened.name}: no consultation of split '{ask.split}' has a doctor's turn behind a patient's"
@@ -125,7 +125,7 @@ def replies(ask: Ask) -> Job:
     )  # fmt: skip
 
 
-def _asked(record: Conversation) -> Iterator[QA]:
+def turns_to_answer(record: Conversation) -> Iterator[QA]:
     for number, turn in enumerate(record.turns):
         if number and turn.role == DOCTOR and record.turns[number - 1].role != DOCTOR and turn.text.strip():
             before = record.turns[max(0, number - BEFORE) : number]

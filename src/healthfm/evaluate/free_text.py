@@ -37,7 +37,7 @@ class FreeText(Job):
         })  # fmt: skip
 
 
-def _open(record: Record) -> QA | None:
+def as_question(record: Record) -> QA | None:
     """Return a question without its options, the right one's text being what is accepted; None of what is no question."""
     if isinstance(record, MultipleChoice):
         answers = (record.options[record.answer],) if isinstance(record.answer, str) else ()
@@ -56,7 +56,7 @@ def prepare(ask: Ask) -> Job:
     if request.shots or protocol.shots:
         raise RunError("free-text answers are asked without solved examples")
     split = need_split(ask.opened, ask.split)
-    every = [one for one in map(_open, split) if one is not None]
+    every = [one for one in map(as_question, split) if one is not None]
     solved = [record for record in every if record.answers]
     if not solved:
         raise RunError(

@@ -129,13 +129,15 @@ def run(request: Request, progress: Progress | None = None, loading: Callable[[R
     ask, client, judge = _opened(request)
     model, opened = request.model, ask.opened
     human = judging.read_human(Path(request.human)) if isinstance(request.human, Path | str) else request.human
-    job, review = judging.attach(prepare(ask), judge, human)
+    job = prepare(ask)
     if not job.records:
         raise RunError(f"{opened.name}: split '{ask.split}' has no records")
     if job.targets is not None:
         scoring.check_targets(job.task, [record.id for record in job.records], job.targets, job.classes)
     if request.endpoint is not None:
         model = load_model(model, request.weights, endpoint=client)  # type: ignore[arg-type]
+    ask, job = _in_writing(ask, job, model)
+    job, review = judging.attach(job, judge, human)
     if request.window is not None and isinstance(model, Model):
         model.show_between(*request.window)
 
@@ -248,6 +250,26 @@ def prepare(ask: Ask) -> Job:
     way = TASKS[task].way
     assert way is not None
     return WAYS[way](replace(ask, task=task))
+
+
+def _in_writing(ask: Ask, job: Job, model: str | Model) -> tuple[Ask, Job]:
+    """Return what is asked of a model that tells no likelihoods of options but writes: the same questions, answered in writing.
+
+    Only where nobody named a task or a protocol, and there is a protocol of that kind; a notice says so.
+    """
+    written = f"{job.task}-generated"
+    if ask.task is not None or ask.protocol is not None or written not in TASKS or not isinstance(model, Model):
+        return ask, job
+    if "score" in model.capabilities or "generate" not in model.capabilities:
+        return ask, job
+    try:
+        made = prepare(replace(ask, task=written))
+    except RunError:  # nobody says how: the first way is refused, by its name
+        return ask, job
+    said = f"{model.name} tells no likelihood of given options, which {job.task} needs: it was asked to write its answer ({written})"
+    return replace(ask, task=written), replace(
+        made, facts={**made.facts, "notices": [*made.facts.get("notices", ()), said]}
+    )
 
 
 def _work(

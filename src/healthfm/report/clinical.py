@@ -23,7 +23,7 @@ def context(found: Found | None) -> dict[str, Any]:
         return {"clinical": None}
     return {
         "clinical": found, "clinical_says": sentences(found), "clinical_tables": tables(found), "clinical_intervals": methods(found),
-        "risk_plot": plots.risk(found["curve"], found["metrics"].get("calibration_slope"), found["positive"]),
+        "risk_plot": plots.risk(found["curve"], found.get("smooth"), found["metrics"].get("calibration_slope"), found["positive"]),
         "decision_plot": plots.decision(found["decision"], found["threshold"]) if found["decision"] else Markup(""),
         "decision_rows": decision_rows(found), "by_group": BY_GROUP,
     }  # fmt: skip

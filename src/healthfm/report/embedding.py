@@ -100,7 +100,7 @@ def layouts_of(vectors: Floats) -> list[Layout]:
     found = [Layout("Principal components", left[:, :2] * sizes[:2] * turn, axes)]
     if importlib.util.find_spec("umap") is not None and len(vectors) >= FEWEST_UMAP:
         umap = importlib.import_module("umap")
-        places = umap.UMAP(n_components=2, random_state=0).fit_transform(vectors)
+        places = umap.UMAP(n_components=2, random_state=0, n_jobs=1).fit_transform(vectors)
         found.append(
             Layout(
                 "UMAP", np.asarray(places, np.float64), ("first axis, without a unit", "second axis, without a unit")

@@ -65,8 +65,8 @@ def calibration(found: Facts) -> Markup:
     )  # fmt: skip
 
 
-def risk(curve: Sequence[Facts], fitted: Facts | None, positive: str) -> Markup:
-    """Return the calibration curve of one class's risk: the observed share by bins of risk, with intervals, and the logistic fit."""
+def risk(curve: Sequence[Facts], smooth: Facts | None, fitted: Facts | None, positive: str) -> Markup:
+    """Return the calibration curve of one class's risk: the observed share smoothed and by bins of risk, with intervals, and the logistic fit."""
     frame = PlotArea(Axis(f"stated risk of '{_short(positive)}'"), Axis("share observed"))
     x, y, most = [b["risk"] for b in curve], [b["observed"] for b in curve], max(b["n"] for b in curve)
     above = sum(b["risk"] > b["observed"] for b in curve)
@@ -75,6 +75,8 @@ def risk(curve: Sequence[Facts], fitted: Facts | None, positive: str) -> Markup:
         odds = np.linspace(-7, 7, 120)
         again = 1 / (1 + np.exp(-(fitted["with_intercept"] + fitted["value"] * odds)))
         marks.append(frame.line((1 / (1 + np.exp(-odds))).tolist(), again.tolist(), "c2"))
+    if smooth is not None:
+        marks.append(frame.line(smooth["risk"], smooth["observed"], "c1"))
     says = f"{len(curve)} bins of risk; in {above} of them the risk is higher than the share observed."
     return frame.svg(
         f"Calibration of the risk of {positive}", says, *marks, frame.whiskers(x, [b["low"] for b in curve], [b["high"] for b in curve]),

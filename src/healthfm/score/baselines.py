@@ -18,7 +18,9 @@ from healthfm.score.statistics.paired import ALPHA
 
 ROOM = "baselines"  # of the run folder: the rivals' predictions
 BY = "baseline"  # the column that says whose a prediction is
+UNFITTED = ("majority", "context", "question")
 FACTS = "baselines"  # the table's metadata
+WITHOUT_JUDGE = "token_f1"  # what answers in words are compared by where a judge looked at the model's alone
 
 
 def against(
@@ -29,6 +31,7 @@ def against(
 
     ``table``: the model's predictions, checked; ``draws`` those of every draw of few examples.
     """
+    headline = WITHOUT_JUDGE if headline == "judge" else headline  # nobody judged the rivals
     told = json.loads((rivals.schema.metadata or {}).get(FACTS.encode(), b"{}"))
     made: Mapping[str, str] = told.get("made", {})
     found: dict[str, Any] = {
@@ -92,7 +95,8 @@ def verdict(found: Mapping[str, Any] | None) -> str:
         if best["value"] > 0 or best["p"] >= ALPHA
         else "It is beaten by"
     )
-    return f"{beats} the strongest cheap rival here ({first['says']}: {first['value']:.3f}), {_p(best['p'])}."
+    metric = "token F1 " if found["metric"] == WITHOUT_JUDGE else ""
+    return f"{beats} the strongest cheap rival here ({first['says']}: {metric}{first['value']:.3f}), {_p(best['p'])}."
 
 
 def _p(value: float) -> str:
@@ -107,7 +111,7 @@ def says(found: Mapping[str, Any]) -> list[str]:
         first, *others = found["rivals"]
         fitted = (
             f", fitted on {found['fitted_on']:,} of split '{found['fit_on']}'"
-            if "fitted_on" in found and first["name"] != "majority"
+            if "fitted_on" in found and first["name"] not in UNFITTED
             else ""
         )
         if best["beats"] is None:

@@ -29,6 +29,8 @@ from healthfm.spelling import fit
 
 ENOUGH = 100  # rows of a class that calibration asks for (Vergouwe et al. 2005; Collins, Ogundimu and Altman 2016)
 SMALL_SIDE = 5  # rows of a class under which a group is not called the worst
+FEWEST_RISKS = 10  # that a smooth curve is drawn through
+SMOOTHED = 100  # risks at which it is computed, at most
 BY_GROUP = ("auroc", "sensitivity", "o_e")
 NO_CLASS = "which class is positive is not known: name it (--positive CLASS, positive=...); the classes are {}"
 
@@ -104,7 +106,7 @@ class _Rows:
 def clinical(table: pa.Table, task: str, classes: Sequence[str], asked: Asked, seed: int) -> dict[str, Any]:
     """Return the clinical reading of a checked table as plain data. ``classes``: those of the run.
 
-    ``metrics`` (as ``estimate`` gives them), ``curve`` (calibration by bins of risk), ``decision``, ``subgroups``, ``worst``, and
+    ``metrics`` (as ``estimate`` gives them), ``curve`` (calibration by bins of risk), ``smooth`` (the same by lowess), ``decision``, ``subgroups``, ``worst``, and
     ``says``: what could not be computed and why, what was left out, which rules applied. Raises ``RunError``: nobody said which class
     is positive, there are no risks, or the task has no classes that recur.
     """
@@ -120,7 +122,7 @@ def clinical(table: pa.Table, task: str, classes: Sequence[str], asked: Asked, s
     found: dict[str, Any] = {
         "positive": positive, "chosen_by": by, "against": [one for one in classes if one != positive], "threshold": asked.threshold,
         "prevalence": asked.prevalence, "n": len(rows.truth), "positives": int(rows.truth.sum()), "share": float(rows.truth.mean()),
-        "patients": None if clusters is None else int(clusters.max()) + 1, "cells": None, "metrics": metrics, "curve": _curve(rows, clusters),
+        "patients": None if clusters is None else int(clusters.max()) + 1, "cells": None, "metrics": metrics, "curve": _curve(rows, clusters), "smooth": _smooth(rows, says),
         "decision": _decision(rows, asked, seed, clusters), "subgroups": _by_group(table, rows, asked, seed), "says": says,
     }  # fmt: skip
     if asked.threshold is not None:
@@ -300,6 +302,17 @@ def _curve(rows: _Rows, clusters: Ints | None) -> list[dict[str, float]]:
             }
         )
     return curve
+
+
+def _smooth(rows: _Rows, says: list[str]) -> dict[str, list[float]] | None:
+    """Return the smoothed share observed at some of the risks, in rising order (lowess, cut to 0 and 1); None where there are too few."""
+    known = np.unique(rows.risk)
+    if len(known) < FEWEST_RISKS:
+        says.append(f"the smoothed calibration curve needs {FEWEST_RISKS} different risks, there are {len(known)}")
+        return None
+    spread = np.quantile(rows.risk, np.linspace(0, 1, SMOOTHED), method="nearest") if len(known) > SMOOTHED else known
+    at = np.unique(spread)
+    return {"risk": at.tolist(), "observed": np.clip(recalibration.smooth(rows.truth, rows.risk, at), 0, 1).tolist()}
 
 
 def _decision(rows: _Rows, asked: Asked, seed: int, clusters: Ints | None) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from healthfm.score.tasks import TASKS
 from healthfm.score.written import finishes, judged
 
 SAME = 0.95  # the share of rows with one answer from which that is said
+CALLERS = "the caller's"  # where and in which precision code of the user's own computes is not known
 FEW_ANSWERS = 10  # rows under which one answer to all says little
 RIVALS = {
     "dictionary": "looking up the training split's mentions, word for word,", "bm25": "BM25, which knows shared words alone,",
@@ -127,7 +128,9 @@ def headline_notes(run: Result) -> list[str]:
             f"sample: {scores['n']} of {run.facts['split_records']} {noun(run)}s, drawn with seed {request['seed']}"
         )
     if model := environment(run):
-        notes.append(f"model: {model.get('weights')}, {model.get('dtype')} on {model.get('device')}")
+        dtype, device = model.get("dtype"), model.get("device")
+        where = "" if dtype == device == CALLERS else f", {dtype} on {device}"  # code of the caller's says neither
+        notes.append(f"model: {model.get('weights')}{where}")
     if usage := run.facts.get("usage"):
         notes.append(
             f"endpoint: {usage['requests']} requests, {usage['prompt_tokens']} tokens read and {usage['completion_tokens']} written"

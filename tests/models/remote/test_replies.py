@@ -245,6 +245,30 @@ def test_a_judges_null_reply_is_no_score(tmp_path: Path) -> None:
     assert any("how the judge's replies ended: 2 cut off" in note for note in sentences.headline_notes(run))
 
 
+@pytest.mark.parametrize(
+    ("columns", "task"), [({}, "closed-answer"), ({"A": "benign", "B": "malignant"}, "multiple-choice")]
+)
+def test_who_tells_no_likelihoods_is_asked_to_write_unless_a_way_is_named(
+    tmp_path: Path, columns: dict[str, str], task: str
+) -> None:
+    """A server of chats alone, and code of the user's that only writes: own closed questions and options are asked the way they can."""
+    right = ("A", "B") if columns else ("yes", "no")
+    rows = [{"id": str(i), "question": f"Is {i} a cyst?", **columns, "answer": right[i % 2]} for i in range(8)]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    with serving(chat(said({"content": f"The answer is {right[0]}."}))) as url:
+        run = evaluate(f"endpoint:{url}", tmp_path / "q.jsonl", output=tmp_path / "run")
+        with pytest.raises(CapabilityError, match="cannot score"):
+            evaluate(f"endpoint:{url}", tmp_path / "q.jsonl", task=task, output=tmp_path / "other")
+    mine = load_model(
+        lambda prompts, **_: [right[0]] * len(prompts), verb="generate", card={"slug": "mine", "name": "M"}
+    )
+    own = evaluate(mine, tmp_path / "q.jsonl", output=tmp_path / "own")
+    for made in (run, own):
+        assert (made.facts["request"]["task"], made.metrics["accuracy"]["value"]) == (f"{task}-generated", 0.5)
+        assert [row["prediction"] for row in made.predictions.to_pylist()] == [right[0]] * 8
+        assert any(f"was asked to write its answer ({task}-generated)" in one for one in made.facts["notices"])
+
+
 def test_a_callers_model_that_returns_none_has_not_answered(tmp_path: Path) -> None:
     model = load_model(lambda prompts, **_: [None for _ in prompts], verb="generate", card={"slug": "w", "name": "W"})
     run = evaluate(model, written(tmp_path), output=tmp_path / "run")

@@ -1,7 +1,8 @@
-"""Whether a risk is right on average and spread as it should be: calibration intercept and slope, by logistic regression.
+"""Whether a risk is right on average and spread as it should be: calibration intercept and slope, by logistic regression; and a smooth curve.
 
 Cox (1958): the outcome on the risk's log-odds. The intercept is fitted with the slope held at 1 (calibration in the large), the slope
-with an intercept of its own.
+with an intercept of its own. The curve is Cleveland's (1979) lowess of the outcome on the risk, without his robust steps, as for a
+binary outcome it must be (Harrell's ``val.prob``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from healthfm.score.statistics.intervals import LEVEL, Interval
 from healthfm.score.statistics.statistic import Bools, Floats, Ints
 
 Array = npt.NDArray[Any]
+SPAN = 2 / 3  # of the rows are each point's neighbours
+INSIDE, OUTSIDE = 0.001, 0.999  # of the neighbourhood's radius: nearer counts fully, farther not at all
 
 
 def overlap(truth: Bools, odds: Floats) -> bool:
@@ -58,6 +61,37 @@ def slope(truth: Bools, odds: Floats, patients: Ints | None) -> tuple[float, flo
     )  # Newton's last step, which the search leaves to rounding
     one = _interval(truth, design, found, np.zeros(len(odds)), patients, 1)
     return float(found[0]), float(found[1]) / scale, replace(one, low=one.low / scale, high=one.high / scale)
+
+
+def smooth(truth: Array, risk: Floats, at: Floats, span: float = SPAN) -> Floats:
+    """Return lowess of the outcome on the risk at some of the risks: a line is fitted to each one's nearest rows, near ones weighing more."""
+    order = np.argsort(risk, kind="stable")
+    x, y = risk[order], truth[order].astype(np.float64)
+    near = min(max(int(span * len(x) + 1e-7), 2), len(x))
+    return np.array([_local(x, y, near, float(point)) for point in at])
+
+
+def _local(x: Floats, y: Floats, near: int, point: float) -> float:
+    """Return the locally weighted line at a point; the mean where all its neighbours lie in it. ``x`` rises."""
+    place = int(np.searchsorted(x, point))
+    left, right = max(place - near, 0), min(place + near, len(x))
+    radius = float(np.partition(np.abs(x[left:right] - point), near - 1)[near - 1])
+    rows = slice(np.searchsorted(x, point - radius, "left"), np.searchsorted(x, point + radius, "right"))
+    gap, some = np.abs(x[rows] - point), y[rows]
+    if radius == 0:
+        return float(some.mean())
+    weight = np.where(
+        gap > OUTSIDE * radius, 0.0, np.where(gap <= INSIDE * radius, 1.0, (1 - np.minimum(gap / radius, 1) ** 3) ** 3)
+    )
+    weight /= weight.sum()
+    middle = weight @ x[rows]
+    spread = weight @ (x[rows] - middle) ** 2
+    line = (
+        weight @ ((x[rows] - middle) * some) / spread * (point - middle)
+        if np.sqrt(spread) > INSIDE * np.ptp(x)
+        else 0.0
+    )
+    return float(weight @ some + line)
 
 
 def _interval(truth: Bools, design: Array, at: Array, offset: Floats, patients: Ints | None, which: int) -> Interval:
