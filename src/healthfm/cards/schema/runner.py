@@ -102,13 +102,20 @@ class Tokenizer(Facts):
     """How the owner's code makes a text into a part's token ids, beyond what the files beside the weights say.
 
     ``length``: so many ids are kept, special ones too; ``padded``: shorter texts are filled up to it. ``lower_case``: the text is lowered.
+    ``attended``: the padding is seen as the text is, so that a vector depends on how far its text is filled up.
     """
 
     length: int | None = Field(default=None, gt=0)
     padded: bool = False
     lower_case: bool | None = None
+    attended: bool = False
     source: Text | None = None
     checked: Checked = "unverified"
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A tokenizer whose padding is not seen says what it said before there was the other: digests of cards rest on it."""
+        return {name: value for name, value in plain(self).items() if name != "attended" or value}
 
     @model_validator(mode="after")
     def _padding_has_an_end(self) -> Tokenizer:

@@ -83,11 +83,15 @@ class DualEncoderModel(DualModel):
     def __init__(
         self, card: ModelCard, variant: str | None, network: DualEncoder, rule: Transform | None,
         tokenizer: transformers.PreTrainedTokenizerBase | None, told: ZeroShot, longest: int, filled: bool = False,
+        attended: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(card, network, rule, tokenizer, variant)
         self.rule = told
         self.longest = longest
-        self._filled = filled  # texts are filled up to the longest: the card's word, so no setting of its own
+        self._filled, self._attended = (
+            filled,
+            attended,
+        )  # the card's words (see ``Tokenizer``), so no settings of their own
 
     @torch.inference_mode()
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Float32]:
@@ -99,6 +103,7 @@ class DualEncoderModel(DualModel):
         if "token_ids" in batch:
             mask = batch.get("attention_mask")
             ids = torch.as_tensor(batch["token_ids"]).to(first.device)
+            mask = torch.ones_like(ids) if self._attended else mask
             found["text_embedding"] = self.network.of_texts(
                 ids, None if mask is None else torch.as_tensor(mask).to(first.device)
             )
