@@ -21,20 +21,23 @@ from healthfm.models.vision.vision_model import Tower, VisionModel
 
 BETWEEN = {"gelu": nn.GELU, "relu": nn.ReLU, "tanh": nn.Tanh}  # two layers of a projection
 
+NOTHING = Projection(widths=(1,))
+
 
 class Side(nn.Module):
-    """A tower, called as transformers' are (see ``towers.Made``), and the projection of its one vector."""
+    """A tower, called as transformers' are (see ``towers.Made``), and the projection of its one vector (None: the vector itself)."""
 
-    def __init__(self, made: Made, projection: Projection) -> None:
+    def __init__(self, made: Made, projection: Projection | None) -> None:
         super().__init__()
         self.tower = made.network
-        self.normalise = projection.normalise
+        told = projection or NOTHING
+        self.normalise = told.normalise
         layers: list[nn.Module] = []
         width = made.width
-        for wide in projection.widths:
+        for wide in told.widths if projection is not None else ():
             layers += [
-                *([BETWEEN[projection.activation or ""]()] if layers else []),
-                nn.Linear(width, wide, bias=projection.bias),
+                *([BETWEEN[told.activation or ""]()] if layers else []),
+                nn.Linear(width, wide, bias=told.bias),
             ]
             width = wide
         self.projection = nn.Sequential(*layers)
