@@ -19,7 +19,7 @@ import transformers
 from healthfm import card
 from healthfm.cards import catalog, coverage
 from healthfm.cards.schema import ModelCard, Runner, Transform
-from healthfm.models.joint import pair, towers
+from healthfm.models.joint import pair, query_decoder, towers
 from healthfm.models.language import causal_lm, masked_lm, seq2seq
 from healthfm.models.vision import hierarchical, resnet, swin, vit
 from healthfm.models.vision import vision_model as vision
@@ -90,9 +90,10 @@ def used(found: ModelCard, variant: str | None, asked: Numbers) -> Numbers:
         parts |= {
             prefix + key: value for key, value in own.items() if value is not None
         }  # a whole may pool for its part
-    if run.family in OURS or run.architecture in PAIRED:
+    paired = run.architecture in PAIRED and run.family in ("dual_encoder", "query_decoder")
+    if run.family in OURS or paired:
         numbers = OURS[run.family](run.config) if run.family in OURS else _tower(PAIRED[run.architecture], run.config)
-        pooling = {} if run.architecture in PAIRED else {"pooling": run.pooling}  # CLIP's towers pool in one way
+        pooling = {} if paired and run.pooling is None else {"pooling": run.pooling}  # CLIP's towers pool in one way
         return {**_named("config", numbers), **_pixels(run), **pooling, **parts}
     names, stated, network = THEIRS[run.family](found, variant)
     names |= {name.partition(".")[2] for name in asked if name.startswith("config.")}
@@ -136,7 +137,7 @@ OURS = {
     "vit": functools.partial(_tower, vit.ViTNumbers), "swin": functools.partial(_tower, swin.SwinNumbers),
     "resnet": functools.partial(_tower, resnet.ResNetNumbers), "hierarchical": functools.partial(_tower, hierarchical.RegionNumbers),
 }  # fmt: skip
-PAIRED = pair.PAIRS | {name: kind.numbers for side in towers.SIDES.values() for name, kind in side.items()}
+PAIRED = pair.PAIRS | query_decoder.WHOLE | {name: kind.numbers for side in towers.SIDES.values() for name, kind in side.items()}
 KNOWN: dict[str, Any] = {"causal_lm": causal_lm.ARCHITECTURES, "dual_encoder": tuple(pair.PAIRS)}
 THEIRS = {"causal_lm": _causal, "masked_lm": _masked, "seq2seq": _encoder_decoder}
 

@@ -22,6 +22,7 @@ FAMILIES = {  # the words of ``family``, and the module of ``healthfm.models`` t
     "dual_encoder": "joint.pair",
     "hierarchical": "vision.hierarchical",
     "masked_lm": "language.masked_lm",
+    "query_decoder": "joint.query_decoder",
     "resnet": "vision.resnet",
     "seq2seq": "language.seq2seq",
     "swin": "vision.swin",
@@ -102,13 +103,23 @@ class Tokenizer(Facts):
     """How the owner's code makes a text into a part's token ids, beyond what the files beside the weights say.
 
     ``length``: so many ids are kept, special ones too; ``padded``: shorter texts are filled up to it. ``lower_case``: the text is lowered.
+    ``attended``: the padding is seen as the text is, so that a vector depends on how far its text is filled up. ``closed``: the last token
+    says that the text ends.
     """
 
     length: int | None = Field(default=None, gt=0)
     padded: bool = False
     lower_case: bool | None = None
+    attended: bool = False
+    closed: bool = True
     source: Text | None = None
     checked: Checked = "unverified"
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A tokenizer whose padding is not seen and that closes texts says what it said before there were others: digests of cards rest on it."""
+        plainly = {"attended": False, "closed": True}
+        return {name: value for name, value in plain(self).items() if plainly.get(name) != value or name not in plainly}
 
     @model_validator(mode="after")
     def _padding_has_an_end(self) -> Tokenizer:

@@ -133,17 +133,14 @@ def vocabulary(folder: Path) -> dict[str, int] | None:
 
 
 def flags(folder: Path | None) -> dict[str, Any]:
-    """Return how text is prepared, as ``tokenizer_config.json`` beside the weights states it (the case is the card's).
+    """Return how text is prepared, as ``tokenizer_config.json`` beside the weights states it (the case is the card's, or ``lowers``).
 
     Raises ``CheckpointError``: a flag that BERT's tokenizer here does not follow.
     """
-    path = folder / "tokenizer_config.json" if folder is not None else None
-    if path is None or not path.is_file():
+    stated = _tokenizer_config(folder)
+    if folder is None or not stated:
         return {}
-    try:
-        stated = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, OSError, TypeError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({type(error).__name__})") from None
+    path = folder / "tokenizer_config.json"
     words = {k: v.get("content") if isinstance(v, dict) else v for k, v in stated.items()}
     other = [k for k, piece in NAMED.items() if words.get(k, piece) not in (piece, None)]
     refuse_strange(str(path), other)
@@ -151,6 +148,22 @@ def flags(folder: Path | None) -> dict[str, Any]:
         str(path), stated, USED, {**tokenizer_flags.HELD, "do_basic_tokenize": True, "wordpieces_prefix": "##"}
     )
     return {key: stated[key] for key in PREPARED if stated.get(key) is not None}
+
+
+def lowers(folder: Path | None) -> bool | None:
+    """Return whether ``tokenizer_config.json`` beside the weights says that text is lowered; None where it does not say."""
+    told = _tokenizer_config(folder).get("do_lower_case")
+    return None if told is None else bool(told)
+
+
+def _tokenizer_config(folder: Path | None) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json" if folder is not None else None
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, OSError, TypeError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({type(error).__name__})") from None
 
 
 def is_bert_uncased(pieces: Mapping[str, int]) -> bool:

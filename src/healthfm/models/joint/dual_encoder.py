@@ -21,20 +21,23 @@ from healthfm.models.vision.vision_model import Tower, VisionModel
 
 BETWEEN = {"gelu": nn.GELU, "relu": nn.ReLU, "tanh": nn.Tanh}  # two layers of a projection
 
+NOTHING = Projection(widths=(1,))
+
 
 class Side(nn.Module):
-    """A tower, called as transformers' are (see ``towers.Made``), and the projection of its one vector."""
+    """A tower, called as transformers' are (see ``towers.Made``), and the projection of its one vector (None: the vector itself)."""
 
-    def __init__(self, made: Made, projection: Projection) -> None:
+    def __init__(self, made: Made, projection: Projection | None) -> None:
         super().__init__()
         self.tower = made.network
-        self.normalise = projection.normalise
+        told = projection or NOTHING
+        self.normalise = told.normalise
         layers: list[nn.Module] = []
         width = made.width
-        for wide in projection.widths:
+        for wide in told.widths if projection is not None else ():
             layers += [
-                *([BETWEEN[projection.activation or ""]()] if layers else []),
-                nn.Linear(width, wide, bias=projection.bias),
+                *([BETWEEN[told.activation or ""]()] if layers else []),
+                nn.Linear(width, wide, bias=told.bias),
             ]
             width = wide
         self.projection = nn.Sequential(*layers)
@@ -83,11 +86,15 @@ class DualEncoderModel(DualModel):
     def __init__(
         self, card: ModelCard, variant: str | None, network: DualEncoder, rule: Transform | None,
         tokenizer: transformers.PreTrainedTokenizerBase | None, told: ZeroShot, longest: int, filled: bool = False,
+        attended: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(card, network, rule, tokenizer, variant)
         self.rule = told
         self.longest = longest
-        self._filled = filled  # texts are filled up to the longest: the card's word, so no setting of its own
+        self._filled, self._attended = (
+            filled,
+            attended,
+        )  # the card's words (see ``Tokenizer``), so no settings of their own
 
     @torch.inference_mode()
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Float32]:
@@ -99,6 +106,7 @@ class DualEncoderModel(DualModel):
         if "token_ids" in batch:
             mask = batch.get("attention_mask")
             ids = torch.as_tensor(batch["token_ids"]).to(first.device)
+            mask = torch.ones_like(ids) if self._attended else mask
             found["text_embedding"] = self.network.of_texts(
                 ids, None if mask is None else torch.as_tensor(mask).to(first.device)
             )

@@ -91,10 +91,10 @@ def shown(tensors: Mapping[str, Any], run: Runner) -> dict[str, dict[str, Any]]:
         try:
             sizes = _kind(run, side).shown(tower)
             joint = tuple(len(layers[key]) for key in sorted(layers, key=lambda key: int(key.split(".")[2])))
-        except IndexError:
+        except (IndexError, TypeError, ValueError, KeyError):
             joint = ()
         if not joint:
-            raise CheckpointError("tensors of CLIP's towers are missing: neither's sizes can be told") from None
+            raise CheckpointError(f"tensors of the {side} side are missing: its sizes cannot be told") from None
         found[side] = {**sizes, "joint": joint}
     return found
 
@@ -190,7 +190,7 @@ def _model(
     tokenizer = None if kind.tokenizer is None else kind.tokenizer(found.folder, facts, getattr(n, kind.rows))
     return DualEncoderModel(
         card, variant, network, run.parts["image"].transform, tokenizer, run.zero_shot or ZeroShot(), longest,
-        facts is not None and facts.padded,
+        facts is not None and facts.padded, facts is not None and facts.attended,
     )  # fmt: skip
 
 

@@ -23,7 +23,37 @@ class Names:
     spare: tuple[str, ...] = ()
 
 
-TABLES: Mapping[str, Names] = {}
+TABLES: Mapping[str, Names] = {
+    "open-clip": Names(  # open_clip's CustomTextCLIP: a tower of timm's and one of transformers'
+        {
+            "visual.trunk.": "image.tower.", "visual.head.proj.": "image.projection.0.",
+            "text.transformer.": "text.tower.", "text.proj.": "text.projection.",
+        },
+    ),
+    "coca": Names(  # CONCH's; what reads pictures for captions takes no part in vectors
+        {
+            "visual.": "image.tower.", "visual.proj_contrast": "image.projection.0.weight",
+            "text.": "text.tower.", "text.text_projection": "text.projection.0.weight",
+        },
+        turned=("image.projection.0.weight", "text.projection.0.weight"),
+        spare=(r"text_decoder\..*", r"visual\.(attn_pool|ln)_caption\..*"),
+    ),
+    "mi-zero": Names(
+        {
+            "visual.trunk.": "image.tower.", "visual.head.proj.": "image.projection.0.",
+            "transformer.": "text.tower.", "text_projection": "text.projection.0.weight",
+        },
+        turned=("text.projection.0.weight",),
+    ),
+    "pmc-clip": Names(  # what joins both sides to fill masked words takes no part in vectors
+        {
+            "visual.": "image.tower.", "visual.attnpool.c_proj.": "image.projection.0.",
+            "text_encoder.": "text.tower.", "text_projection": "text.projection.0.weight",
+        },
+        turned=("text.projection.0.weight",),
+        spare=(r"fusion_module\..*", "img_special_token", "mlm_projection", "positional_embedding", r"ln_final\..*"),
+    ),
+}  # fmt: skip
 
 
 def own_names(tensors: Tensors, dialect: str | None) -> dict[str, torch.Tensor]:
