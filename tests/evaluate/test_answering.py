@@ -260,6 +260,7 @@ def test_similarity_is_the_correlation_of_cosines_with_what_people_said(tmp_path
     texts = [("gout", "gout", 4.0), ("gout", "flu", 0.0), ("flu and gout", "gout", 2.5), ("water", "winter", 1.0)]
     pairs = [Pair(id=f"p{i}", a=a, b=b, labels={"score": score}) for i, (a, b, score) in enumerate(texts)]
     run = evaluate(counter(), in_memory(pairs), task="similarity", output=tmp_path / "run")
+    assert [one["name"] for one in run.scores["baselines"]["rivals"]] == ["words"]
     cosines = run.predictions["prediction"].to_pylist()
     assert values(run)["pearson"] == pytest.approx(np.corrcoef(cosines, [one for *_, one in texts])[0, 1])
     assert set(run.metrics) == {"pearson", "spearman"} and run.scores["headline"] == "pearson"

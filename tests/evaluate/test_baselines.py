@@ -455,3 +455,22 @@ def test_the_sentence_of_a_context_that_shares_most_words_is_a_rival() -> None:
         rivals.sentence(QA(id="a", question="When did the fever begin?", context=text)) == "The fever began on Monday."
     )
     assert rivals.sentence(QA(id="a", question="When?")) == "When?"
+
+
+def letters(seen: Sequence[Any]) -> Any:
+    """Know how long a text is, and nothing else."""
+    return np.array([[len(one if isinstance(one, str) else one.as_text), 1] for one in seen], np.float32)
+
+
+def test_words_that_texts_share_are_the_rival_of_embeddings_of_texts(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"dose of drug{i} for a child?", "context": f"Of drug{i} a child is given {i} mg.", "answer": str(i % 2)}
+        for i in range(16)
+    ]  # fmt: skip
+    model = load_model(letters, verb="embed", card=CARD)
+    run = evaluate(model, questions(tmp_path, rows), task="retrieval", output=tmp_path / "run")
+    found = run.scores["baselines"]
+    assert [(one["name"], one["value"]) for one in found["rivals"]] == [("words", 1.0)]
+    assert found["strongest"]["beats"] is False and "the model beats it: no" in told(run)
+    assert rivals.overlap("The fever rose.", "the fever fell") == pytest.approx(2 / 4) and rivals.overlap("", "") == 0
+    assert rivals.ranked(["a cough", "the fever", "fever fever"], ["fever", "nothing here"], 2) == [[2, 1], [0, 1]]

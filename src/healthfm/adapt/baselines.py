@@ -186,12 +186,8 @@ def options_only(fit: Sequence[MultipleChoice], records: Sequence[MultipleChoice
 
 def nearest(fit: Sequence[QA], records: Sequence[QA]) -> list[str]:
     """Return for each question the answer of the one most like it of those to fit on, by the cosine of TF-IDF of words."""
-    texts = [record.as_text for record in [*fit, *records]]
-    matrix = normalize(_tf_idf(texts, len(fit))).tocsr()
-    known, found = matrix[: len(fit)].T.tocsc(), []
-    for start in range(len(fit), len(texts), BLOCK):
-        found += (matrix[start : min(start + BLOCK, len(texts))] @ known).toarray().argmax(axis=1).tolist()
-    return [fit[i].answers[0] for i in found]
+    best = ranked([one.as_text for one in fit], [one.as_text for one in records], 1)
+    return [fit[row[0]].answers[0] for row in best]
 
 
 def sentence(record: QA) -> str:
@@ -199,3 +195,19 @@ def sentence(record: QA) -> str:
     parts = [one for one in re.split(r"(?<=[.!?。！？])\s*", record.context or "") if one.strip()]
     asked = set(_WORD.findall(record.question.lower()))
     return max(parts, key=lambda one: len(asked & set(_WORD.findall(one.lower()))), default=record.question)
+
+
+def ranked(passages: Sequence[str], questions: Sequence[str], depth: int) -> list[list[int]]:
+    """Return for each question the places of the passages most like it, best first (of equals the earlier), by the cosine of TF-IDF of words."""
+    matrix = normalize(_tf_idf([*passages, *questions], len(passages))).tocsr()
+    known, found = matrix[: len(passages)].T.tocsc(), []
+    for start in range(len(passages), matrix.shape[0], BLOCK):
+        likeness = (matrix[start : min(start + BLOCK, matrix.shape[0])] @ known).toarray()
+        found += np.argsort(-likeness, axis=1, kind="stable")[:, :depth].tolist()
+    return found
+
+
+def overlap(a: str, b: str) -> float:
+    """Return the share of words of two texts that both have (Jaccard)."""
+    one, two = (set(_WORD.findall(text.lower())) for text in (a, b))
+    return len(one & two) / max(len(one | two), 1)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,39 +15,24 @@ import pyarrow as pa
 
 from healthfm.adapt import baselines as rivals
 from healthfm.adapt.glimpses import AFAR, Several
-from healthfm.datasets.dataset import split_name
 from healthfm.errors import HealthfmError
-from healthfm.evaluate import protocols
-from healthfm.evaluate.bags import Bag, Bagged
-from healthfm.evaluate.classification import ScoredClasses, chance_columns, chosen_column, label_of, labels_of, space_of
-from healthfm.evaluate.dialogues import Replies, turns_to_answer
-from healthfm.evaluate.free_text import as_question
+from healthfm.evaluate.bags import Bagged
+from healthfm.evaluate.classification import chance_columns, chosen_column
 from healthfm.evaluate.job import Ask, Job, sample_columns
-from healthfm.evaluate.probes import Probed
-from healthfm.records import QA, Conversation, Image, MultipleChoice, Record, Slide, Volume, unit_of
+from healthfm.evaluate.retrieval import DEPTH, Retrieval
+from healthfm.evaluate.similarity import EmbeddedPairs
+from healthfm.evaluate.taught import Taught, inside, taught
+from healthfm.records import QA, Image, MultipleChoice, Record, Slide, Volume, unit_of
 from healthfm.score.baselines import BY, FACTS
 from healthfm.score.tasks import TASKS
 
-MOST_FITTED = 5_000  # samples that are fitted on, drawn by the run's seed from more
 MOST = 20_000  # samples that are predicted
 MOST_CHARACTERS = 20_000_000  # of texts, in all
 MOST_DRAWN = 4_000  # pictures, to fit on and to predict together
 MOST_PIXELS = 700_000_000  # of all pictures, were they as large as the first
 MOST_VOXELS = 2_000_000_000  # of all volumes, the same
 MOST_WRITTEN = 2_000  # answers in words, which are scored for each rival
-FEWEST = 10  # samples to fit on
 FITTED = "those that are fitted"
-
-
-@dataclass(frozen=True)
-class _Taught:
-    """What rivals are fitted on: records with what is right for each. ``source``: the split; ``why_not``: why there is nothing."""
-
-    records: Sequence[Any] = ()
-    labels: Sequence[Any] = ()
-    source: str = ""
-    left_out: int = 0
-    why_not: str = ""
 
 
 def predictions(ask: Ask, job: Job) -> pa.Table:
@@ -59,19 +43,21 @@ def predictions(ask: Ask, job: Job) -> pa.Table:
     kind, letters = TASKS[job.task].kind, TASKS[job.task].letters
     if kind == "text" and job.targets is not None:
         return _written(ask, job)
+    if isinstance(job, Retrieval | EmbeddedPairs):
+        return _of_words(job)
     if kind not in ("classes", "labels") or job.targets is None:
         return _table([], {}, {"why_not": f"no rival of {job.task} is known here"})
-    taught, why_not = _taught(ask, job), {}
+    known, why_not = taught(ask, job), {}
     made, tables = {}, []
     common = sample_columns(job.records, job.targets, [None] * len(job.records))
     if kind == "classes":
-        made["majority"], shares = _majority(taught, job, letters)
+        made["majority"], shares = _majority(known, job, letters)
         tables.append(_named("majority", common, job, shares))
-    if taught.why_not:
-        why_not[FITTED] = taught.why_not
+    if known.why_not:
+        why_not[FITTED] = known.why_not
     else:
         looked = False
-        for one, found in _fitted(taught, job, letters, ask.request.seed):
+        for one, found in _fitted(known, job, letters, ask.request.seed):
             if isinstance(found, str):
                 why_not[one.says] = found
             else:
@@ -82,9 +68,7 @@ def predictions(ask: Ask, job: Job) -> pa.Table:
             noun = job.facts.get("noun") or job.records[0].noun
             why_not[f"those that look at what a {noun} holds"] = "none is known here"
     told = (
-        {"fit_on": taught.source, "fitted_on": len(taught.records), "left_out": taught.left_out}
-        if taught.records
-        else {}
+        {"fit_on": known.source, "fitted_on": len(known.records), "left_out": known.left_out} if known.records else {}
     )
     return _table(tables, made, {**told, "why_not": "; ".join(f"{name}: {why}" for name, why in why_not.items())})
 
@@ -114,7 +98,7 @@ def _named(name: str, common: dict[str, pa.Array], job: Job, shares: Sequence[An
     return pa.table({BY: pa.array([name] * len(job.records), pa.string()), **common, **columns})
 
 
-def _majority(taught: _Taught, job: Job, letters: bool) -> tuple[str, Any]:
+def _majority(taught: Taught, job: Job, letters: bool) -> tuple[str, Any]:
     """Return the rival that always gives one answer, the commonest to fit on, or, where that is nothing, in the split itself."""
     seen = list(taught.labels) or list(job.every_target or job.targets or ())
     counts = Counter(map(str, seen))
@@ -128,11 +112,11 @@ def _majority(taught: _Taught, job: Job, letters: bool) -> tuple[str, Any]:
     return said, np.tile([counts[one] / len(seen) for one in job.classes], (len(job.records), 1))
 
 
-def _fitted(taught: _Taught, job: Job, letters: bool, seed: int) -> list[tuple[rivals.Baseline, Any]]:
+def _fitted(taught: Taught, job: Job, letters: bool, seed: int) -> list[tuple[rivals.Baseline, Any]]:
     """Return every declared rival that can look at these records, with its probabilities, or why it gives none."""
     records: Sequence[Record] = job.records
     if isinstance(job, Bagged):
-        records = [_inside(bag) for bag in job.test]
+        records = [inside(bag) for bag in job.test]
     every = [*taught.records, *records]
     found: list[tuple[rivals.Baseline, Any]] = []
     if letters:
@@ -153,23 +137,6 @@ def _fitted(taught: _Taught, job: Job, letters: bool, seed: int) -> list[tuple[r
 OPTIONS = rivals.Baseline(
     name="options-only", says="logistic regression on the options' words and lengths, without knowledge", kinds=(MultipleChoice,), features=rivals.words,
 )  # fmt: skip
-
-
-def _inside(bag: Bag) -> Record:
-    """Return what rivals may look at of a bag: its slide, volume or film, or all images of its patient."""
-    one = bag.record
-    if one.stacked:
-        return one
-    members = tuple(member for member in bag.members if isinstance(member, Image))
-    return Several(
-        id=one.id,
-        split=one.split,
-        patient=one.patient,
-        site=one.site,
-        labels=one.labels,
-        meta=one.meta,
-        members=members,
-    )
 
 
 def _too_much(every: Sequence[Record], count: int, drawn: bool) -> str:
@@ -222,20 +189,18 @@ def _written(ask: Ask, job: Job) -> pa.Table:
         else "question": f"the {'sentence of the context with most words of the question' if there else 'question itself'} as the answer"
     }
     said = [[rivals.sentence(one) for one in records]]
-    taught = _taught(ask, job)
-    why_not = taught.why_not or _too_much([*taught.records, *records], len(records), drawn=False)
+    known = taught(ask, job)
+    why_not = known.why_not or _too_much([*known.records, *records], len(records), drawn=False)
     if not why_not:
-        counts = Counter(one.answers[0] for one in taught.records)
+        counts = Counter(one.answers[0] for one in known.records)
         best = max(sorted(counts), key=lambda one: counts[one])
         made["nearest"] = "the answer to the question most alike (TF-IDF)"
-        said.append(rivals.nearest(taught.records, records))
+        said.append(rivals.nearest(known.records, records))
         if counts[best] > 1:
-            made["commonest"] = f"always the answer that is commonest in split '{taught.source}'"
+            made["commonest"] = f"always the answer that is commonest in split '{known.source}'"
             said.append([best] * len(records))
     told = (
-        {"fit_on": taught.source, "fitted_on": len(taught.records), "left_out": taught.left_out}
-        if taught.records
-        else {}
+        {"fit_on": known.source, "fitted_on": len(known.records), "left_out": known.left_out} if known.records else {}
     )
     ids = [one.id for one in records]
     tables = [
@@ -245,66 +210,24 @@ def _written(ask: Ask, job: Job) -> pa.Table:
     return _table(tables, made, {**told, "why_not": f"{FITTED}: {why_not}" if why_not else ""})
 
 
-# What they are fitted on ----------------------------------------------------------------------------------------------
+# Words that two texts share -------------------------------------------------------------------------------------------
 
 
-def _taught(ask: Ask, job: Job) -> _Taught:
-    """Return what rivals may learn from: never a patient, or a record, that is evaluated."""
-    if isinstance(job, Probed):
-        if job.rule == "few":
-            return _Taught(why_not="beside a model fitted on few examples they would have seen more")
-        return _drawn(job.fit_on, job.labels, str(job.asked["fit_on"]), 0, ask)
-    if isinstance(job, Bagged):
-        fit, labels = [_inside(bag) for bag in job.fit], [bag.label for bag in job.fit]
-        return _drawn(fit, labels, str(job.asked["fit_on"]), 0, ask)
-    words = TASKS[job.task].kind == "text"
-    if (
-        not words
-        and not isinstance(job, ScoredClasses)
-        and not all(isinstance(one, MultipleChoice) for one in job.records)
-    ):
-        return _Taught(why_not=f"no way to fit one for {job.task} is known here")
-    opened, source = ask.opened, split_name(ask.opened.card, ask.request.shots_from)
-    if source == ask.split or source not in opened.splits:
-        there = "is the evaluated one" if source == ask.split else f"is not here (present: {', '.join(opened.splits)})"
-        return _Taught(why_not=f"the split '{source}' to fit on {there}")
-    held = {record.patient for record in job.records if record.patient is not None}
-    ids = {record.digest() for record in job.records if not isinstance(record, Image)}
-    try:
-        every = _questions(job, opened[source]) if words else list(opened[source])
-        kept = [one for one in every if one.patient not in held and (isinstance(one, Image) or one.digest() not in ids)]
-        read = [(one, _right(ask, job, one)) for one in kept]
-    except HealthfmError as error:
-        return _Taught(why_not=f"the split '{source}' to fit on cannot be used: {error}")
-    right = [(one, label) for one, label in read if label is not None]
-    return _drawn([one for one, _ in right], [label for _, label in right], source, len(every) - len(kept), ask)
-
-
-def _questions(job: Job, split: Iterable[Record]) -> list[Any]:
-    """Return the questions of a split as the job asks its own: those of a dataset, or the turns that a doctor answers."""
-    if isinstance(job, Replies):
-        return [one for record in split if isinstance(record, Conversation) for one in turns_to_answer(record)]
-    return [one for one in map(as_question, split) if one is not None]
-
-
-def _right(ask: Ask, job: Job, record: Record) -> Any:
-    """Return what is right for a record to fit on, as the job's own targets are; None where that is unknown."""
-    if isinstance(job, ScoredClasses):
-        space = space_of(ask.opened.card, protocols.choose_protocol(ask.opened.card, ask.protocol, ask.task)[1].label)
-        found: Any = labels_of(record, space) if job.several else label_of(record, ask.opened, space)
-        return found if job.several or found in (job.classes or ()) else None
-    if isinstance(record, QA):
-        return record.answers or None
-    if not isinstance(record, MultipleChoice) or not isinstance(record.answer, str):
-        return None
-    return record.answer if TASKS[job.task].letters or record.answer in (job.classes or ()) else None
-
-
-def _drawn(records: Sequence[Record], labels: Sequence[Any], source: str, left_out: int, ask: Ask) -> _Taught:
-    chosen = protocols.sample(len(records), MOST_FITTED, ask.request.seed) if records else []
-    kept = [labels[i] for i in chosen]
-    if len(kept) < FEWEST or (isinstance(kept[0], str) and len(set(kept)) < 2):
-        gone = f" ({left_out} are of evaluated patients, or evaluated samples again)" if left_out else ""
-        few = f"{len(kept)} samples of {len(set(map(str, kept)))} classes that can be used{gone}"
-        return _Taught(why_not=f"the split '{source}' to fit on has {few}")
-    return _Taught([records[i] for i in chosen], kept, source, left_out)
+def _of_words(job: Retrieval | EmbeddedPairs) -> pa.Table:
+    """Return the rival of embeddings of texts, which needs no fit: the words that two texts share."""
+    texts = [str(one) for one in job.inputs]
+    if len(texts) > MOST or sum(map(len, texts)) > MOST_CHARACTERS:
+        return _table(
+            [], {}, {"why_not": f"{len(texts):,} texts, more than {MOST:,}, or {MOST_CHARACTERS:,} characters"}
+        )
+    ids = [one.id for one in job.records]
+    if isinstance(job, Retrieval):
+        count = len(job.ids)
+        order = rivals.ranked(texts[:count], texts[count:], DEPTH)
+        column = {"ranking": pa.array([[job.ids[i] for i in row] for row in order], pa.list_(pa.string()))}
+        says = "words that question and passage share (cosine of TF-IDF)"
+    else:
+        shared = [rivals.overlap(a, b) for a, b in zip(texts[: len(ids)], texts[len(ids) :], strict=True)]
+        column, says = {"prediction": pa.array(shared, pa.float64())}, "the share of words that both texts have"
+    table = pa.table({BY: pa.array(["words"] * len(ids), pa.string()), "id": pa.array(ids, pa.string()), **column})
+    return _table([table], {"words": says}, {})
