@@ -5,13 +5,14 @@ A ``ci`` claim is proved anew by every run. A ``reference`` claim stands until w
 repeats its card's number claims ``reproduced`` (``where="contributed"``); it lapses when card and file disagree.
 
     python -m tests.evidence.record check build/evidence.json    fail when the record claims more than is proved
-    python -m tests.evidence.record record build/evidence.json   put what was proved into the record and docs/coverage.md
+    python -m tests.evidence.record record build/evidence.json   put what was proved into the record, docs/coverage.md and the README's count
 """
 
 from __future__ import annotations
 
 import datetime
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -194,6 +195,8 @@ def record(result: Path) -> int:
         print(problem, file=sys.stderr)
     write(claims)
     (digests.PROJECT / "docs" / "coverage.md").write_text(page(claims), encoding="utf-8")
+    readme = digests.PROJECT / "README.md"
+    readme.write_text(COUNTED.sub(counted(claims), readme.read_text(encoding="utf-8")), encoding="utf-8")
     print(f"{len(claims)} claims on record")
     return 0
 
@@ -240,6 +243,30 @@ def page(claims: Sequence[Claim]) -> str:
                 f"| {r['name']} (`{r['slug']}`) | {r['group']} | {r['evidence']} | {', '.join(r['ticks'])} |{beside}\n"
             )
     return "".join(out)
+
+
+SAID = {  # of a level, what it means to who reads the README; those that are not here claim nothing
+    "model": {
+        "reproduced": "reached a published number", "exact": "run exactly as published, as far as could be shown", "partial": "run, with something not shown",
+        "architecture": "have an architecture that runs and no published weights",
+    },
+    "dataset": {
+        "real": "are read from their owners' whole files", "real-sample": "from a part of them", "layout": "from their documented layout",
+        "assumed": "from an assumed layout", "importer": "by an importer for your own copy",
+    },
+}  # fmt: skip
+COUNTED = re.compile(r"(?s)<!-- counted by make coverage -->.*?<!-- end -->")
+
+
+def counted(claims: Sequence[Claim]) -> str:
+    """Return the README's sentence that counts what works, with its marks."""
+    said = []
+    for kind, words in SAID.items():
+        levels = [row["evidence"] for row in coverage.rows(tuple(claims)) if row["kind"] == kind]
+        parts = [f"{levels.count(level)} {meaning}" for level, meaning in words.items() if level in levels]
+        rest = sum(level not in words for level in levels)
+        said.append(f"of the {len(levels)} {kind}s {', '.join(parts)}" + (f", {rest} have a card only" if rest else ""))
+    return f"<!-- counted by make coverage -->\n{said[0][:1].upper()}{'; '.join(said)[1:]}.\n<!-- end -->"
 
 
 if __name__ == "__main__":

@@ -148,6 +148,7 @@ def test_what_a_run_no_longer_proves_is_said_aloud(
     monkeypatch.setattr(record, "unfit", lambda _: [])
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/coverage.head.md").write_text("")
+    (tmp_path / "README.md").write_text("a\n<!-- counted by make coverage -->\nold\n<!-- end -->\nb\n")
     record.write([CI, REFERENCE, forged(CI, tick="layout")])
     fewer = {**RESULT, "claims": [forged(CI, tests=TESTS[:2])]}
     (tmp_path / "result.json").write_text(json.dumps(fewer))
@@ -157,3 +158,18 @@ def test_what_a_run_no_longer_proves_is_said_aloud(
     assert f"dataset medqa files: weaker, 1 tests are gone: {TESTS[2]}" in told
     assert "dataset medqa layout: no longer proved" in told
     assert "liveqa" not in told
+    kept = (tmp_path / "README.md").read_text()
+    assert (
+        kept.startswith("a\n<!--")
+        and kept.endswith("-->\nb\n")
+        and "old" not in kept
+        and "are read from their owners' whole files" in kept
+    )
+
+
+def test_the_readme_counts_what_the_record_holds() -> None:
+    readme = (digests.PROJECT / "README.md").read_text()
+    assert record.counted(coverage.claims()) in readme and len(record.COUNTED.findall(readme)) == 1
+    rows = [row for row in coverage.rows() if row["kind"] == "model"]
+    (one,) = [line for line in record.counted(()).splitlines() if line.startswith("Of")]
+    assert f"Of the {len(rows)} models" in one and f"{len(rows)} have a card only" in one
