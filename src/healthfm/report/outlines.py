@@ -95,7 +95,8 @@ def _there(mask: Bools, what: str) -> str:
 def _slice(record: Visual, reference: Bools, mine: Bools) -> tuple[Pixels, Bools, Bools, str]:
     """Return a picture and both masks on it: of a volume the axial slice in which most voxels differ, and which that is."""
     if not isinstance(record, Volume):
-        return np.asarray(transform.rgb(record)), *(_flat(record, mask) for mask in (reference, mine)), ""  # type: ignore[return-value]
+        assert isinstance(record, Image)
+        return np.asarray(transform.rgb(record)), _flat(record, reference), _flat(record, mine), ""
     true, said = (np.stack(transform.slices(_as_volume(record, mask), None)) >= 128 for mask in (reference, mine))
     number = int((true != said).sum(axis=(1, 2)).argmax())
     voxels = record.voxels
