@@ -137,7 +137,11 @@ OURS = {
     "vit": functools.partial(_tower, vit.ViTNumbers), "swin": functools.partial(_tower, swin.SwinNumbers),
     "resnet": functools.partial(_tower, resnet.ResNetNumbers), "hierarchical": functools.partial(_tower, hierarchical.RegionNumbers),
 }  # fmt: skip
-PAIRED = pair.PAIRS | query_decoder.WHOLE | {name: kind.numbers for side in towers.SIDES.values() for name, kind in side.items()}
+PAIRED = (
+    pair.PAIRS
+    | query_decoder.WHOLE
+    | {name: kind.numbers for side in towers.SIDES.values() for name, kind in side.items()}
+)
 KNOWN: dict[str, Any] = {"causal_lm": causal_lm.ARCHITECTURES, "dual_encoder": tuple(pair.PAIRS)}
 THEIRS = {"causal_lm": _causal, "masked_lm": _masked, "seq2seq": _encoder_decoder}
 

@@ -29,7 +29,43 @@ from dual_encoders import numbers, pack, pictures, pixels, shapes, write  # noqa
 from recipe_weights import fill  # noqa: E402
 
 BASE, DEPTHS, WIDTH, BERT_WIDTH = 8, (1, 1, 1, 1), 16, 32
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "no", "the", "a", "lung", "heart", "mass", "nod", "##ule", "edema", "pleural", "effusion", "fluid", "is", "of", "in", "it", "means", "seen", "large", "small", "left", "right", "air", "bone", "line", "tube", ".", ",", "-", "Heart"]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "no",
+    "the",
+    "a",
+    "lung",
+    "heart",
+    "mass",
+    "nod",
+    "##ule",
+    "edema",
+    "pleural",
+    "effusion",
+    "fluid",
+    "is",
+    "of",
+    "in",
+    "it",
+    "means",
+    "seen",
+    "large",
+    "small",
+    "left",
+    "right",
+    "air",
+    "bone",
+    "line",
+    "tube",
+    ".",
+    ",",
+    "-",
+    "Heart",
+]
 ENTITIES = 75
 TEXTS = ("Lung mass", "pleural effusion", "nodule", "The HEART, large", "edema of " + "the lung " * 200)
 BERT = {

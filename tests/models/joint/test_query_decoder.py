@@ -19,7 +19,7 @@ from healthfm.models.files import checkpoint
 from healthfm.models.joint import query_decoder
 from healthfm.models.joint.query_decoder import QueryDecoderModel
 from tests.models import road
-from tests.models.joint.near import LIMIT, distance
+from tests.models.joint.near import LIMIT, distance, disturbed
 from tests.models.vision.test_vision_road import class_folders
 from tests.models.vision.towers import DATA, recipe
 from tests.references import dual_encoders as both
@@ -48,7 +48,7 @@ def medklip() -> dict[str, torch.Tensor]:
 def published(slug: str, folder: Path, noise: bool = False) -> Path:
     """The small network in the owners' file, with what it is read with beside it."""
     folder.mkdir()
-    change = road.other if noise else lambda tensors: tensors
+    change = disturbed if noise else lambda tensors: tensors
     if slug == "kad":
         torch.save(change({**kad(), "epoch": 3, "optimizer": {"state": {}}}), folder / "best_valid.pt")
         reference.vocabulary(folder)

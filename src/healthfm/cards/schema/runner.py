@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from healthfm.cards.schema.common import Checked, Facts, Text, in_a_line
+from healthfm.cards.schema.common import Checked, Facts, Template, Text, in_a_line
 
 Side = Annotated[int, Field(gt=0, le=8192)]
 FAMILIES = {  # the words of ``family``, and the module of ``healthfm.models`` that knows each (see ``models.families``)
@@ -39,13 +39,15 @@ def _known(family: str) -> str:
 
 
 Family = Annotated[Text, AfterValidator(_known)]
+LATER = ("fit", "grey_first", "pad_least")  # steps that a transform says only where it has them
 
 
 class Transform(Facts):
     """How the owner's code makes a picture into pixels. The steps run in this order, on 8 bit RGB; absent ones are left out.
 
     ``fit``: the picture, its longer side of this many pixels (Lanczos, the other cut to a whole number), in the middle of a square in
-    the colour ``fill``. ``pad``: "square", evenly around the picture, in the colour ``fill``. ``part``: the middle with the shape of ``resize``, so large
+    the colour ``fill``. ``grey_first``: the luminance, before all of these. ``pad``: "square", evenly around the picture, in the colour
+    ``fill``, to a side of ``pad_least`` at least. ``part``: the middle with the shape of ``resize``, so large
     that this share of the shorter side is kept. ``resize``: the shorter side, or (height, width).
     ``crop``: the middle (height, width), or a square of that side. ``grey``: the luminance in all three channels. ``scale``:
     what values are divided by. ``mean`` and ``std``: a number a channel; or ``mean = "image"``: every picture's own, a channel.
@@ -56,7 +58,9 @@ class Transform(Facts):
     window: tuple[float, float] | None = None
     volumes: Literal["slices", "2.5d"] = "slices"
     fit: Side | None = None
+    grey_first: bool = False
     pad: Literal["square"] | None = None
+    pad_least: Side | None = None
     fill: tuple[int, int, int] = (0, 0, 0)
     part: float | None = Field(default=None, gt=0, le=1)
     resize: Side | tuple[Side, Side] | None = None
@@ -74,8 +78,8 @@ class Transform(Facts):
 
     @model_serializer(mode="wrap")
     def _without_no_fit(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A transform without ``fit`` says what it said before there was one: digests of cards rest on it."""
-        return {name: value for name, value in handler(self).items() if name != "fit" or value is not None}
+        """A transform without ``fit`` (and later steps) says what it said before there was one: digests of cards rest on it."""
+        return {name: value for name, value in handler(self).items() if name not in LATER or value}
 
     @model_validator(mode="after")
     def _mean_and_std_go_together(self) -> Transform:
@@ -104,7 +108,8 @@ class Tokenizer(Facts):
 
     ``length``: so many ids are kept, special ones too; ``padded``: shorter texts are filled up to it. ``lower_case``: the text is lowered.
     ``attended``: the padding is seen as the text is, so that a vector depends on how far its text is filled up. ``closed``: the last token
-    says that the text ends.
+    says that the text ends. ``file``: the file of the tokenizer, in the form of the package tokenizers; ``before``: what stands in front of
+    every text.
     """
 
     length: int | None = Field(default=None, gt=0)
@@ -112,13 +117,15 @@ class Tokenizer(Facts):
     lower_case: bool | None = None
     attended: bool = False
     closed: bool = True
+    file: Text | None = None
+    before: Template | None = None
     source: Text | None = None
     checked: Checked = "unverified"
 
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A tokenizer whose padding is not seen and that closes texts says what it said before there were others: digests of cards rest on it."""
-        plainly = {"attended": False, "closed": True}
+        plainly = {"attended": False, "closed": True, "file": None, "before": None}
         return {name: value for name, value in plain(self).items() if plainly.get(name) != value or name not in plainly}
 
     @model_validator(mode="after")
@@ -153,16 +160,29 @@ class ZeroShot(Facts):
     """How a model of pictures and texts names classes that it was not trained on: its owners' sentences, with {} for a class's name.
 
     ``rule``: "softmax" over the classes of their similarities, times the learned scale; or "pair", each class for itself, against what
-    ``absent`` says of it, softmax over the two cosines without a scale. A class's vector is the mean over its sentences, scaled to
-    length 1. ``ensemble``: a folder of several checkpoints is one model, the mean of its members' probabilities.
+    ``absent`` says of it, softmax over the two similarities without a scale. A class's vector is the mean over its sentences, scaled to
+    length 1 where the texts' are (``average``: "similarities", those to each of its sentences are averaged instead, so it is not scaled).
+    ``ensemble``: a folder of several checkpoints is one model, the mean of its members' probabilities. ``lower_names``: a class's name
+    stands in small letters. ``by_class``: a class's sentences are encoded together, filled up to the longest of them, where padding
+    counts. ``limits``: the learned scale's logarithm lies between these.
     """
 
-    templates: Annotated[tuple[Text, ...], Field(min_length=1)] = ("{}",)
-    absent: tuple[Text, ...] = ()
+    templates: Annotated[tuple[Template, ...], Field(min_length=1)] = ("{}",)
+    absent: tuple[Template, ...] = ()
     rule: Literal["softmax", "pair"] = "softmax"
     ensemble: bool = False
+    average: Literal["vectors", "similarities"] = "vectors"
+    lower_names: bool = False
+    by_class: bool = False
+    limits: tuple[float, float] | None = None
     source: Text | None = None
     checked: Checked = "unverified"
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A rule says of later words only what is another than before there were any: digests of cards rest on it."""
+        plainly = {"average": "vectors", "lower_names": False, "by_class": False, "limits": None}
+        return {name: one for name, one in plain(self).items() if name not in plainly or one != plainly[name]}
 
     @model_validator(mode="after")
     def _sentences_fit_the_rule(self) -> ZeroShot:
@@ -170,7 +190,8 @@ class ZeroShot(Facts):
             raise ValueError(
                 "absent holds the sentences that the rule pair sets against templates, and no other rule's"
             )
-        if lost := next((one for one in (*self.templates, *self.absent) if one.count("{}") != 1), None):
+        lost = next((one for one in self.templates if one.count("{}") != 1), None)
+        if lost := lost or next((one for one in self.absent if one.count("{}") > 1), None):
             raise ValueError(f"'{lost}' has no place, or several, for a class's name: {{}} stands once")
         return self
 

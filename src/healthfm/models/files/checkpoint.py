@@ -29,6 +29,7 @@ from healthfm.models.files.weights import fingerprint
 Tensors = Mapping[str, torch.Tensor]
 PLAIN = (argparse.Namespace,)  # runs nothing; training scripts keep their arguments beside the weights
 TORCH_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+SAVED = ".tar"  # some training scripts call PyTorch's files so; a real archive is none of them
 POINTER = b"version https://git-lfs"
 PICKLED = (b"PK", b"\x80")  # how PyTorch's files begin: its archive, or a bare pickle
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -80,6 +81,7 @@ def _read_folder(folder: Path) -> Checkpoint:
         files = tuple(sorted((folder / tf_variables.INDEX.parent).iterdir()))
         return Checkpoint(_from_arrays(tf_variables.saved_model(folder)), config, folder=folder, files=files)
     others = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".gguf", ".npz", *TORCH_SUFFIXES))
+    others = others or sorted(folder.glob(f"*{SAVED}"))
     if len(others) != 1:
         names = ", ".join(p.name for p in others) or "no weight files"
         raise CheckpointError(
@@ -140,7 +142,7 @@ def _read_file(path: Path) -> Checkpoint:
             tensors: Tensors = load_file(path)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path}: not a readable safetensors file, or cut short ({error})") from None
-    elif path.suffix in TORCH_SUFFIXES:
+    elif path.suffix in (*TORCH_SUFFIXES, SAVED):
         tensors = _load_torch(path)
     elif path.suffix == ".npz":
         tensors = _from_arrays(tf_variables.npz(path))

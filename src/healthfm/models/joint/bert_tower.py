@@ -18,6 +18,7 @@ from healthfm.models.language.text_model import build_network
 
 HEAD = 64  # numbers a head of attention has in every published BERT, where nothing else is said
 POOLINGS = ("cls", "pooler", "last", "mean-1-2-last")
+PAD = 0
 HEADS = ("cls.", "lm_head.")  # of words, which no vector needs
 
 
@@ -96,11 +97,38 @@ def pooled(
     return states[:, 0]
 
 
+class Fronted(transformers.PreTrainedTokenizerFast):
+    """A tokenizer of the package tokenizers, every text with the same words in ``front`` of it."""
+
+    front = ""
+
+    @classmethod
+    def read(cls, path: Path, front: str) -> Fronted:
+        """Return the tokenizer of a file. Raises ``CheckpointError``: it is damaged, or none of BERT's."""
+        try:
+            found = cls(tokenizer_file=str(path), pad_token="[PAD]")
+        except Exception as error:  # the package raises plain ones
+            raise CheckpointError(
+                f"{path}: not a tokenizer of the package tokenizers ({type(error).__name__})"
+            ) from None
+        if found.pad_token_id != PAD:
+            raise CheckpointError(f"{path}: [PAD] has the number {found.pad_token_id}, not {PAD}")
+        found.front = front
+        return found
+
+    def __call__(self, text: Any, *rest: Any, **words: Any) -> Any:
+        whole = self.front + text if isinstance(text, str) else [self.front + one for one in text]
+        return super().__call__(whole, *rest, **words)
+
+
 def read_tokenizer(folder: Path | None, rule: Tokenizer | None) -> transformers.PreTrainedTokenizerBase | None:
     """Return BERT's tokenizer over the vocabulary in a folder; None without one.
 
     Texts are lowered as the card says, else as the files say, else lowered: what transformers does where no file says it.
     """
+    if folder is not None and rule is not None and rule.file is not None:
+        path = folder / rule.file
+        return Fronted.read(path, rule.before or "") if path.is_file() else None
     if folder is None or (vocabulary := bert_files.vocabulary(folder)) is None:
         return None
     absent = [piece for piece in bert_files.SPECIAL if piece not in vocabulary]

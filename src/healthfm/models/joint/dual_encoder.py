@@ -11,7 +11,7 @@ import transformers
 from torch import nn
 
 from healthfm.cards.schema import ModelCard, Projection, Transform, ZeroShot
-from healthfm.errors import CapabilityError
+from healthfm.errors import CapabilityError, CheckpointError
 from healthfm.models.joint import zero_shot
 from healthfm.models.joint.towers.kind import Made
 from healthfm.models.model import Float32, Model
@@ -138,14 +138,41 @@ class DualEncoderModel(DualModel):
 
         An item that stands for several pictures has the mean of their similarities. Raises ``RunError``: see ``zero_shot``.
         """
-        names, kinds = zero_shot.checked(classes), zero_shot.sentences(self.rule, templates)
-        unit = self.network.text.normalise
-        vectors = zero_shot.class_vectors(lambda texts: np.asarray(self.embed(texts)), names, kinds, unit)
+        names = zero_shot.checked(classes)
+        made = zero_shot.written(self.rule, names, templates)
+        vectors = zero_shot.of_classes(lambda texts: np.asarray(self.embed(texts)), made, self.unit, self.rule.by_class)
         groups = self.each(items, self.vector)
+        wide = next((len(group[0]) for group in groups if len(group)), vectors[0].shape[1])
+        if wide != vectors[0].shape[1]:
+            raise CheckpointError(
+                f"{self.name}: these weights give texts {vectors[0].shape[1]} numbers and pictures {wide}, so they cannot be compared"
+            )
         likeness = [
             np.array([np.mean(group, 0) @ one.T for group in groups]).reshape(-1, len(names)) for one in vectors
         ]
-        return zero_shot.scores(self.rule.rule, likeness, float(self.network.logit_scale.detach().exp()), logits)
+        return zero_shot.scores(self.rule.rule, likeness, self.scale, logits)
+
+    @property
+    def scale(self) -> float:
+        """What similarities are multiplied by: the exponential of what was learned, within the rule's limits."""
+        learned = self.network.logit_scale.detach()
+        return float((learned if self.rule.limits is None else learned.clamp(*self.rule.limits)).exp())
+
+    @property
+    def unit(self) -> bool:
+        """Whether a class's mean vector is scaled to length 1."""
+        return self.network.text.normalise and self.rule.average == "vectors"
+
+    def embed(self, items: Sequence[Any], output: str = "pooled", batch_size: int | str = "auto") -> Any:
+        """Return vectors of pictures or of texts (see ``DualModel.embed``). Where the mean goes over padding too, texts that are given
+        together go in together, filled up to the longest, as the release does: their vectors depend on each other.
+        """
+        together = self._fills_count and bool(items) and all(isinstance(one, str) for one in items)
+        return super().embed(items, output, len(items) if together and batch_size == "auto" else batch_size)
+
+    @property
+    def _fills_count(self) -> bool:
+        return getattr(self.network.text.tower, "pooling", None) == "mean-1-2-last"
 
     @property
     def _fills(self) -> bool:

@@ -56,10 +56,9 @@ def build(run: Runner, initial: bool = False) -> DualEncoder:
     sides = []
     for side, one in made.items():
         projection = run.parts[side].projection
-        if projection is None or projection.norm or (run.architecture == "clip" and len(projection.widths) != 1):
-            raise CheckpointError(
-                f"parts.{side}: a pair's towers have a projection without a norm, CLIP's of one layer"
-            )
+        layers = 0 if projection is None else len(projection.widths)
+        if (projection is not None and projection.norm) or (run.architecture == "clip" and layers != 1):
+            raise CheckpointError(f"parts.{side}: a pair's projections have no norm, CLIP's have one layer")
         sides.append(Side(one, projection))
     return DualEncoder(*sides, prefix=made["image"].prefix)
 
@@ -88,12 +87,13 @@ def shown(tensors: Mapping[str, Any], run: Runner) -> dict[str, dict[str, Any]]:
         front, last = f"{side}.tower.", f"{side}.projection."
         tower = {key.removeprefix(front): value for key, value in tensors.items() if key.startswith(front)}
         layers = {key: value for key, value in tensors.items() if key.startswith(last) and key.endswith("weight")}
+        sizes: dict[str, Any] = {}
         try:
             sizes = _kind(run, side).shown(tower)
             joint = tuple(len(layers[key]) for key in sorted(layers, key=lambda key: int(key.split(".")[2])))
         except (IndexError, TypeError, ValueError, KeyError):
             joint = ()
-        if not joint:
+        if not sizes or (not joint and run.parts[side].projection is not None):
             raise CheckpointError(f"tensors of the {side} side are missing: its sizes cannot be told") from None
         found[side] = {**sizes, "joint": joint}
     return found

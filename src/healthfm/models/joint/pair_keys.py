@@ -53,6 +53,25 @@ TABLES: Mapping[str, Names] = {
         turned=("text.projection.0.weight",),
         spare=(r"fusion_module\..*", "img_special_token", "mlm_projection", "positional_embedding", r"ln_final\..*"),
     ),
+    "medclip": Names(
+        {
+            "vision_model.model.": "image.tower.", "vision_model.model.fc.": "image.projection.0.", "vision_model.projection_head.": "image.projection.0.",
+            "text_model.model.": "text.tower.", "text_model.projection_head.": "text.projection.0.",
+        },
+    ),
+    "cxr-clip": Names(
+        {
+            "image_encoder.image_encoder.": "image.tower.", "image_encoder.resnet.": "image.tower.", "image_projection.projection.": "image.projection.0.",
+            "text_encoder.text_encoder.": "text.tower.", "text_projection.projection.": "text.projection.0.",
+        },
+    ),
+    "maco": Names(  # what paints masked patches and fills masked words takes no part in vectors, nor do the heads that its zero-shot code fills
+        {
+            "patch_embed.": "image.tower.patch_embed.", "cls_token": "image.tower.cls_token", "pos_embed": "image.tower.pos_embed",
+            "blocks.": "image.tower.blocks.", "norm.": "image.tower.norm.", "img_mlp.": "image.projection.0.", "bert_encoder.model.": "text.tower.",
+        },
+        spare=(r"decoder_.*", "mask_token", r"cls_head\..*"),
+    ),
 }  # fmt: skip
 
 

@@ -230,7 +230,9 @@ def build(run: Runner, text: bool = True, initial: bool = False) -> QueryDecoder
         if words.pooling == "cls":  # the layer over [CLS] is not used
             bert.pooler = None
         side = Side(Made(bert, numbers.hidden_size), run.parts["text"].projection)
-    return QueryDecoder(n, Side(Made(trunk, trunk.head_width), run.parts["image"].projection), side, words.pooling or "cls")
+    return QueryDecoder(
+        n, Side(Made(trunk, trunk.head_width), run.parts["image"].projection), side, words.pooling or "cls"
+    )
 
 
 def own_names(tensors: Mapping[str, Any], run: Runner) -> dict[str, torch.Tensor]:

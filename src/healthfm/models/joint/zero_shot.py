@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def sentences(rule: ZeroShot, templates: Any) -> list[tuple[str, ...]]:
     """Return the templates of each kind of sentence: those of a class and, by the rule "pair", of its absence.
 
     ``templates``: None (the card's), one or several texts with {} for the name; by the rule "pair" one or several pairs of them.
-    Raises ``RunError``: none, no pairs, or a text without the place for the name.
+    What says that no class is there may do without a name. Raises ``RunError``: none, no pairs, or a text without the place for the name.
     """
     if templates is None:
         kinds = [rule.templates, rule.absent] if rule.rule == "pair" else [rule.templates]
@@ -47,14 +47,40 @@ def sentences(rule: ZeroShot, templates: Any) -> list[tuple[str, ...]]:
         kinds = [tuple(one[0] for one in pairs), tuple(one[1] for one in pairs)]
     else:
         kinds = [(templates,) if isinstance(templates, str) else tuple(templates)]
-    for one in (text for kind in kinds for text in kind):
-        if not isinstance(one, str) or one.count(SLOT) != 1:
+    for one, least in ((text, 1 - i) for i, kind in enumerate(kinds) for text in kind):
+        if not isinstance(one, str) or not least <= one.count(SLOT) <= 1:
             raise RunError(
                 f"the template {one!r} has no place, or several, for a class's name: {SLOT} stands in it once"
             )
     if not all(kinds):
         raise RunError("no templates were given: one text at least, with {} for a class's name")
     return kinds
+
+
+def written(rule: ZeroShot, names: Sequence[str], templates: Any) -> list[list[list[str]]]:
+    """Return the sentences of each kind, of each class. ``templates``: see ``sentences``; or, by the rule "softmax", the sentences
+    themselves, a list for each class's name. Raises ``RunError``: a class without any, or see ``sentences``.
+    """
+    if isinstance(templates, Mapping) and rule.rule == "softmax":
+        lost = next((name for name in names if isinstance(templates.get(name), str) or not templates.get(name)), None)
+        if lost is not None:
+            raise RunError(f"the class '{lost}' has no list of sentences of its own")
+        return [[list(templates[name]) for name in names]]
+    used = [name.lower() for name in names] if rule.lower_names else list(names)
+    return [[[one.replace(SLOT, name) for one in kind] for name in used] for kind in sentences(rule, templates)]
+
+
+def of_classes(
+    embed: Callable[[list[str]], Float32], made: Sequence[Sequence[Sequence[str]]], unit: bool, apart: bool
+) -> list[Float32]:  # fmt: skip
+    """Return the vectors of the classes by each kind of sentence (see ``written``), [classes, d]: the mean over a class's sentences, of
+    length 1 if ``unit``. Each text is encoded once; or, if the classes stand ``apart``, each class's texts together.
+    """
+    if not apart:
+        every = list(dict.fromkeys(text for kind in made for texts in kind for text in texts))
+        return means(dict(zip(every, embed(every), strict=True)), made, unit)
+    found = [np.stack([embed(list(texts)).mean(0) for texts in kind]) for kind in made]
+    return [one / np.linalg.norm(one, axis=-1, keepdims=True) if unit else one for one in found]
 
 
 def class_vectors(
@@ -66,9 +92,12 @@ def class_vectors(
     """
     made = [[[one.replace(SLOT, name) for one in kind] for name in names] for kind in kinds]
     every = list(dict.fromkeys(text for kind in made for texts in kind for text in texts))
-    place = {text: i for i, text in enumerate(every)}
-    vectors = embed(every)
-    found = [np.stack([vectors[[place[text] for text in texts]].mean(0) for texts in kind]) for kind in made]
+    return means(dict(zip(every, embed(every), strict=True)), made, unit)
+
+
+def means(vectors: Mapping[str, Float32], made: Sequence[Sequence[Sequence[str]]], unit: bool) -> list[Float32]:
+    """Return the vectors of the classes by each kind of sentence, [classes, d]: the mean of each one's sentences ``made``, of length 1 if ``unit``."""
+    found = [np.stack([np.stack([vectors[text] for text in texts]).mean(0) for texts in kind]) for kind in made]
     return [one / np.linalg.norm(one, axis=-1, keepdims=True) if unit else one for one in found]
 
 

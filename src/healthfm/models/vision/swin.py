@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from healthfm.cards.schema import ModelCard, Runner
+from healthfm.errors import CheckpointError
 from healthfm.models.files import recognise
 from healthfm.models.files.checkpoint import Tensors
 from healthfm.models.vision import vision_model as vision
@@ -180,7 +181,9 @@ class Stage(nn.Module):
 
 
 class Swin(Tower):
-    """A Swin Transformer; tokens are the last map, row by row."""
+    """A Swin Transformer; tokens are the last map, row by row. Pooling "first": the token of the map's upper left corner."""
+
+    poolings = ("mean", "first")
 
     def __init__(self, n: SwinNumbers) -> None:
         super().__init__()
@@ -233,7 +236,32 @@ def timm_new(tensors: Tensors, network: Tower) -> Tensors:
     return renamed
 
 
-DIALECTS: vision.Dialects = {"timm-old": timm_old, "timm-new": timm_new}
+HUGGING_FACE = (
+    ("embeddings.patch_embeddings.projection.", "patch_embed.proj."), ("embeddings.norm.", "patch_embed.norm."), ("layernorm_before.", "norm1."),
+    ("layernorm_after.", "norm2."), ("intermediate.dense.", "mlp.fc1."), ("attention.output.dense.", "attn.proj."), ("output.dense.", "mlp.fc2."),
+    ("attention.self.", "attn."), ("encoder.layers.", "layers."),
+)  # fmt: skip
+
+
+def transformers(tensors: Tensors, network: Tower) -> Tensors:
+    """SwinModel of transformers 4: queries, keys and values stand apart."""
+    found: dict[str, torch.Tensor] = {}
+    for key, value in timm_old(tensors, network).items():
+        apart = re.fullmatch(r"(.*\.)attention\.self\.(query|key|value)\.(weight|bias)", key)
+        if apart is not None and apart[2] != "query":
+            continue
+        if apart is not None:
+            three = [tensors.get(f"{apart[1]}attention.self.{one}.{apart[3]}") for one in ("query", "key", "value")]
+            if any(one is None for one in three):
+                raise CheckpointError(f"{key} stands without its key or value")
+            key, value = f"{apart[1]}attn.qkv.{apart[3]}", torch.cat([one for one in three if one is not None])
+        for theirs, ours in HUGGING_FACE:
+            key = key.replace(theirs, ours)
+        found["norm." + key.removeprefix("layernorm.") if key.startswith("layernorm.") else key] = value
+    return found
+
+
+DIALECTS: vision.Dialects = {"timm-old": timm_old, "timm-new": timm_new, "transformers": transformers}
 
 
 def match(

@@ -47,10 +47,12 @@ def pixels(item: Picture, rule: Transform) -> Float32:
     Raises ``DatasetError`` for a file that cannot be read, ``RunError`` for an array that is no picture.
     """
     picture = rgb(item)
+    if rule.grey_first:
+        picture = picture.convert("L").convert("RGB")
     if rule.fit is not None:
         picture = _fitted(picture, rule.fit, rule.fill)
     if rule.pad is not None:
-        picture = _square(picture, rule.fill)
+        picture = _square(picture, rule.fill, rule.pad_least or 0)
     if rule.part is not None and isinstance(rule.resize, tuple):
         picture = _part(picture, rule.resize, rule.part)
     if isinstance(rule.resize, tuple) and rule.interpolation == "tensorflow-bicubic":
@@ -200,8 +202,8 @@ def _fitted(picture: PIL.Image.Image, side: int, fill: tuple[int, int, int]) -> 
     return ground
 
 
-def _square(picture: PIL.Image.Image, fill: tuple[int, int, int]) -> PIL.Image.Image:
-    side = max(picture.size)
+def _square(picture: PIL.Image.Image, fill: tuple[int, int, int], least: int) -> PIL.Image.Image:
+    side = max(*picture.size, least)
     padded = PIL.Image.new("RGB", (side, side), fill)
     padded.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     return padded

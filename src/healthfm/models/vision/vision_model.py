@@ -55,8 +55,8 @@ class Tower(torch.nn.Module):
         raise NotImplementedError
 
     def pool(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return one vector a picture: "cls" (the first token), "mean" (of the patches) or "cls+mean" (joined)."""
-        if self.pooling == "cls":
+        """Return one vector a picture: "cls" or "first" (the first token), "mean" (of the patches) or "cls+mean" (joined)."""
+        if self.pooling in ("cls", "first"):
             return tokens[:, 0]
         mean = tokens[:, self.prefix :].mean(1)
         return torch.cat((tokens[:, 0], mean), -1) if self.pooling == "cls+mean" else mean
