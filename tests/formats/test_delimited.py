@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -192,3 +193,44 @@ def test_columns_without_a_name_at_the_end_may_be_left_out_of_a_row_and_no_other
     """As in a table whose header ends in commas that its rows have not."""
     rows, problems = read(tmp_path, "a.csv", "id,x,,,\n1,2\n3,4,,,\n5\n6,7,,,8\n")
     assert rows == [{"id": "1", "x": "2"}, {"id": "3", "x": "4"}] and problems == ["line 4", "line 5"]
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t"], ids=["csv", "tsv"])
+def test_plain_lines_are_read_as_the_careful_way_reads_them(
+    delimiter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(0)
+    texts = [
+        "a,b,c\n".replace(",", delimiter).encode() + b"".join(draw.choices(PIECES, WEIGHTS, k=draw.randrange(40))).replace(b",", delimiter.encode())
+        for _ in range(200)
+    ]  # fmt: skip
+
+    def found(data: bytes) -> tuple[list[tuple[object, dict[str, str]]], list[str]]:
+        (tmp_path / "a").write_bytes(data)
+        problems = Problems("collect")
+        rows = [(row.number, dict(row)) for row in delimited.rows(Source(tmp_path / "a", problems=problems), delimiter)]
+        return rows, list(map(str, problems.found))
+
+    quick = [found(data) for data in texts]
+    assert sum(len(rows) for rows, _ in quick) > 100 and sum(len(problems) for _, problems in quick) > 100
+    monkeypatch.setattr(delimited, "_plain_rows", lambda *_: iter(()))
+    assert quick == [found(data) for data in texts]
+
+
+PIECES = (
+    b"x",
+    b",",
+    b'"',
+    b"\n",
+    b" ",
+    b"\r\n",
+    "é".encode(),
+    b"\xff",
+    b"\0",
+    b",y,z\n",
+    b'"q",',
+    b',"a ""b"""\n',
+    b'"one\ntwo"',
+    b"\r",
+)
+WEIGHTS = (9, 9, 4, 6, 3, 2, 1, 0.3, 0.3, 8, 5, 3, 1, 0.3)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import random
 from pathlib import Path
 
 import pytest
@@ -112,3 +115,39 @@ def test_objects_of_a_list_or_of_lines_whichever_the_file_holds(tmp_path: Path, 
     assert [row["a"] for row in jsonl.objects(Source(path))] == [1, 2]
     path.write_text("")
     assert list(jsonl.objects(Source(path))) == []
+
+
+ODD = [
+    '{"a": 1, "a" : 2}', '{"a": 1, "b": {"c": 1, "c"\t:2}}', '{"a": [{"b": 1}, {"b": 1, "b": 2}]}', '{"a": "say \\"x\\": y"}', '{"a": "b :c", "d": {}}',
+    '{"a": NaN, "b": -Infinity}', '{"a": 12345678901234567890123, "b": -0, "c": -0.0, "d": 1e400}', '{"a": "\\ud800"}', '{"\\u0061": 1, "a": 2}', '{"a": 01}',
+    '{"a": "x\ty"}', '{"a": 1} ', '{"a": 1} x', '\u00a0', '\u00a0{"a": 1}', '\ufeff{"a": 1}', '{"a": [[{"b": {"c": [1, {"d": ":"}]}}]]}', "{}", "[]", '{"a": 0.1, "b": 1e-7}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ODD)
+def test_what_is_read_quickly_is_what_the_json_module_reads(tmp_path: Path, line: str) -> None:
+    source = Source(write(tmp_path, '{"a": 1}\n' + line).path, problems=Problems("collect"))
+    found = list(jsonl.rows(source))
+    pairs: list[list[str]] = []
+
+    def each(some: list[tuple[str, object]]) -> dict[str, object]:
+        pairs.append([key for key, _ in some])
+        return dict(some)
+
+    try:
+        wanted = json.loads(line, object_pairs_hook=each)
+    except ValueError:
+        wanted = None
+    whole = isinstance(wanted, dict) and all(len(set(keys)) == len(keys) for keys in pairs)
+    assert [repr(dict(row)) for row in found[1:]] == ([repr(wanted)] if whole else [])
+    assert len(source.problems.found) == (0 if whole or not line.strip() else 1)
+
+
+def test_rows_before_the_damage_are_given(tmp_path: Path) -> None:
+    lines = "".join(f'{{"a": {n}, "b": "{random.Random(n).random()}"}}\n' for n in range(3000))
+    source = write(tmp_path, gzip.compress(lines.encode())[:-20_000], "a.jsonl.gz")
+    found = []
+    with pytest.raises(DatasetError, match=r"after line \d+: the file is damaged or cut short"):
+        for row in jsonl.rows(source):
+            found.append(row["a"])
+    assert len(found) > 500 and found == list(range(len(found)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 from healthfm.errors import BadValue, DatasetError
@@ -20,6 +20,7 @@ NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
 UNSEEN = "\ufeff\u200b"  # marks of byte order and blanks of no width: a program that reads one as text writes a second
 NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of other bytes
+SHOWN = 200
 ENCLOSED = re.compile(r'"((?:[^"]|"")*)"', re.DOTALL)
 csv.field_size_limit(2**31 - 1)  # a clinical note may be longer than the csv module's 128 KiB
 
@@ -53,13 +54,13 @@ class _Lines:
     def __init__(self, handle: IO[str]) -> None:
         self.handle, self.number = handle, 0
         self.held: list[str] = []
-        self._back: list[str] = []
+        self.waiting: list[str] = []  # put back, the next one last
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._back.pop() if self._back else next(self.handle)
+        line = self.waiting.pop() if self.waiting else next(self.handle)
         line = line if self.number else line.lstrip(UNSEEN)
         self.number += 1
         self.held.append(line)
@@ -68,7 +69,7 @@ class _Lines:
     def put_back(self, count: int) -> None:
         """Take the last ``count`` lines as not read."""
         for _ in range(count):
-            self._back.append(self.held.pop())
+            self.waiting.append(self.held.pop())
             self.number -= 1
 
 
@@ -79,7 +80,10 @@ def _rows(lines: _Lines, source: Source, promised: str, names: Sequence[str] | N
         unnamed = []
     named = [place for place in range(len(header)) if place not in unnamed]
     last = max(named, default=len(header))
+    naming = _naming(header) if delimiter in NAMES and not unnamed else None
     while True:
+        if naming is not None and not lines.waiting:
+            yield from _plain_rows(lines, len(header), naming, delimiter, source)
         lines.held.clear()
         start = lines.number + 1
         try:
@@ -100,6 +104,70 @@ def _rows(lines: _Lines, source: Source, promised: str, names: Sequence[str] | N
             source.problems.add(DatasetError(f"{source}, {where}: {error}"))
             continue
         yield Row({header[place]: cells[place] for place in named}, source, lines.number)
+
+
+def _plain_rows(
+    lines: _Lines, width: int, naming: Callable[..., dict[str, str]], delimiter: str, source: Source
+) -> Iterator[Row]:
+    """Yield the rows of the lines that hold nothing to ponder, up to one that does, which is put back."""
+    number, new = lines.number, Row.__new__
+    for line in lines.handle:
+        number += 1
+        if '"' in line:
+            cells = _enclosed(line, delimiter) if delimiter != "\t" else []
+        else:
+            cells = line.rstrip("\r\n").split(delimiter)
+        if len(cells) != width or "\0" in line or not (line.isascii() or _is_utf8(line)) or not cells[0].strip():
+            lines.waiting.append(line)
+            lines.number = number - 1
+            return
+        row = new(Row)  # without Row's own beginning, which would be a third of the time
+        row |= naming(*cells)
+        row.source, row.number = source, number
+        yield row
+    lines.number = number
+
+
+def _naming(header: Sequence[str]) -> Callable[..., dict[str, str]]:
+    """Return what makes a mapping of a row's cells: a display of keys and values is four times as fast as ``dict(zip(header, cells))``.
+
+    Its text is made of numbers alone, never of a file's; a table of more columns than ``SHOWN`` is zipped.
+    """
+    if len(header) > SHOWN:
+        return lambda *cells: dict(zip(header, cells, strict=True))
+    places = range(len(header))
+    text = f"lambda {', '.join(f'c{n}' for n in places)}: {{{', '.join(f'k{n}: c{n}' for n in places)}}}"
+    return eval(text, {f"k{n}": name for n, name in enumerate(header)})  # type: ignore[no-any-return]
+
+
+def _enclosed(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a line in which quotes enclose whole cells and nothing else; no cell where they do more."""
+    before, *rest = line.split('"')
+    if len(rest) % 2 or (before and before[-1] != delimiter):
+        return []
+    cells = before[:-1].split(delimiter) if before else []
+    rest[-1] = rest[-1].rstrip("\r\n") + delimiter
+    cell = ""
+    for inside, after in zip(rest[::2], rest[1::2], strict=True):
+        cell += inside
+        if not after:  # a quote, doubled
+            cell += '"'
+        elif after[0] != delimiter or after[-1] != delimiter or cell[:1].isspace():
+            return []
+        else:
+            cells.append(cell)
+            cell = ""
+            if len(after) > 1:
+                cells += after[1:-1].split(delimiter)
+    return cells
+
+
+def _is_utf8(line: str) -> bool:
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # what "surrogateescape" makes of other bytes
+        return False
+    return True
 
 
 def _blank(cells: Sequence[str]) -> bool:

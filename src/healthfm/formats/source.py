@@ -12,7 +12,7 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -167,29 +167,52 @@ def lines(source: Source, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
 
     A line that is not of the encoding is a problem of that line; damage ends it. Lines end at LF, as bytes: not for UTF-16 or UTF-32.
     """
-    number = 0
-    first, name = _codecs(source, encoding)
+    decoded = line_decoder(source, encoding)
+    for number, held in line_blocks(source, 0):
+        line = decoded(number, held[0])
+        if line is not None:
+            yield number, line
+
+
+def line_blocks(source: Source, size: int = 1 << 18) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield (number of the first line, lines) of a file, so many bytes at a time; damage ends it, after the lines before it."""
+    number, held, room = 0, list[bytes](), size
     try:
         with source.open() as handle:
             for number, raw in enumerate(handle, 1):
-                try:
-                    line = raw.decode(first if number == 1 else encoding)
-                except UnicodeDecodeError:
-                    source.problems.add(DatasetError(f"{source}, line {number}: not {name}"))
-                    continue
-                yield number, line
+                held.append(raw)
+                room -= len(raw)
+                if room <= 0:
+                    yield number - len(held) + 1, held
+                    held, room = [], size
     except DAMAGE as error:
+        if held:
+            yield number - len(held) + 1, held
         raise DatasetError(
             f"{source}, after line {number}: the file is damaged or cut short ({type(error).__name__})"
         ) from None
+    if held:
+        yield number - len(held) + 1, held
 
 
-def _codecs(source: Source, encoding: str) -> tuple[str, str]:
-    """Return what decodes the first line, and the encoding's name. Raises ``DatasetError``: there is none, or its lines are not found by bytes."""
+def line_decoder(source: Source, encoding: str) -> Callable[[int, bytes], str | None]:
+    """Return what makes text of a numbered line; None where it is not of the encoding, which is a problem of the line.
+
+    Raises ``DatasetError``: there is no such encoding, or its lines are not found by bytes.
+    """
     try:
         name = codecs.lookup(encoding).name
     except LookupError:
         raise DatasetError(f"{source}: there is no text encoding '{encoding}'") from None
     if name.startswith(("utf-16", "utf-32")):
         raise DatasetError(f"{source}: {name.upper()} is not read by lines; save it as UTF-8")
-    return ("utf-8-sig", "UTF-8") if name == "utf-8" else (encoding, name.upper())
+    first = "utf-8-sig" if name == "utf-8" else encoding
+
+    def decoded(number: int, raw: bytes) -> str | None:
+        try:
+            return raw.decode(first if number == 1 else encoding)
+        except UnicodeDecodeError:
+            source.problems.add(DatasetError(f"{source}, line {number}: not {name.upper()}"))
+            return None
+
+    return decoded
