@@ -31,15 +31,25 @@ def register(app: typer.Typer) -> None:
         ] = None,
         against: Annotated[
             str | None,
-            typer.Option(help="The dataset whose masks or boxes those of --predictions are held against: SLUG[:VARIANT], or own data."),
+            typer.Option(
+                help="The dataset whose masks or boxes those of --predictions are held against: SLUG[:VARIANT], or own data."
+            ),
         ] = None,
         root: Root = None,
-        split: Annotated[str | None, typer.Option(help="With --against: one split (default: those that something was given for).")] = None,
+        split: Annotated[
+            str | None, typer.Option(help="With --against: one split (default: those that something was given for).")
+        ] = None,
         resample: Annotated[
-            str | None, typer.Option(help="With --against: nearest brings masks on another grid to their record's; else they are refused.")
+            str | None,
+            typer.Option(
+                help="With --against: nearest brings masks on another grid to their record's; else they are refused."
+            ),
         ] = None,
         tolerance: Annotated[
-            float | None, typer.Option(help="With --against: tolerance of the surface distance in mm, in place of the card's.", min=0)
+            float | None,
+            typer.Option(
+                help="With --against: tolerance of the surface distance in mm, in place of the card's.", min=0
+            ),
         ] = None,
         task: Annotated[
             str | None,
@@ -107,13 +117,21 @@ def register(app: typer.Typer) -> None:
         if against is None and (root or split or resample or tolerance is not None):
             raise RunError("--root, --split, --resample and --tolerance go with --against")
         if against is not None and (run is not None or columns or subgroup or classes):
-            raise RunError("--against goes with --predictions; --columns, --classes and --subgroup are those of a table with targets")
-        compared = {"against": against, "root": root, "split": split, "resample": resample, "tolerance": tolerance} if against else {}
+            raise RunError(
+                "--against goes with --predictions; --columns, --classes and --subgroup are those of a table with targets"
+            )
+        compared = (
+            {"against": against, "root": root, "split": split, "resample": resample, "tolerance": tolerance}
+            if against
+            else {}
+        )
         if run is not None and (classes or output or columns or subgroup):
             raise RunError("--classes, --columns, --subgroup and --output go with --predictions; a run knows its own")
         asked: dict[str, Any] = {"positive": positive, "threshold": threshold, "prevalence": prevalence}
         loaded = (
-            load_run(run) if run is not None else _score(predictions, task, classes, columns, subgroup, output, asked, compared)
+            load_run(run)
+            if run is not None
+            else _score(predictions, task, classes, columns, subgroup, output, asked, compared)
         )  # type: ignore[arg-type]
         page = loaded.report(show_inputs=show_inputs, task=task if run is not None else None, **asked)
         if json or format == "json":
@@ -136,7 +154,10 @@ def _score(
     from healthfm.score.tasks import TASKS
 
     if compared:
-        place = output or Path("runs") / f"{path.stem}--{compared['against'].replace(':', '-').strip('./').replace('/', '-')}"
+        place = (
+            output
+            or Path("runs") / f"{path.stem}--{compared['against'].replace(':', '-').strip('./').replace('/', '-')}"
+        )
         if output is None:
             asked = repr((task, str(compared["root"] or ""), *list(compared.values())[2:], *_stamps(path)))
             place = place.with_name(f"{place.name}--{hashlib.sha256(asked.encode()).hexdigest()[:8]}")

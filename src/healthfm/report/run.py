@@ -108,7 +108,9 @@ def evaluate_predictions(
     if against is not None:
         task, table, about, data = _held_against(table, task, against, root, split, resample, tolerance)
     elif resample is not None or tolerance is not None or root is not None or split is not None:
-        raise RunError("root, split, resample and tolerance go with against, the dataset that masks or boxes are held against")
+        raise RunError(
+            "root, split, resample and tolerance go with against, the dataset that masks or boxes are held against"
+        )
     if task is None:
         raise RunError(f"say what is predicted (tasks: {', '.join(TASKS)})")
     known = [str(one) for one in classes] if classes is not None else None
@@ -149,7 +151,10 @@ def _held_against(
 ) -> tuple[str, pa.Table, dict[str, Any], str]:  # fmt: skip
     """Return the task, the table and the facts of masks or boxes that are held against a dataset, and the dataset's name."""
     if not isinstance(given, str | Path) or not Path(given).exists():
-        raise RunError("against takes a folder of masks or a file of boxes that is there" + (f": {given}" if isinstance(given, str | Path) else ""))
+        raise RunError(
+            "against takes a folder of masks or a file of boxes that is there"
+            + (f": {given}" if isinstance(given, str | Path) else "")
+        )
     opened = open_dataset(against, root, split, on_error="collect")
     path = Path(given)
     task = given_against.task_of(path, opened, task)

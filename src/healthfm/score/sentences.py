@@ -22,7 +22,17 @@ FEW_ANSWERS = 10  # rows under which one answer to all says little
 RIVALS = {
     "dictionary": "looking up the training split's mentions, word for word,", "bm25": "BM25, which knows shared words alone,",
 }  # fmt: skip
-HEADLINE_RULES = ("worst cases", "not scored", "left out", "resampled by", "no file was given", "NSD is not given", "positive class", "what counts in an answer", "letters of scripts without blanks")
+HEADLINE_RULES = (
+    "worst cases",
+    "not scored",
+    "left out",
+    "resampled by",
+    "no file was given",
+    "NSD is not given",
+    "positive class",
+    "what counts in an answer",
+    "letters of scripts without blanks",
+)
 ENDS = {  # a server's words, and what they mean
     "length": "cut off at the longest answer (length)", "content_filter": "held back or cut by the server's filter (content_filter)",
     "refusal": "a refusal", "tool_calls": "a call of a tool in place of an answer (tool_calls)", "reasoning only": "thoughts without an answer",

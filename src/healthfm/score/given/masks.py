@@ -158,7 +158,9 @@ def _of_map(grid: Grid, source: Source, values: Mapping[str, tuple[str, ...]], l
     if not values and len(labels) == 1 and len(held) <= 1:
         return lambda name: np.asarray(grid != 0)
     if not values and len(labels) == 1:
-        raise RunError(f"{source}: {len(held)} values besides 0; a mask of '{labels[0]}' has one (JPEG does not keep values: save PNG)")
+        raise RunError(
+            f"{source}: {len(held)} values besides 0; a mask of '{labels[0]}' has one (JPEG does not keep values: save PNG)"
+        )
     if not values:
         raise RunError(
             f"{source}: which value is which of {some(labels)}? Put a {INDEX} with 'labels' beside the masks, as nnU-Net writes it, or give a folder a case with a file a label"

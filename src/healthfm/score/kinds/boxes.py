@@ -65,7 +65,7 @@ def check(table: pa.Table) -> pa.Table:
 def _box(one: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any] | None:
     try:
         corners = [float(number) for number in one["corners"]]
-        found = {
+        found: dict[str, Any] = {
             "label": kind.label(one["label"]),
             "corners": corners,
             **({"score": float(one["score"])} if "score" in fields else {}),

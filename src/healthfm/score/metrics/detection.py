@@ -74,7 +74,7 @@ def first_match(shares: Floats, at_least: float) -> tuple[npt.NDArray[np.int64],
     for i, row in enumerate(meets):
         hits[i] = int((row & free).sum())
         free &= ~row
-    return hits, ~meets.any(axis=1)
+    return hits, np.logical_not(meets.any(axis=1))
 
 
 Match = Callable[[Floats, float], tuple[npt.NDArray[np.int64], Bools]]

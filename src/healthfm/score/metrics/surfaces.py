@@ -24,7 +24,7 @@ Convention = Literal["voxels", "areas"]
 Box = tuple[slice, ...]
 # Marching cubes of cells of two along each axis, one of each kind that turning, mirroring and swapping inside and outside lead to: the corner
 # with index i, j, k along the axes has the bit 4 i + 2 j + k, and what is listed are its pieces' normals, as long as their areas, in eighths.
-CELLS = {
+CELLS: dict[int, dict[int, list[tuple[int, ...]]]] = {
     2: {1: [(4, 4)], 3: [(8, 0)], 6: [(8, 8)]},
     3: {
         1: [(1, 1, 1)], 3: [(4, 4, 0)], 6: [(2, 2, 2)], 7: [(4, 0, 0), (3, 3, 3)], 15: [(8, 0, 0)], 22: [(3, 3, 3)], 23: [(6, 6, 6)], 24: [(2, 2, 2)],
@@ -61,7 +61,7 @@ class Surfaces:
 def _weighted(distances: Floats, weights: Floats, share: float) -> float:
     order = np.lexsort((weights, distances))
     reached = np.cumsum(weights[order]) / np.sum(weights)
-    return float(distances[order][min(np.searchsorted(reached, share), len(order) - 1)])
+    return float(distances[order[min(int(np.searchsorted(reached, share)), len(order) - 1)]])
 
 
 def surfaces(
