@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openpyxl
 import pydicom
 import pytest
@@ -15,9 +16,8 @@ from healthfm import open_dataset
 from healthfm.errors import DatasetError
 from healthfm.records import Image, Polygon, Volume
 from tests.datasets.laid import lay
+from tests.formats.segmentations import segmentation
 from tests.real_files import PYDICOM
-
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 
 
 def series(folder: Path, uid: str, patient: str, count: int = 3, **more: Any) -> Path:
@@ -64,7 +64,9 @@ def test_the_downloaders_table_names_the_series_and_the_headers_say_which_files_
     """manifest-*/metadata.csv of the NBIA Data Retriever, whose File Location has the slashes of its system; a SEG beside the scan."""
     top = tmp_path / "manifest-1600000000000"
     series(top / STUDY / "2.000000-art-00001", "1.2", "KiTS-00000")
-    series(top / STUDY / "300.000000-Seg-00002", "1.3", "KiTS-00000", 1, SOPClassUID=SEGMENTATION, Modality="SEG")
+    drawn = np.zeros((3, 128, 128), bool)
+    drawn[0, 10:20, 30:60] = drawn[2, 11, 5] = True  # of the lowest slice and the highest
+    segmentation(top / STUDY / "300.000000-Seg-00002/1-001.dcm", top / STUDY / "2.000000-art-00001", [("Kidney", drawn), ("Mass", drawn[::-1])], SeriesInstanceUID="1.3")  # fmt: skip
     back = STUDY.replace("/", "\\")
     lay(
         top,
@@ -83,7 +85,13 @@ def test_the_downloaders_table_names_the_series_and_the_headers_say_which_files_
         "CT",
     )
     assert one.voxels.shape == (128, 128, 3) and one.affine[2, 3] == -90 and one.spacing[2] == 5
-    assert "DICOM SEG" in opened.passed_over[0][1] and not any("not the folder" in one for one in opened.notices)
+    assert list(one.masks) == ["Kidney", "Mass"] and not opened.passed_over
+    assert (one.masks["Kidney"]() == drawn.transpose(2, 1, 0)).all() and one.masks["Mass"]()[40, 15].tolist() == [
+        False,
+        False,
+        True,
+    ]
+    assert not any("not the folder" in one for one in opened.notices)
     shutil.move(top / STUDY / "2.000000-art-00001", top / STUDY / "renamed")
     opened = open_dataset("tcia", tmp_path)
     assert [one.id for one in opened] == ["1.2"] and any("not the folder" in one for one in opened.notices)
@@ -237,7 +245,8 @@ def test_the_clinical_sheet_numbers_patients_without_their_prefix(tmp_path: Path
     top = tmp_path / "manifest-1"
     for uid, patient in (("1.2", "ISPY2-102011"), ("1.3", "ISPY2-7")):
         series(top / f"ISPY2/{patient}/01-01-2000-1-MR/1-a", uid, patient, Modality="MR")
-    series(top / "ISPY2/ISPY2-7/01-01-2000-1-MR/2-mask", "1.4", "ISPY2-7", 1, SOPClassUID=SEGMENTATION)
+    lone = series(tmp_path / "elsewhere", "1.8", "ISPY2-7")
+    segmentation(top / "ISPY2/ISPY2-7/01-01-2000-1-MR/2-mask/1.dcm", lone, [("x", np.ones((3, 8, 8), bool))])
     sheet(
         tmp_path / "ISPY2-Imaging-Cohort-1-Clinical-Data.xlsx",
         ("Patient_ID", "ARM", "HR", "HER2", "MP", "pCR"),
@@ -246,12 +255,45 @@ def test_the_clinical_sheet_numbers_patients_without_their_prefix(tmp_path: Path
     )
     opened = open_dataset("i-spy2", tmp_path)
     found = {one.patient: one.labels["pCR"] for one in opened}
-    assert found == {"ISPY2-102011": "yes", "ISPY2-7": "no"} and "DICOM SEG" in opened.passed_over[0][1]
+    assert found == {"ISPY2-102011": "yes", "ISPY2-7": "no"} and "of no series that is here" in opened.passed_over[0][1]
     sheet(
         tmp_path / "ISPY2-Imaging-Cohort-1-Clinical-Data.xlsx", ("Patient_ID", "pCR"), (11102011, 1), (7, 0)
     )  # no number that ends alike
     opened = open_dataset("i-spy2", tmp_path, on_error="collect")
     assert [one.patient for one in opened] == ["ISPY2-7"] and "not in the clinical data" in str(opened.errors[0])
+
+
+@pytest.mark.evidence("i-spy2", "layout")
+def test_phases_are_channels_and_an_analysis_mask_counts_where_it_is_zero(tmp_path: Path) -> None:
+    """Four phases in one series by TemporalPositionIdentifier; a FRACTIONAL mask of bits, which names no series (torch-em, acrin_6698.py)."""
+    top = tmp_path / "manifest-1/ISPY2/ISPY2-7/01-01-2000-1-MR"
+    dce = top / "3-dce"
+    dce.mkdir(parents=True)
+    slices = series(
+        tmp_path / "one", "1.2", "ISPY2-7", SeriesDescription="ISPY2: VOLSER: bi-lateral: SER", Modality="MR"
+    )
+    for phase in (2, 1, 3, 4):
+        for number, path in enumerate(sorted(slices.glob("1-*.dcm")), 1):
+            data = pydicom.dcmread(path)
+            data.TemporalPositionIdentifier, data.SOPInstanceUID = phase, f"1.2.{phase}.{number}"
+            data.RescaleIntercept = 1000 * phase
+            pydicom.dcmwrite(dce / f"{phase}-{number:03}.dcm", data)
+    bits = np.full((3, 40, 50), 33, np.uint8)  # outside the box, below the threshold of enhancement
+    bits[1, 4:9, 7:9] = 0
+    segmentation(
+        top / "4-mask/1.dcm", slices, [("VOLSER", bits)], kind="FRACTIONAL", named=False, at=(20, 30), SeriesDescription="ISPY2: VOLSER: bi-lateral: Analysis Mask",
+ )  # fmt: skip
+    sheet(tmp_path / "ISPY2-Imaging-Cohort-1-Clinical-Data.xlsx", ("Patient_ID", "pCR"), (7, 0))
+    (found,) = open_dataset("i-spy2", tmp_path)
+    assert isinstance(found, Volume) and found.channels == ("phase 1", "phase 2", "phase 3", "phase 4")
+    assert found.voxels.shape == (128, 128, 3, 4) and found.affine[2, 3] == -90
+    assert (np.diff(found.voxels.mean(axis=(0, 1, 2))) == 1000).all()
+    mask = found.masks["functional tumour volume"]()
+    assert mask.shape == (128, 128, 3) and mask.sum() == 10 and mask[37:39, 24:29, 1].all()
+    next((top / "3-dce").glob("4-*.dcm")).unlink()
+    (found,) = open_dataset("i-spy2", tmp_path)
+    with pytest.raises(DatasetError, match="phase 4 has 2 slices, the first has 3"):
+        found.load()
 
 
 @pytest.mark.evidence("duke-breast-cancer-mri", "layout")

@@ -37,13 +37,11 @@ class Picture(NamedTuple):
 def pictures_of(record: Record, name: str | None = None) -> Iterator[Picture]:
     """Yield the pictures of a record: its own, those that a text goes with, or the name alone of a figure that is not here."""
     figure = str(record.meta["figure"]) if record.meta.get("figure") else None
-    loads: list[Callable[[], npt.NDArray[Any]] | None] = [
-        one.load for one in (record, *getattr(record, "media", ())) if isinstance(one, Image)
-    ]
-    if not loads and figure:
-        loads.append(None)
-    for load in loads:
-        yield Picture(name or record.id, load, figure)
+    here = [one for one in (record, *getattr(record, "media", ())) if isinstance(one, Image)]
+    for one in here:
+        yield Picture(name or record.id, one.load, figure)
+    if figure and not here:
+        yield Picture(name or record.id, None, figure)
 
 
 @dataclass

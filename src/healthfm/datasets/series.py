@@ -1,25 +1,31 @@
 """Series of DICOM files: a folder a series, told by the headers and not by the names of folders; a downloader's table held against them.
 
-A series is one record. What has no pixels of a scan (reports, plans, segmentations) is passed over by name; a picture that is no slice
-of a volume (a radiograph) is an Image. A file that stands twice, and a series in two folders or among others, is named.
+A series is one record. A segmentation (DICOM SEG) gives the masks of the series that it is of; what else has no pixels of a scan (reports,
+plans) is passed over by name; a picture that is no slice of a volume (a radiograph) is an Image; the phases of a dynamic series are the
+channels of one Volume. A file that stands twice, and a series in two folders or among others, is named.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from healthfm.datasets import media
 from healthfm.datasets.locate import Files
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import delimited, volume
-from healthfm.formats.dicom import index
+from healthfm.formats.dicom import index, segmentation
+from healthfm.formats.dicom import series as dicom_series
+from healthfm.formats.dicom.segmentation import Segmentation
 from healthfm.formats.source import Row, Source
 from healthfm.records import Image, Record, Volume
 
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+SEGMENTED = "a segmentation (DICOM SEG)"
 PARTS = 4  # of a folder's path: collection, patient, examination, series
 
 
@@ -29,6 +35,7 @@ class Series(NamedTuple):
     uid: str
     folder: Path
     files: list[tuple[Path, index.Row]]
+    masks: tuple[Segmentation, ...] = ()
 
     @property
     def head(self) -> index.Row:
@@ -39,7 +46,19 @@ class Series(NamedTuple):
         return "/".join(self.folder.parts[-PARTS:])
 
 
-def each_series(files: Files, role: str, passed: set[str] | None = None) -> Iterator[Series]:
+Joined = Callable[
+    [Segmentation, str, index.Row], bool
+]  # is a segmentation of the series of this UID, whose first header this is?
+
+
+def named_by_uid(found: Segmentation, uid: str, head: index.Row) -> bool:
+    """Whether a segmentation names a series as the one that it is of."""
+    return found.series == uid
+
+
+def each_series(
+    files: Files, role: str, passed: set[str] | None = None, joined: Joined = named_by_uid
+) -> Iterator[Series]:
     """Yield the series of a role's files, folder by folder, in order; only headers are read. ``passed`` gets the UIDs of what is no scan."""
     folders = dict[Path, dict[Path, None]]()
     for source in files.all(role):
@@ -47,7 +66,7 @@ def each_series(files: Files, role: str, passed: set[str] | None = None) -> Iter
             files.problems.add(DatasetError(f"{source}: DICOM inside an archive; unpack it"))
         else:
             folders.setdefault(source.path.parent, {})[source.path] = None
-    first = dict[str, Path]()
+    first, masks, used = dict[str, Path](), _segmentations(files, folders), set[Path]()
     for folder, paths in folders.items():
         held = dict[str, list[tuple[Path, index.Row]]]()
         for path in paths:
@@ -63,17 +82,37 @@ def each_series(files: Files, role: str, passed: set[str] | None = None) -> Iter
             if reason:
                 files.problems.add(DatasetError(f"{folder}: {reason}"))
             elif none:
-                files.problems.passed.append((str(folder), none))
+                if none != SEGMENTED:
+                    files.problems.passed.append((str(folder), none))
                 if passed is not None:
                     passed.add(uid)
             else:
-                yield Series(uid, folder, found)
+                mine = tuple(one for one in masks if joined(one, uid, found[0][1]))
+                used.update(one.path for one in mine)
+                yield Series(uid, folder, found, mine)
+    for left in masks:
+        if left.path not in used:
+            files.problems.passed.append((str(left.path), "a segmentation (DICOM SEG) of no series that is here"))
+
+
+def _segmentations(files: Files, folders: Mapping[Path, Iterable[Path]]) -> list[Segmentation]:
+    """Return the segmentations among the files, which fill folders of their own: the first file of each folder tells."""
+    found = list[Segmentation]()
+    for paths in folders.values():
+        for path in paths:
+            try:
+                if index.read(path).get("SOPClassUID") not in segmentation.STORAGE:
+                    break
+                found.append(segmentation.describe(path))
+            except DatasetError as error:
+                files.problems.add(error)
+    return found
 
 
 def _no_scan(row: index.Row) -> str:
     """Say what a series is whose files hold no pixels of a scan; "" for a scan."""
-    if row.get("SOPClassUID") == SEGMENTATION:
-        return "a segmentation (DICOM SEG), which is not read"
+    if row.get("SOPClassUID") in segmentation.STORAGE:
+        return SEGMENTED
     if row.get("SOPClassUID") == index.WHOLE_SLIDE:
         return "a slide: open it as data of your own"
     return "a DICOM series without pixels (a report, a plan)" if index.without_pixels(row) else ""
@@ -114,13 +153,49 @@ def records(series: Series, split: str, **more: Any) -> Iterator[Record]:
                 id=str(row.get("SOPInstanceUID") or path.name), modality=head.get("Modality"), **media.fields_of("Volume", Source(path)), **about
             )  # fmt: skip
     else:
-        source = Source(series.folder)
         yield Volume(
-            id=series.uid, modality=head.get("Modality"), load=functools.partial(volume.voxels, source), place=functools.partial(volume.affine, source), **about
-        )  # fmt: skip
+            id=series.uid, modality=head.get("Modality"), **_stack(series), **({"masks": masks(series)} | about)
+        )
 
 
-def listed(files: Files, role: str = "images", table: str = "series table") -> Iterator[tuple[Series, Row | None]]:
+def _stack(series: Series) -> dict[str, Any]:
+    """Return the fields of a volume that decode a series of slices; the phases of a dynamic one are channels."""
+    phases = sorted({row.get(dicom_series.PHASE) or 0 for _, row in series.files})
+    if len(phases) == 1:
+        source = Source(series.folder)
+        return {"load": functools.partial(volume.voxels, source), "place": functools.partial(volume.affine, source)}
+    return {
+        "load": functools.partial(dicom_series.phase_voxels, series.folder), "place": functools.partial(dicom_series.phase_affine, series.folder),
+        "channels": tuple(f"phase {number}" for number in phases),
+    }  # fmt: skip
+
+
+def masks(series: Series, zeros: bool = False) -> dict[str, Callable[[], npt.NDArray[np.bool_]]]:
+    """Return the masks of a series' segmentations by their owner's labels; ``zeros``: where values are 0, of masks that mark what was left out."""
+    found = dict[str, Callable[[], npt.NDArray[np.bool_]]]()
+    for one in series.masks:
+        for segment in one.segments:
+            name, number = segment.label, 2
+            while name in found:
+                name, number = f"{segment.label} ({number})", number + 1
+            found[name] = functools.partial(_mask, one.path, None if zeros else segment.number, series)
+    return found
+
+
+def _mask(path: Path, segment: int | None, series: Series) -> npt.NDArray[np.bool_]:
+    """Decode a segment's mask on the grid of a series; no segment: where values are 0."""
+    phases, affine = dicom_series.phases(series.folder)
+    uids = {file: str(row.get("SOPInstanceUID")) for file, row in series.files}
+    slices = [frozenset(uids[phase[number]] for phase in phases) for number in range(len(phases[0]))]
+    shape = (int(series.head["Columns"]), int(series.head["Rows"]), len(slices))
+    if segment is None:
+        return segmentation.zeros(path, shape, affine)
+    return segmentation.mask(path, segment, shape, affine, slices)
+
+
+def listed(
+    files: Files, role: str = "images", table: str = "series table", joined: Joined = named_by_uid
+) -> Iterator[tuple[Series, Row | None]]:
     """Yield every series with its row of the downloader's table, joined by UID; None where no table is here.
 
     A series that the table lacks, one that it lists and that is not here, and a number of files that is not the table's are problems.
@@ -133,7 +208,7 @@ def listed(files: Files, role: str = "images", table: str = "series table") -> I
                     raise BadValue("the series is listed twice")
                 rows[row["Series UID"]] = row
     left, passed = dict(rows), set[str]()
-    for series in each_series(files, role, passed):
+    for series in each_series(files, role, passed, joined):
         found = left.pop(series.uid, None)
         if found is None:
             if rows:

@@ -10,10 +10,12 @@ from lxml import etree
 from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import dataset
 from healthfm.datasets.readers.slides_and_tiles import slide_of
-from healthfm.datasets.series import Series, each_series, listed, records
+from healthfm.datasets.series import Series, each_series, listed, masks, named_by_uid, records
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import delimited, spreadsheet, xml
+from healthfm.formats.dicom import index
 from healthfm.formats.dicom import series as dicom_series
+from healthfm.formats.dicom.segmentation import Segmentation
 from healthfm.formats.source import Row, Source
 from healthfm.records import Label, Polygon, Record, Slide, Volume
 
@@ -129,17 +131,39 @@ def nlst(files: Files, split: str) -> Iterator[Record]:
             yield Slide(id=slide.name, split=split, patient=pid, meta=about(pid), **slide_of(slide))
 
 
+TUMOUR = "functional tumour volume"
+
+
 @dataset("i-spy2", record=Volume)
 def i_spy2(files: Files, split: str) -> Iterator[Record]:
-    """Series with the clinical row of their patient, whose number in the sheet lacks the ISPY2- before it."""
+    """Series with the clinical row of their patient, whose number in the sheet lacks the ISPY2- before it.
+
+    Analysis masks name no series: each is of the map of signal enhancement ratios (SER) of its study that is called as it is, and its
+    functional tumour volume is where its values are 0 (their bits say by which step a voxel was left out).
+    """
     people = {f"ISPY2-{row['Patient_ID']}": row for row in spreadsheet.rows(files["clinical data"])}
-    for series, said in listed(files, "images and masks"):
+    for series, said in listed(files, "images and masks", joined=_analysis):
         with Row({}, Source(series.folder, problems=files.problems), series.uid):
             row = people.get(str(series.head.get("PatientID")))
             if row is None:
                 raise BadValue("its patient is not in the clinical data")
             labels: dict[str, Label] = {"pCR": files.label("pCR", row["pCR"])}
-            yield from records(series, split, labels=labels, meta={"clinical": dict(row), **(said or {})})
+            parts = masks(series._replace(masks=tuple(one for one in series.masks if one.series is not None)))
+            for number, one in enumerate(one for one in series.masks if one.series is None):
+                name = f"{TUMOUR} ({number + 1})" if number else TUMOUR
+                parts[name] = next(iter(masks(series._replace(masks=(one,)), zeros=True).values()))
+            yield from records(series, split, labels=labels, masks=parts, meta={"clinical": dict(row), **(said or {})})
+
+
+def _analysis(found: Segmentation, uid: str, head: index.Row) -> bool:
+    """Whether an analysis mask is of a series: of its study, called the same but for the kind of map."""
+    if found.series is not None or "Analysis Mask" not in found.description:
+        return named_by_uid(found, uid, head)
+    told = str(head.get("SeriesDescription") or "").strip()
+    return (
+        found.study == head.get("StudyInstanceUID")
+        and told == found.description.replace("Analysis Mask", "SER").strip()
+    )
 
 
 @dataset("duke-breast-cancer-mri", record=Volume)

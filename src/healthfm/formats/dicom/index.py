@@ -91,6 +91,7 @@ TAGS: Mapping[int, Tag] = dict(
         _tag(0x0008, 0x0016, "SOPClassUID", b"UI", _text),
         _tag(0x0008, 0x0018, "SOPInstanceUID", b"UI", _text),
         _tag(0x0008, 0x0060, "Modality", b"CS", _text),
+        _tag(0x0008, 0x103E, "SeriesDescription", b"LO", _text),
         _tag(0x0010, 0x0020, "PatientID", b"LO", _text),
         _tag(0x0018, 0x0050, "SliceThickness", b"DS", _decimal),
         _tag(0x0018, 0x0086, "EchoNumbers", b"IS", _integers),

@@ -28,7 +28,8 @@ from healthfm.formats.source import Source
 if TYPE_CHECKING:
     from pydicom import Dataset as Header
 
-APART = ("EchoNumbers", "TemporalPositionIdentifier")  # what slices of one volume have in common
+PHASE = "TemporalPositionIdentifier"
+APART = ("EchoNumbers", PHASE)  # what slices of one volume have in common
 Affine = npt.NDArray[np.float64]
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SAME = 1e-3  # directions and spacings that differ by less are the same
@@ -48,7 +49,11 @@ def voxels(path: Path) -> npt.NDArray[Any]:
         with dicom.reading(Source(path)):
             frames = dicom_picture.modality(data, dicom.stored(Source(path), data)).reshape(len(order), *_size(data))
         return np.ascontiguousarray(frames[order]).transpose(2, 1, 0)
-    slices, _ = _sorted_slices(path)
+    return _stacked(_sorted_slices(path)[0])
+
+
+def _stacked(slices: Sequence[Path]) -> npt.NDArray[Any]:
+    """Decode files in order to [column, row, slice]."""
     first = dicom_picture.values(Source(slices[0]))
     if first.ndim != 2:
         raise DatasetError(f"{slices[0]}: a series of colour or multi-frame files is no volume")
@@ -68,7 +73,42 @@ def files(path: Path) -> list[Path]:
     return _sorted_slices(path)[0]
 
 
+def phases(path: Path) -> tuple[list[list[Path]], Affine]:
+    """Return the files of each phase of a dynamic series, by TemporalPositionIdentifier, each in the order of positions, and their affine.
+
+    Raises ``DatasetError``: phases of other slices than the first, or files that say no phase.
+    """
+    apart = dict[int | None, list[tuple[Path, dicom_index.Row]]]()
+    for file, row in _slices(path):
+        apart.setdefault(row.get(PHASE), []).append((file, row))
+    if None in apart and len(apart) > 1:
+        raise DatasetError(f"{path}: {len(apart[None])} files of a series of several phases have no {PHASE}")
+    numbers = sorted(apart, key=lambda number: number or 0)
+    ordered = [_in_order(path, apart[number]) for number in numbers]
+    for number, (files, matrix) in zip(numbers, ordered, strict=True):
+        if len(files) != len(ordered[0][0]) or not np.allclose(matrix, ordered[0][1], atol=SAME):
+            raise DatasetError(
+                f"{path}: phase {number} has {len(files)} slices, the first has {len(ordered[0][0])}, or they lie elsewhere"
+            )
+    return [files for files, _ in ordered], ordered[0][1]
+
+
+def phase_voxels(path: Path) -> npt.NDArray[Any]:
+    """Return a dynamic series, modality values [column, row, slice, phase]. Raises as ``phases`` and ``voxels``."""
+    return np.stack([_stacked(files) for files in phases(path)[0]], axis=-1)
+
+
+def phase_affine(path: Path) -> Affine:
+    """Return the affine that the phases of a dynamic series share."""
+    return phases(path)[1]
+
+
 def _sorted_slices(folder: Path) -> tuple[list[Path], Affine]:
+    return _in_order(folder, _slices(folder), apart=APART)
+
+
+def _slices(folder: Path) -> list[tuple[Path, dicom_index.Row]]:
+    """Return the files of the one series that a folder holds, with their headers."""
     others: list[Path] = []
     rows = [
         (file, row) for file, row in dicom_index.index(folder, others=others) if not dicom_index.without_pixels(row)
@@ -82,6 +122,13 @@ def _sorted_slices(folder: Path) -> tuple[list[Path], Affine]:
     series = {row.get("SeriesInstanceUID") for _, row in rows}
     if len(series) > 1:
         raise DatasetError(f"{folder}: {len(series)} series in one folder; put each in a folder of its own")
+    return rows
+
+
+def _in_order(
+    folder: Path, rows: Sequence[tuple[Path, dicom_index.Row]], apart: Sequence[str] = ("EchoNumbers",)
+) -> tuple[list[Path], Affine]:
+    """Return files of one volume in the order of their positions, and its affine; ``apart``: what they must have in common."""
     with _one_volume(folder):
         for keyword in ("Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
             lacking = sum(not row.get(keyword) for _, row in rows)
@@ -90,7 +137,7 @@ def _sorted_slices(folder: Path) -> tuple[list[Path], Affine]:
         for keyword in ("Rows", "Columns", "ImageOrientationPatient", "PixelSpacing"):
             if not np.ptp(np.array([row[keyword] for _, row in rows], float), axis=0).max() <= SAME:
                 raise BadValue(f"the files differ in {keyword} (a localizer among them?)")
-        for keyword in APART:
+        for keyword in apart:
             several = len({row.get(keyword) for _, row in rows})
             if several > 1:
                 raise BadValue(f"{several} volumes, which {keyword} tells apart; put each in a folder of its own")
