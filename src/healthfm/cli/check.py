@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from healthfm.cli.console import emit_fields, emit_json, emit_table
+from healthfm.cli.console import emit_fields, emit_json, emit_table, progress_bar
 from healthfm.cli.options import Columns, DatasetName, JsonFlag, Root, column_map, dataset_argument
 from healthfm.errors import DatasetError
 
@@ -30,12 +30,16 @@ def register(app: typer.Typer) -> None:
         folder: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help="The same as --root.")] = None,
         root: Root = None,
         columns: Columns = None,
+        pixels: Annotated[
+            bool,
+            typer.Option(help="Decode pictures, volumes, films and masks too: of a large set this takes its time."),
+        ] = True,
         json: JsonFlag = False,
     ) -> None:
         """Read every record once and hold a copy against the card: files, digests, counts, unreadable rows; exit code 1 where it is at fault.
 
         Faults: rows that cannot be read (with file and line), ids that occur twice, counts that differ, files that are half there or are not
-        the published ones; of own data, patients who straddle splits. Notices, which are no fault: records that say the same as another or
+        the published ones; pixels that cannot be decoded, masks on another grid, outlines outside, films of other lengths than they say; of own data, patients who straddle splits. Notices, which are no fault: records that say the same as another or
         nothing, files that belong to nothing. Of own data, files that are no records (another kind, hidden, empty) are passed over.
 
         Example: healthfm check medqa ~/MedQA
@@ -44,7 +48,10 @@ def register(app: typer.Typer) -> None:
 
         if folder is not None and root is not None and folder != root:
             raise DatasetError(f"two folders are given, {folder} and --root {root}; give one")
-        found = check_dataset(dataset_argument(dataset), root or folder, column_map(columns))
+        with progress_bar(f"check {dataset}", quiet=json) as advance:
+            found = check_dataset(
+                dataset_argument(dataset), root or folder, column_map(columns), pixels=pixels, progress=advance
+            )
         if json:
             emit_json(found)
         else:

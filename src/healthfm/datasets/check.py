@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from healthfm.datasets.dataset import Dataset
+from healthfm.datasets.decoding import Decoder
 from healthfm.datasets.locate import Tree, fitting, wanted
 from healthfm.datasets.open import open_dataset
 from healthfm.datasets.summary import Tally, text_of
@@ -23,13 +24,14 @@ SHOWN = 5  # ids that a finding names
 
 
 def check_dataset(
-    name: str | Path, root: Path | str | None = None, columns: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+    name: str | Path, root: Path | str | None = None, columns: Mapping[str, Any] | None = None, *,
+    pixels: bool = True, progress: Callable[[int, int | None], None] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Read a dataset once and say what is wrong with the copy: ``faults``, ``notices``, ``files``, counts (see ``check``).
 
     Arguments as for ``open_dataset``. Raises ``DatasetError``: nothing of it is there.
     """
-    return check(open_dataset(name, root, on_error="collect", columns=columns))
+    return check(open_dataset(name, root, on_error="collect", columns=columns), pixels=pixels, progress=progress)
 
 
 class _Twice:
@@ -67,15 +69,21 @@ class _Twice:
                 self.same.append(f"{record.id} = {first[0]}")
 
 
-def check(dataset: Dataset) -> dict[str, Any]:
+def check(
+    dataset: Dataset, *, pixels: bool = True, progress: Callable[[int, int | None], None] | None = None
+) -> dict[str, Any]:
     """Read a dataset opened with ``on_error="collect"`` once, and return its summary with ``files``, ``faults`` and more ``notices``.
+
+    ``pixels``: decode pictures, volumes, films and masks, and hold them against one another and against outlines. ``progress`` is called
+    with (records, how many the card says).
 
     ``faults`` are what makes a copy another than the official one, or own data unfit: rows that cannot be read, counts that differ, files
     that are half there or are not the published ones, and, of own data, patients who straddle splits. What an official set may have by
     itself (records that say the same or nothing, patients of two splits) is a notice. Records of pixels are not compared.
     """
-    tally, twice = Tally(), _Twice()
-    summary = dataset.summary(seen=(tally, twice))
+    tally, twice, decoder = Tally(), _Twice(), Decoder(_expected(dataset), progress)
+    summary = dataset.summary(seen=(tally, twice, *([decoder] if pixels else [])))
+    unfit = [one for one in decoder.faults if not one.endswith(tuple(summary["errors"]))]
     own = dataset.card.access == "own"
     files, broken = ({}, []) if own or dataset.root is None else _files(dataset, dataset.root)
     counts = [f"split {name}: {one['records']} records, the card says {one['card']}" for name, one in summary["splits"].items() if one["card"] not in (None, one["records"])]  # fmt: skip
@@ -87,13 +95,20 @@ def check(dataset: Dataset) -> dict[str, Any]:
         *_several("records have the content of one of another split", twice.leaks),
         *_several("records say nothing", twice.blank),
         *_several("ids occur in two splits", twice.shared),
+        *_several("outlines pass an edge of their pixels", decoder.beyond),
         *([] if own else straddling),
         *([] if twice.all_seen else [f"only the first {HELD:,} records were compared with one another"]),
     ]
     return {
-        **summary, "files": files, "faults": [*broken, *counts, *(straddling if own else []), *summary["errors"]],
+        **summary, "files": files, "faults": [*broken, *counts, *(straddling if own else []), *summary["errors"], *unfit],
         "notices": [*summary["notices"], *notices],
     }  # fmt: skip
+
+
+def _expected(dataset: Dataset) -> int | None:
+    """Return how many records the card says there are in the splits that are here; None where it does not say."""
+    counts = dataset.card.counts.get(dataset.variant or "default", {})
+    return sum(counts[one] for one in dataset.selected) if all(one in counts for one in dataset.selected) else None
 
 
 def _several(what: str, which: list[str]) -> list[str]:
