@@ -21,19 +21,21 @@ class Decoder:
     """
 
     def __init__(self, total: int | None = None, progress: Callable[[int, int | None], None] | None = None) -> None:
-        self.faults: list[str] = []
+        self._told: dict[str, None] = {}  # each once: the masks of one file fail alike
         self.beyond: list[str] = []
         self.done = 0
         self._total, self._progress = total, progress
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong, a line a record and reason."""
+        return list(self._told)
 
     def see(self, record: Record) -> None:
         """Decode what a record shows, and note what is wrong with it."""
         for visual in (record, *getattr(record, "media", ())):
             if isinstance(visual, Visual):
-                for reason in self._wrong(visual):
-                    told = f"{record.id}: {reason}"
-                    if told not in self.faults[-len(visual.masks) - 2 :]:
-                        self.faults.append(told)
+                self._told.update((f"{record.id}: {reason}", None) for reason in self._wrong(visual))
         self.done += 1
         if self._progress is not None:
             self._progress(self.done, self._total)
