@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import meds as standard
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,6 +17,7 @@ from healthfm.datasets import meds
 from healthfm.datasets.open import open_dataset
 from healthfm.errors import DatasetError
 from healthfm.records import Timeline
+from healthfm.records.timeline import COLUMNS
 from tests.cli.command import run
 from tests.datasets import hospital
 
@@ -154,3 +156,24 @@ def test_omop_tables_of_ones_own_are_timelines(tmp_path: Path) -> None:
     assert (stay.start, stay.end) == (datetime(2020, 1, 1), datetime(2020, 1, 5, 23, 59, 59))
     meds.write(opened, tmp_path / "out")
     assert len(held(tmp_path / "out")) == 6
+
+
+def test_what_waits_for_its_file_keeps_nothing_else_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One patient of a bucket of a thousand may wait long: the thousand must not wait with them."""
+    monkeypatch.setattr(meds, "LOOSE", 100)
+    shards, before = meds._Shards(tmp_path), pa.total_allocated_bytes()
+    for number in range(20):
+        kinds = {"time": pa.timestamp("us"), "static": pa.bool_()}
+        bucket = pa.table(
+            {
+                name: pa.array([None if name != "static" else False] * 20_000, kinds.get(name, pa.string()))
+                for name in COLUMNS
+            }
+        )
+        part = bucket.slice(100, 50)
+        shards.add(
+            Timeline(id=str(number), split="train", patient=str(number), clock="dates", load=lambda part=part: part),
+            "held_out",
+        )  # fmt: skip
+        del bucket, part
+    assert len(shards.subjects) == 20 and pa.total_allocated_bytes() - before < 3 << 20

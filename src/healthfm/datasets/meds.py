@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 VERSION = "0.4.1"
 SHARD = 1_000_000  # events of a file; more where one subject has more
+LOOSE = 1_000_000  # events taken in before what is held is copied together: a slice keeps the whole table that it was cut from
+UNIQUE = ("subject_id", "time", "end", "text_value", "numeric_value", "more")  # columns of which no dictionary is made
 SPLITS = {"train": "train", "validation": "tuning", "test": "held_out"}
 DRAWN = (
     ("train", 0.8),
@@ -101,6 +103,7 @@ class _Shards:
     names: dict[str, str | None] = field(default_factory=dict)
     undated: int = 0
     events: int = 0
+    loose: int = 0
 
     def add(self, record: Timeline, split: str) -> None:
         """Take in a timeline."""
@@ -117,6 +120,10 @@ class _Shards:
         self._name_of = record.name_of
         if self.sizes[split] >= SHARD:
             self._publish(split)
+        self.loose += len(events)
+        if self.loose >= LOOSE:
+            self.held = {one: [pa.concat_tables(tables).combine_chunks()] for one, tables in self.held.items()}
+            self.loose = 0
 
     def close(self) -> None:
         """Write what is held."""
@@ -130,7 +137,7 @@ class _Shards:
 
         whole = pa.concat_tables(self.held.pop(split))
         known = pc.or_(pc.is_valid(whole["time"]), whole["static"])
-        kept = whole.filter(known)
+        kept = whole if pc.all(known).as_py() is not False else whole.filter(known)
         self.undated += len(whole) - len(kept)
         self.events += len(kept)
         for code in pc.unique(kept["code"]).to_pylist():
@@ -146,7 +153,8 @@ class _Shards:
         place = self.folder / "data" / split
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = place / f".{number}.parquet"
-        pq.write_table(table, draft, compression="zstd")
+        repeated = [name for name in table.column_names if name not in UNIQUE]
+        pq.write_table(table, draft, compression="zstd", use_dictionary=repeated)
         draft.replace(place / f"{number}.parquet")
         self.sizes[split] = 0
 

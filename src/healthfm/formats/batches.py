@@ -20,7 +20,7 @@ from healthfm.formats import delimited
 from healthfm.formats.source import DAMAGE, Source
 
 EMPTY = "Empty CSV file"  # what Arrow says where there is no row below the header
-BLOCK = 32 << 20  # bytes of a file in one batch
+BLOCK = 8 << 20  # bytes of a file in one batch
 
 
 def delimiter_of(source: Source) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-BUCKET = 96 << 20  # bytes of plain CSV whose events are held at once
+BUCKET = 48 << 20  # bytes of plain CSV whose events are held at once
 BUCKETS = 512
 GZIP = 8  # how much tables of numbers grow when they are unpacked
 
