@@ -24,6 +24,7 @@ from healthfm.evaluate.similarity import EmbeddedPairs
 from healthfm.evaluate.taught import Taught, inside, taught
 from healthfm.records import QA, Image, MultipleChoice, Record, Slide, Volume, unit_of
 from healthfm.score.baselines import BY, FACTS
+from healthfm.score.kinds.kind import RIVAL
 from healthfm.score.tasks import TASKS
 
 MOST = 20_000  # samples that are predicted
@@ -33,6 +34,11 @@ MOST_PIXELS = 700_000_000  # of all pictures, were they as large as the first
 MOST_VOXELS = 2_000_000_000  # of all volumes, the same
 MOST_WRITTEN = 2_000  # answers in words, which are scored for each rival
 FITTED = "those that are fitted"
+BESIDE = {"spans": "prediction", "candidates": "scores"}  # by kind: the column that a way beside the samples fills
+WAYS = {
+    "dictionary": "looking up the training split's mentions, word for word",
+    "bm25": "BM25, which knows shared words alone",
+}
 
 
 def predictions(ask: Ask, job: Job) -> pa.Table:
@@ -45,6 +51,8 @@ def predictions(ask: Ask, job: Job) -> pa.Table:
         return _written(ask, job)
     if isinstance(job, Retrieval | EmbeddedPairs):
         return _of_words(job)
+    if kind in BESIDE and any(name.startswith(RIVAL) for name in job.columns):
+        return _beside(job, BESIDE[kind])
     if kind not in ("classes", "labels") or job.targets is None:
         return _table([], {}, {"why_not": f"no rival of {job.task} is known here"})
     known, why_not = taught(ask, job), {}
@@ -208,6 +216,20 @@ def _written(ask: Ask, job: Job) -> pa.Table:
         for name, answers in zip(made, said, strict=True)
     ]  # fmt: skip
     return _table(tables, made, {**told, "why_not": f"{FITTED}: {why_not}" if why_not else ""})
+
+
+# Ways that the job itself made beside its samples ----------------------------------------------------------------------
+
+
+def _beside(job: Job, column: str) -> pa.Table:
+    """Return the predictions of cheap ways that stand in the job's own columns (``RIVAL``)."""
+    ids = pa.array([one.id for one in job.records], pa.string())
+    found = {name.removeprefix(RIVAL): values for name, values in job.columns.items() if name.startswith(RIVAL)}
+    tables = [
+        pa.table({BY: pa.array([name] * len(ids), pa.string()), "id": ids, column: values})
+        for name, values in found.items()
+    ]
+    return _table(tables, {name: WAYS.get(name, name) for name in found}, {})
 
 
 # Words that two texts share -------------------------------------------------------------------------------------------

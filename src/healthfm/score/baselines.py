@@ -18,7 +18,7 @@ from healthfm.score.statistics.paired import ALPHA
 
 ROOM = "baselines"  # of the run folder: the rivals' predictions
 BY = "baseline"  # the column that says whose a prediction is
-UNFITTED = ("majority", "context", "question")
+UNFITTED = ("majority", "context", "question", "bm25")
 FACTS = "baselines"  # the table's metadata
 WITHOUT_JUDGE = "token_f1"  # what answers in words are compared by where a judge looked at the model's alone
 
@@ -72,7 +72,7 @@ def _side(rival: pa.Table, table: pa.Table, task: str, classes: Sequence[str] | 
     if any(one not in place for one in ids):
         return None
     rows = rival.take([place[one] for one in ids])
-    for name in ("target", "patient"):  # the rows are the model's own
+    for name in ("target", "patient", "characters"):  # the rows are the model's own
         if name in table.column_names:
             column = rows.column_names.index(name) if name in rows.column_names else None
             rows = (

@@ -117,7 +117,8 @@ def headline_notes(run: Result) -> list[str]:
         whole = of_split(run, majority["n"]) if run.facts.get("majority") else f"these {majority['n']} rows"
         notes.append(f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}")
     notes += baselines.says(scores["baselines"]) if scores.get("baselines") else []
-    for name, values in scores.get("rivals", {}).items():
+    compared = (scores.get("baselines") or {}).get("strongest") is not None
+    for name, values in ({} if compared else scores.get("rivals", {})).items():
         notes += [
             f"cheap rival: {RIVALS.get(name, name)} reaches {metric.replace('_', '-')} {value:.3f}"
             for metric, value in values.items()
