@@ -115,10 +115,12 @@ def test_a_model_lists_mentions_and_what_the_text_does_not_hold_is_counted(sente
     assert run.scores["rivals"]["dictionary"]["micro_f1"] == pytest.approx(
         2 * 3 / (3 + 4)
     )  # asthma was never seen in training
+    [looked_up] = run.scores["baselines"]["rivals"]
+    assert looked_up["name"] == "dictionary" and looked_up["value"] == pytest.approx(6 / 7) and looked_up["high"] == 1
     assert load_run(tmp_path / "run").scores == run.scores
     page = run.report(show_inputs=True).read_text(encoding="utf-8")
     assert "[Flu | disease: found] or [cystic fibrosis | disease: found] ?" in page
-    assert "[flu | disease: missed]" in page and "disease (not in the text)" in page and "cheap rival" in page
+    assert "[flu | disease: missed]" in page and "disease (not in the text)" in page and page.count("cheap rival:") == 1
     hidden = run.report().read_text(encoding="utf-8")
     assert "cystic" not in hidden and "disease 0-3" in hidden
 
