@@ -11,9 +11,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from healthfm.cards.catalog import card, find
+    from healthfm.cards.catalog import card
     from healthfm.cards.lineage import Overlap, lineage
     from healthfm.cards.schema import DatasetCard, ModelCard
+    from healthfm.cards.search import find
     from healthfm.datasets.check import check_dataset
     from healthfm.datasets.dataset import Dataset
     from healthfm.datasets.export.write import export_dataset
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "find": "cards.catalog", "card": "cards.catalog", "lineage": "cards.lineage", "Overlap": "cards.lineage",
+    "find": "cards.search", "card": "cards.catalog", "lineage": "cards.lineage", "Overlap": "cards.lineage",
     "ModelCard": "cards.schema", "DatasetCard": "cards.schema",
     "open_dataset": "datasets.open", "Dataset": "datasets.dataset", "check_dataset": "datasets.check",
     "export_dataset": "datasets.export.write", "fetch_dataset": "fetch.dataset", "FetchError": "errors",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from healthfm import CardError, card, find
-from healthfm.cards import catalog
+from healthfm.cards import files
 from tests.cli.command import run
 
 GOOD = """slug = "{slug}"
@@ -71,4 +71,4 @@ def test_who_asks_for_a_broken_card_hears_what_is_wrong_with_it(cards: Path) -> 
     done = run("show", "value")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "access" in done.stderr
     (cards / "field.toml").write_text(GOOD.format(slug="field"))
-    assert card("field").slug == "field" and len(catalog.broken()) == len(FAULTS) + 1
+    assert card("field").slug == "field" and len(files.broken()) == len(FAULTS) + 1

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 import healthfm as hfm
-from healthfm.cards import catalog
+from healthfm.cards import catalog, files, search
 from healthfm.errors import CardError
 
 WriteCard = Callable[..., Path]
 
 
 def slugs(text: str = "", **filters: Any) -> list[str]:
-    return [entry["slug"] for entry in catalog.search(text, **filters)]
+    return [entry["slug"] for entry in search.search(text, **filters)]
 
 
 # Finding --------------------------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def test_place_of_a_card_on_the_disk_is_not_searched(own_cards: WriteCard) -> No
 
 
 def test_empty_search_finds_every_card() -> None:
-    assert len(slugs()) == len(catalog.card_files())
+    assert len(slugs()) == len(files.card_files())
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_every_spelling_of_a_name_is_understood(name: str) -> None:
 
 
 def test_every_card_is_found_by_its_slug_its_name_and_its_aliases() -> None:
-    for (kind, slug), entry in catalog.entries().items():
+    for (kind, slug), entry in files.entries().items():
         for name in (slug, entry["name"], entry["name"].upper(), *entry.get("aliases", ())):
             assert catalog.lookup(name, kind)["slug"] == slug, name
 
@@ -143,7 +143,7 @@ def test_near_names_are_of_the_kind_asked_for() -> None:
     with pytest.raises(CardError, match="no model is called 'medqa'") as error:
         catalog.card("medqa", "model")
     near = str(error.value).partition("near names: ")[2].partition(" (")[0].split(", ")
-    assert near and all(("model", slug) in catalog.entries() for slug in near)
+    assert near and all(("model", slug) in files.entries() for slug in near)
 
 
 def test_known_variant_and_protocol_are_accepted() -> None:
@@ -220,7 +220,7 @@ def test_same_slug_in_two_folders_names_both_files(own_cards: WriteCard) -> None
     path = own_cards("model", "uni")
     with pytest.raises(CardError, match="model 'uni' already has a card") as error:
         catalog.card("uni")
-    assert str(path) in str(error.value) and str(catalog.SHIPPED) in str(error.value)
+    assert str(path) in str(error.value) and str(files.SHIPPED) in str(error.value)
 
 
 def test_wrong_own_card_is_named_and_stands_in_the_way_of_itself_alone(own_cards: WriteCard) -> None:
@@ -249,15 +249,15 @@ def caches(home: Path) -> list[Path]:
 
 def in_a_new_process() -> None:
     """Forget what this process has read, as a new one would."""
-    catalog._entries.cache_clear()
+    files.told.cache_clear()
 
 
 def test_cards_are_read_from_the_cache(own_cards: WriteCard, own_home: Path) -> None:
     own_cards("model", "quokka")
-    catalog.entries()
+    files.entries()
     (cache,) = caches(own_home)
     listed = json.loads(cache.read_text(encoding="utf-8"))
-    assert len(listed) == len(catalog.card_files())
+    assert len(listed) == len(files.card_files())
     next(entry for entry in listed if entry["slug"] == "quokka")["name"] = "From the cache"
     cache.write_text(json.dumps(listed), encoding="utf-8")
     in_a_new_process()
@@ -276,7 +276,7 @@ def test_changed_card_is_read_anew_and_the_old_cache_goes(own_cards: WriteCard, 
 
 
 def test_added_and_removed_cards_are_noticed(own_cards: WriteCard) -> None:
-    catalog.entries()
+    files.entries()
     path = own_cards("model", "quokka")
     assert catalog.card("quokka").slug == "quokka"
     path.unlink()
@@ -287,12 +287,12 @@ def test_added_and_removed_cards_are_noticed(own_cards: WriteCard) -> None:
 @pytest.mark.parametrize("content", ["", "{", "null", "[]", "[1]", '[{"kind": "model"}]', '{"a": 1}', "\x00"])
 def test_damaged_cache_is_read_anew_and_replaced(own_cards: WriteCard, own_home: Path, content: str) -> None:
     own_cards("model", "quokka")
-    catalog.entries()
+    files.entries()
     (cache,) = caches(own_home)
     cache.write_text(content, encoding="utf-8")
     in_a_new_process()
     assert catalog.lookup("quokka")["slug"] == "quokka"
-    assert len(json.loads(cache.read_text(encoding="utf-8"))) == len(catalog.card_files())
+    assert len(json.loads(cache.read_text(encoding="utf-8"))) == len(files.card_files())
 
 
 def test_home_that_cannot_be_written_only_costs_time(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import healthfm as hfm
-from healthfm.cards import catalog
+from healthfm.cards import search
 from healthfm.cards.lineage import KINDS, MAX_STEPS, Overlap, lineage, web_crawls, web_sentence
 from healthfm.errors import CardError
 from tests.cards.conftest import write_card
@@ -265,7 +265,7 @@ def test_cards_show_no_way_from_medqa_to_smollm2() -> None:
 
 @pytest.mark.parametrize("dataset", ["medqa", "pmc-vqa", "mimic-cxr", "tcga", "pubmed"])
 def test_every_step_has_its_evidence(dataset: str) -> None:
-    found = [one for entry in catalog.search(kind="model") for one in lineage(entry["slug"], dataset)]
+    found = [one for entry in search.search(kind="model") for one in lineage(entry["slug"], dataset)]
     assert found
     for one in found:
         assert one.kind in KINDS

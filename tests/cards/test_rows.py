@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from healthfm.cards import catalog
+from healthfm.cards import catalog, files
 from healthfm.cards.schema import DatasetCard, ModelCard
 from healthfm.datasets import readers
 from healthfm.datasets.reader import READERS, reader_of
@@ -29,7 +29,7 @@ def datasets() -> list[DatasetCard]:
 def test_every_listed_row_has_a_card_of_its_kind_and_name() -> None:
     with ROWS.open(encoding="utf-8", newline="") as file:
         rows = {(row["kind"], row["slug"]): row["name"] for row in csv.DictReader(file, delimiter="\t")}
-    listed = {key: entry["name"] for key, entry in catalog.entries().items() if entry.get("lists")}
+    listed = {key: entry["name"] for key, entry in files.entries().items() if entry.get("lists")}
     assert len(rows) == 207
     assert listed == rows
 
@@ -41,7 +41,7 @@ def test_63_models_and_144_datasets_are_listed() -> None:
 
 def test_every_card_is_valid_and_stands_in_the_folder_of_its_group() -> None:
     cards = list(catalog.all_cards())
-    assert len(cards) == len(catalog.card_files())
+    assert len(cards) == len(files.card_files())
     for card in cards:
         path = Path(catalog.lookup(card.slug, card.kind)["path"])
         assert path.parent.parent.name == f"{card.kind}s" and path.parent.name == card.group, path
@@ -118,6 +118,6 @@ def test_source_of_a_layout_is_a_source() -> None:
 def test_cards_speak_to_their_readers_only() -> None:
     stray = re.compile(r"/work\b|\bfacts file|\[[RMT]\]|\[mem\]|\[repo\]|✓|\b(oracle|TODO|FIXME)\b")
     found = {
-        p.name: m.group() for p in map(Path, catalog.card_files()) if (m := stray.search(p.read_text(encoding="utf-8")))
+        p.name: m.group() for p in map(Path, files.card_files()) if (m := stray.search(p.read_text(encoding="utf-8")))
     }
     assert found == {}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from healthfm import CardError
-from healthfm.cards import catalog
+from healthfm.cards import catalog, files
 from healthfm.cards.schema import FAMILIES, ModelCard, Weights
 from tests.cards.conftest import WriteCard
 
@@ -83,9 +83,7 @@ def test_a_card_without_a_runner_says_so() -> None:
 
 
 def test_every_vision_card_runs_in_each_variant() -> None:
-    slugs = [
-        slug for (kind, slug), entry in catalog.entries().items() if kind == "model" and entry["group"] == "vision"
-    ]
+    slugs = [slug for (kind, slug), entry in files.entries().items() if kind == "model" and entry["group"] == "vision"]
     assert len(slugs) >= 20
     for slug in slugs:
         made = catalog.card(slug, "model")
@@ -226,5 +224,5 @@ def test_families_are_known_without_torch() -> None:
     program = "import sys; from healthfm.cards import catalog; print(len(list(catalog.all_cards('model')))); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 50
-    root = catalog.SHIPPED.parent / "models"
+    root = files.SHIPPED.parent / "models"
     assert all((root / f"{module.replace('.', '/')}.py").is_file() for module in FAMILIES.values())

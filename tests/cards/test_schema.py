@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from healthfm.cards import catalog
+from healthfm.cards import catalog, files
 from healthfm.cards.schema import Labels
 from healthfm.errors import CardError
 
@@ -20,7 +20,7 @@ RESULT = {"dataset": "medqa", "metric": "accuracy", "value": 0.5, "source": "its
 def refused(path: Path) -> str:
     """Return the message with which the card at ``path`` is refused."""
     with pytest.raises(CardError) as error:
-        catalog.validate(catalog.parse(path))
+        files.validate(files.parse(path))
     assert str(path) in str(error.value)
     return str(error.value)
 
@@ -31,7 +31,7 @@ def without(fact: dict[str, Any], field: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["model", "dataset"])
 def test_smallest_card_is_valid(own_cards: WriteCard, kind: str) -> None:
-    card = catalog.validate(catalog.parse(own_cards(kind, "tiny")))
+    card = files.validate(files.parse(own_cards(kind, "tiny")))
     assert (card.kind, card.slug, card.listed, card.has_runner) == (kind, "tiny", False, False)
 
 
@@ -126,14 +126,14 @@ def test_blank_source_is_no_source(own_cards: WriteCard) -> None:
 
 
 def test_fact_is_unverified_until_the_card_says_how_it_was_checked(own_cards: WriteCard) -> None:
-    card = catalog.validate(catalog.parse(own_cards("model", "tiny", results=[RESULT])))
+    card = files.validate(files.parse(own_cards("model", "tiny", results=[RESULT])))
     assert card.results[0].checked == "unverified"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("access", ["credentialed", "registration", "own"])
 def test_data_of_named_people_may_not_be_sent_away(own_cards: WriteCard, access: str) -> None:
     assert "remote_ok" in refused(own_cards("dataset", "tiny", access=access))
-    catalog.validate(catalog.parse(own_cards("dataset", "tiny", access=access, remote_ok=False)))
+    files.validate(files.parse(own_cards("dataset", "tiny", access=access, remote_ok=False)))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from healthfm.cards import catalog
+from healthfm.cards import catalog, files
 from healthfm.cards.schema import ModelCard
 from tests.cli.command import run
 
@@ -43,7 +43,7 @@ def test_a_package_is_installed_and_what_was_never_released_has_no_command() -> 
 def test_every_command_of_the_catalogue_names_what_its_card_does() -> None:
     from healthfm.models.files.weights import places
 
-    for slug in [slug for kind, slug in catalog.entries() if kind == "model"]:
+    for slug in [slug for kind, slug in files.entries() if kind == "model"]:
         card = catalog.card(slug, "model")
         assert isinstance(card, ModelCard)
         for one in places(card):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from healthfm import RunError, evaluate
-from healthfm.cards import catalog
+from healthfm.cards import files
 from healthfm.datasets.dataset import Dataset
 from healthfm.embed import engines, identity
 from healthfm.embed.embedder import Embedder
@@ -78,7 +78,7 @@ class Both(Model):
 def dataset(kind: str, make: Callable[[int, str], Record], splits: dict[str, int]) -> Dataset:
     """A dataset of records made in code: those of even numbers are slow, the others fast."""
     space = {"name": "rhythm", "kind": "binary", "classes": ["slow", "fast"]}
-    card = catalog.validate({
+    card = files.validate({
         "kind": "dataset", "slug": "made", "name": "Made", "summary": "Records made in code.", "group": "signal", "modalities": ["signal"],
         "tasks": ["classification"], "record": kind, "owner": "the test", "access": "open", "shareable_inputs": True, "shareable_outputs": True, "remote_ok": False,
         "labels": [space], "path": "the test's card",

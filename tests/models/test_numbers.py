@@ -17,7 +17,7 @@ import torch
 import transformers
 
 from healthfm import card
-from healthfm.cards import catalog, coverage
+from healthfm.cards import catalog, coverage, files
 from healthfm.cards.schema import ModelCard, Runner, Transform
 from healthfm.models.joint import pair, query_decoder, towers
 from healthfm.models.language import causal_lm, masked_lm, seq2seq
@@ -31,7 +31,7 @@ Numbers = dict[str, Any]
 
 
 def runnable() -> list[str]:
-    return sorted(slug for (kind, slug), entry in catalog.entries().items() if kind == "model" and "run" in entry)
+    return sorted(slug for (kind, slug), entry in files.entries().items() if kind == "model" and "run" in entry)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from healthfm.cards import catalog
+from healthfm.cards import files
 
 RECORD = Path(__file__).parent / "evidence"
 TICKS = {
@@ -100,7 +100,7 @@ def rows(made: tuple[Claim, ...] | None = None, listed: bool = True) -> list[dic
         ticks.setdefault((claim["kind"], claim["slug"]), {})[claim["tick"]] = claim["where"]
     found = []
     for (kind, slug), entry in sorted(
-        catalog.entries().items(), key=lambda item: (item[0][0] != "model", item[1]["group"], item[0][1])
+        files.entries().items(), key=lambda item: (item[0][0] != "model", item[1]["group"], item[0][1])
     ):
         if listed and not entry.get("lists"):
             continue

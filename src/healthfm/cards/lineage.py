@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from healthfm.cards import catalog
+from healthfm.cards import catalog, files
 from healthfm.errors import CardError
 
 MAX_STEPS = 4
@@ -169,7 +169,7 @@ def _ties() -> dict[str, list[Tie]]:
     def add(start: str, end: str, move: str, by: str, says: str, link: Entry) -> None:
         ties.setdefault(start, []).append(Tie(start, end, move, by, says, _source(link), tuple(link.get("splits", ()))))
 
-    for (kind, slug), entry in catalog.entries().items():
+    for (kind, slug), entry in files.entries().items():
         if kind != "dataset":
             continue
         for link in entry.get("contains", ()):

@@ -47,11 +47,11 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm doctor
         """
-        from healthfm.cards import catalog
+        from healthfm.cards import files
         from healthfm.evaluate.provenance import hardware, versions
         from healthfm.home import home
 
-        every = catalog.entries()
+        every = files.entries()
         found: dict[str, Any] = {
             "versions": versions(), "hardware": hardware(), "device": device(), "home": str(home()),
             "cards": {kind: sum(k == kind for k, _ in every) for kind in ("model", "dataset")},

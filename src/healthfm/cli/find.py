@@ -37,9 +37,9 @@ def register(app: typer.Typer) -> None:
 
         Example: healthfm find slide --kind model --access open
         """
-        from healthfm.cards import catalog
+        from healthfm.cards import files, search
 
-        hits = catalog.search(
+        hits = search.search(
             " ".join(text or ()),
             kind=kind,
             group=group,
@@ -49,10 +49,10 @@ def register(app: typer.Typer) -> None:
             licence=licence,
             has_runner=has_runner,
         )
-        for said in catalog.broken().values():
+        for said in files.broken().values():
             print(f"healthfm: left out: {' '.join(said.split())}", file=sys.stderr)
         if json:
-            emit_json([{**{k: hit.get(k) for k in SHOWN}, "has_runner": catalog.runnable(hit)} for hit in hits])
+            emit_json([{**{k: hit.get(k) for k in SHOWN}, "has_runner": search.runnable(hit)} for hit in hits])
             return
         if not hits:
             raise typer.Exit(_nothing())
@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
                 hit["slug"],
                 hit["group"],
                 hit["access"],
-                "yes" if catalog.runnable(hit) else "",
+                "yes" if search.runnable(hit) else "",
                 hit["summary"],
             )
             for hit in hits

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from healthfm.cards import catalog
+from healthfm.cards import catalog, files
 from healthfm.cards.lineage import Overlap, lineage, web_crawls
 from healthfm.cards.schema import DatasetCard, ModelCard
 from healthfm.datasets.dataset import Dataset
@@ -69,7 +69,7 @@ def positive_of(card: DatasetCard, classes: Sequence[str] | None) -> dict[str, s
 
 def lineage_finding(card: ModelCard, opened: Dataset) -> dict[str, Any]:
     """Return the lineage finding; a model or dataset of the user's own has no cards to ask."""
-    if not catalog.is_known(card) or ("dataset", opened.card.slug) not in catalog.entries():
+    if not catalog.is_known(card) or ("dataset", opened.card.slug) not in files.entries():
         return {"asked": False, "overlaps": []}
     found = [overlap_facts(one) for one in lineage(card.slug, opened.card.slug)]
     return {"asked": True, "overlaps": found, "crawls": web_crawls(card.slug)}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from healthfm.cards import catalog
+from healthfm.cards import catalog, files
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError, CheckpointError
 from healthfm.models import own
@@ -33,7 +33,7 @@ def own_model_card(facts: ModelCard | Mapping[str, Any] | None, target: Any) -> 
         "kind": "model", "slug": plain, "name": name, "summary": "A model of the caller's.", "group": "general",
         "modalities": ["text"], "access": "closed", "architecture": "the caller's", "path": "the caller's card",
     }  # fmt: skip
-    card = catalog.validate({**defaults, **(facts or {})})
+    card = files.validate({**defaults, **(facts or {})})
     assert isinstance(card, ModelCard)
     return card
 

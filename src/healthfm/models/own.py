@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from healthfm.cards import catalog
+from healthfm.cards import files
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CapabilityError, CardError, CheckpointError
 from healthfm.models.model import VERBS
@@ -105,7 +105,7 @@ def card(name: str) -> ModelCard:
     else:
         title = ".".join(rest(name).split(":")[:2])
         facts["architecture"] = "the user's code"
-    made = catalog.validate({
+    made = files.validate({
         "kind": "model", "slug": f"{kind}-{plain(title)}", "name": title, "group": "general", "path": name,
         "summary": f"A model of the user's own ({kind}); nothing is known of what it was trained on.", **facts,
     })  # fmt: skip

@@ -17,7 +17,7 @@ import torch
 import transformers
 
 from healthfm import card, load_model
-from healthfm.cards import catalog
+from healthfm.cards import files
 from healthfm.cards.schema import Prompt
 from healthfm.evaluate import parsers
 from healthfm.models.language import generation, prompts
@@ -217,7 +217,7 @@ def test_omnina_says_what_its_owners_training_teaches() -> None:
 
 TABLES = Path(__file__).parents[2] / "data" / "prompts"
 SPEAKING = sorted(
-    slug for (kind, slug), entry in catalog.entries().items()
+    slug for (kind, slug), entry in files.entries().items()
     if kind == "model" and entry.get("prompts") and entry.get("run", {}).get("family") in ("causal_lm", "seq2seq")
 )  # fmt: skip
 TEXT = {"template", "note", "source", "checked"}  # of a prompt: what test_prompts holds, and words

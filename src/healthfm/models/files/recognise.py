@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from healthfm.cards import catalog
+from healthfm.cards import catalog, files
 from healthfm.cards.schema import ModelCard
 from healthfm.errors import CardError, CheckpointError
 from healthfm.models.families import family_of
@@ -89,7 +89,7 @@ def match(
 def rows_of(card: ModelCard, tensors: Mapping[str, Any]) -> list[str]:
     """Return the names of all other rows' variants whose every size the tensors have."""
     found = []
-    for (kind, slug), entry in catalog.entries().items():
+    for (kind, slug), entry in files.entries().items():
         if kind != "model" or slug == card.slug or "run" not in entry:
             continue
         other = catalog.validated(entry)
