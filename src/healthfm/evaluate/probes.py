@@ -154,7 +154,7 @@ def prepare(ask: Ask) -> Job:
     sources = identity.of_records([*fit, *records])
     return Probed(
         task=ask.task, rule=task.rule, name=f"{opened.name}#{ask.task}", records=records, total=total, classes=classes,
-        every_target=None if several else every, targets=targets, parts=cut_parts([_size(one) for one in inputs]),
+        every_target=None if several else every, targets=targets, parts=cut_parts([size_of(one) for one in inputs]),
         inputs=inputs, sources=sources, fit_on=fit, labels=labels, groups=[unit_of(r) for r in fit], seed=request.seed, shots=request.shots,
         columns=subgroup_columns(records, request.subgroups),
         content=[[r.id, source, label] for r, source, label in zip((*fit, *records), sources, (*labels, *targets), strict=True)],
@@ -177,7 +177,7 @@ def _input(record: Record, task: str) -> str | Record:
     return record.as_text if isinstance(record, TextRecord) else record
 
 
-def _size(content: str | Record) -> int:
+def size_of(content: str | Record) -> int:
     """Return what an input counts for in a part; a volume or film has a part to itself."""
     if isinstance(content, str):
         return len(content)

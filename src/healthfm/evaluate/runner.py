@@ -41,6 +41,7 @@ from healthfm.evaluate import (
     retrieval,
     similarity,
     tagging,
+    zero_shot,
 )
 from healthfm.evaluate import judge as judging
 from healthfm.evaluate.job import SETTLED, Ask, Job, Request, Review
@@ -64,6 +65,7 @@ WAYS: Mapping[str, Callable[[Ask], Job]] = {  # how a model is asked (``Task.way
     "retrieval": retrieval.prepare,
     "probe": probes.prepare,
     "bags": bags.prepare,
+    "named classes": zero_shot.prepare,
     "whole text": perplexity.prepare,
     "cohort": cohort.prepare,
     "listed mentions": mentions.prepare,

@@ -16,6 +16,7 @@ from healthfm.evaluate.dialogues import Replies, turns_to_answer
 from healthfm.evaluate.free_text import as_question
 from healthfm.evaluate.job import Ask, Job
 from healthfm.evaluate.probes import Probed
+from healthfm.evaluate.zero_shot import Named, right
 from healthfm.records import QA, Conversation, Image, MultipleChoice, Record
 from healthfm.score.tasks import TASKS
 
@@ -46,7 +47,7 @@ def taught(ask: Ask, job: Job) -> Taught:
     words = TASKS[job.task].kind == "text"
     if (
         not words
-        and not isinstance(job, ScoredClasses)
+        and not isinstance(job, ScoredClasses | Named)
         and not all(isinstance(one, MultipleChoice) for one in job.records)
     ):
         return Taught(why_not=f"no way to fit one for {job.task} is known here")
@@ -62,8 +63,8 @@ def taught(ask: Ask, job: Job) -> Taught:
         read = [(one, _right(ask, job, one)) for one in kept]
     except HealthfmError as error:
         return Taught(why_not=f"the split '{source}' to fit on cannot be used: {error}")
-    right = [(one, label) for one, label in read if label is not None]
-    return _drawn([one for one, _ in right], [label for _, label in right], source, len(every) - len(kept), ask)
+    known = [(one, label) for one, label in read if label is not None]
+    return _drawn([one for one, _ in known], [label for _, label in known], source, len(every) - len(kept), ask)
 
 
 def _questions(job: Job, split: Iterable[Record]) -> list[Any]:
@@ -75,9 +76,13 @@ def _questions(job: Job, split: Iterable[Record]) -> list[Any]:
 
 def _right(ask: Ask, job: Job, record: Record) -> Any:
     """Return what is right for a record to fit on, as the job's own targets are; None where that is unknown."""
+    found: Any
+    if isinstance(job, Named):
+        found = right(record, ask.opened, job.space, job.naming, job.several)
+        return found if job.several or found in (job.classes or ()) else None
     if isinstance(job, ScoredClasses):
         space = space_of(ask.opened.card, protocols.choose_protocol(ask.opened.card, ask.protocol, ask.task)[1].label)
-        found: Any = labels_of(record, space) if job.several else label_of(record, ask.opened, space)
+        found = labels_of(record, space) if job.several else label_of(record, ask.opened, space)
         return found if job.several or found in (job.classes or ()) else None
     if isinstance(record, QA):
         return record.answers or None

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from healthfm.engine.store import DRAFT, RunFolder
 from healthfm.errors import RunError
-from healthfm.score import baselines, learning, scoring
+from healthfm.score import baselines, learning, prompts, scoring
 from healthfm.spelling import short
 
 FORMAT = 1
@@ -156,6 +156,15 @@ def rescore(
             facts.get("classes") or scores["classes"] or None,
             request["seed"],
             draws,
+        )
+    if folder.published(prompts.ROOM):
+        scores["prompts"] = prompts.read(
+            checked,
+            folder.predictions(prompts.ROOM),
+            request["task"],
+            facts.get("classes"),
+            scores["headline"],
+            request["seed"],
         )
     fitted = facts.get("fitted", {})
     if "curve" in fitted:

@@ -116,6 +116,14 @@ TASKS = {
         summary="one of several classes of a bag (a slide's tiles, a volume's slices, a film's frames, a patient's images), by attention over all of it",
         kind="classes", way="bags", verb="embed", records=(Slide, *PICTURES), fitted=True,
     ),
+    "zero-shot": Task(
+        summary="one of several classes of a picture, by the classes' names, by a model of pictures and texts; with what other words give",
+        kind="classes", way="named classes", verb="classify", records=PICTURES,
+    ),
+    "multi-label-zero-shot": Task(
+        summary="any of several classes of a picture, each by its name, by a model of pictures and texts; with what other words give",
+        kind="labels", way="named classes", verb="classify", records=PICTURES,
+    ),
     "perplexity": Task(summary="how likely whole texts are", kind="likelihood", way="whole text", verb="logits", records=TEXTS),
     "in-hospital-mortality": Task(
         summary="whether a stay ends in death, by what was known early in it", kind="classes", noun="stay", two=True,

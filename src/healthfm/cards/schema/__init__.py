@@ -5,7 +5,7 @@ Facts carry where they come from. ``checked`` says how well: ``read`` (seen at t
 """
 
 from healthfm.cards.schema.common import Card, Listing, Variant
-from healthfm.cards.schema.dataset import DatasetCard, Download, Labels, OfficialFile, Protocol
+from healthfm.cards.schema.dataset import DatasetCard, Download, Labels, Naming, OfficialFile, Protocol
 from healthfm.cards.schema.evaluation import Evaluation, Lesions
 from healthfm.cards.schema.model import (
     Decoding,
@@ -19,6 +19,6 @@ from healthfm.cards.schema.model import (
 from healthfm.cards.schema.runner import FAMILIES, Part, Projection, Runner, Tokenizer, Transform, ZeroShot
 
 __all__ = [
-    "FAMILIES", "Card", "DatasetCard", "Decoding", "Download", "Evaluation", "Exposure", "Labels", "Lesions", "Listing", "ModelCard", "OfficialFile", "Part", "Projection",
+    "FAMILIES", "Card", "DatasetCard", "Decoding", "Download", "Evaluation", "Exposure", "Labels", "Lesions", "Listing", "ModelCard", "Naming", "OfficialFile", "Part", "Projection",
     "Prompt", "Protocol", "Recipe", "Result", "Runner", "Tokenizer", "Transform", "Variant", "Weights", "ZeroShot",
 ]  # fmt: skip

@@ -136,6 +136,28 @@ class Protocol(Facts):
     variants: tuple[str, ...] = ()
 
 
+class Naming(Facts):
+    """What sentences call the classes of a label space, for models that tell classes by their names (``--task zero-shot``).
+
+    ``name``: the word behind @ that asks for it (None: what is asked without one). ``names``: by class, what it is called, first what is used
+    where one is; a class that is left out is called as it is. ``sentences``: the set of ``prompts.toml`` whose templates go with them.
+    ``classes``: those that are told apart (none: all). ``single``: a sample is taken where it has one of the whole space's findings and no
+    other (``besides`` may stand with it), which is then its class; ``each``: that many samples a class at most, a seeded draw; ``where``: what their meta says.
+    """
+
+    label: Text
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")] | None = None
+    names: Mapping[str, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    sentences: Text | None = None
+    classes: tuple[Text, ...] = ()
+    single: bool = False
+    besides: tuple[Text, ...] = ()
+    each: int | None = Field(default=None, ge=1)
+    where: Mapping[str, str] = Field(default_factory=dict)
+    source: Text
+    checked: Checked = "unverified"
+
+
 class DatasetCard(Card):
     """A healthcare dataset or database. ``caution``: what whoever uses its records must be told, a notice of every reading."""
 
@@ -157,6 +179,9 @@ class DatasetCard(Card):
     splits: Mapping[str, str] = Field(default_factory=dict)
     counts: Mapping[str, Mapping[str, int]] = Field(default_factory=dict)
     labels: tuple[Labels, ...] = ()
+    zero_shot: tuple[Naming, ...] = Field(
+        default=(), exclude=True
+    )  # of no other task: the texts that are asked stand in a run's plan
     layout_source: tuple[Text, ...] = ()
     layout_checked: Checked = "unverified"
     contains: tuple[Link, ...] = ()
@@ -213,8 +238,21 @@ class DatasetCard(Card):
         for space in self.labels:
             if space.variant is not None and space.variant not in self.variants:
                 raise ValueError(f"labels: variant '{space.variant}' is not among [variants]")
+        self._namings_fit()
         if self.protocols and self.default_protocol not in self.protocols:
             raise ValueError("a card with [protocols] names its default_protocol among them")
         if self.access in IN_HOUSE and self.remote_ok:
             raise ValueError("remote_ok must be false: credentialed, registration-only and own data stay in the house")
         return self
+
+    def _namings_fit(self) -> None:
+        """Raise ``ValueError`` where a naming speaks of no label space or class of the card, or two are asked for alike."""
+        spaces, seen = {space.name: set(space.classes) for space in self.labels}, set()
+        for one in self.zero_shot:
+            if one.label not in spaces:
+                raise ValueError(f"zero_shot: no label space '{one.label}'")
+            if strange := sorted({*one.names, *one.classes, *one.besides} - spaces[one.label]):
+                raise ValueError(f"zero_shot: '{one.label}' has no class {', '.join(strange)}")
+            if (one.label, one.name) in seen:
+                raise ValueError(f"zero_shot: '{one.label}' is named twice; tell them apart by name")
+            seen.add((one.label, one.name))

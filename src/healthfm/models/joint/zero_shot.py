@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from healthfm.cards.schema import ZeroShot
-from healthfm.errors import RunError
-from healthfm.models.model import Float32
+from healthfm.errors import CapabilityError, RunError
+from healthfm.models.model import Float32, Model
 
 SLOT = "{}"
 
@@ -111,3 +111,43 @@ def scores(rule: str, likeness: Sequence[Float32], scale: float, logits: bool) -
         values = np.exp(values - values.max(-1, keepdims=True))
         values = values / values.sum(-1, keepdims=True)
     return np.asarray(values, np.float32)
+
+
+def chances(
+    rule: str, likeness: Sequence[Float32], scale: float, several: bool
+) -> Float32:  # fmt: skip
+    """Return probabilities [n, classes] of similarities: of one class a row, or (``several``) of each class for itself.
+
+    A rule over all classes says nothing of one of several: that is softmax over its two sentences, times the learned scale. Of a rule
+    that asks for each class, those of one class a row are its scores as shares of their sum.
+    """
+    if several and rule != "pair":
+        return np.asarray(1 / (1 + np.exp(-scale * (likeness[0] - likeness[1]))), np.float32)
+    found = scores(rule, likeness, scale, False)
+    return found if several or rule != "pair" else np.asarray(found / found.sum(-1, keepdims=True), np.float32)
+
+
+def spaces(model: Model) -> list[Mapping[str, Any]]:
+    """Return, of each member of a model (itself, where it is no ensemble), how its vectors of pictures and texts are compared: the ``scale``
+    of their similarities, whether texts have length 1 (``unit``), and whether pictures come
+    as they are compared (``ready``) or are to be made of length 1 first.
+
+    Raises ``CapabilityError``: it has no space that pictures and texts share.
+    """
+    found = []
+    for one in members(model):
+        network: Any = getattr(one.network, "network", one.network)
+        scale = getattr(network, "logit_scale", None)
+        if scale is None or "embed" not in one.capabilities:
+            raise CapabilityError(
+                f"{model.name} has no space that pictures and texts share, which this task needs; it can {', '.join(sorted(model.capabilities))}"
+            )
+        side = getattr(network, "text", None)
+        unit, ready = bool(getattr(side, "normalise", True)), side is not None
+        found.append({"scale": float(scale.detach().exp()), "unit": unit, "ready": ready})
+    return found
+
+
+def members(model: Model) -> Sequence[Model]:
+    """Return the models of an ensemble; a model alone is one."""
+    return getattr(model, "members", (model,))

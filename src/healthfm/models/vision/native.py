@@ -14,10 +14,11 @@ import PIL.Image
 import torch
 import transformers
 
-from healthfm.cards.schema import ModelCard, Transform
+from healthfm.cards.schema import ModelCard, Transform, ZeroShot
 from healthfm.errors import CapabilityError, CheckpointError
 from healthfm.models.files.folder import Opened
 from healthfm.models.files.opening import place
+from healthfm.models.joint import zero_shot
 from healthfm.models.language.text_model import TextModel, read_tokenizer
 from healthfm.models.model import Float32
 from healthfm.models.prepared import Prepared
@@ -64,6 +65,10 @@ class DualTower(NativeTower):
         return self.network.get_image_features(pixel_values=pixels)
 
 
+def _unit(vectors: Float32) -> Float32:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
 def rows_of(states: torch.Tensor) -> torch.Tensor:
     """Return tokens [n, t, d]; of a map [n, d, height, width], its places."""
     return states.flatten(2).transpose(1, 2) if states.ndim == 4 else states
@@ -79,6 +84,7 @@ def given(out: Any) -> torch.Tensor | None:
 class DualModel(VisionModel):
     """Pictures and texts in one space. ``embed`` takes pictures, or texts (``str``)."""
 
+    capabilities = VisionModel.capabilities | {"classify"}
     takes = (*VisionModel.takes, *TextModel.takes)
     stacks = False  # the network takes texts too
 
@@ -103,6 +109,24 @@ class DualModel(VisionModel):
             raise CapabilityError(f"{self.name} gives one vector a text, not tokens")
         size = TEXTS_AT_ONCE if batch_size == "auto" else int(batch_size)
         return np.concatenate([self._texts(items[i : i + size]) for i in range(0, len(items), size)])
+
+    def classify(
+        self, items: Sequence[Any], classes: Sequence[str], templates: Any = None, logits: bool = False
+    ) -> Float32:
+        """Return each class's probability (or logit) for each item, float32 [n, classes]: softmax of cosines, times the learned scale.
+
+        ``templates``: one or several texts with {} for the name (None: the name alone). An item that stands for several pictures has the
+        cosine of their mean.
+        """
+        rule = ZeroShot()
+        names, kinds = zero_shot.checked(classes), zero_shot.sentences(rule, templates)
+        vectors = zero_shot.class_vectors(lambda texts: _unit(np.asarray(self.embed(texts))), names, kinds, True)
+        likeness = (
+            [_unit(np.asarray(self.embed(items))).reshape(len(items), -1) @ one.T for one in vectors]
+            if len(items)
+            else [np.zeros((0, len(names)), np.float32)]
+        )
+        return zero_shot.scores(rule.rule, likeness, float(self.network.network.logit_scale.detach().exp()), logits)  # type: ignore[union-attr, operator]
 
     def prepare(self, content: Any) -> Prepared:
         """Return an item's pictures, or a text's token ids, int64 [length], as the network takes them (see ``Model.prepare``)."""
