@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from healthfm.errors import RunError
-from healthfm.evaluate import protocols
+from healthfm.evaluate import matching, protocols
 from healthfm.evaluate.embedded import Embedded, said
 from healthfm.evaluate.job import Ask, Finished, Job, cut_parts, left_out, need_split, sample_columns, subgroup_columns
 from healthfm.records import QA, MultipleChoice, Record
@@ -39,7 +39,7 @@ class Retrieval(Embedded):
 
 
 def prepare(ask: Ask) -> Job:
-    """Return the job of ranking the passages of a split for each of its questions.
+    """Return the job of ranking the passages of a split for each of its questions; of pictures with texts see ``matching``.
 
     A question's passages are its context, or its answers where it has none. Equal passages are one; it is named by the first
     record that has it, and right for all of them. A limit draws questions: the passages stay those of the whole split.
@@ -47,6 +47,10 @@ def prepare(ask: Ask) -> Job:
     assert ask.task is not None
     split = need_split(ask.opened, ask.split)
     every = list(split)
+    if matching.belongs(every):
+        return matching.prepare(ask, every, split.notices)
+    if ask.task == matching.TASK:
+        raise RunError(f"{ask.opened.name}: {ask.task} is of records with a picture and a text, and here is none")
     asking = [record for record in every if passages_of(record)]
     if not asking:
         raise RunError(f"{ask.opened.name}: no record of split '{ask.split}' has a context or an answer to find")

@@ -67,6 +67,13 @@ def _rows(scores: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
             yield row("overall", "", name, {**ends, "method": one.get(f"{name}_method", one.get("method"))})
     for one in (scores["learning_curve"] or {"points": ()})["points"]:
         yield row("learning curve", f"fitted on {one['size']}", scores["learning_curve"]["metric"], one)
+    if (words := scores.get("prompts")) and words["spread"]:
+        yield row("words", "all prompts together", words["metric"], words["ensemble"])
+        for name in ("shuffled", "nonsense"):
+            if one := words[name]:
+                yield row("words", name, words["metric"], {"value": one["value"]}, f"{one['least']} to {one['most']} over {one['n']}")  # fmt: skip
+        for one in words["draws"]:
+            yield row("words", " / ".join(one["templates"]), words["metric"], one, ", ".join(one["names"]))
     for column, groups in scores["subgroups"].items():
         for one in groups:
             few, of = "too few to say" if one["too_few"] else "", f"{column}: {one['group']}"
@@ -123,7 +130,7 @@ def to_markdown(run: Result) -> str:
         "## Metrics", _table(("metric", "value", "95 % interval", "n", "interval by"), [
             (word(k).label, number(one["value"]), span(one), f"{one['n']:,}", one["method"]) for k, one in run.metrics.items()
         ]),
-        *_clinical(run.scores), *_by_class(run.scores), *_by_size(run.scores), *_by_group(run.scores), "## Has the model seen this data?", _bullets(section(run)["says"]),
+        *_clinical(run.scores), *_by_class(run.scores), *_by_words(run.scores), *_by_size(run.scores), *_by_group(run.scores), "## Has the model seen this data?", _bullets(section(run)["says"]),
         "## What this cannot say", _bullets(limits.limits(run)),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -148,6 +155,12 @@ def _clinical(scores: Mapping[str, Any]) -> Iterator[str]:
             yield f"### {_plain(title)}"
             yield _table(tuple(columns), rows)
         yield _bullets([*(f"{one}." for one in found["says"]), *clinical.methods(found)])
+
+
+def _by_words(scores: Mapping[str, Any]) -> Iterator[str]:
+    if found := scores.get("prompts"):
+        yield "## Would other words change it?"
+        yield _bullets(found["says"])
 
 
 def _by_size(scores: Mapping[str, Any]) -> Iterator[str]:

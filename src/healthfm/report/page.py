@@ -60,7 +60,7 @@ def render(run: Result, *, show_inputs: bool = False) -> str:
         "title": run.title, "n": scores["n"], "request": facts["request"], "facts": facts, "protocol": facts.get("protocol"),
         "notes": sentences.headline_notes(run), "limits": limits.limits(run), "asked_for": asked_for(run),
         "confusion": scores["confusion"], "classes": scores["classes"], "rules": [_rule(one) for one in scores["rules"]],
-        **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_subgroups(run), **clinical.context(scores.get("clinical")),
+        **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_prompts(scores), **_subgroups(run), **clinical.context(scores.get("clinical")),
         "scatter": _scatter(run), "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,
         "other_splits": len(seen["lineage"]["overlaps"]) - len(seen["lineage"]["concerning"]), **_judge(run),
         "errors": worst, "samples": rows, "total": run.predictions.num_rows, "texts": texts,
@@ -241,6 +241,15 @@ def _learning(scores: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _prompts(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what prompts gave, and their plot, where there were several."""
+    found = scores.get("prompts")
+    if found is None or found["spread"] is None:
+        return {"prompts": found, "prompts_plot": Markup(""), "prompts_key": []}
+    drawn, lines = plots.prompts(found)
+    return {"prompts": found, "prompts_plot": drawn, "prompts_key": lines}
+
+
 def _subgroups(run: Result) -> dict[str, Any]:
     found, name = run.scores["subgroups"], run.scores["headline"]
     every = [
@@ -312,7 +321,7 @@ def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = (
         ("limits", "Limits", True), ("clinical", "As a risk", context["clinical"]), ("metrics", "Metrics", True), ("classes", "Classes", context["per_class"]),
         ("confusion", "Confusion", context["confusion"]), ("calibration", "Calibration", context["calibration"]),
-        ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]), ("learning", "More samples?", context["learning"]),
+        ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]), ("words", "Other words?", context["prompts"]), ("learning", "More samples?", context["learning"]),
         ("subgroups", "Subgroups", context["subgroups"]), ("contamination", "Contamination", True), ("judge", "Judge", context["judge"]),
         ("cases", "Cases", context["cases"]), ("outlined", "Outlines", context["outlined"]), ("errors", "Errors", context["errors"].samples), ("gallery", "Confused", context["confused"]), ("looks", "Where it looked", context["looks"]), ("samples", "Samples", True), ("provenance", "Provenance", True),
     )  # fmt: skip

@@ -168,6 +168,25 @@ def numbers(target: Sequence[float], prediction: Sequence[float]) -> Markup:
     )  # fmt: skip
 
 
+def prompts(found: Facts) -> tuple[Markup, list[tuple[Facts, str]]]:
+    """Return the score of every prompt, the best first, between those of the model's own, of all together and of the controls; and its key."""
+    values = sorted((one["value"] for one in found["draws"] if one["value"] == one["value"]), reverse=True)
+    named = (("own", "the model's own", "c1"), ("ensemble", "all together", "c2"), ("nonsense", "words without a meaning", "c3"), ("shuffled", "pictures shuffled", "c4"))  # fmt: skip
+    lines = [({"class": says, "value": found[name]["value"]}, kind) for name, says, kind in named if found[name]]
+    scale, own = word(found["metric"]), found["own"]
+    seen = [*values, *(one["value"] for one, _ in lines), *_ends(own)]
+    known = covering(seen)
+    frame = PlotArea(Axis("prompts, the best first", 0, len(values) + 1), Axis(scale.label, max(known.low, 0), min(known.high, 1)))  # fmt: skip
+    ends = [0.0, len(values) + 1.0]
+    band = [frame.band(ends, [own["low"]] * 2, [own["high"]] * 2)] if own["low"] is not None else []
+    says = f"{len(values)} prompts, {scale.label} from {number(values[-1])} to {number(values[0])}; the model's own {number(own['value'])}."
+    drawn = frame.svg(
+        f"{scale.label} by prompt", says, *band, *(frame.line(ends, [one["value"]] * 2, kind) for one, kind in lines),
+        frame.dots([i + 1.0 for i in range(len(values))], values, [2.5] * len(values), "cloud"),
+    )  # fmt: skip
+    return drawn, lines
+
+
 def learning_curve(points: Sequence[Facts], metric: str) -> Markup:
     """Return a metric with its interval against the number of samples fitted on, on the part of its scale where it lies."""
     sizes, values = [float(one["size"]) for one in points], [one["value"] for one in points]

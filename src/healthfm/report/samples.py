@@ -163,6 +163,21 @@ def _late_hits(rows: Sequence[Row]) -> SampleList:
     return SampleList("Found last", note, "first hit at rank", [_ranked(row) for row in late[:ERRORS]])
 
 
+def _matched(row: Row) -> Sample:
+    ranks = row["ranks"]
+    return Sample(
+        row["id"], names_of(row["target"][:3]), row.get("prediction"), "not found" if not ranks else f"{min(ranks):,}", bool(ranks) and min(ranks) == 1
+    )  # fmt: skip
+
+
+def _late_matches(rows: Sequence[Row]) -> SampleList:
+    late = sorted((row for row in rows if not row["ranks"] or min(row["ranks"]) > 1), key=lambda row: -(min(row["ranks"] or [math.inf])))  # fmt: skip
+    note = (
+        f"the {len(late[:ERRORS])} of {len(late):,} queries to which what belongs came last; beside it what came first"
+    )
+    return SampleList("Found last", note, "first that belongs at rank", [_matched(row) for row in late[:ERRORS]])
+
+
 def _likelihood(row: Row) -> Sample:
     return Sample(row["id"], f"{row['bytes']:,} bytes", f"{row['tokens']:,} tokens", number(_bits(row)))
 
@@ -191,6 +206,7 @@ _KINDS: Mapping[str, _Kind] = {
     "classes": _Kind("confidence", _class, _wrong_classes), "ordinal": _Kind("confidence", _class, _wrong_classes),
     "labels": _Kind("highest probability", _labels, _wrong_labels), "numbers": _Kind("error", _number, _far_numbers),
     "text": _Kind("score", _text, _far_texts, free=True), "ranking": _Kind("first hit at rank", _ranked, _late_hits),
+    "matches": _Kind("first that belongs at rank", _matched, _late_matches),
     "likelihood": _Kind("bits per byte", _likelihood, _unlikely_texts), "spans": _Kind("F1", found.found_in, found.worst_found),
     "reading": _Kind("token F1", found.read_answer, found.far_answers, free=True), "candidates": _Kind("first right one at rank", found.candidates, found.late_candidates),
     "similarity": _Kind("places off", found.similar, found.apart),

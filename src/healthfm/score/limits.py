@@ -83,6 +83,10 @@ def _of_metrics(run: Result) -> Iterator[str]:
         yield OVERLAP
     if scores.get("kind") == "ranking":
         yield "One text counts as right for each query; others that would serve as well count as wrong."
+    if scores.get("kind") == "matches":
+        yield "Only what stands beside it in the data counts as right for a query; others that would serve as well count as wrong."
+    if (words := scores.get("prompts")) and words["spread"]:
+        yield f"One of {len(words['draws'])} ways of asking is the headline; other words gave {words['spread']['least']:.3f} to {words['spread']['most']:.3f}."
     yield from groups_apart(run)
     groups = [one for group in scores["subgroups"].values() for one in group]
     if few := sum(one["too_few"] for one in groups):

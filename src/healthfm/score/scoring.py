@@ -18,6 +18,7 @@ from healthfm.score.kinds import (
     labels,
     likelihood,
     masks,
+    matches,
     names,
     numbers,
     ordinal,
@@ -38,14 +39,14 @@ from healthfm.score.statistics.estimate import estimate
 from healthfm.score.statistics.statistic import Statistic
 
 KINDS: Mapping[str, Kind] = {
-    "classes": one_class, "labels": labels, "ordinal": ordinal, "numbers": numbers, "text": text, "ranking": ranking,
+    "classes": one_class, "labels": labels, "ordinal": ordinal, "numbers": numbers, "text": text, "ranking": ranking, "matches": matches,
     "likelihood": likelihood, "spans": spans, "reading": reading, "candidates": candidates, "similarity": similarity, "tags": tags, "relations": relations, "sets": sets,
     "masks": masks, "boxes": boxes,
 }  # fmt: skip
 BESIDE = ("auroc", "macro_auroc", "sensitivity", "specificity")  # what a group's row says beside the headline
 UNASKED = {  # the column of answers, before there are any
     "classes": ("prediction", pa.string()), "labels": ("prediction", pa.list_(pa.string())), "text": ("output", pa.string()),
-    "ranking": ("ranking", pa.list_(pa.string())), "numbers": ("prediction", pa.float64()), "spans": ("prediction", spans.SPANS),
+    "ranking": ("ranking", pa.list_(pa.string())), "matches": ("ranks", pa.list_(pa.int64())), "numbers": ("prediction", pa.float64()), "spans": ("prediction", spans.SPANS),
     "reading": ("prediction", pa.string()), "candidates": ("scores", candidates.NUMBERS), "similarity": ("prediction", pa.float64()),
     "tags": ("prediction", pa.list_(pa.string())), "relations": ("prediction", relations.RELATIONS), "sets": ("prediction", pa.list_(pa.string())),
 }  # fmt: skip
@@ -78,7 +79,7 @@ def check_targets(
     """Raise ``RunError``, before any model is asked, where the scores could not be computed of these targets."""
     name = tasks.TASKS[task].kind
     column, kind_of_answer = UNASKED[name]
-    several = name in ("labels", "text", "ranking", "tags", "sets", "reading", "candidates")
+    several = name in ("labels", "text", "ranking", "tags", "sets", "reading", "candidates", "matches")
     whole = kind_of_answer if name in ("spans", "relations") else None
     nothing: list[Any] = [[] if name == "ranking" else None] * len(ids)
     columns = {

@@ -89,8 +89,12 @@ TASKS = {
         way="scored classes", verb="score", records=(Document,), prompted=True,
     ),
     "retrieval": Task(
-        summary="a question's own text among all, by the cosine of embeddings", kind="ranking",
-        way="retrieval", verb="embed", records=(QA, MultipleChoice),
+        summary="a question's own text among all, by the cosine of embeddings; of pictures with texts each among all of the others", kind="ranking",
+        way="retrieval", verb="embed", records=(QA, MultipleChoice, Document),
+    ),
+    "image-text-retrieval": Task(
+        summary="the texts of a picture among all and the pictures of a text, by the cosine of embeddings in one space", kind="matches",
+        noun="query", way="retrieval", verb="embed", records=(Document,),
     ),
     "linear-probe": Task(
         summary="one of several classes, by logistic regression on frozen embeddings", kind="classes",

@@ -1,0 +1,175 @@
+"""What in a folder of embeddings is most like a text or a picture: every vector is looked at, from parts that are mapped into memory."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from healthfm.embed import engines
+from healthfm.embed.embedder import Embedder
+from healthfm.embed.items import of_file
+from healthfm.embed.key import key_of
+from healthfm.embed.plan import ROOM, matrix
+from healthfm.embed.run import FORMAT
+from healthfm.embed.units import Unit
+from healthfm.engine.pipeline import ordered
+from healthfm.engine.store import RunFolder
+from healthfm.errors import CapabilityError, RunError
+from healthfm.formats import image
+from healthfm.models.model import Float32, Model
+from healthfm.records import Slide, TextRecord, Visual
+
+SAME = ("model", "weights", "settings")  # what of a key makes vectors comparable; the rest is how they were computed
+READERS = 4
+COLUMNS = ["id", "number", "x", "y", "embedding", "problem"]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A vector that was found: the ``id`` of its item, its ``number`` in it and, of a slide's tile, where that lies; its ``cosine`` to the query."""
+
+    rank: int
+    id: str
+    number: int
+    x: int | None
+    y: int | None
+    cosine: float
+
+    def asdict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The ``hits`` of a search, the most alike first (of equals the earlier), among ``vectors`` of a store; ``notices`` of the query."""
+
+    hits: list[Hit]
+    vectors: int
+    notices: list[str]
+
+
+def made_by(store: Path) -> str:
+    """Return the name of the model that made a store. Raises ``RunError``: no store."""
+    return str(_manifest(store)["asked"]["model"])
+
+
+def search(store: Path, query: str | Path, model: Model, top: int = 10) -> Found:
+    """Return what a store holds that is most like a text, or a picture's file (a ``Path``), by the cosine of ``model``'s vectors.
+
+    Exact: every vector is compared. Parts are read as they are needed, so that memory does not grow with the store. Raises ``RunError``: no
+    store, one of another model, an empty query; ``CapabilityError``: the model does not take such a query.
+    """
+    if top < 1:
+        raise RunError(f"top is {top}; it must be 1 or more")
+    manifest = _manifest(store)
+    vector, notices = _query(query, model)
+    _refuse_others(store, manifest, model)
+    folder = RunFolder(store, ROOM)
+    parts = sorted(folder.published(ROOM))
+    best = _Best(top)
+    for part in ordered(lambda number: _part(store, number), parts, READERS, 2 * READERS):
+        best.take(_alike(store, part, vector), part)
+    if not manifest.get("finished"):
+        notices.append("the store is unfinished: what it has so far was searched")
+    return Found(best.hits(), best.seen, notices)
+
+
+def is_picture(word: str) -> bool:
+    """Say whether a word names a picture's file: it is one that is there, or ends as pictures do."""
+    return Path(word).suffix.lower() in image.SUFFIXES or (len(word) < 1_000 and "\n" not in word and Path(word).is_file())
+
+
+def _manifest(store: Path) -> dict[str, Any]:
+    found = RunFolder(store, ROOM).read_json("manifest.json")
+    if found is None or found.get("format") != FORMAT:
+        raise RunError(f"{store}: no embeddings of healthfm embed (no manifest.json that says so)")
+    return found
+
+
+def _refuse_others(store: Path, manifest: dict[str, Any], model: Model) -> None:
+    """Raise ``RunError`` where a store's vectors are not the model's."""
+    theirs, mine = manifest.get("key"), key_of(model, engines.choose(model))
+    own = manifest["asked"]["model"]
+    if theirs is None or mine is None:
+        if own != model.name:
+            raise RunError(f"{store}: was made by {own}, not by {model.name}: vectors of two models cannot be compared")
+        return
+    for name in SAME:
+        if theirs[name] != mine[name]:
+            what = {"model": f"by {own}", "weights": f"with other weights of {own}", "settings": f"by {own} with other settings (its transform, say)"}[name]
+            raise RunError(f"{store}: was made {what}, not as {model.name} is loaded here ({model.provenance.get('weights')}): such vectors cannot be compared")
+
+
+def _query(query: str | Path, model: Model) -> tuple[Float32, list[str]]:
+    """Return the vector of length 1 of a text or of a picture's file."""
+    takes = (Visual, "pictures") if isinstance(query, Path) else (TextRecord, "texts")
+    if model.takes and not any(issubclass(kind, takes[0]) for kind in model.takes):
+        other = "texts: give words" if isinstance(query, Path) else "pictures: give the file of one"
+        raise CapabilityError(f"{model.name} reads no {takes[1]}, only {other}")
+    content: Any = query
+    if isinstance(query, Path):
+        if not query.is_file():
+            raise RunError(f"no file {query}")
+        content = of_file(query, query.as_posix()).content
+        if isinstance(content, Slide):
+            raise RunError(f"{query}: a slide is many pictures, and a query is one")
+    elif not query.strip():
+        raise RunError("the query is empty: give words, or the file of a picture")
+    [unit]: list[Unit] = Embedder(model).units([content])
+    assert unit.vector is not None
+    cut = ["the text is longer than the model reads: its end is not in its vector"] if unit.cut else []
+    length = float(np.linalg.norm(unit.vector))
+    if not length:
+        raise RunError("the query's vector is zero: it is like nothing")
+    return unit.vector / length, [*cut, *unit.notices]
+
+
+def _part(store: Path, number: int) -> pa.Table:
+    path = store / ROOM / f"part-{number:05d}.parquet"
+    try:
+        table = pq.read_table(path, columns=COLUMNS, memory_map=True)
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"{store / ROOM}: a part is damaged ({type(error).__name__})") from None
+    return table.filter(pa.compute.is_null(table["problem"]))
+
+
+def _alike(store: Path, part: pa.Table, query: Float32) -> Float32:
+    """Return the cosines of a part's vectors to the query."""
+    if not part.num_rows:
+        return np.zeros(0, np.float32)
+    vectors = matrix(part)
+    if vectors.shape[1] != len(query):
+        raise RunError(f"{store}: its vectors have {vectors.shape[1]} numbers, the query's {len(query)}: it was made by another model")
+    lengths = np.linalg.norm(vectors, axis=1)
+    found: Float32 = (vectors @ query) / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return found
+
+
+class _Best:
+    """The most alike so far."""
+
+    def __init__(self, top: int) -> None:
+        self.top, self.seen = top, 0
+        self.cosines = np.zeros(0, np.float32)
+        self.rows: list[dict[str, Any]] = []
+
+    def take(self, cosines: Float32, part: pa.Table) -> None:
+        """Look at a part's cosines."""
+        self.seen += len(cosines)
+        least = self.cosines[-1] if len(self.rows) == self.top else -np.inf
+        some = np.flatnonzero(cosines > least)
+        some = some[np.argsort(-cosines[some], kind="stable")][: self.top]
+        rows = [*self.rows, *part.select(COLUMNS[:4]).take(some).to_pylist()]
+        both = np.concatenate([self.cosines, cosines[some]])
+        order = np.argsort(-both, kind="stable")[: self.top]
+        self.cosines, self.rows = both[order], [rows[i] for i in order]
+
+    def hits(self) -> list[Hit]:
+        """Return them with their ranks."""
+        return [Hit(rank=i, cosine=float(one), **row) for i, (one, row) in enumerate(zip(self.cosines, self.rows, strict=True), 1)]
