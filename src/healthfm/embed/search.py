@@ -16,7 +16,6 @@ from healthfm.embed.items import of_file
 from healthfm.embed.key import key_of
 from healthfm.embed.plan import ROOM, matrix
 from healthfm.embed.run import FORMAT
-from healthfm.embed.units import Unit
 from healthfm.engine.pipeline import ordered
 from healthfm.engine.store import RunFolder
 from healthfm.errors import CapabilityError, RunError
@@ -82,7 +81,9 @@ def search(store: Path, query: str | Path, model: Model, top: int = 10) -> Found
 
 def is_picture(word: str) -> bool:
     """Say whether a word names a picture's file: it is one that is there, or ends as pictures do."""
-    return Path(word).suffix.lower() in image.SUFFIXES or (len(word) < 1_000 and "\n" not in word and Path(word).is_file())
+    return Path(word).suffix.lower() in image.SUFFIXES or (
+        len(word) < 1_000 and "\n" not in word and Path(word).is_file()
+    )
 
 
 def _manifest(store: Path) -> dict[str, Any]:
@@ -102,8 +103,14 @@ def _refuse_others(store: Path, manifest: dict[str, Any], model: Model) -> None:
         return
     for name in SAME:
         if theirs[name] != mine[name]:
-            what = {"model": f"by {own}", "weights": f"with other weights of {own}", "settings": f"by {own} with other settings (its transform, say)"}[name]
-            raise RunError(f"{store}: was made {what}, not as {model.name} is loaded here ({model.provenance.get('weights')}): such vectors cannot be compared")
+            what = {
+                "model": f"by {own}",
+                "weights": f"with other weights of {own}",
+                "settings": f"by {own} with other settings (its transform, say)",
+            }[name]
+            raise RunError(
+                f"{store}: was made {what}, not as {model.name} is loaded here ({model.provenance.get('weights')}): such vectors cannot be compared"
+            )
 
 
 def _query(query: str | Path, model: Model) -> tuple[Float32, list[str]]:
@@ -121,7 +128,7 @@ def _query(query: str | Path, model: Model) -> tuple[Float32, list[str]]:
             raise RunError(f"{query}: a slide is many pictures, and a query is one")
     elif not query.strip():
         raise RunError("the query is empty: give words, or the file of a picture")
-    [unit]: list[Unit] = Embedder(model).units([content])
+    unit = Embedder(model).units([content])[0]
     assert unit.vector is not None
     cut = ["the text is longer than the model reads: its end is not in its vector"] if unit.cut else []
     length = float(np.linalg.norm(unit.vector))
@@ -145,7 +152,9 @@ def _alike(store: Path, part: pa.Table, query: Float32) -> Float32:
         return np.zeros(0, np.float32)
     vectors = matrix(part)
     if vectors.shape[1] != len(query):
-        raise RunError(f"{store}: its vectors have {vectors.shape[1]} numbers, the query's {len(query)}: it was made by another model")
+        raise RunError(
+            f"{store}: its vectors have {vectors.shape[1]} numbers, the query's {len(query)}: it was made by another model"
+        )
     lengths = np.linalg.norm(vectors, axis=1)
     found: Float32 = (vectors @ query) / np.maximum(lengths, np.finfo(np.float32).tiny)
     return found
@@ -172,4 +181,7 @@ class _Best:
 
     def hits(self) -> list[Hit]:
         """Return them with their ranks."""
-        return [Hit(rank=i, cosine=float(one), **row) for i, (one, row) in enumerate(zip(self.cosines, self.rows, strict=True), 1)]
+        return [
+            Hit(rank=i, cosine=float(one), **row)
+            for i, (one, row) in enumerate(zip(self.cosines, self.rows, strict=True), 1)
+        ]
