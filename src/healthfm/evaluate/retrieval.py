@@ -72,7 +72,7 @@ def prepare(ask: Ask) -> Job:
 def passages_of(record: Record) -> tuple[str, ...]:
     """Return what a question should find: its context, or its answers where it has none."""
     if not isinstance(record, QA | MultipleChoice):
-        raise RunError(f"retrieval needs questions, these are {type(record).__name__} records")
+        raise RunError(f"retrieval needs questions, or pictures with texts; these are {type(record).__name__} records")
     if record.context:
         return (record.context,)
     return record.answers if isinstance(record, QA) else ()

@@ -1,0 +1,105 @@
+"""Search over a store: exact, over many parts, by words and by a picture; a store of another model is refused in a line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from healthfm import RunError, load_model
+from healthfm.embed.items import gather
+from healthfm.embed.run import embed
+from healthfm.embed.search import search
+from healthfm.engine.store import RunFolder
+from healthfm.models.model import Model
+from tests.cli.command import run
+from tests.evaluate.pairs import weights
+from tests.models.vision.test_vision_road import class_folders
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path, Model]:
+    """A store of twelve pictures in parts of three; the pictures, the weights, the model."""
+    root = tmp_path_factory.mktemp("search")
+    pictures, files = class_folders(root / "tiles", 64), weights(root / "weights")
+    model = load_model("pathasst", files, device="cpu")
+    embed(model, gather([pictures], texts=False), root / "store", units_per_part=3)
+    return root / "store", pictures, files, model
+
+
+def test_words_and_pictures_find_what_is_most_like_them(made: tuple[Path, Path, Path, Model]) -> None:
+    store, pictures, files, model = made
+    names = sorted(one.relative_to(pictures).as_posix() for one in pictures.rglob("*.*g"))
+    vectors = model.embed([pictures / one for one in names])
+    done = run("search", store, "no heart failure", "--weights", files, "--device", "cpu", "--top", 5, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    likeness = vectors @ model.embed(["no heart failure"])[0]
+    assert told["vectors"] == len(names) == 12 and told["model"] == "pathasst:pathclip"
+    assert [one["id"] for one in told["hits"]] == [names[i] for i in np.argsort(-likeness)[:5]]
+    assert np.allclose([one["cosine"] for one in told["hits"]], np.sort(likeness)[::-1][:5], atol=1e-5)
+    table = run("search", store, pictures / names[7], "--weights", files, "--device", "cpu").stdout
+    assert names[7] in table.splitlines()[2] and "1.0000" in table.splitlines()[2]
+    cut = search(store, "heart " * 90, model, 1)
+    assert any("longer than the model reads" in one for one in cut.notices)
+
+
+def test_what_is_equal_comes_in_the_stores_order_and_what_failed_is_none(
+    made: tuple[Path, Path, Path, Model], tmp_path: Path
+) -> None:
+    store, _, _, model = made
+    shutil.copytree(store, tmp_path / "store")
+    folder, vector = RunFolder(tmp_path / "store", "embeddings"), model.embed(["heart"])[0]
+    for number in sorted(folder.published("embeddings")):
+        part = folder.part(number, "embeddings")
+        same = [(3 * vector).tolist()] * part.num_rows
+        same[0] = None  # type: ignore[call-overload]
+        failed = ["cannot be read", *([None] * (part.num_rows - 1))]
+        for name, column in (
+            ("embedding", pa.array(same, pa.list_(pa.float32()))),
+            ("problem", pa.array(failed, pa.string())),
+        ):
+            part = part.set_column(part.column_names.index(name), name, column)
+        folder.publish(number, part, "embeddings")
+    found = search(tmp_path / "store", "heart", model, 20)
+    ids = [
+        row
+        for n in sorted(folder.published("embeddings"))
+        for row in folder.part(n, "embeddings")["id"].to_pylist()[1:]
+    ]
+    assert [one.id for one in found.hits] == ids and found.vectors == len(ids) == 8
+    assert all(one.cosine == pytest.approx(1, abs=1e-6) for one in found.hits)
+
+
+def test_a_store_of_another_model_or_no_store_is_refused_in_a_line(
+    made: tuple[Path, Path, Path, Model], tmp_path: Path
+) -> None:
+    store, pictures, files, model = made
+    others = weights(tmp_path / "other", "plip")
+    for words, why in (
+        (
+            (store, "heart", "--model", "plip", "--weights", others),
+            "was made by pathasst:pathclip, not as plip is loaded here",
+        ),
+        ((store, " ", "--weights", files), "the query is empty"),
+        ((store, tmp_path / "gone.png", "--weights", files), "no file"),
+        ((pictures, "heart"), "no embeddings of healthfm embed"),
+    ):
+        done = run("search", *words, "--device", "cpu")
+        assert done.returncode == 2 and why in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    moved = load_model("pathasst", files, device="cpu")
+    assert moved.network is not None
+    next(moved.network.parameters()).data.mul_(1.01)
+    with pytest.raises(RunError, match="with other weights of pathasst"):
+        search(store, "heart", moved)
+    tall = load_model("pathasst", files, config={"image": {"transform": {"resize": [64, 64], "mean": [0.0] * 3, "std": [1.0] * 3}}}, device="cpu")  # fmt: skip
+    with pytest.raises(RunError, match="other settings"):
+        search(store, "heart", tall)
+    part = sorted((shutil.copytree(store, tmp_path / "copy") / "embeddings").iterdir())[0]
+    part.write_bytes(part.read_bytes()[:50])
+    with pytest.raises(RunError, match="a part is damaged"):
+        search(tmp_path / "copy", "heart", model)
