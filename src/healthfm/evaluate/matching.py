@@ -107,7 +107,7 @@ def prepare(ask: Ask, records: Sequence[Record], notices: Sequence[str]) -> Job:
     for a, b in joined:
         targets[a].append(rows[len(pictures) + b].id)
         targets[len(pictures) + b].append(rows[a].id)
-    inputs = [*(one for one, _ in pictures.values()), *texts]
+    inputs: list[str | Record] = [*(one for one, _ in pictures.values()), *texts]
     return Matched(
         task=TASK, name=f"{ask.opened.name}#{ask.task}", records=rows, total=len(whole), inputs=inputs, count=len(pictures), pairs=joined,
         sources=[*(source for _, source in pictures.values()), *([""] * len(texts))], targets=targets, columns=subgroup_columns(rows, ask.request.subgroups),

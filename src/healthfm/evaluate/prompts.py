@@ -117,7 +117,7 @@ def draws(templates: Sequence[Template], names: Sequence[Sequence[str]], seed: i
     order = random.permutation(len(templates))
     while len(found) < DRAWS:
         template = templates[order[len(found) % len(order)]]
-        found[Prompt((template,), tuple(str(one[random.integers(len(one))]) for one in names))] = None
+        found[Prompt((template,), tuple(one[int(random.integers(len(one)))] for one in names))] = None
     return list(found)
 
 

@@ -69,7 +69,7 @@ class Named(Embedded):
         """Whether a row may have several classes."""
         return TASKS[self.task].kind == "labels"
 
-    def tool(self, model: Model, settled: Mapping[str, Any] | None) -> Tool:
+    def tool(self, model: Model, settled: Mapping[str, Any] | None) -> Tool:  # type: ignore[override]
         from healthfm.embed.embedder import Embedder  # needs torch, which statistics alone do not
         from healthfm.models.joint import zero_shot
 
@@ -170,7 +170,8 @@ class Scored:
             known = {text: texts[place[text]] for kind in kinds for some in kind for text in some}
             likeness = [pictures @ one.T for one in zero_shot.means(known, kinds, space["unit"])]
             found.append(zero_shot.chances(self.rule, likeness, space["scale"], self.several))
-        return np.mean(found, 0, dtype=np.float64)
+        mean: Floats = np.asarray(np.mean(found, 0, dtype=np.float64))
+        return mean
 
 
 # What is asked --------------------------------------------------------------------------------------------------------
@@ -208,11 +209,12 @@ def prepare(ask: Ask) -> Job:
             "the classes are called by numbers, of which sentences say nothing: names belong on the card ([[zero_shot]])"
         )
     task = SEVERAL if several else SINGLE
+    inputs: list[str | Record] = [*texts, *records]
     return Named(
         task=task, name=f"{opened.name}#{task}" + (f"@{naming.name}" if naming is not None and naming.name else ""), records=records, total=total,
         classes=classes, every_target=None if several else every, targets=targets, rule=rule, asked_by=own, drawn=drawn, nonsense=empty, texts=texts,
-        sentences=sources, seed=request.seed, space=space, naming=naming, inputs=[*texts, *records], sources=[*([""] * len(texts)), *identities],
-        parts=cut_parts([size_of(one) for one in (*texts, *records)]), columns=subgroup_columns(records, request.subgroups),
+        sentences=sources, seed=request.seed, space=space, naming=naming, inputs=inputs, sources=[*([""] * len(texts)), *identities],
+        parts=cut_parts([size_of(one) for one in inputs]), columns=subgroup_columns(records, request.subgroups),
         content=[texts, rule.rule, [own.kinds, *(one.kinds for one in drawn)], [[r.id, source, label] for r, source, label in zip(records, identities, targets, strict=True)]],
         asked={"rule": rule.rule}, facts={"notices": [*split.notices, *notices]},
     )  # fmt: skip

@@ -172,7 +172,7 @@ def prompts(found: Facts) -> tuple[Markup, list[tuple[Facts, str]]]:
     """Return the score of every prompt, the best first, between those of the model's own, of all together and of the controls; and its key."""
     values = sorted((one["value"] for one in found["draws"] if one["value"] == one["value"]), reverse=True)
     named = (("own", "the model's own", "c1"), ("ensemble", "all together", "c2"), ("nonsense", "words without a meaning", "c3"), ("shuffled", "pictures shuffled", "c4"))  # fmt: skip
-    lines = [({"class": says, "value": found[name]["value"]}, kind) for name, says, kind in named if found[name]]
+    lines: list[tuple[Facts, str]] = [({"class": says, "value": found[name]["value"]}, kind) for name, says, kind in named if found[name]]  # fmt: skip
     scale, own = word(found["metric"]), found["own"]
     seen = [*values, *(one["value"] for one, _ in lines), *_ends(own)]
     known = covering(seen)

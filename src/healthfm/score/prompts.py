@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.stats import rankdata
 
+from healthfm.errors import RunError
 from healthfm.score import scoring
 from healthfm.score.pairing import Side, paired
 from healthfm.score.statistics import estimate, in_words
@@ -58,7 +59,7 @@ def read(
         try:
             pair = paired(headline, Side(checked, theirs), Side(table, mine), task, classes, seed)
             found["against"] = pair.asdict()
-        except (ValueError, scoring.RunError):
+        except (ValueError, RunError):
             found["against"] = None
     else:
         found["own"] = None

@@ -72,7 +72,8 @@ class _Side:
 
     def whole(self, rows: Ints) -> npt.NDArray[np.float64]:
         """Return vectors of length 1 in fixed point: whole numbers as float64."""
-        return np.trunc(self.vectors[rows] * self.scales[rows, None])
+        found: npt.NDArray[np.float64] = np.trunc(self.vectors[rows] * self.scales[rows, None])
+        return found
 
     def expect(self, likeness: npt.NDArray[np.float64]) -> None:
         """Take in the similarities of all pairs."""
