@@ -54,6 +54,16 @@ def test_every_command_of_the_catalogue_names_what_its_card_does() -> None:
                 assert f" {one.weights.hub} " in one.command and str(one.folder) in one.command
 
 
+def test_the_sizes_are_those_of_the_checkpoint_and_a_tokenizer_comes_with_it() -> None:
+    told = run("weights", "smollm2-135m-instruct").stdout
+    here, hub = told.split("published      ")[1:]
+    assert (
+        "MB here" in here and "here" not in hub.split("access")[0] and "(not this one: Python" in " ".join(hub.split())
+    )
+    assert "model.safetensors '*config*.json'" in hub and "'*token*.json'" in hub
+    assert "1.2 GB in 32 (303,350,784 numbers)" in " ".join(run("weights", "uni").stdout.split())
+
+
 def test_an_unknown_variant_is_one_line() -> None:
     done = run("weights", "uni:nosuch")
     assert done.returncode == 2 and "nosuch" in done.stderr and "Traceback" not in done.stderr

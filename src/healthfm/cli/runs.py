@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
             emit_json([one.asdict() for one in found])
             return
         rows = [(one.model, one.dataset, one.task, *_result(one), one.date[:16].replace("T", " "), one.path.relative_to(folder)) for one in found]  # fmt: skip
-        emit_table(("model", "dataset", "task", "result", "n", "run.json of", "folder"), rows)
+        emit_table(("model", "dataset", "task", "result", "n", "date", "folder"), rows)
         print(f"{len(found)} run{'s' * (len(found) != 1)}")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from healthfm.cli.console import emit_fields, emit_json
-from healthfm.cli.fetch import carry_out
+from healthfm.cli.fetch import carry_out, told_size
 from healthfm.cli.options import JsonFlag
 
 if TYPE_CHECKING:
@@ -61,16 +62,46 @@ def register(app: typer.Typer) -> None:
                 for one in found
             ])  # fmt: skip
             return
-        print(f"{card.name}: {len(found)} published checkpoint{'' if len(found) == 1 else 's'}\n")
+        none = f"; access is {card.access}, there is nothing to load" if not found else ""
+        print(f"{card.name}: {len(found)} published checkpoint{'' if len(found) == 1 else 's'}{none}\n")
         for one in found:
             told = one.weights
             hub = f"huggingface.co/{told.hub}" if told.hub else None
             emit_fields([
-                ("variant", one.variant), ("published", hub or told.source), ("files", ", ".join(told.files)), ("format", told.format), ("access", told.access),
+                ("variant", one.variant), ("published", hub or told.source), ("files", ", ".join(told.files)), ("format", told.format), ("size", _size(card, one, found)),
+                ("access", told.access),
                 ("licence", told.licence), ("digest", told.digest), ("note", told.note), ("checked", told.checked), ("looked for in", str(one.folder)),
-                ("loads from", str(one.loads_from) if one.loads_from else one.problem or "nowhere: it is not here"), ("first", STEPS.get(told.access)),
+                ("loads from", _here(one, found)), ("first", STEPS.get(told.access)),
             ])  # fmt: skip
             print(f"{one.command}\n" if one.command else "")  # on a line of its own, to be copied
+
+
+def _other(place: Place, found: list[Place]) -> Place | None:
+    """Return the published checkpoint that loads in this one's stead, by the name of its file."""
+    name = place.loads_from.name if place.loads_from is not None else None
+    theirs = [one for one in found if name in {PurePath(file).name for file in one.weights.files}]
+    return None if place in theirs or not theirs else theirs[0]
+
+
+def _size(card: ModelCard, place: Place, found: list[Place]) -> str | None:
+    """Say how large a checkpoint is: as it lies here, else by the row's number of parameters; the hub knows bytes and commit."""
+    from healthfm.models.files.weights import weight_files
+
+    if place.loads_from is not None and _other(place, found) is None:
+        return f"{told_size(sum(file.stat().st_size for file in weight_files(place.loads_from)))} here"
+    asked = ["--dry-run asks the hub for bytes and commit"] if place.command and place.weights.hub else []
+    if card.parameters is not None and place.variant in (None, card.default_variant):
+        sizes = [told_size(bytes * card.parameters) for bytes in (2, 4)]
+        asked.insert(0, f"about {sizes[0]} in 16 bits, {sizes[1]} in 32 ({card.parameters:,} numbers)")
+    return "; ".join(asked) or None
+
+
+def _here(place: Place, found: list[Place]) -> str:
+    """Say from where a row's weights load now, and whether that is another of its published checkpoints."""
+    if place.loads_from is None:
+        return place.problem or "nowhere: it is not here"
+    other = _other(place, found)
+    return f"{place.loads_from}{f' (not this one: {other.weights.source})' if other is not None else ''}"
 
 
 def _plan(card: ModelCard, found: list[Place]) -> Plan:

@@ -66,10 +66,10 @@ def marks_shown(board: Leaderboard) -> list[str]:
 
 
 def place_words(row: Mapping[str, Any]) -> str:
-    """Return a rank with its range in words; "-" where there is none."""
+    """Return a rank, equal values sharing theirs, with its range in words; "-" where there is none."""
     if row["rank"] is None:
         return "-"
-    return f"{row['rank']} ({plain(row['rank_low'])} to {plain(row['rank_high'])})"
+    return f"{plain(row['mean_rank'])} ({plain(row['rank_low'])} to {plain(row['rank_high'])})"
 
 
 def plain(value: float) -> str:

@@ -37,11 +37,11 @@ def to_csv(board: Leaderboard) -> str:
 def _rows(board: Leaderboard, cell: Callable[[dict[str, Any]], str], text: Callable[[str], str]) -> list[list[str]]:
     """Return the table of models and datasets: a header, and a row a model with its rank over all."""
     of = {(one["label"], found["model"]): found for one in board.columns for found in one["cells"]}
-    head = ["model", "rank (95 %)", "mean rank", *(f"{one['label']}, {word(one['metric']).label}, n = {one['n']:,}" for one in board.columns)]  # fmt: skip
+    head = ["model", "rank", "mean rank (95 %)", *(f"{one['label']}, {word(one['metric']).label}, n = {one['n']:,}" for one in board.columns)]  # fmt: skip
     rows = [[text(one) for one in head]]
     for model in board.models:
         found = [of.get((one["label"], model["label"])) for one in board.columns]
-        rows.append([text(model["label"]), place_words(model), number(model["mean_rank"]), *(cell(one) if one else "-" for one in found)])  # fmt: skip
+        rows.append([text(model["label"]), "-" if model["rank"] is None else str(model["rank"]), place_words(model), *(cell(one) if one else "-" for one in found)])  # fmt: skip
     return rows
 
 

