@@ -89,6 +89,11 @@ class Job:
     room: str = "predictions"
     whole: ClassVar[bool] = False  # ``finish`` makes one table of all parts
 
+    @property
+    def asks_again(self) -> bool:
+        """Whether the model is needed once more when all parts are there: ``finish_with`` is then called in place of ``finish``."""
+        return False
+
     def tool(self, model: Model, settled: Mapping[str, Any] | None) -> Any:
         """Return what ``compute`` works with, made once for all parts. ``settled``: what parts before were ``SETTLED`` on, if any."""
         return model
@@ -99,6 +104,10 @@ class Job:
 
     def finish(self, table: pa.Table, settled: Mapping[str, Any]) -> Finished:
         """Return the predictions, made of all parts together."""
+        raise NotImplementedError
+
+    def finish_with(self, tool: Any, table: pa.Table, settled: Mapping[str, Any]) -> Finished:
+        """Return the predictions, made of all parts together with what ``compute`` works with."""
         raise NotImplementedError
 
     @property

@@ -32,6 +32,8 @@ from healthfm.records import Record, Slide, TextRecord, unit_of
 from healthfm.score import learning, robustness
 from healthfm.score.tasks import TASKS
 
+NEEDS_SHOTS = "{} needs the number of examples a class: shots=5 (--shots 5)"
+FEW = ("few", "adapter", "prompts")  # the rules that take a number of examples a class
 PICTURE = 400  # what a picture or a recording counts for in a part, in characters
 
 
@@ -135,7 +137,7 @@ def prepare(ask: Ask) -> Job:
     opened, request, task = ask.opened, ask.request, TASKS[ask.task]
     source, fit, records, notices = two_splits(ask)
     if task.rule == "few" and not request.shots:
-        raise RunError(f"{ask.task} needs the number of examples a class: shots=5 (--shots 5)")
+        raise RunError(NEEDS_SHOTS.format(ask.task))
     several = task.kind == "labels"
     if several:
         space = space_of(opened.card, None)
@@ -147,7 +149,7 @@ def prepare(ask: Ask) -> Job:
     if not several:
         classes = classes_of(labels, every, opened)
     if task.rule == "few":
-        _refuse_few(labels, request.shots or 0)
+        refuse_few(labels, request.shots or 0)
     chosen = protocols.sample(len(records), request.limit, request.seed)
     total, records, targets = len(records), [records[i] for i in chosen], [every[i] for i in chosen]
     inputs = [_input(r, ask.task) for r in (*fit, *records)]
@@ -162,7 +164,7 @@ def prepare(ask: Ask) -> Job:
     )  # fmt: skip
 
 
-def _refuse_few(labels: Sequence[str], shots: int) -> None:
+def refuse_few(labels: Sequence[str], shots: int) -> None:
     """Raise ``RunError`` where a class has fewer examples than are asked for."""
     counts = Counter(labels)
     few = min(counts, key=lambda name: counts[name])
@@ -206,7 +208,7 @@ def two_splits(ask: Ask) -> tuple[str, list[Record], list[Record], list[str]]:
         )
     _refuse_straddling(fit, records)
     unknown = sum(one.patient is None for one in (*fit, *records)) if source == split else 0
-    if request.shots and TASKS[task].rule != "few":
+    if request.shots and TASKS[task].rule not in FEW:
         raise RunError(
             f"{task} is fitted on a whole split and takes no number of examples; few-shot does (--task few-shot)"
         )

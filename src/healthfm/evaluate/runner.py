@@ -28,6 +28,7 @@ from healthfm.evaluate import (
     classification,
     cohort,
     dialogues,
+    few_labels,
     free_text,
     mentions,
     notes,
@@ -66,6 +67,7 @@ WAYS: Mapping[str, Callable[[Ask], Job]] = {  # how a model is asked (``Task.way
     "probe": probes.prepare,
     "bags": bags.prepare,
     "named classes": zero_shot.prepare,
+    "few labels": few_labels.prepare,
     "whole text": perplexity.prepare,
     "cohort": cohort.prepare,
     "listed mentions": mentions.prepare,
@@ -278,6 +280,7 @@ def _work(
     folder: RunFolder, job: Job, review: Review | None, load: Callable[[], Model], progress: Progress | None
 ) -> None:  # fmt: skip
     """Compute the parts that are missing, then the predictions where they need all parts or a second model."""
+    tool: Any = None
     if steps.missing(folder, job.room, job.parts):
         model = _able(load(), job)
         tool = job.tool(model, notes.settled(folder, job.room))
@@ -290,7 +293,10 @@ def _work(
 
         _fill(folder, "predictions", job, judge, judged, progress, judge=True)
     if job.whole:
-        made = job.finish(folder.predictions(job.room), notes.settled(folder, job.room) or {})
+        vectors, settled = folder.predictions(job.room), notes.settled(folder, job.room) or {}
+        if job.asks_again and tool is None:
+            tool = job.tool(_able(load(), job), settled)
+        made = job.finish_with(tool, vectors, settled) if job.asks_again else job.finish(vectors, settled)
         folder.write_json("run.json", {**(folder.read_json("run.json") or {}), "fitted": made.how})
         for room, more in made.beside.items():
             folder.publish(0, more, room)

@@ -13,6 +13,7 @@ from healthfm.evaluate import protocols
 from healthfm.evaluate.bags import Bag, Bagged
 from healthfm.evaluate.classification import ScoredClasses, label_of, labels_of, space_of
 from healthfm.evaluate.dialogues import Replies, turns_to_answer
+from healthfm.evaluate.few_labels import Few
 from healthfm.evaluate.free_text import as_question
 from healthfm.evaluate.job import Ask, Job
 from healthfm.evaluate.probes import Probed
@@ -41,6 +42,8 @@ def taught(ask: Ask, job: Job) -> Taught:
         if job.rule == "few":
             return Taught(why_not="beside a model fitted on few examples they would have seen more")
         return _drawn(job.fit_on, job.labels, str(job.asked["fit_on"]), 0, ask)
+    if isinstance(job, Few):
+        return Taught(why_not="beside a model fitted on few examples they would have seen more")
     if isinstance(job, Bagged):
         fit, labels = [inside(bag) for bag in job.fit], [bag.label for bag in job.fit]
         return _drawn(fit, labels, str(job.asked["fit_on"]), 0, ask)

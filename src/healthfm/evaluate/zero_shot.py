@@ -42,8 +42,9 @@ Floats = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Tool:
-    """What parts are computed with: the embedder of each member of a model, and how their vectors are compared."""
+    """What parts are computed with: the ``members`` of a model, the embedder of each, and how their vectors are compared."""
 
+    members: Sequence[Model]
     embedders: Sequence[Embedder]
     spaces: Sequence[Mapping[str, Any]]
 
@@ -73,10 +74,8 @@ class Named(Embedded):
         from healthfm.embed.embedder import Embedder  # needs torch, which statistics alone do not
         from healthfm.models.joint import zero_shot
 
-        spaces = zero_shot.spaces(model)
-        return Tool(
-            [Embedder(one, settled=(settled or {}).get("arithmetic")) for one in zero_shot.members(model)], spaces
-        )
+        spaces, members = zero_shot.spaces(model), zero_shot.members(model)
+        return Tool(members, [Embedder(one, settled=(settled or {}).get("arithmetic")) for one in members], spaces)
 
     def compute(self, tool: Tool, rows: range) -> pa.Table:  # type: ignore[override]
         """Return embeddings, of an ensemble those of its members one behind the other."""
@@ -101,13 +100,17 @@ class Named(Embedded):
             whole = whole.append_column(name, column)
         cut = sum(table["cut"].to_pylist())
         how = {
-            "zero_shot": {
-                "rule": self.rule.rule, "templates": [list(one) for one in self.asked_by.templates], "names": list(self.asked_by.names),
-                "source": self.rule.source, "named": self.naming.source if self.naming is not None else None, "sentences": list(self.sentences),
-            },
-            **said(seen, [record.id for record in self.records]), **({"cut": cut} if cut else {}), "arithmetic": settled.get("arithmetic", {}),
+            "zero_shot": self._said(), **said(seen, [record.id for record in self.records]), **({"cut": cut} if cut else {}),
+            "arithmetic": settled.get("arithmetic", {}),
         }  # fmt: skip
         return Finished(whole, how, {spread.ROOM: self._spread(scored, own, columns)})
+
+    def _said(self) -> dict[str, Any]:
+        """Return how classes were asked for, and who says so."""
+        return {
+            "rule": self.rule.rule, "templates": [list(one) for one in self.asked_by.templates], "names": list(self.asked_by.names),
+            "source": self.rule.source, "named": self.naming.source if self.naming is not None else None, "sentences": list(self.sentences),
+        }  # fmt: skip
 
     def _predicted(self, columns: Mapping[str, pa.Array], shares: Floats) -> pa.Table:
         assert self.classes is not None
@@ -183,16 +186,21 @@ def prepare(ask: Ask) -> Job:
     Classes, names and samples are those of the dataset's card (``Naming``); a label space of several classes a sample makes it
     ``multi-label-zero-shot``. Raises ``RunError``: no pictures, no classes, names or templates that do not fit.
     """
+    split = need_split(ask.opened, ask.split)
+    return named(ask, list(split), split.notices)
+
+
+def named(ask: Ask, records: list[Record], notices: Sequence[str]) -> Named:
+    """Return the same job of records that were read (see ``prepare``)."""
     opened, request = ask.opened, ask.request
     naming = prompts.naming_of(opened.card, ask.protocol)
     space = _space(opened, naming)
     several = space is not None and space.kind == "multi-label" and not (naming is not None and naming.single)
     if ask.task == SEVERAL and not several:
         raise RunError(f"{opened.name}: its samples have one class each; --task {SINGLE}")
-    split = need_split(opened, ask.split)
-    records = list(split)
     _refuse_no_pictures(records, opened)
-    records, labels, notices = _labels(records, opened, space, naming, several, request.seed)
+    records, labels, more = labels_for(records, opened, space, naming, several, request.seed)
+    notices = [*notices, *more]
     classes = _classes(labels, space, naming, several)
     rule = _rule(ask)
     names = prompts.called(space, classes, naming)
@@ -216,7 +224,7 @@ def prepare(ask: Ask) -> Job:
         sentences=sources, seed=request.seed, space=space, naming=naming, inputs=inputs, sources=[*([""] * len(texts)), *identities],
         parts=cut_parts([size_of(one) for one in inputs]), columns=subgroup_columns(records, request.subgroups),
         content=[texts, rule.rule, [own.kinds, *(one.kinds for one in drawn)], [[r.id, source, label] for r, source, label in zip(records, identities, targets, strict=True)]],
-        asked={"rule": rule.rule}, facts={"notices": [*split.notices, *notices]},
+        asked={"rule": rule.rule}, facts={"notices": notices},
     )  # fmt: skip
 
 
@@ -251,7 +259,7 @@ def _refuse_no_pictures(records: Sequence[Record], opened: Dataset) -> None:
         )
 
 
-def _labels(
+def labels_for(
     records: Sequence[Record], opened: Dataset, space: Labels | None, naming: Naming | None, several: bool, seed: int
 ) -> tuple[list[Record], list[Any], list[str]]:  # fmt: skip
     """Return the records that are asked about, what is right for each, and notices of those that are not."""

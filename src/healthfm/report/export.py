@@ -74,6 +74,12 @@ def _rows(scores: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
                 yield row("words", name, words["metric"], {"value": one["value"]}, f"{one['least']} to {one['most']} over {one['n']}")  # fmt: skip
         for one in words["draws"]:
             yield row("words", " / ".join(one["templates"]), words["metric"], one, ", ".join(one["names"]))
+    if labels := scores.get("few_labels"):
+        yield row("labels", "zero-shot, 0 a class", "accuracy", labels["zero"])
+        for one in labels["points"]:
+            yield row("labels", f"{one['by']}, {one['shots']} a class", "accuracy", {**one, "method": labels["method"]})
+        for name in ("shuffled", "nonsense"):
+            yield row("labels", name, "accuracy", labels[name])
     for column, groups in scores["subgroups"].items():
         for one in groups:
             few, of = "too few to say" if one["too_few"] else "", f"{column}: {one['group']}"
@@ -130,7 +136,7 @@ def to_markdown(run: Result) -> str:
         "## Metrics", _table(("metric", "value", "95 % interval", "n", "interval by"), [
             (word(k).label, number(one["value"]), span(one), f"{one['n']:,}", one["method"]) for k, one in run.metrics.items()
         ]),
-        *_clinical(run.scores), *_by_class(run.scores), *_by_words(run.scores), *_by_size(run.scores), *_by_group(run.scores), "## Has the model seen this data?", _bullets(section(run)["says"]),
+        *_clinical(run.scores), *_by_class(run.scores), *_by_words(run.scores), *_by_labels(run.scores), *_by_size(run.scores), *_by_group(run.scores), "## Has the model seen this data?", _bullets(section(run)["says"]),
         "## What this cannot say", _bullets(limits.limits(run)),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -161,6 +167,15 @@ def _by_words(scores: Mapping[str, Any]) -> Iterator[str]:
     if found := scores.get("prompts"):
         yield "## Would other words change it?"
         yield _bullets(found["says"])
+
+
+def _by_labels(scores: Mapping[str, Any]) -> Iterator[str]:
+    if found := scores.get("few_labels"):
+        yield "## What is a label worth?"
+        rows = [("zero-shot", "0", number(found["zero"]["value"]), span(found["zero"]))]
+        rows += [(one["by"], f"{one['shots']:,}", number(one["value"]), span(one)) for one in found["points"]]
+        yield _table(("by", "labels a class", "accuracy", "interval"), rows)
+        yield _bullets([*found["says"], found["note"]])
 
 
 def _by_size(scores: Mapping[str, Any]) -> Iterator[str]:

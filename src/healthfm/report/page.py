@@ -60,7 +60,7 @@ def render(run: Result, *, show_inputs: bool = False) -> str:
         "title": run.title, "n": scores["n"], "request": facts["request"], "facts": facts, "protocol": facts.get("protocol"),
         "notes": sentences.headline_notes(run), "limits": limits.limits(run), "asked_for": asked_for(run),
         "confusion": scores["confusion"], "classes": scores["classes"], "rules": [_rule(one) for one in scores["rules"]],
-        **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_prompts(scores), **_subgroups(run), **clinical.context(scores.get("clinical")),
+        **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_prompts(scores), **_few_labels(scores), **_subgroups(run), **clinical.context(scores.get("clinical")),
         "scatter": _scatter(run), "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,
         "other_splits": len(seen["lineage"]["overlaps"]) - len(seen["lineage"]["concerning"]), **_judge(run),
         "errors": worst, "samples": rows, "total": run.predictions.num_rows, "texts": texts,
@@ -102,10 +102,10 @@ def asked_for(run: Result) -> list[tuple[str, str]]:
 
 
 def _fitted(fitted: Mapping[str, Any]) -> str | None:
-    if not fitted:
+    if "fitted_on" not in fitted:
         return None
     often = f", {fitted['draws']} times on others" if fitted.get("draws") else ""
-    return f"{fitted.get('fitted_on')} samples{often}, {fitted.get('probe', 'nearest neighbours')}"
+    return f"{fitted['fitted_on']} samples{often}, {fitted.get('probe', 'nearest neighbours')}"
 
 
 def _counts(run: Result, column: str) -> str:
@@ -250,6 +250,12 @@ def _prompts(scores: Mapping[str, Any]) -> dict[str, Any]:
     return {"prompts": found, "prompts_plot": drawn, "prompts_key": lines}
 
 
+def _few_labels(scores: Mapping[str, Any]) -> dict[str, Any]:
+    found = scores.get("few_labels")
+    drawn, lines = plots.few_labels(found) if found is not None else (Markup(""), [])
+    return {"few_labels": found, "few_labels_plot": drawn, "few_labels_key": lines}
+
+
 def _subgroups(run: Result) -> dict[str, Any]:
     found, name = run.scores["subgroups"], run.scores["headline"]
     every = [
@@ -321,7 +327,7 @@ def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = (
         ("limits", "Limits", True), ("clinical", "As a risk", context["clinical"]), ("metrics", "Metrics", True), ("classes", "Classes", context["per_class"]),
         ("confusion", "Confusion", context["confusion"]), ("calibration", "Calibration", context["calibration"]),
-        ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]), ("words", "Other words?", context["prompts"]), ("learning", "More samples?", context["learning"]),
+        ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]), ("words", "Other words?", context["prompts"]), ("labels", "Worth of labels", context["few_labels"]), ("learning", "More samples?", context["learning"]),
         ("subgroups", "Subgroups", context["subgroups"]), ("contamination", "Contamination", True), ("judge", "Judge", context["judge"]),
         ("cases", "Cases", context["cases"]), ("outlined", "Outlines", context["outlined"]), ("errors", "Errors", context["errors"].samples), ("gallery", "Confused", context["confused"]), ("looks", "Where it looked", context["looks"]), ("samples", "Samples", True), ("provenance", "Provenance", True),
     )  # fmt: skip

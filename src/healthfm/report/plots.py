@@ -187,6 +187,29 @@ def prompts(found: Facts) -> tuple[Markup, list[tuple[Facts, str]]]:
     return drawn, lines
 
 
+def few_labels(found: Facts) -> tuple[Markup, list[tuple[Facts, str]]]:
+    """Return accuracy by the number of labels a class: what is fitted on them, a probe, and zero-shot, which needs none; and the key."""
+    zero, by = found["zero"], {name: [one for one in found["points"] if one["by"] == name] for name in found["by"]}
+    kinds = dict(zip([*by], ("c1", "c2"), strict=False))
+    last = float(found["points"][-1]["shots"])
+    known = covering([end for one in (zero, *found["points"]) for end in _ends(one)])
+    frame = PlotArea(Axis("labels a class", 0, 1.05 * last), Axis("accuracy", max(known.low, 0), min(known.high, 1)))
+    ends = [0.0, 1.05 * last]
+    band = [frame.band(ends, [zero["low"]] * 2, [zero["high"]] * 2)] if zero["low"] is not None else []
+    lines: list[tuple[Facts, str]] = [({"class": "zero-shot", "value": zero["value"]}, "c3"), *(({"class": name, "value": some[-1]["value"]}, kinds[name]) for name, some in by.items())]  # fmt: skip
+    marks = []
+    for shift, (name, some) in zip((-0.004, 0.004), by.items(), strict=False):
+        xs, values = [one["shots"] + shift * last for one in some], [one["value"] for one in some]
+        marks += [
+            frame.whiskers(xs, [one["low"] for one in some], [one["high"] for one in some]),
+            frame.line(xs, values, kinds[name]), frame.dots(xs, values, [3.5] * len(xs), kinds[name]),
+        ]  # fmt: skip
+    says = f"Zero-shot {number(zero['value'])}; " + ", ".join(f"{name} {number(some[0]['value'])} to {number(some[-1]['value'])}" for name, some in by.items())  # fmt: skip
+    return frame.svg(
+        "Accuracy by labels a class", f"{says}.", *band, frame.line(ends, [zero["value"]] * 2, "c3"), *marks
+    ), lines
+
+
 def learning_curve(points: Sequence[Facts], metric: str) -> Markup:
     """Return a metric with its interval against the number of samples fitted on, on the part of its scale where it lies."""
     sizes, values = [float(one["size"]) for one in points], [one["value"] for one in points]

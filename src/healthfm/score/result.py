@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from healthfm.engine.store import DRAFT, RunFolder
 from healthfm.errors import RunError
-from healthfm.score import baselines, learning, prompts, scoring
+from healthfm.score import baselines, few_labels, learning, prompts, scoring
 from healthfm.spelling import short
 
 FORMAT = 1
@@ -165,6 +165,11 @@ def rescore(
             facts.get("classes"),
             scores["headline"],
             request["seed"],
+        )
+    if folder.published(few_labels.ROOM):
+        zero = folder.predictions(few_labels.ROOM)
+        scores["few_labels"] = few_labels.read(
+            checked, zero, draws, request["task"], facts.get("classes"), request["seed"]
         )
     fitted = facts.get("fitted", {})
     if "curve" in fitted:

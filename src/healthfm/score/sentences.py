@@ -126,6 +126,7 @@ def headline_notes(run: Result) -> list[str]:
     notes += [rule for rule in scores.get("rules", []) if rule.startswith(HEADLINE_RULES)]
     notes += _one_answer(run)
     notes += [f"words: {one}" for one in (scores.get("prompts") or {"says": ()})["says"]]
+    notes += [f"labels: {one}" for one in (scores.get("few_labels") or {"says": ()})["says"]]
     fitted = run.facts.get("fitted", {})
     notes += [robustness.says(fitted["robustness"])] if "robustness" in fitted else []
     if over := fitted.get("accuracy_over_draws"):

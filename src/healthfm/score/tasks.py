@@ -128,6 +128,14 @@ TASKS = {
         summary="any of several classes of a picture, each by its name, by a model of pictures and texts; with what other words give",
         kind="labels", way="named classes", verb="classify", records=PICTURES,
     ),
+    "clip-adapter": Task(
+        summary="one of several classes of a picture, by its names and a small network fitted on --shots examples a class; beside zero-shot and a probe",
+        kind="classes", way="few labels", rule="adapter", verb="classify", records=PICTURES, fitted=True,
+    ),
+    "prompt-tuning": Task(
+        summary="the same with the words before the names learned from the examples, both networks standing still",
+        kind="classes", way="few labels", rule="prompts", verb="classify", records=PICTURES, fitted=True,
+    ),
     "perplexity": Task(summary="how likely whole texts are", kind="likelihood", way="whole text", verb="logits", records=TEXTS),
     "in-hospital-mortality": Task(
         summary="whether a stay ends in death, by what was known early in it", kind="classes", noun="stay", two=True,
