@@ -60,10 +60,8 @@ def test_an_adapter_is_held_beside_a_probe_and_zero_shot_by_the_number_of_labels
     assert stored.num_rows <= 20 + 18 + 2 * 2 * len(run.facts["fitted"]["zero_shot"]["templates"])
     page = run.report().read_text(encoding="utf-8")
     assert "What is a label worth?" in page and "labels a class" in page and "12 samples, 10 times on others" in page
-    assert (
-        sum(line.startswith("labels,") for line in to_csv(run).splitlines()) == 11
-        and "| linear probe | 4 |" in to_markdown(run)
-    )
+    assert sum(line.startswith("labels,") for line in to_csv(run).splitlines()) == 11
+    assert "| linear probe | 4 |" in to_markdown(run)
     assert load_run(tmp_path / "run").scores == run.scores
     assert evaluate(model, pictures, task="clip-adapter", shots=6, output=tmp_path / "run").scores == run.scores
 
