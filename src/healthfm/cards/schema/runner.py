@@ -46,9 +46,9 @@ class Transform(Facts):
     """How the owner's code makes a picture into pixels. The steps run in this order, on 8 bit RGB; absent ones are left out.
 
     ``fit``: the picture, its longer side of this many pixels (Lanczos, the other cut to a whole number), in the middle of a square in
-    the colour ``fill``. ``grey_first``: the luminance, before all of these. ``pad``: "square", evenly around the picture, in the colour
-    ``fill``, to a side of ``pad_least`` at least. ``part``: the middle with the shape of ``resize``, so large
-    that this share of the shorter side is kept. ``resize``: the shorter side, or (height, width).
+    the colour ``fill``. ``grey_first``: the luminance, before all of these. ``pad``: evenly around the picture, in the colour ``fill``:
+    "square", to a side of ``pad_least`` at least; or "sides", each side to ``pad_least`` where it is shorter. ``part``: the middle with the
+    shape of ``resize``, so large that this share of the shorter side is kept. ``resize``: the shorter side, or (height, width).
     ``crop``: the middle (height, width), or a square of that side. ``grey``: the luminance in all three channels. ``scale``:
     what values are divided by. ``mean`` and ``std``: a number a channel; or ``mean = "image"``: every picture's own, a channel.
     ``window``: the values of a volume's voxels that become black and white in its slices. ``volumes``: each slice is a grey
@@ -59,7 +59,7 @@ class Transform(Facts):
     volumes: Literal["slices", "2.5d"] = "slices"
     fit: Side | None = None
     grey_first: bool = False
-    pad: Literal["square"] | None = None
+    pad: Literal["square", "sides"] | None = None
     pad_least: Side | None = None
     fill: tuple[int, int, int] = (0, 0, 0)
     part: float | None = Field(default=None, gt=0, le=1)
@@ -87,6 +87,8 @@ class Transform(Facts):
             raise ValueError("mean and std go together (mean = 'image' stands alone)")
         if self.window is not None and not self.window[0] < self.window[1]:
             raise ValueError("window is (black, white), the smaller value first")
+        if self.pad_least is None and self.pad == "sides":
+            raise ValueError("pad = 'sides' needs pad_least, what sides are padded to")
         if self.volumes == "2.5d" and self.grey:
             raise ValueError("volumes = '2.5d' needs the channels that grey makes one")
         whole = isinstance(self.resize, tuple)
@@ -162,6 +164,7 @@ class ZeroShot(Facts):
     ``rule``: "softmax" over the classes of their similarities, times the learned scale; or "pair", each class for itself, against what
     ``absent`` says of it, softmax over the two similarities without a scale. A class's vector is the mean over its sentences, scaled to
     length 1 where the texts' are (``average``: "similarities", those to each of its sentences are averaged instead, so it is not scaled).
+    ``top``: of an item of several pictures (a slide's tiles) each class has the mean of its so many largest similarities; without it, of all.
     ``ensemble``: a folder of several checkpoints is one model, the mean of its members' probabilities. ``lower_names``: a class's name
     stands in small letters. ``by_class``: a class's sentences are encoded together, filled up to the longest of them, where padding
     counts. ``limits``: the learned scale's logarithm lies between these.
@@ -170,6 +173,7 @@ class ZeroShot(Facts):
     templates: Annotated[tuple[Template, ...], Field(min_length=1)] = ("{}",)
     absent: tuple[Template, ...] = ()
     rule: Literal["softmax", "pair"] = "softmax"
+    top: int | None = Field(default=None, gt=0)
     ensemble: bool = False
     average: Literal["vectors", "similarities"] = "vectors"
     lower_names: bool = False
@@ -181,7 +185,7 @@ class ZeroShot(Facts):
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A rule says of later words only what is another than before there were any: digests of cards rest on it."""
-        plainly = {"average": "vectors", "lower_names": False, "by_class": False, "limits": None}
+        plainly = {"average": "vectors", "lower_names": False, "by_class": False, "limits": None, "top": None}
         return {name: one for name, one in plain(self).items() if name not in plainly or one != plainly[name]}
 
     @model_validator(mode="after")

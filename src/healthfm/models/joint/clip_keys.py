@@ -30,6 +30,7 @@ PLAIN = {  # OpenAI's names, and ours
     "positional_embedding": "text.tower.embeddings.position_embedding.weight",
     "text_projection": "text.projection.0.weight",
 }
+RESNET = "visual.attnpool."  # what only the files of a CLIP with a ResNet have
 TURNED = ("visual.proj", "text_projection")  # matrices that stand before the product there, behind it in a linear layer
 NORMS = {"visual.ln_pre": "image.tower.pre_layrnorm", "visual.ln_post": "image.tower.post_layernorm", "ln_final": "text.tower.final_layer_norm"}  # fmt: skip
 BLOCK = re.compile(
@@ -51,7 +52,12 @@ class PairNumbers:
 def openai(tensors: Tensors) -> dict[str, torch.Tensor]:
     """Return OpenAI's tensors under our names; attention's one matrix becomes queries, keys and values."""
     found: dict[str, torch.Tensor] = {}
+    plain = RESNET + "c_proj.weight" in tensors
     for key, value in tensors.items():
+        if plain and key.startswith("visual."):  # a ResNet's names are its own
+            own = "image.projection.0." if key.startswith(RESNET + "c_proj.") else "image.tower."
+            found[own + key.removeprefix(RESNET + "c_proj.").removeprefix("visual.")] = value
+            continue
         front, _, last = key.rpartition(".")
         block = BLOCK.fullmatch(key)
         if key in SPARE:
@@ -84,20 +90,20 @@ def huggingface(tensors: Tensors) -> dict[str, torch.Tensor]:
 
 def dialect(tensors: Mapping[str, Any]) -> str | None:
     """Return whose key names these are: "openai", "huggingface", or None."""
-    if "token_embedding.weight" in tensors and "visual.conv1.weight" in tensors and "visual.proj" in tensors:
+    if (
+        "token_embedding.weight" in tensors
+        and "visual.conv1.weight" in tensors
+        and {"visual.proj", RESNET + "c_proj.weight"} & set(tensors)
+    ):
         return "openai"
     return "huggingface" if "text_model.embeddings.token_embedding.weight" in tensors else None
 
 
 def own_names(tensors: Tensors) -> dict[str, torch.Tensor]:
-    """Return published tensors under our names. Raises ``CheckpointError``: other key names, or CLIP's ResNet, which is not read."""
+    """Return published tensors under our names. Raises ``CheckpointError``: other key names."""
     kind = dialect(tensors)
     if kind is not None:
         return openai(tensors) if kind == "openai" else huggingface(tensors)
-    if "visual.attnpool.c_proj.weight" in tensors:
-        raise CheckpointError(
-            "this is a CLIP whose image tower is OpenAI's ResNet, which is not read yet (ViT towers are)"
-        )
     raise CheckpointError(
         f"no key names of CLIP (OpenAI's, open_clip's or transformers'); found {', '.join(list(tensors)[:3]) or 'none'}"
     )

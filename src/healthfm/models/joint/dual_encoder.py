@@ -136,19 +136,21 @@ class DualEncoderModel(DualModel):
     ) -> Float32:
         """Return each class's probability (or logit) for each item, float32 [n, classes], by the paper's own rule (see ``ZeroShot``).
 
-        An item that stands for several pictures has the mean of their similarities. Raises ``RunError``: see ``zero_shot``.
+        An item that stands for several pictures, or is a list of them (a slide's tiles), has the mean of their similarities, or of the largest
+        (``ZeroShot.top``). Raises ``RunError``: see ``zero_shot``.
         """
         names = zero_shot.checked(classes)
         made = zero_shot.written(self.rule, names, templates)
         vectors = zero_shot.of_classes(lambda texts: np.asarray(self.embed(texts)), made, self.unit, self.rule.by_class)
-        groups = self.each(items, self.vector)
+        groups = self._pictures_of(items)
         wide = next((len(group[0]) for group in groups if len(group)), vectors[0].shape[1])
         if wide != vectors[0].shape[1]:
             raise CheckpointError(
                 f"{self.name}: these weights give texts {vectors[0].shape[1]} numbers and pictures {wide}, so they cannot be compared"
             )
         likeness = [
-            np.array([np.mean(group, 0) @ one.T for group in groups]).reshape(-1, len(names)) for one in vectors
+            np.array([zero_shot.pooled(group, one, self.rule.top) for group in groups]).reshape(-1, len(names))
+            for one in vectors
         ]
         return zero_shot.scores(self.rule.rule, likeness, self.scale, logits)
 
@@ -173,6 +175,12 @@ class DualEncoderModel(DualModel):
     @property
     def _fills_count(self) -> bool:
         return getattr(self.network.text.tower, "pooling", None) == "mean-1-2-last"
+
+    def _pictures_of(self, items: Sequence[Any]) -> list[list[Float32]]:
+        """Return the vectors of the pictures of each item."""
+        several = [list(one) if isinstance(one, list | tuple) else [one] for one in items]
+        every = iter(self.each([picture for one in several for picture in one], self.vector))
+        return [[vector for _ in one for vector in next(every)] for one in several]
 
     @property
     def _fills(self) -> bool:

@@ -83,22 +83,21 @@ def of_classes(
     return [one / np.linalg.norm(one, axis=-1, keepdims=True) if unit else one for one in found]
 
 
-def class_vectors(
-    embed: Callable[[list[str]], Float32], names: Sequence[str], kinds: Sequence[Sequence[str]], unit: bool
-) -> list[Float32]:  # fmt: skip
-    """Return the vectors of the classes by each kind of sentence, [classes, d]: the mean over its templates, of length 1 if ``unit``.
-
-    Each text is encoded once.
-    """
-    made = [[[one.replace(SLOT, name) for one in kind] for name in names] for kind in kinds]
-    every = list(dict.fromkeys(text for kind in made for texts in kind for text in texts))
-    return means(dict(zip(every, embed(every), strict=True)), made, unit)
-
-
 def means(vectors: Mapping[str, Float32], made: Sequence[Sequence[Sequence[str]]], unit: bool) -> list[Float32]:
     """Return the vectors of the classes by each kind of sentence, [classes, d]: the mean of each one's sentences ``made``, of length 1 if ``unit``."""
     found = [np.stack([np.stack([vectors[text] for text in texts]).mean(0) for texts in kind]) for kind in made]
     return [one / np.linalg.norm(one, axis=-1, keepdims=True) if unit else one for one in found]
+
+
+def pooled(vectors: Sequence[Float32], classes: Float32, top: int | None) -> Float32:
+    """Return the similarity of an item to each of ``classes`` [classes, d], [classes]: of its pictures' ``vectors`` the mean of all, or of each
+    class's ``top`` largest. Raises ``RunError``: there are no pictures.
+    """
+    if not len(vectors):
+        raise RunError("an item has no pictures: at least one is needed")
+    likeness = np.stack(vectors) @ classes.T
+    kept = likeness if top is None else np.sort(likeness, 0)[-top:]
+    return np.asarray(kept.mean(0), np.float32)
 
 
 def scores(rule: str, likeness: Sequence[Float32], scale: float, logits: bool) -> Float32:

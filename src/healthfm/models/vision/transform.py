@@ -52,7 +52,7 @@ def pixels(item: Picture, rule: Transform) -> Float32:
     if rule.fit is not None:
         picture = _fitted(picture, rule.fit, rule.fill)
     if rule.pad is not None:
-        picture = _square(picture, rule.fill, rule.pad_least or 0)
+        picture = _padded(picture, rule)
     if rule.part is not None and isinstance(rule.resize, tuple):
         picture = _part(picture, rule.resize, rule.part)
     if isinstance(rule.resize, tuple) and rule.interpolation == "tensorflow-bicubic":
@@ -202,10 +202,13 @@ def _fitted(picture: PIL.Image.Image, side: int, fill: tuple[int, int, int]) -> 
     return ground
 
 
-def _square(picture: PIL.Image.Image, fill: tuple[int, int, int], least: int) -> PIL.Image.Image:
-    side = max(*picture.size, least)
-    padded = PIL.Image.new("RGB", (side, side), fill)
-    padded.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+def _padded(picture: PIL.Image.Image, rule: Transform) -> PIL.Image.Image:
+    """Return a picture in the middle of a larger one (see ``Transform.pad``); an odd rest goes below and to the right."""
+    least = rule.pad_least or 0
+    longer = max(picture.size) if rule.pad == "square" else 0
+    width, height = (max(one, longer, least) for one in picture.size)
+    padded = PIL.Image.new("RGB", (width, height), rule.fill)
+    padded.paste(picture, ((width - picture.width) // 2, (height - picture.height) // 2))
     return padded
 
 

@@ -23,6 +23,7 @@ from healthfm.models.vision import resnet
 from healthfm.models.vision import vision_model as vision
 
 SHRINKS = 32  # pixels a place of the last map
+HEAD = 64  # numbers a head of attention has in every CLIP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +114,9 @@ def shown(tensors: Mapping[str, Any]) -> Sizes:
     """Return the sizes that tensors show; heads of attention have 64 numbers each in every CLIP."""
     units = {(one[1], one[2]) for key in tensors if (one := re.match(r"layer(\d+)\.(\d+)\.", key))}
     places = recognise.shape(tensors, "attnpool.positional_embedding")[0] - 1
+    dim = recognise.shape(tensors, "attnpool.q_proj.weight")[0]
     return {
-        "img_size": math.isqrt(places) * SHRINKS, "width": recognise.shape(tensors, "conv3.weight")[0],
+        "num_heads": max(dim // HEAD, 1), "img_size": math.isqrt(places) * SHRINKS, "width": recognise.shape(tensors, "conv3.weight")[0],
         "depths": tuple(sum(stage == one for stage, _ in units) for one in sorted({stage for stage, _ in units})),
     }  # fmt: skip
 

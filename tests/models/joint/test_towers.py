@@ -1,0 +1,270 @@
+"""Pairs of any two towers: BiomedCLIP, CONCH, MI-Zero, PMC-CLIP and CLIP's ResNet are their owners' code, and the traps show."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from healthfm import CheckpointError, RunError, load_model
+from healthfm.cards import catalog
+from healthfm.cards.schema import ModelCard
+from healthfm.models.files import checkpoint
+from healthfm.models.joint import pair
+from healthfm.models.joint.dual_encoder import DualEncoderModel
+from tests.models import road
+from tests.models.joint.near import LIMIT, distance, disturbed
+from tests.models.joint.test_dual_encoder import expected, manifest
+from tests.models.vision.test_vision_road import class_folders
+from tests.models.vision.towers import recipe
+from tests.references import dual_encoders as clip_reference
+from tests.references import paired_towers as reference
+from tests.references.recipe_weights import recipe_image
+
+ROWS = ("biomedclip", "conch", "mi-zero", "pmc-clip")
+HEADS: dict[str, dict[str, Any]] = {  # what the small networks' tensors cannot show
+    "biomedclip": {"image": {"num_heads": 2}, "text": {"num_attention_heads": 2}},
+    "conch": {"image": {"num_heads": 2}, "text": {"num_heads": 2}},
+    "mi-zero": {"image": {}, "text": {"num_attention_heads": 2}},
+    "pmc-clip": {"image": {}, "text": {"num_attention_heads": 2}},
+}
+
+
+def ticks(tick: str, rows: tuple[str, ...] = ROWS) -> list[Any]:
+    return [pytest.param(slug, marks=pytest.mark.evidence(slug, tick)) for slug in rows]
+
+
+@functools.cache
+def tensors(slug: str) -> dict[str, torch.Tensor]:
+    """The reference's small weights under the owners' names; the scale is exp(3)."""
+    return {**recipe(expected(slug)["shapes"]), "logit_scale": torch.tensor(3.0)}
+
+
+def small(slug: str, weights: Any = None, **config: Any) -> DualEncoderModel:
+    given = {part: {**numbers, **config.pop(part, {})} for part, numbers in HEADS[slug].items()}
+    if slug == "mi-zero" and "transform" not in given["image"]:
+        given["image"]["transform"] = {**rule(slug), "pad_least": 140}
+    model = load_model(slug, weights or dict(tensors(slug)), config={**given, **config}, device="cpu")
+    assert isinstance(model, DualEncoderModel)
+    return model
+
+
+def rule(slug: str) -> dict[str, Any]:
+    card = catalog.card(slug, "model")
+    assert isinstance(card, ModelCard) and card.run is not None
+    transform = card.run.parts["image"].transform
+    assert transform is not None
+    return transform.model_dump()
+
+
+def pixels(slug: str) -> torch.Tensor:
+    if slug != "mi-zero":
+        return reference.pixels()
+    seen = np.stack([recipe_image(f"network {i}", 112, 112) for i in range(3)])
+    return torch.from_numpy(seen).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+# Keys -------------------------------------------------------------------------------------------------------------------
+
+
+def fits(name: str, shapes: Mapping[str, list[int]]) -> int:
+    """Load a manifest strictly into a row's full-size network, without memory; return how many numbers that has."""
+    card = catalog.card(name, "model")
+    assert isinstance(card, ModelCard)
+    run = pair.settings(card, name.partition(":")[2] or None, {}, {})
+    with torch.device("meta"):
+        network = pair.build(run)
+        full = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+        checkpoint.load_strict(network, pair.own_names(full, run))
+    return sum(one.numel() for one in network.parameters())
+
+
+@pytest.mark.parametrize("slug", ticks("keys"))
+def test_the_owners_keys_load_strictly_at_full_size(slug: str) -> None:
+    card, shapes = catalog.card(slug, "model"), manifest(slug)["only"]
+    assert isinstance(card, ModelCard)
+    assert fits(slug, shapes) == card.parameters
+    if slug == "conch":  # the release leaves the decoder out
+        assert fits(slug, {k: v for k, v in shapes.items() if not k.startswith("text_decoder.")}) == card.parameters
+    if slug == "mi-zero":  # one network, whatever the variant is called
+        assert fits("mi-zero:pubmedbert", shapes) == card.parameters
+    lost = next(
+        key for key in shapes if key.endswith("0.attn.qkv.bias") or "query.bias" in key or ".in_proj_bias" in key
+    )
+    with pytest.raises(CheckpointError, match="missing"):
+        fits(slug, {key: value for key, value in shapes.items() if key != lost})
+    with pytest.raises(CheckpointError, match="unexpected"):
+        fits(slug, {**shapes, "visual.strange": [1]})
+
+
+# Network ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slug", ticks("network"))
+def test_both_towers_are_the_owners(slug: str) -> None:
+    model, theirs = small(slug), expected(slug)
+    out = model.forward({"pixels": pixels(slug)})
+    assert distance(out["image_embedding"], theirs["image"]) <= LIMIT
+    assert distance(model.embed_tokens(reference.ids()), theirs["text"]) <= LIMIT
+    assert distance(model.forward({"token_ids": reference.ids()})["text_embedding"], theirs["text"]) <= LIMIT
+    assert out["tokens"].shape[:2] == (3, {"biomedclip": 17, "conch": 17, "mi-zero": 196, "pmc-clip": 4}[slug])
+    if slug == "conch":
+        assert distance(out["pooled"], theirs["pooled"]) <= LIMIT
+        given = torch.nn.functional.pad(reference.ids(), (0, 1))  # as the owners' tokenizer leaves the last place free
+        assert distance(model.embed_tokens(given), theirs["text"]) <= LIMIT
+
+
+def test_what_of_the_padding_is_seen_is_as_each_row_was_trained() -> None:
+    """The traps: PMC-CLIP sees all padding, MI-Zero and BiomedCLIP none, CONCH its first place and where the text ends."""
+    ids = reference.ids()
+    for slug in ("biomedclip", "mi-zero"):
+        model = small(slug)
+        alone = np.concatenate([model.embed_tokens([[i for i in row if i]]) for row in ids.tolist()])
+        assert distance(alone, expected(slug)["text"]) <= LIMIT
+    everything = small("mi-zero").embed_tokens(ids, torch.ones_like(ids))
+    assert distance(everything, expected("mi-zero")["unmasked"]) <= LIMIT
+    assert distance(everything, expected("mi-zero")["text"]) > LIMIT
+    pmc = small("pmc-clip")
+    assert distance(pmc.embed_tokens(ids, ids != 0), expected("pmc-clip")["text"]) <= LIMIT  # the owners pass no mask
+    tokenizer = {"length": 77, "padded": True, "lower_case": True}
+    masked = small("pmc-clip", text={"tokenizer": tokenizer}).embed_tokens(ids)
+    assert distance(masked, expected("pmc-clip")["text"]) > LIMIT
+    conch = small("conch")
+    assert distance(conch.embed_tokens(ids[1:2, :5]), expected("conch")["short"]) <= LIMIT
+    assert distance(conch.embed_tokens(ids[1:2]), expected("conch")["short"]) > LIMIT
+
+
+def test_a_tower_that_is_pooled_or_activated_otherwise_is_another() -> None:
+    for slug, config, side in (
+        ("biomedclip", {"text": {"pooling": "last"}}, "text"), ("biomedclip", {"text": {"layer_norm_eps": 1e-3}}, "text"),
+        ("biomedclip", {"image": {"pooling": "mean"}}, "image"), ("mi-zero", {"image": {"shift_last": True, "window_size": 7}}, ""),
+        ("conch", {"image": {"query_heads": 4}}, "image"), ("conch", {"image": {"norm_eps": 1e-2}}, "image"),
+        ("pmc-clip", {"image": {"num_heads": 4}}, "image"), ("pmc-clip", {"text": {"pooling": "last"}}, "text"),
+    ):  # fmt: skip
+        model = small(slug, **{part: dict(numbers) for part, numbers in config.items()})
+        if side == "image":
+            assert distance(model.forward({"pixels": pixels(slug)})["image_embedding"], expected(slug)["image"]) > LIMIT
+        elif side:
+            assert distance(model.embed_tokens(reference.ids()), expected(slug)["text"]) > LIMIT
+
+
+def test_clips_resnet_is_open_clips() -> None:
+    shapes = expected("clip-resnet")["shapes"]
+    weights = {**recipe(shapes), "logit_scale": torch.tensor(3.0)}
+    given = {"image": {"num_heads": 8}, "text": {"num_heads": 2}}
+    model = load_model("pubmedclip:rn50", weights, config=given, device="cpu")
+    assert isinstance(model, DualEncoderModel)
+    theirs = expected("clip-resnet")
+    assert distance(model.forward({"pixels": reference.pixels()})["image_embedding"], theirs["image"]) <= LIMIT
+    assert distance(model.embed_tokens(clip_reference.ids()), theirs["text"]) <= LIMIT
+    for name in ("RN50", "RN50x4"):
+        card = catalog.card("pubmedclip", "model")
+        assert isinstance(card, ModelCard)
+        assert (
+            fits(f"pubmedclip:{name.lower()}", manifest("clip-resnet")[name]) == card.variants[name.lower()].parameters
+        )
+
+
+# Output and input -------------------------------------------------------------------------------------------------------
+
+
+def told(model: DualEncoderModel, rows: Mapping[str, int]) -> None:
+    """Let a model without tokenizer files read the reference's sentences by its ids."""
+    known = {text: reference.TEXTS[i] for text, i in rows.items()}
+    model._texts = lambda texts: model.embed_tokens([known[text] for text in texts])  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("slug", ticks("output"))
+def test_zero_shot_scores_are_the_owners(slug: str) -> None:
+    model, theirs = small(slug), expected(slug)
+    pictures = clip_reference.pictures()
+    made = np.stack([model.preprocess([one])["pixels"][0].numpy()[:, ::7, ::7] for one in pictures])
+    assert distance(made, theirs["transform"]) <= LIMIT
+    told(model, {"one a": 0, "a two": 1, "one b": 2, "b two": 3})
+    model.transform = None  # the reference's pixels
+    ready, sentences = list(pixels(slug).numpy()), ("one {}", "{} two")
+    if slug != "mi-zero":
+        assert distance(model.classify(ready, ["a", "b"], sentences), theirs["probabilities"]) <= LIMIT
+        return
+    likeness = np.reshape(theirs["image"], (3, -1)) @ np.reshape(theirs["classes"], (2, -1)).T
+    assert distance(model.classify(ready, ["a", "b"], sentences, logits=True), np.exp(3) * likeness) <= LIMIT
+    for top, want in ((2, theirs["top"]), (50, likeness.mean(0)), (1, likeness.max(0))):
+        model.rule = model.rule.model_copy(update={"top": top})
+        slide = model.classify([ready], ["a", "b"], sentences, logits=True)  # one item, three tiles
+        assert slide.shape == (1, 2) and distance(slide, np.exp(3) * np.asarray(want)) <= LIMIT
+    with pytest.raises(RunError, match="no pictures"):
+        model.classify([[]], ["a", "b"], sentences)
+
+
+def with_words(slug: str, folder: Path) -> dict[str, torch.Tensor]:
+    """Write a vocabulary beside the weights; return these with a row for each of its pieces."""
+    (folder / "vocab.txt").write_text("\n".join(reference.WORDS) + "\n", encoding="utf-8")
+    return dict(tensors(slug))
+
+
+@pytest.mark.parametrize("slug", ticks("input", ("biomedclip", "mi-zero", "pmc-clip")))
+def test_strings_become_berts_tokens_cut_and_filled_as_the_owners_do(slug: str, tmp_path: Path) -> None:
+    import transformers
+
+    torch.save(with_words(slug, tmp_path), tmp_path / "weights.pt")
+    model = small(slug, tmp_path / "weights.pt")
+    words = {piece: i for i, piece in enumerate(reference.WORDS)}
+    theirs = transformers.BertTokenizer(vocab=words, do_lower_case=True)
+    texts = list(reference.SENTENCES)
+    long = {"biomedclip": 32, "mi-zero": 32, "pmc-clip": 32}[slug]  # the small network has 32 places
+    full = theirs(texts, padding="max_length", truncation=True, max_length=long, return_tensors="pt")
+    mask = None if slug == "pmc-clip" else full["attention_mask"]
+    assert np.abs(model.embed(texts) - model.embed_tokens(full["input_ids"], mask)).max() <= 1e-6
+    assert model.provenance["texts_cut"] == 1
+    assert [len(model.prepare(one).inputs[0]) for one in texts[:2]] == (
+        [long, long] if slug == "pmc-clip" else [int(row.sum()) for row in full["attention_mask"][:2]]
+    )
+    one_by_one = np.concatenate([model.embed([one]) for one in texts])
+    assert np.abs(one_by_one - model.embed(texts)).max() <= 1e-6
+    assert (
+        np.abs(model.embed_prepared([model.prepare(one).inputs[0] for one in texts]) - model.embed(texts)).max() <= 1e-6
+    )
+
+
+def test_a_vocabulary_larger_than_the_network_is_anothers(tmp_path: Path) -> None:
+    torch.save(dict(tensors("mi-zero")), tmp_path / "weights.pt")
+    (tmp_path / "vocab.txt").write_text("\n".join([*reference.WORDS, *(f"w{i}" for i in range(200))]), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="another model's"):
+        small("mi-zero", tmp_path / "weights.pt")
+
+
+# The whole road ---------------------------------------------------------------------------------------------------------
+
+
+def published(slug: str, folder: Path) -> Path:
+    """The small network in the row's published file."""
+    folder.mkdir()
+    own = dict(tensors(slug))
+    name, content = {
+        "biomedclip": ("open_clip_pytorch_model.bin", own), "conch": ("pytorch_model.bin", own),
+        "mi-zero": ("epoch_50.pt", {"epoch": 50, "state_dict": {f"module.{k}": v for k, v in own.items()}}),
+        "pmc-clip": ("checkpoint.pt", {"epoch": 1, "state_dict": {f"module.{k}": v for k, v in own.items()}}),
+    }[slug]  # fmt: skip
+    torch.save(content, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("slug", ticks("road"))
+def test_a_linear_probe_on_class_folders_from_published_files_to_a_report(slug: str, tmp_path: Path) -> None:
+    weights, pictures = published(slug, tmp_path / "weights"), class_folders(tmp_path / "tiles", 64)
+    rows = road.evaluated(tmp_path / "run", slug, pictures, "--task", "linear-probe", "--weights", weights)
+    fit, test = (sorted((pictures / split).rglob("*.*g")) for split in ("train", "test"))
+    assert [row["target"] for row in rows] == [path.parent.name for path in test]
+    model = load_model(slug, weights, device="cpu")
+    labels = [path.parent.name for path in fit]
+    road.assert_probed(tmp_path / "run", rows, labels, model.embed(fit), model.embed(test))
+    (tmp_path / "other").mkdir()
+    for path in weights.iterdir():
+        torch.save(disturbed(torch.load(path, weights_only=True)), tmp_path / "other" / path.name)
+    others = load_model(slug, tmp_path / "other", device="cpu")
+    road.assert_moved(model.embed(test), others.embed(test))
