@@ -303,7 +303,7 @@ def test_classes_and_templates_that_do_not_fit_are_refused() -> None:
             soft.classify(reference.pictures(), classes)
     for model, templates, why in (
         (soft, "a picture", "has no place"), (soft, ["a {} {}"], "has no place, or several"), (soft, [], "no templates"),
-        (pair, ["{}"], "templates are pairs"), (pair, [("{}", "no")], "'no' has no place"), (pair, [], "templates are pairs"),
+        (pair, ["{}"], "templates are pairs"), (pair, [("a", "no {}")], "'a' has no place"), (pair, [], "templates are pairs"),
     ):  # fmt: skip
         with pytest.raises(RunError, match=why):
             model.classify(reference.pictures(), ["a", "b"], templates)
