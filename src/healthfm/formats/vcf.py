@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -45,7 +46,7 @@ def rows(source: Source) -> Iterator[tuple[Header, Row]]:
     for number, line in lines(source):
         line = line.rstrip("\r\n")
         if line.startswith("#"):
-            begun = _take(header, line, source) or begun
+            begun = take(header, line, source) or begun
             continue
         if not line.strip():
             continue
@@ -53,17 +54,17 @@ def rows(source: Source) -> Iterator[tuple[Header, Row]]:
             raise DatasetError(f"{source}: not VCF: no line begins with #CHROM above the first variant")
         row = Row({}, source, number)
         try:
-            row.update(_line(line, header))
+            row.update(fields(line, header))
+            row["info"] = _info(row["info"], header.info)
         except ValueError as error:
-            why = str(error) if isinstance(error, BadValue) else "a number is none"
-            source.problems.add(row.error(f"cannot be read: {why}"))
+            source.problems.add(refused(row, error))
             continue
         yield header, row
     if not begun:
         source.problems.add(DatasetError(f"{source}: not VCF: it has no line that begins with #CHROM"))
 
 
-def _take(header: Header, line: str, source: Source) -> bool:
+def take(header: Header, line: str, source: Source) -> bool:
     """Take in a line of the header; return whether it is the last, which names the columns."""
     if info := INFO_TYPE.match(line):
         header.info[info[1]] = (info[2], info[3])
@@ -82,12 +83,17 @@ def _take(header: Header, line: str, source: Source) -> bool:
     return True
 
 
-def _line(line: str, header: Header) -> dict[str, object]:
+def refused(row: Row, error: ValueError) -> DatasetError:
+    """Return what is said of a line that ``fields`` refused."""
+    return row.error(f"cannot be read: {error if isinstance(error, BadValue) else 'a number is none'}")
+
+
+def fields(line: str, header: Header) -> dict[str, Any]:
+    """Return what ``rows`` yields of a line, INFO as it stands. Raises ``ValueError``: it is none."""
+    width, wanted = line.count("\t") + 1, 9 + len(header.samples) if header.samples else 8
+    if width != wanted:
+        raise BadValue(f"{width} columns, the header names {wanted}")
     cells = line.split("\t", 9)
-    if len(cells) < 8 or (len(cells) > 9) != bool(header.samples):
-        raise BadValue(
-            f"{len(cells)} columns, the header names {8 + (1 + len(header.samples) if header.samples else 0)}"
-        )
     contig, position, ids, ref, alt, quality, filters, info = cells[:8]
     alts = () if alt == "." else tuple(alt.split(","))
     if not BASES.fullmatch(ref) or not all(map(ALT.fullmatch, alts)):
@@ -97,7 +103,7 @@ def _line(line: str, header: Header) -> dict[str, object]:
     return {
         "contig": contig, "position": int(position) - 1, "ids": () if ids == "." else tuple(ids.split(";")), "ref": ref, "alts": alts,
         "quality": None if quality == "." else float(quality), "filters": () if filters == "." else tuple(filters.split(";")),
-        "info": _info(info, header.info), "format": cells[8] if len(cells) > 8 else "", "calls": cells[9] if len(cells) > 9 else "",
+        "info": info, "format": cells[8] if len(cells) > 8 else "", "calls": cells[9] if len(cells) > 9 else "",
     }  # fmt: skip
 
 
