@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from healthfm.errors import DatasetError, MissingExtra
 from healthfm.formats.source import DAMAGE, Source
 
 SUFFIXES = (".cif", ".pdb", ".ent")
 LARGEST = 4 << 30
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,24 +73,42 @@ def atoms(found: Any) -> dict[str, Any]:
 
     ``positions`` and ``b`` are float32, ``hetero`` whether an atom stands in a HETATM record, the others tuples as the file calls them.
     """
-    rows: list[tuple[Any, ...]] = []
-    for chain in found[0]:
-        for residue in chain:
-            met: set[str] = set()
-            for atom in residue:
-                if atom.name in met:
-                    continue
-                met.add(atom.name)
-                rows.append((
-                    (atom.pos.x, atom.pos.y, atom.pos.z), atom.name, atom.element.name, (residue.seqid.num, residue.seqid.icode.strip()),
-                    residue.name, chain.name, residue.het_flag == "H", atom.b_iso,
-                ))  # fmt: skip
-    columns = zip(*rows, strict=True)
-    names = ("positions", "names", "elements", "residues", "residue_names", "chains", "hetero", "b")
-    kinds = {"positions": np.float32, "hetero": np.bool_, "b": np.float32}
+    import gemmi
+
+    flat, count = gemmi.FlatStructure(found), found[0].count_atom_sites()
+    residue_name, part, name = (
+        _keys(getattr(flat, one)[:count]) for one in ("residue_names", "subchains", "atom_names")
+    )
+    chain = np.repeat(np.arange(len(found[0])), [one.count_atom_sites() for one in found[0]])
+    number, insertion = flat.resnums[:count], flat.icodes[:count]
+    begins = np.append(True, np.any([one[1:] != one[:-1] for one in (chain, residue_name, part, number, insertion)], 0))
+    residue, first = np.cumsum(begins) - 1, np.flatnonzero(begins)
+    names, kinds = np.unique(name, return_inverse=True)
+    _, kept = np.unique(residue * len(names) + kinds, return_index=True)
+    kept.sort()
+    of, ids = (
+        residue[kept].tolist(),
+        [*zip(number[first].tolist(), (chr(one).strip() for one in insertion[first].tolist()), strict=True)],
+    )
+    elements = [one.decode() for one in flat.element_names[:count].tolist()]
     return {
-        name: np.array(one, kinds[name]) if name in kinds else one for name, one in zip(names, columns, strict=True)
-    }
+        "positions": flat.pos[:count][kept].astype(np.float32), "b": flat.b_iso[:count][kept].astype(np.float32), "hetero": flat.het_flags[:count][kept] == ord("H"),
+        "names": _each(_words(names), kinds[kept].tolist()), "elements": _each(elements, kept.tolist()), "residues": _each(ids, of),
+        "residue_names": _each(_words(residue_name[first]), of), "chains": _each([found[0][one].name for one in chain[first].tolist()], of),
+    }  # fmt: skip
+
+
+def _keys(letters: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
+    """Return texts of eight bytes, a row an atom, as numbers that are equal where the texts are."""
+    return np.ascontiguousarray(letters).view(np.int64)[:, 0]
+
+
+def _words(keys: npt.NDArray[np.int64]) -> list[str]:
+    return [one.decode() for one in keys.view("S8").tolist()]
+
+
+def _each(values: Sequence[T], places: list[int]) -> tuple[T, ...]:
+    return tuple(map(values.__getitem__, places))
 
 
 def sequences(found: Any) -> dict[str, str]:
@@ -104,10 +126,13 @@ def sequences(found: Any) -> dict[str, str]:
         entity = found.get_entity_of(polymer)
         whole = [gemmi.Entity.first_mon(one) for one in entity.full_sequence] if entity is not None else []
         names = whole or [residue.name for residue in polymer.first_conformer()]
-        letters[chain.name] = "".join(_letter(gemmi, name) for name in names)
+        letters[chain.name] = "".join(map(_letter, names))
     return letters
 
 
-def _letter(gemmi: Any, name: str) -> str:
+@functools.cache
+def _letter(name: str) -> str:
+    import gemmi
+
     found = gemmi.find_tabulated_residue(name).one_letter_code.strip().upper()
     return found or "X"

@@ -38,7 +38,9 @@ class Columns:
     numbers: npt.NDArray[np.int64]
     source: Source
     text: bytes  # the lines
-    cells: npt.NDArray[np.int64]  # where in them the cells of the samples begin and, behind the last, the next line: [lines, samples + 1]
+    cells: npt.NDArray[
+        np.int64
+    ]  # where in them the cells of the samples begin and, behind the last, the next line: [lines, samples + 1]
 
     @functools.cached_property
     def genotypes(self) -> npt.NDArray[np.int8]:
