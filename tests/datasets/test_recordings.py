@@ -93,3 +93,25 @@ def test_physionets_own_records_in_several_formats(reference_data: Path, name: s
     assert found.shape == shape and wfdb_record.header(source).length == shape[1]
     if name == "s0010_re":  # its first line: 15 leads, format 16, 2000 units a millivolt; initial value -489 of lead i
         assert found[0, 0] == pytest.approx(-489 / 2000)
+
+
+def test_the_plain_kind_is_read_as_the_wfdb_package_reads_it(tmp_path: Path) -> None:
+    """Gain 0 means 200, a baseline left out is the converter's zero, -32768 is no sample, and bytes may stand before the samples."""
+    import wfdb
+
+    samples = np.array([[5, -32768], [7, 40], [-3, 41]], "<i2")
+    (tmp_path / "a.dat").write_bytes(b"12345678" + samples.tobytes())
+    lines = [
+        "# made up",
+        "a 2 360.5 3 10:00:00 01/02/1990",
+        "a.dat 16+8 0/uV 16 4 5 0 0 lead one",
+        "a.dat 16+8 1.5e2(-7) 12 3 0 0 0 two",
+    ]
+    (tmp_path / "a.hea").write_text("\n".join(lines) + "\n")
+    source = Source(tmp_path / "a.hea")
+    assert wfdb_record._plain(source) is not None
+    theirs = wfdb.rdrecord(str(tmp_path / "a"), return_res=32)
+    assert np.array_equal(wfdb_record.samples(source), theirs.p_signal.T, equal_nan=True)
+    said = wfdb_record.header(source)
+    assert (said.rate, said.length, said.channels, said.units) == (360.5, 3, ("lead one", "two"), ("uV", "mV"))
+    assert said == wfdb_record.Header(theirs.fs, theirs.sig_len, tuple(theirs.sig_name), tuple(theirs.units))

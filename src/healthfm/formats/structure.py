@@ -75,26 +75,26 @@ def atoms(found: Any) -> dict[str, Any]:
     """
     import gemmi
 
-    flat, count = gemmi.FlatStructure(found), found[0].count_atom_sites()
+    flat: Any = gemmi.FlatStructure(found)
+    count = found[0].count_atom_sites()
     residue_name, part, name = (
         _keys(getattr(flat, one)[:count]) for one in ("residue_names", "subchains", "atom_names")
     )
-    chain = np.repeat(np.arange(len(found[0])), [one.count_atom_sites() for one in found[0]])
+    chains: list[Any] = list(found[0])
+    chain: npt.NDArray[np.int64] = np.repeat(np.arange(len(chains)), [one.count_atom_sites() for one in chains])
     number, insertion = flat.resnums[:count], flat.icodes[:count]
     begins = np.append(True, np.any([one[1:] != one[:-1] for one in (chain, residue_name, part, number, insertion)], 0))
     residue, first = np.cumsum(begins) - 1, np.flatnonzero(begins)
     names, kinds = np.unique(name, return_inverse=True)
     _, kept = np.unique(residue * len(names) + kinds, return_index=True)
     kept.sort()
-    of, ids = (
-        residue[kept].tolist(),
-        [*zip(number[first].tolist(), (chr(one).strip() for one in insertion[first].tolist()), strict=True)],
-    )
+    of, insertions = residue[kept].tolist(), [chr(one).strip() for one in insertion[first].tolist()]
+    ids = [*zip(number[first].tolist(), insertions, strict=True)]
     elements = [one.decode() for one in flat.element_names[:count].tolist()]
     return {
         "positions": flat.pos[:count][kept].astype(np.float32), "b": flat.b_iso[:count][kept].astype(np.float32), "hetero": flat.het_flags[:count][kept] == ord("H"),
         "names": _each(_words(names), kinds[kept].tolist()), "elements": _each(elements, kept.tolist()), "residues": _each(ids, of),
-        "residue_names": _each(_words(residue_name[first]), of), "chains": _each([found[0][one].name for one in chain[first].tolist()], of),
+        "residue_names": _each(_words(residue_name[first]), of), "chains": _each([chains[one].name for one in chain[first].tolist()], of),
     }  # fmt: skip
 
 

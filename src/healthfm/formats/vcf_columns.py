@@ -88,7 +88,8 @@ class Columns:
 
 def _ends(cell: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Whether a byte ends the first part of a sample's cell."""
-    return (cell == TAB) | (cell == NEWLINE) | (cell == COLON)
+    found: npt.NDArray[np.bool_] = (cell == TAB) | (cell == NEWLINE) | (cell == COLON)
+    return found
 
 
 def columns(source: Source) -> Iterator[Columns]:
@@ -146,7 +147,7 @@ def _columns(source: Source, header: vcf.Header, block: bytes, numbers: npt.NDAr
     width = 9 + len(header.samples) if header.samples else 8
     cells = _cells(raw, width)
     frame = None if cells is None else _frame(block, width)
-    if frame is None:
+    if cells is None or frame is None:
         held = [
             (number, line, said)
             for number, line in zip(numbers.tolist(), block.split(b"\n"), strict=False)
