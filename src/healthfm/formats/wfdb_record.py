@@ -16,7 +16,6 @@ import numpy.typing as npt
 from healthfm.errors import DatasetError, MissingExtra
 from healthfm.formats.source import Source
 
-
 RECORD = re.compile(
     r"\S+ +(\d+) +(\d+(?:\.\d+)?) +(\d+)(?: +[\d:.]+(?: +[\d/]+)?)? *"
 )  # channels, rate, samples a channel
