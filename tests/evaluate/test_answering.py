@@ -127,6 +127,11 @@ def test_mash_qa_is_asked_for_words_and_for_sentences(tmp_path: Path) -> None:
     assert run.predictions["target"].to_pylist() == [["Gout hurts. Drink water – a lot."], ["Rest helps."], []]
     assert run.predictions["prediction"].to_pylist() == ["Gout hurts", "Rest helps.", ""]
     assert values(run)["exact_match_squad"] == pytest.approx(2 / 3)
+    reached = {one["name"]: one["value"] for one in run.scores["baselines"]["rivals"]}
+    assert reached == {
+        "nothing": pytest.approx(1 / 3),
+        "context": pytest.approx(1 / 2 / 3),
+    }  # 2 of the 6 words, the dash is one
     run = evaluate(
         writer(["1, 2", "2", "none"]), "mash-qa", root=root, task="answer-sentences", output=tmp_path / "numbers"
     )
@@ -135,6 +140,10 @@ def test_mash_qa_is_asked_for_words_and_for_sentences(tmp_path: Path) -> None:
     found = values(run)  # 2 of 3 named are right, 2 of 3 right ones were named; as MASH-QA's code sums them
     assert (found["micro_precision"], found["micro_recall"]) == pytest.approx((2 / 3, 2 / 3))
     assert found["subset_accuracy"] == pytest.approx(2 / 3) and found["sample_f1"] == pytest.approx((0.5 + 1 + 1) / 3)
+    assert {one["name"]: one["value"] for one in run.scores["baselines"]["rivals"]} == {
+        "context": pytest.approx(1 / 3),
+        "nothing": 0,
+    }
     assert load_run(tmp_path / "numbers").scores == run.scores and run.report().is_file()
 
 

@@ -186,6 +186,8 @@ def test_a_heat_map_shows_where_the_model_looked_and_qupath_can_read_it(
         drawn[y : y + TILE, x : x + TILE, 2].mean() < drawn[:, SIDE // 2 :, 2].mean() - 60
     )  # yellow over it; the glass stays
     assert (drawn[:, SIDE // 2 :] == 245).mean() > 0.95
+    picture, again = load_run(finished).heatmap(name, tmp_path / "here")
+    assert json.loads(again.read_text()) == shapes and picture.parent == tmp_path / "here"
     unknown = command("heatmap", finished, "nobody.svs")
     assert unknown.returncode == 2 and "no slide with tiles is called 'nobody.svs'" in unknown.stderr
 

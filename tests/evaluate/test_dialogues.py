@@ -52,6 +52,8 @@ def test_mentions_are_asked_turn_by_turn_and_withheld_turns_are_left_out(imcs_ro
 
 
 def test_findings_are_names_with_their_status_as_the_owners_state_them(imcs_root: Path, tmp_path: Path) -> None:
+    known = imcs(sentence="有发热、咳嗽呢", BIO_label="O B-Symptom I-Symptom O B-Symptom I-Symptom O")
+    write(imcs_root / "dataset/train.json", {"9": known})
     run = evaluate(
         writer(["咳嗽 | Present\n发热 | absent"]), "imcs-21", root=imcs_root, split="validation", task="dialogue-findings", output=tmp_path / "run"
     )  # fmt: skip
@@ -59,6 +61,7 @@ def test_findings_are_names_with_their_status_as_the_owners_state_them(imcs_root
     assert run.predictions["prediction"].to_pylist() == [["咳嗽: present", "发热: absent"]]
     assert (values(run)["micro_precision"], values(run)["micro_recall"]) == (0.5, 1)
     assert any("1 consultations withhold their findings" in one for one in run.facts["notices"])
+    assert [(one["name"], one["value"]) for one in run.scores["baselines"]["rivals"]] == [("dictionary", 1)]
 
 
 def meddg(root: Path) -> Path:

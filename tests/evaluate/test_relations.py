@@ -27,6 +27,11 @@ def ddi(root: Path) -> Path:
     one = {"abstract": "Aspirin raises warfarin's effect. Avoid ibuprofen with aspirin.", "triples": [
         {"drug": "Aspirin", "target": "warfarin", "interaction": "effect"}, {"drug": "ibuprofen", "target": "aspirin", "interaction": "advise"},
     ]}  # fmt: skip
+    seen = {
+        "abstract": "Warfarin: aspirin raises its effect.",
+        "triples": [{"drug": "aspirin", "target": "Warfarin", "interaction": "effect"}],
+    }
+    (folder / "train.json").write_text(json.dumps({"t1": seen, "t2": one}))
     (folder / "test.json").write_text(json.dumps({"d1": one, "d2": {"abstract": "Nothing here.", "triples": []}}))
     return root
 
@@ -44,6 +49,8 @@ def test_a_model_lists_relations_and_names_agree_without_case(tmp_path: Path) ->
     assert run.metrics["micro_precision"]["value"] == pytest.approx(1 / 3)  # a type that nobody asked for is invented
     assert table[0]["other_types"] == [{"type": "dissolves", "head": "water", "tail": "salt"}]
     assert run.report(show_inputs=True).is_file()
+    [looked_up] = run.scores["baselines"]["rivals"]  # a text that is asked again is not learned from
+    assert (looked_up["name"], looked_up["value"]) == ("dictionary", pytest.approx(2 / 3))
 
 
 def test_names_that_a_text_marks_mean_their_concepts(tmp_path: Path) -> None:
@@ -118,6 +125,9 @@ def test_a_class_that_states_nothing_is_offered_and_not_evaluated(tmp_path: Path
     assert values(run)["micro_recall"] == 0 and values(run)["micro_precision"] == 0
     run = evaluate(likes("effect"), in_memory(records, space), task="relation-classification", output=tmp_path / "all")
     assert values(run)["micro_recall"] == 1 and values(run)["micro_precision"] == 0.5
+    assert [(one["name"], one["value"]) for one in run.scores["baselines"]["rivals"]] == [
+        ("majority", pytest.approx(2 / 3))
+    ]
     with pytest.raises(RunError, match="no text of split 'test' states a relation"):
         evaluate(
             likes("x"),

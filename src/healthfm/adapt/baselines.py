@@ -193,8 +193,13 @@ def nearest(fit: Sequence[QA], records: Sequence[QA]) -> list[str]:
 def sentence(record: QA) -> str:
     """Return the sentence of the context that shares most words with the question (the first of equals); the question itself where there is no context."""
     parts = [one for one in re.split(r"(?<=[.!?。！？])\s*", record.context or "") if one.strip()]
-    asked = set(_WORD.findall(record.question.lower()))
-    return max(parts, key=lambda one: len(asked & set(_WORD.findall(one.lower()))), default=record.question)
+    return parts[closest(record.question, parts)] if parts else record.question
+
+
+def closest(question: str, parts: Sequence[str]) -> int:
+    """Return which of some texts shares most words with a question, the first of equals."""
+    asked = set(_WORD.findall(question.lower()))
+    return max(range(len(parts)), key=lambda i: len(asked & set(_WORD.findall(str(parts[i]).lower()))))
 
 
 def ranked(passages: Sequence[str], questions: Sequence[str], depth: int) -> list[list[int]]:

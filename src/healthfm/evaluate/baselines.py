@@ -16,6 +16,7 @@ import pyarrow as pa
 from healthfm.adapt import baselines as rivals
 from healthfm.adapt.glimpses import AFAR, Several
 from healthfm.errors import HealthfmError
+from healthfm.evaluate import lookups
 from healthfm.evaluate.bags import Bagged
 from healthfm.evaluate.classification import chance_columns, chosen_column
 from healthfm.evaluate.job import Ask, Job, sample_columns
@@ -49,10 +50,16 @@ def predictions(ask: Ask, job: Job) -> pa.Table:
     kind, letters = TASKS[job.task].kind, TASKS[job.task].letters
     if kind == "text" and job.targets is not None:
         return _written(ask, job)
+    if isinstance(job, lookups.LISTINGS):
+        found, left = lookups.ways(ask, job)
+        columns = {name: values for name, (_, values) in found.items()}
+        return _columns(job, "prediction", columns, {name: says for name, (says, _) in found.items()}, left)
     if isinstance(job, Retrieval | EmbeddedPairs):
         return _of_words(job)
-    if kind in BESIDE and any(name.startswith(RIVAL) for name in job.columns):
-        return _beside(job, BESIDE[kind])
+    if kind in BESIDE:
+        columns = {name.removeprefix(RIVAL): values for name, values in job.columns.items() if name.startswith(RIVAL)}
+        none = "" if columns else "looking up the training split's mentions: there is no other split 'train' with some"
+        return _columns(job, BESIDE[kind], columns, {name: WAYS.get(name, name) for name in columns}, none)
     if kind not in ("classes", "labels") or job.targets is None:
         return _table([], {}, {"why_not": f"no rival of {job.task} is known here"})
     known, why_not = taught(ask, job), {}
@@ -218,18 +225,17 @@ def _written(ask: Ask, job: Job) -> pa.Table:
     return _table(tables, made, {**told, "why_not": f"{FITTED}: {why_not}" if why_not else ""})
 
 
-# Ways that the job itself made beside its samples ----------------------------------------------------------------------
+# Ways whose predictions are there, a column each --------------------------------------------------------------------------
 
 
-def _beside(job: Job, column: str) -> pa.Table:
-    """Return the predictions of cheap ways that stand in the job's own columns (``RIVAL``)."""
+def _columns(job: Job, column: str, found: dict[str, pa.Array], made: dict[str, str], why_not: str) -> pa.Table:
+    """Return predictions by the names of the ways that made them, put into the table's own ``column``."""
     ids = pa.array([one.id for one in job.records], pa.string())
-    found = {name.removeprefix(RIVAL): values for name, values in job.columns.items() if name.startswith(RIVAL)}
     tables = [
         pa.table({BY: pa.array([name] * len(ids), pa.string()), "id": ids, column: values})
         for name, values in found.items()
     ]
-    return _table(tables, {name: WAYS.get(name, name) for name in found}, {})
+    return _table(tables, made, {"why_not": why_not})
 
 
 # Words that two texts share -------------------------------------------------------------------------------------------

@@ -149,11 +149,12 @@ def _names(turn: Message) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings(Job):
-    """Consultations whose findings the model lists, each with its status."""
+    """Consultations whose findings the model lists, each with its status. ``codes``: what the owner's codes for a status mean."""
 
     writing: Writing
     seed: int
     words: Sequence[str]
+    codes: Mapping[str, str]
 
     def compute(self, tool: Model, rows: range) -> pa.Table:
         part = self.records[rows.start : rows.stop]
@@ -188,26 +189,26 @@ def findings(ask: Ask) -> Job:
     ]
     spaces = [one for one in ask.opened.card.labels if one.codes]
     codes = {code: name for space in spaces if space.name == STATUS for name, code in space.codes.items()}
-    if not any(_findings(record, codes) for record in known):
+    if not any(findings_of(record, codes) for record in known):
         raise RunError(
             f"{ask.opened.name}: no consultation of split '{ask.split}' has a finding with a status; use another split"
         )
     records: list[Record] = [known[i] for i in protocols.sample(len(known), request.limit, request.seed)]
-    targets = [[joined(*one) for one in _findings(record, codes).items()] for record in records]  # type: ignore[arg-type]
-    every = {status for record in known for status in _findings(record, codes).values()}
+    targets = [[joined(*one) for one in findings_of(record, codes).items()] for record in records]  # type: ignore[arg-type]
+    every = {status for record in known for status in findings_of(record, codes).values()}
     words = next((list(one.classes) for one in ask.opened.card.labels if every <= set(one.classes)), sorted(every))
     prompts = [protocols.render(one, protocol, text=said_before(one.turns), labels=words) for one in records]  # type: ignore[attr-defined]
     writing = Writing.by_protocol(protocol, prompts)
     lost = left_out([record for record in talks if record not in known], "consultations withhold their findings")
     return Findings(
-        task=protocol.task, name=f"{ask.opened.name}@{name}", records=records, total=len(known), writing=writing, seed=request.seed, words=words,
+        task=protocol.task, name=f"{ask.opened.name}@{name}", records=records, total=len(known), writing=writing, seed=request.seed, words=words, codes=codes,
         targets=targets, columns=subgroup_columns(records, request.subgroups), parts=cut_parts([len(text) + writing.characters for text in writing.prompts]),
         content=[[record.id, text, target] for record, text, target in zip(records, writing.prompts, targets, strict=True)],
         asked=writing.asked, facts={"protocol": protocol.model_dump(), **writing.facts, "notices": [*split.notices, *lost]},
     )  # fmt: skip
 
 
-def _findings(record: Conversation, codes: Mapping[str, str]) -> dict[str, str]:
+def findings_of(record: Conversation, codes: Mapping[str, str]) -> dict[str, str]:
     """Return a consultation's findings with their status; ``codes``: what the owner's codes for a status mean."""
     whole = record.meta.get("implicit_info")
     stated = whole.get("Symptom") if isinstance(whole, Mapping) else None

@@ -135,7 +135,7 @@ class ScoredRelations(Job):
         part, targets = self.records[rows.start : rows.stop], self.targets[rows.start : rows.stop]
         shares = shares_of(likelihoods(tool, self.prompts[rows.start : rows.stop], self.options))
         best = [self.names[int(row.argmax())] for row in shares]
-        found = [[{**one[0], "type": kind}] if one else [] for kind, one in zip(best, map(_pair, part), strict=True)]
+        found = [[{**one[0], "type": kind}] if one else [] for kind, one in zip(best, map(pair_of, part), strict=True)]
         kept = [[one for one in row if one["type"] in self.classes] for row in found]
         return pa.table({
             **sample_columns(part), "target": pa.array(targets, RELATIONS), "prediction": pa.array(kept, RELATIONS), "said": pa.array(best, pa.string()),
@@ -143,7 +143,8 @@ class ScoredRelations(Job):
         })  # fmt: skip
 
 
-def _pair(record: Record) -> list[dict[str, str]]:
+def pair_of(record: Record) -> list[dict[str, str]]:
+    """Return the one relation of a text, in a list; [] of anything else."""
     return relations_of(record)[:1] if isinstance(record, Document) else []
 
 

@@ -13,7 +13,7 @@ from healthfm.report.words import chance, interval, number, span, word
 from healthfm.score.leaderboard import RANDOM, SEEN, Leaderboard
 
 COLUMNS = (
-    "dataset", "split", "task", "metric", "n", "seeds", "model", "value", "low", "high", "rank", "rank_low", "rank_high", "first", "tied_with", "marks",
+    "dataset", "split", "task", "metric", "n", "seeds", "model", "value", "low", "high", "rank", "mean_rank", "rank_low", "rank_high", "first", "tied_with", "marks",
 )  # fmt: skip
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_", "~": r"\textasciitilde{}",

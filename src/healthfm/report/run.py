@@ -12,7 +12,7 @@ from healthfm import notebook
 from healthfm.datasets.open import open_dataset
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
-from healthfm.report import page
+from healthfm.report import heat, page
 from healthfm.report.words import interval, number, word
 from healthfm.score import clinical, result, scoring
 from healthfm.score.given import against as given_against
@@ -76,6 +76,14 @@ class Run(Result):
             folder.write_json("metrics.json", self.scores)
             folder.write("report.html", html)
         return self.path / "report.html"
+
+    def heatmap(self, slide: str, output: Path | str | None = None) -> tuple[Path, Path]:
+        """Draw where a model of ``mil`` looked on a slide, by its id or its file's name: return a PNG's path and that of GeoJSON for QuPath.
+
+        ``output`` is a folder (default ``heatmaps`` in the run's). Raises ``RunError``: the run kept no attention, or knows no such slide.
+        """
+        picture, shapes, _ = heat.heatmap(self, slide, output)
+        return picture, shapes
 
 
 def load_run(path: Path | str) -> Run:
