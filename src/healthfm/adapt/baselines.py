@@ -1,33 +1,37 @@
 """Cheap rivals that a model must beat: each is one declaration, of the kinds of records it takes and the features it sees of them.
 
-A rival is a logistic regression on these features. It sees the records to fit on with their classes, and of those to predict the content alone.
+A rival is a logistic regression on these features, or a forest; of numbers a ridge regression, or a forest. It sees the records to fit on with their classes, and of those to predict the content alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler, normalize
 
-from healthfm.adapt import kept
+from healthfm.adapt import features, kept
 from healthfm.adapt.glimpses import PICTURED, SIDE, seen
-from healthfm.adapt.probe import fit_penalised
-from healthfm.records import QA, Document, MultipleChoice, Record, Volume
+from healthfm.adapt.probe import fit_penalised, fit_ridge
+from healthfm.datasets.splits import key_of
+from healthfm.records import QA, Document, Molecule, MultipleChoice, Profile, Record, Signal, Volume
+from healthfm.records import Sequence as Letters
 
 Array = npt.NDArray[Any]
 COMPONENTS = 32
 DENSE = tuple(10.0**e for e in range(-4, 2))  # scikit-learn's C, to choose among
 SPARSE = (1.0, 10.0, 100.0)
 BLOCK = 500  # questions whose likeness to all others is held at a time
+TREES = 100
 _WORD = re.compile(r"\w+")
 
 
@@ -35,7 +39,8 @@ _WORD = re.compile(r"\w+")
 class Baseline:
     """A rival. ``kinds``: the records it takes. ``features``: of records, those to fit on first, and the number of these, to a matrix [n, d]
     of which nothing but those rows decided what its columns are. ``sees``: whether a record has what it looks at; all must, or ``some``. ``drawn``: it decodes
-    pixels, so that fewer are a minute's work. ``looks``: at what a record holds, not at what stands beside it.
+    pixels, so that fewer are a minute's work. ``looks``: at what a record holds, not at what stands beside it. ``forest``: a random forest
+    learns of them.
     """
 
     name: str
@@ -46,6 +51,11 @@ class Baseline:
     some: bool = False
     drawn: bool = False
     looks: bool = True
+    forest: bool = False
+
+    def saying(self, numbers: bool) -> str:
+        """Return what it is in words, where ``numbers`` are what it predicts."""
+        return self.says.replace("logistic", "ridge") if numbers else self.says
 
     def fits(self, records: Sequence[Record]) -> bool:
         """Whether it can look at these records."""
@@ -122,43 +132,76 @@ BASELINES = (
     ),
     Baseline(name="thumbnail", says=f"logistic regression on a copy of {SIDE} x {SIDE} x {SIDE}", kinds=(Volume,), features=thumbnail, drawn=True),
     Baseline(name="size", says="logistic regression on the size of the volume and of its voxels", kinds=(Volume,), features=size, drawn=True),
+    Baseline(name="ecfp", says="a random forest on Morgan fingerprints (ECFP4, 2048 bits)", kinds=(Molecule,), features=features.ecfp, forest=True),
+    Baseline(name="leads", says="logistic regression on plain statistics of each lead", kinds=(Signal,), features=features.leads),
+    Baseline(
+        name="variable-pca", says=f"logistic regression on {features.COMPONENTS} principal components of the {features.VARIABLE:,} most variable features",
+        kinds=(Profile,), features=features.variable_components, sees=features.no_answer_among,
+    ),
+    Baseline(
+        name="drug-and-line", says="ridge regression on which drug and which cell line it is", kinds=(Profile,), features=features.drug_and_line,
+        sees=lambda record: key_of(record, "drug") is not None, looks=False,
+    ),
+    Baseline(name="letters", says="logistic regression on the share of each letter and the length", kinds=(Letters,), features=features.letters),
     Baseline(name="site", says="logistic regression on the site alone", kinds=(Record,), features=site, looks=False, sees=lambda record: record.site is not None),
 )  # fmt: skip
+NAMES = tuple(dict.fromkeys(one.name for one in BASELINES))
+
+
+def named(name: str, records: Sequence[Record]) -> Baseline | None:
+    """Return the rival of this name that can look at these records, or else None."""
+    return next((one for one in BASELINES if one.name == name and one.fits(records)), None)
 
 
 def predict(
-    baseline: Baseline, fit: Sequence[Record], labels: Sequence[Any], records: Sequence[Record], classes: Sequence[str], groups: Sequence[str], seed: int
+    baseline: Baseline, fit: Sequence[Record], labels: Sequence[Any], records: Sequence[Record], classes: Sequence[str], groups: Sequence[str], seed: int,
+    unknown: Sequence[Collection[str]] = (),
 ) -> Array:  # fmt: skip
-    """Return a rival's probabilities of each class, float64 [n, classes]. ``labels``: a class of each record to fit on, or the set of them.
+    """Return a rival's probabilities of each class, float64 [n, classes]; of numbers its predictions, [n, 1].
 
-    ``groups`` are the patients to fit on, a fifth of whom chooses the penalty. Raises ``HealthfmError``: a picture that cannot be decoded.
+    ``labels``: a class of each record to fit on, the set of them, or a number; ``unknown``: of sets, the classes of each record that nobody
+    looked for, from which nothing is learnt. ``groups`` are the patients to fit on, a fifth of whom chooses the penalty. Raises ``HealthfmError``: a
+    picture that cannot be decoded.
     """
     matrix = baseline.features([*fit, *records], len(fit))
-    thin = sparse.issparse(matrix)
+    thin = sparse.issparse(matrix) or baseline.forest
     scaler = StandardScaler(with_mean=not thin).fit(matrix[: len(fit)]) if not thin else None
     x = matrix if scaler is None else scaler.transform(matrix)
     train, test, penalties = x[: len(fit)], x[len(fit) :], SPARSE if thin else DENSE
+    learn = _forest if baseline.forest else partial(_fitted, penalties=penalties)
+    if isinstance(labels[0], float):
+        return _numbers(baseline.forest, train, np.array(labels), groups, seed).predict(test).reshape(-1, 1)
     found = np.zeros((len(records), len(classes)))
     if isinstance(labels[0], str):
         place = {name: i for i, name in enumerate(classes)}
-        fitted, columns = _fitted(train, np.array([place[one] for one in labels]), groups, seed, penalties)
+        fitted, columns = learn(train, np.array([place[one] for one in labels]), groups, seed)
         found[:, columns] = fitted.predict_proba(test)
         return found
     for column, name in enumerate(classes):
-        y = np.array([int(name in one) for one in labels])
-        found[:, column] = (
-            y.mean()
-            if len(set(y.tolist())) < 2
-            else _fitted(train, y, groups, seed, penalties)[0].predict_proba(test)[:, 1]
-        )
+        known = [i for i in range(len(fit)) if not unknown or name not in unknown[i]]
+        y = np.array([int(name in labels[i]) for i in known])
+        if len(set(y.tolist())) < 2:
+            found[:, column] = y.mean() if len(y) else 0.5
+            continue
+        found[:, column] = learn(train[known], y, [groups[i] for i in known], seed)[0].predict_proba(test)[:, 1]
     return found
 
 
-def _fitted(
-    x: Any, y: Array, groups: Sequence[str], seed: int, penalties: Sequence[float]
-) -> tuple[LogisticRegression, Array]:
+def _fitted(x: Any, y: Array, groups: Sequence[str], seed: int, penalties: Sequence[float]) -> tuple[Any, Array]:
     fitted = kept.classifier(x, y, groups, seed, penalties)
     return fitted, fitted.classes_
+
+
+def _forest(x: Any, y: Array, groups: Sequence[str], seed: int) -> tuple[Any, Array]:
+    fitted = RandomForestClassifier(TREES, random_state=seed).fit(x, y)
+    return fitted, fitted.classes_
+
+
+def _numbers(forest: bool, x: Any, y: Array, groups: Sequence[str], seed: int) -> Any:
+    """Return what predicts numbers: a forest, or a ridge regression."""
+    if forest:
+        return RandomForestRegressor(TREES, max_features=1 / 3, random_state=seed).fit(x, y)
+    return fit_ridge(x, y, groups, seed)[0]
 
 
 def options_only(fit: Sequence[MultipleChoice], records: Sequence[MultipleChoice]) -> list[Array]:

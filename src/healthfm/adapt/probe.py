@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupShuffleSplit
 from sklearn.preprocessing import StandardScaler
@@ -44,24 +44,54 @@ def linear_probe(
 
 
 def multi_label_probe(
-    train: Array, labels: Sequence[Sequence[str]], test: Array, classes: Sequence[str], groups: Sequence[str], seed: int
+    train: Array,
+    labels: Sequence[Sequence[str]],
+    test: Array,
+    classes: Sequence[str],
+    groups: Sequence[str],
+    seed: int,
+    unknown: Sequence[Collection[str]] = (),
 ) -> tuple[Array, dict[str, Any]]:
     """Return the probability of each class of ``test``, float64 [n, classes]: one logistic regression a class.
 
     Each is made as ``linear_probe``'s, its penalty chosen for itself. A class that all or none of ``labels`` have is not
-    fitted: its share of them is its probability.
+    fitted: its share of them is its probability. ``unknown``: the classes of each of ``train`` that nobody looked for; nothing is learnt of them.
     """
     scaler = StandardScaler().fit(train)
     x, z = scaler.transform(train), scaler.transform(test)
     found, chosen = np.zeros((len(test), len(classes))), {}
     for column, name in enumerate(classes):
-        y = np.array([int(name in one) for one in labels])
+        rows = [i for i in range(len(labels)) if not unknown or name not in unknown[i]]
+        y = np.array([int(name in labels[i]) for i in rows])
         if len(set(y.tolist())) < 2:
-            found[:, column], chosen[name] = y.mean(), None
+            found[:, column], chosen[name] = y.mean() if len(y) else 0.5, None
             continue
-        chosen[name] = choose_penalty(x, y, groups, seed)
-        found[:, column] = fit_penalised(x, y, chosen[name]).predict_proba(z)[:, 1]
+        chosen[name] = choose_penalty(x[rows], y, [groups[i] for i in rows], seed)
+        found[:, column] = fit_penalised(x[rows], y, chosen[name]).predict_proba(z)[:, 1]
     return found, {"probe": "logistic regression, one a class", "C": chosen, "fitted_on": len(labels)}
+
+
+def ridge_probe(
+    train: Array, labels: Sequence[float], test: Array, groups: Sequence[str], seed: int
+) -> tuple[Array, dict[str, Any]]:
+    """Return predicted numbers of ``test``, float64 [n], by ridge regression on standardised embeddings."""
+    scaler = StandardScaler().fit(train)
+    fitted, chosen = fit_ridge(scaler.transform(train), np.array(labels), groups, seed)
+    return np.asarray(fitted.predict(scaler.transform(test)), np.float64), {
+        "probe": "ridge regression",
+        "alpha": chosen,
+        "fitted_on": len(labels),
+    }
+
+
+def fit_ridge(x: Array, y: Array, groups: Sequence[str], seed: int) -> tuple[Ridge, float]:
+    """Fit a ridge regression whose penalty does best on a fifth of the groups (patients), and return it with the penalty."""
+    alphas, best = [10.0**e for e in range(-2, 5)], 1.0
+    if len(set(groups)) >= 5:
+        fit, held = next(GroupShuffleSplit(1, test_size=HELD_OUT, random_state=seed).split(x, y, groups))
+        off = [float(((Ridge(alpha).fit(x[fit], y[fit]).predict(x[held]) - y[held]) ** 2).mean()) for alpha in alphas]
+        best = alphas[int(np.argmin(off))]
+    return Ridge(best).fit(x, y), best
 
 
 def fit_penalised(x: Array, y: Array, penalty: float, balanced: bool = False) -> LogisticRegression:

@@ -88,6 +88,17 @@ def register(app: typer.Typer) -> None:
         baseline: Annotated[
             bool, typer.Option(help="Hold the model against the cheap rivals there are, where that is a minute's work.")
         ] = True,
+        label: Annotated[
+            str | None,
+            typer.Option(help="What to predict, where the card has several label spaces (probes).", metavar="SPACE"),
+        ] = None,
+        split_by: Annotated[
+            str | None,
+            typer.Option(
+                help="How records without splits are divided: scaffold-deepchem, scaffold-ogb, scaffold-tdc, patient, donor, drug, cell-line, drug-and-cell-line, chromosome, protein-identity, random; RULE:SEED (default: the card's).",
+                metavar="RULE",
+            ),
+        ] = None,
         resume: Annotated[bool, typer.Option(help="Go on where an interrupted run stopped.")] = True,
         show_inputs: ShowInputs = False,
         json: JsonFlag = False,
@@ -103,6 +114,8 @@ def register(app: typer.Typer) -> None:
         Example: healthfm evaluate ctranspath ./slides --task mil
 
         Example: healthfm evaluate hf:./my-model ./ward
+
+        Example: healthfm evaluate baseline:ecfp moleculenet:bbbp --split-by scaffold-ogb
         """
         from healthfm.datasets.open import open_dataset
         from healthfm.errors import RunError
@@ -121,7 +134,7 @@ def register(app: typer.Typer) -> None:
                 run = run_evaluate(
                     model, opened, root=root, task=task, split=split, shots=shots, shots_from=shots_from,
                     shots_order=shots_order, subgroups=subgroup, seed=seed, limit=limit, output=output, resume=resume,  # type: ignore[arg-type]
-                    weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote, judge=judge, human=human, window=window, baseline=baseline,
+                    weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote, judge=judge, human=human, window=window, baseline=baseline, split_by=split_by, label=label,
                     endpoint=Endpoint(endpoint, requests_per_minute) if endpoint is not None else None,
                 )  # fmt: skip
         except KeyboardInterrupt:

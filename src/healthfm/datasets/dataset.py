@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 LATER = ("labels", "spans", "status")  # of a turn or a span: left out of a table where they say nothing
 
 
+@dataclass(frozen=True)
+class Division:
+    """How records were divided: the rule's name with its seed, how many are in each split and in none, and a digest of who is where."""
+
+    name: str
+    sizes: Mapping[str, int]
+    left_out: int
+    digest: str
+
+
 class Dataset:
     """Records of one dataset, read lazily from files.
 
@@ -35,7 +45,7 @@ class Dataset:
     no records, with the reason. All fill while iterating.
     ``path`` and ``columns`` say how own data was opened; ``remarks`` are notices that stand before any record is read; ``doubt`` says
     what its owner must decide before it can be asked by default, "" where there is nothing;
-    ``stated`` is the card without what was guessed.
+    ``stated`` is the card without what was guessed. ``division``: how records that came without splits were divided (``splits.divide``).
     """
 
     def __init__(
@@ -44,8 +54,9 @@ class Dataset:
         on_error: Literal["raise", "collect"] = "raise", path: Path | None = None, columns: Mapping[str, Any] | None = None,
         passed_over: Sequence[Passed] = (),
         remarks: Sequence[str] = (), doubt: str = "", stated: DatasetCard | None = None,
+        division: Division | None = None,
     ) -> None:  # fmt: skip
-        self.remarks, self.doubt, self.stated = tuple(remarks), doubt, stated or card
+        self.remarks, self.doubt, self.stated, self.division = tuple(remarks), doubt, stated or card, division
         self.path, self.columns = path, dict(columns or {})
         self.card, self.variant, self.protocol, self.root, self.splits = card, variant, protocol, root, splits
         self.split, self.on_error = split, on_error
@@ -96,7 +107,7 @@ class Dataset:
         return Dataset(
             self.card, self._read, self.splits, variant=self.variant, protocol=self.protocol, root=self.root,
             split=name, on_error=self.on_error, path=self.path, columns=self.columns, passed_over=self._passed_over,
-            remarks=self.remarks, doubt=self.doubt, stated=self.stated,
+            remarks=self.remarks, doubt=self.doubt, stated=self.stated, division=self.division,
         )  # fmt: skip
 
     def first(self, count: int) -> Dataset:

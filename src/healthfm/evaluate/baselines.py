@@ -18,7 +18,7 @@ from healthfm.adapt.glimpses import AFAR, Several
 from healthfm.errors import HealthfmError
 from healthfm.evaluate import lookups
 from healthfm.evaluate.bags import Bagged
-from healthfm.evaluate.classification import chance_columns, chosen_column
+from healthfm.evaluate.fitted import Fitted, answers
 from healthfm.evaluate.job import Ask, Job, sample_columns
 from healthfm.evaluate.retrieval import DEPTH, Retrieval
 from healthfm.evaluate.similarity import EmbeddedPairs
@@ -60,7 +60,7 @@ def predictions(ask: Ask, job: Job) -> pa.Table:
         columns = {name.removeprefix(RIVAL): values for name, values in job.columns.items() if name.startswith(RIVAL)}
         none = "" if columns else "looking up the training split's mentions: there is no other split 'train' with some"
         return _columns(job, BESIDE[kind], columns, {name: WAYS.get(name, name) for name in columns}, none)
-    if kind not in ("classes", "labels") or job.targets is None:
+    if kind not in ("classes", "labels", "numbers") or job.targets is None:
         return _table([], {}, {"why_not": f"no rival of {job.task} is known here"})
     known, why_not = taught(ask, job), {}
     made, tables = {}, []
@@ -68,16 +68,20 @@ def predictions(ask: Ask, job: Job) -> pa.Table:
     if kind == "classes":
         made["majority"], shares = _majority(known, job, letters)
         tables.append(_named("majority", common, job, shares))
+    elif kind == "numbers" and known.labels:
+        mean = float(np.mean(known.labels))
+        made["mean"] = f"always {mean:.4g}, the mean of split '{known.source}'"
+        tables.append(_named("mean", common, job, np.full((len(job.records), 1), mean)))
     if known.why_not:
         why_not[FITTED] = known.why_not
     else:
-        looked = False
+        looked = isinstance(job, Fitted)  # which is such a one itself
         for one, found in _fitted(known, job, letters, ask.request.seed):
             if isinstance(found, str):
-                why_not[one.says] = found
+                why_not[one.saying(kind == "numbers")] = found
             else:
                 looked |= one.looks
-                made[one.name] = one.says
+                made[one.name] = one.saying(kind == "numbers")
                 tables.append(_named(one.name, common, job, found))
         if not looked and not why_not:
             noun = job.facts.get("noun") or job.records[0].noun
@@ -97,13 +101,10 @@ def _table(tables: Sequence[pa.Table], made: dict[str, str], told: dict[str, Any
     return whole.replace_schema_metadata({FACTS: json.dumps({"made": made, **told})})
 
 
-def _named(name: str, common: dict[str, pa.Array], job: Job, shares: Sequence[Any]) -> pa.Table:
+def _named(name: str, common: dict[str, pa.Array], job: Job, shares: Any) -> pa.Table:
     """Return a rival's table, by its probabilities of each record's options."""
-    several = TASKS[job.task].kind == "labels"
     if not TASKS[job.task].letters:
-        assert job.classes is not None
-        chances = np.asarray(shares)
-        columns = {**chance_columns(job.classes, chances), "prediction": chosen_column(job.classes, chances, several)}
+        columns = answers(job.task, job.classes, np.asarray(shares))
     else:
         options = [list(record.options) for record in job.records if isinstance(record, MultipleChoice)]
         columns = {
@@ -138,11 +139,11 @@ def _fitted(taught: Taught, job: Job, letters: bool, seed: int) -> list[tuple[ri
         short = _too_much(every, len(job.records), drawn=False)
         return [(OPTIONS, short or rivals.options_only(taught.records, list(job.records)))]  # type: ignore[arg-type]
     for one in rivals.BASELINES:
-        if not one.fits(every):
+        if (isinstance(job, Fitted) and one.name == job.rival) or not one.fits(every):
             continue
         try:
             found.append((one, _too_much(every, len(job.records), one.drawn) or rivals.predict(
-                one, taught.records, taught.labels, records, job.classes or (), [unit_of(r) for r in taught.records], seed
+                one, taught.records, taught.labels, records, job.classes or (), [unit_of(r) for r in taught.records], seed, taught.unknown
             )))  # fmt: skip
         except HealthfmError as error:
             found.append((one, str(error)))

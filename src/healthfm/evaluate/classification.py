@@ -16,7 +16,7 @@ from healthfm.errors import RunError
 from healthfm.evaluate import protocols
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
 from healthfm.models.model import Model
-from healthfm.records import Mark, MultipleChoice, Record
+from healthfm.records import UNMEASURED, Mark, MultipleChoice, Record
 from healthfm.score.tasks import TASKS
 
 YES_NO = ("yes", "no")
@@ -179,3 +179,23 @@ def labels_of(record: Record, space: Labels) -> list[str] | None:
     if found - set(space.classes):
         raise RunError(f"record {record.id} has labels that the card's '{space.name}' does not name")
     return [name for name in space.classes if name in found]
+
+
+def unmeasured(record: Record, space: Labels) -> list[str]:
+    """Return the classes of a record that nobody looked for, in the space's order."""
+    return [name for name in space.classes if record.labels.get(name) is UNMEASURED]
+
+
+def number_of(opened: Dataset, name: str | None) -> Callable[[Record], float | None]:
+    """Return what reads a record's number: its label of a space (None: the card's first). Raises ``RunError``: the card has none, or it is no number."""
+    space = space_of(opened.card, name)
+
+    def read(record: Record) -> float | None:
+        found = record.labels.get(space.name)
+        if found is None or isinstance(found, Mark):
+            return None
+        if not isinstance(found, float):
+            raise RunError(f"record {record.id} has a label '{space.name}' that is no number, which regression needs")
+        return found
+
+    return read

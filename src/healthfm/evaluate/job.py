@@ -49,6 +49,8 @@ class Request:
     human: Mapping[str, float] | Path | str | None = None
     window: tuple[float, float] | None = None
     baseline: bool = True
+    split_by: str | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +158,7 @@ def cut_parts(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def sample_columns(
-    records: Sequence[Record], targets: Sequence[str | Sequence[str]] | None = None,
+    records: Sequence[Record], targets: Sequence[str | float | Sequence[str]] | None = None,
     inputs: Sequence[str | None] | None = None,
 ) -> dict[str, pa.Array]:  # fmt: skip
     """Return the columns every table of predictions has: id, input digest, patient, site, the document where each is a part of one; and the target (or targets).
@@ -167,7 +169,9 @@ def sample_columns(
     if inputs is None:
         inputs = [None if isinstance(record, Visual) else record.digest() for record in records]
     target = {}
-    if targets is not None:
+    if targets is not None and all(isinstance(one, float) for one in targets):
+        target = {"target": pa.array(list(targets), pa.float64())}
+    elif targets is not None:
         several = not all(isinstance(one, str) for one in targets)
         target = {"target": pa.array(list(targets), pa.list_(pa.string()) if several else pa.string())}
     return {

@@ -12,12 +12,14 @@ import pyarrow as pa
 
 from healthfm.adapt import probe
 from healthfm.adapt.few_shot import few_shot
+from healthfm.cards.schema import Labels
 from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.embed import identity
 from healthfm.errors import RunError
 from healthfm.evaluate import protocols
-from healthfm.evaluate.classification import chance_columns, chosen_column, label_of, labelled, labels_of, space_of
+from healthfm.evaluate.classification import label_of, labelled, labels_of, number_of, space_of, unmeasured
 from healthfm.evaluate.embedded import Embedded, said
+from healthfm.evaluate.fitted import Fitted, answers, checked
 from healthfm.evaluate.job import (
     CHARACTERS_PER_PART,
     Ask,
@@ -28,12 +30,15 @@ from healthfm.evaluate.job import (
     sample_columns,
     subgroup_columns,
 )
-from healthfm.records import Record, Slide, TextRecord, unit_of
+from healthfm.models import own
+from healthfm.records import Molecule, Record, Slide, TextRecord, unit_of
+from healthfm.records import Sequence as Letters
 from healthfm.score import learning, robustness
 from healthfm.score.tasks import TASKS
 
 NEEDS_SHOTS = "{} needs the number of examples a class: shots=5 (--shots 5)"
 FEW = ("few", "adapter", "prompts")  # the rules that take a number of examples a class
+WRITTEN = (TextRecord, Molecule, Letters)  # records whose text stands for them
 PICTURE = 400  # what a picture or a recording counts for in a part, in characters
 
 
@@ -41,7 +46,8 @@ PICTURE = 400  # what a picture or a recording counts for in a part, in characte
 class Probed(Embedded):
     """A classifier between two splits' embeddings: ``rule`` says which (``Task.rule``).
 
-    ``fit_on``: the records of the first rows, with their ``labels`` and ``groups`` (patients); ``shots``: examples a class, of few.
+    ``fit_on``: the records of the first rows, with their ``labels`` and ``groups`` (patients); ``shots``: examples a class, of few;
+    ``unknown``: of several classes, those of each of ``fit_on`` that nobody looked for.
     """
 
     rule: str
@@ -50,6 +56,7 @@ class Probed(Embedded):
     groups: Sequence[str]
     seed: int
     shots: int | None = None
+    unknown: Sequence[Sequence[str]] = ()
 
     @property
     def several(self) -> bool:
@@ -57,14 +64,13 @@ class Probed(Embedded):
         return TASKS[self.task].kind == "labels"
 
     def finish(self, table: pa.Table, settled: Mapping[str, Any]) -> Finished:
-        assert self.classes is not None
         vectors, count = np.stack(table["embedding"].to_numpy()), len(self.labels)
         train, test = vectors[:count], vectors[count:]
         lazy = any(isinstance(one, Record) for one in self.inputs)
         common = sample_columns(self.records, self.targets, table["input"].to_pylist()[count:] if lazy else None)
         beside: dict[str, pa.Table] = {}
         if self.rule == "few":  # the draw that is shown, and those of all beside it
-            assert self.shots is not None and self.targets is not None
+            assert self.shots is not None and self.targets is not None and self.classes is not None
             draws, how = few_shot(
                 train, self.labels, test, self.targets, self.classes, self.groups, self.shots, self.seed
             )
@@ -82,7 +88,9 @@ class Probed(Embedded):
             whole = whole.append_column(name, column)
         if not TASKS[self.task].curve:
             return Finished(whole, how, beside)
-        named: list[Any] = list(self.labels) if self.several else [(one,) for one in self.labels]
+        named: list[Any] = (
+            list(self.labels) if self.several else [(one if self.rule != "number" else "",) for one in self.labels]
+        )
         smaller = {
             len(rows): self._fitted(train, test, rows.tolist())
             for rows in learning.nested(self.groups, named, self.seed)
@@ -98,7 +106,7 @@ class Probed(Embedded):
             [*self.fit_on, *self.records],
             [r.site for r in (*self.fit_on, *self.records) if r.site is not None],
         )
-        if self.several or len(sites) < len(records) or len(records) > robustness.MOST_SAMPLES:
+        if self.several or self.rule == "number" or len(sites) < len(records) or len(records) > robustness.MOST_SAMPLES:
             return {}
         try:
             labels = [*self.labels, *(self.targets or ())]
@@ -112,20 +120,21 @@ class Probed(Embedded):
 
     def _fitted(self, train: Any, test: Any, rows: Sequence[int]) -> tuple[Any, Mapping[str, Any]]:
         """Return the probabilities by a classifier fitted on some rows, and what was chosen for it."""
-        assert self.classes is not None
         x, y, who = train[rows], [self.labels[i] for i in rows], [self.groups[i] for i in rows]
+        if self.rule == "number":
+            return probe.ridge_probe(x, y, test, who, self.seed)
+        assert self.classes is not None
         if self.rule == "several":
-            return probe.multi_label_probe(x, y, test, self.classes, who, self.seed)
+            return probe.multi_label_probe(
+                x, y, test, self.classes, who, self.seed, [self.unknown[i] for i in rows] if self.unknown else ()
+            )
         if self.rule == "nearest":
             return probe.nearest_neighbours(x, y, test, self.classes)
         return probe.linear_probe(x, y, test, self.classes, who, self.seed, self.rule == "balanced")
 
     def _predicted(self, common: Mapping[str, pa.Array], shares: Any) -> pa.Table:
         """Return predictions by probabilities [rows, classes]. ``common``: the columns that those of all fits have."""
-        assert self.classes is not None
-        return pa.table({
-            **common, **chance_columns(self.classes, shares), "prediction": chosen_column(self.classes, shares, self.several),
-        })  # fmt: skip
+        return pa.table({**common, **answers(self.task, self.classes, shares)})
 
 
 def prepare(ask: Ask) -> Job:
@@ -138,29 +147,45 @@ def prepare(ask: Ask) -> Job:
     source, fit, records, notices = two_splits(ask)
     if task.rule == "few" and not request.shots:
         raise RunError(NEEDS_SHOTS.format(ask.task))
-    several = task.kind == "labels"
+    several, classes = task.kind == "labels", None
+    named = space_of(opened.card, request.label) if request.label is not None else None
     if several:
-        space = space_of(opened.card, None)
+        space = space_of(opened.card, request.label)
         classes = list(space.classes)
-    read = (lambda r: labels_of(r, space)) if several else (lambda r: label_of(r, opened))
+    read: Any = (
+        (lambda r: labels_of(r, space))
+        if several
+        else number_of(opened, request.label)
+        if task.kind == "numbers"
+        else (lambda r: label_of(r, opened, named))
+    )
     fit, labels, unfit = labelled(fit, read)
     records, every, lost = labelled(records, read)
     notices += [*(f"to fit on: {one}" for one in unfit), *lost]
-    if not several:
-        classes = classes_of(labels, every, opened)
+    if task.kind == "classes":
+        classes = classes_of(labels, every, opened, named)
     if task.rule == "few":
         refuse_few(labels, request.shots or 0)
     chosen = protocols.sample(len(records), request.limit, request.seed)
     total, records, targets = len(records), [records[i] for i in chosen], [every[i] for i in chosen]
+    unknown, open_ = ([unmeasured(r, space) for r in some] if several else [] for some in (fit, records))
+    columns = subgroup_columns(records, request.subgroups)
+    if any(open_):
+        columns = {**columns, "unmeasured": pa.array(open_, pa.list_(pa.string()))}
+    rival = own.baseline(str(request.model)) if own.form(request.model) == "baseline" else None
+    sources = identity.of_records([*fit, *records]) if rival is None else [one.id for one in (*fit, *records)]
+    common: dict[str, Any] = {
+        "task": ask.task, "name": f"{opened.name}#{ask.task}", "records": records, "total": total, "classes": classes,
+        "every_target": every if task.kind == "classes" else None, "targets": targets, "fit_on": fit, "labels": labels, "unknown": unknown if any(unknown) else [],
+        "groups": [unit_of(r) for r in fit], "seed": request.seed, "columns": columns,
+        "content": [[r.id, its, label] for r, its, label in zip((*fit, *records), sources, (*labels, *targets), strict=True)],
+        "asked": {"fit_on": source, "fitted_on": len(fit), **({"shots": request.shots} if task.rule == "few" else {})}, "facts": {"notices": notices},
+    }  # fmt: skip
+    if rival is not None:
+        return Fitted(rival=checked(rival, [*fit, *records], ask.task), parts=[[0, len(records)]], **common)
     inputs = [_input(r, ask.task) for r in (*fit, *records)]
-    sources = identity.of_records([*fit, *records])
     return Probed(
-        task=ask.task, rule=task.rule, name=f"{opened.name}#{ask.task}", records=records, total=total, classes=classes,
-        every_target=None if several else every, targets=targets, parts=cut_parts([size_of(one) for one in inputs]),
-        inputs=inputs, sources=sources, fit_on=fit, labels=labels, groups=[unit_of(r) for r in fit], seed=request.seed, shots=request.shots,
-        columns=subgroup_columns(records, request.subgroups),
-        content=[[r.id, source, label] for r, source, label in zip((*fit, *records), sources, (*labels, *targets), strict=True)],
-        asked={"fit_on": source, "fitted_on": len(fit), **({"shots": request.shots} if task.rule == "few" else {})}, facts={"notices": notices},
+        rule=task.rule, parts=cut_parts([size_of(one) for one in inputs]), inputs=inputs, sources=sources, shots=request.shots, **common,
     )  # fmt: skip
 
 
@@ -176,7 +201,7 @@ def _input(record: Record, task: str) -> str | Record:
     """Return what is embedded of a record. Raises ``RunError`` for a slide, which is many pictures too many."""
     if isinstance(record, Slide):
         raise RunError(f"a slide is a bag of tiles, which {task} does not take: use --task mil")
-    return record.as_text if isinstance(record, TextRecord) else record
+    return record.as_text if isinstance(record, WRITTEN) else record
 
 
 def size_of(content: str | Record) -> int:
@@ -189,7 +214,7 @@ def size_of(content: str | Record) -> int:
 def two_splits(ask: Ask) -> tuple[str, list[Record], list[Record], list[str]]:
     """Return the split to fit on, its records, those to evaluate, and the reader's notices; no patient is on both sides.
 
-    Raises ``RunError``: a split is absent, patients stand in both, or a number of examples was asked of what takes none.
+    Raises ``RunError``: a split is absent, patients stand in both (where no rule that was asked for lets them, which is said), or a number of examples was asked of what takes none.
     """
     assert ask.task is not None
     opened, split, task, request = ask.opened, ask.split, ask.task, ask.request
@@ -206,7 +231,14 @@ def two_splits(ask: Ask) -> tuple[str, list[Record], list[Record], list[str]]:
             f"{', '.join(opened.splits)}). Get it, or carve: shots_from='{split}' (--shots-from {split}) fits on half of the patients of '{split}' "
             "and evaluates the others"
         )
-    _refuse_straddling(fit, records)
+    both = shared_patients(fit, records)
+    if both and opened.division is None:
+        raise RunError(f"{both} patients stand in both splits; a probe fitted so would leak")
+    straddling = (
+        f"{both} patients stand in both splits, for the rule {opened.division.name} lets them"
+        if both and opened.division
+        else ""
+    )
     unknown = sum(one.patient is None for one in (*fit, *records)) if source == split else 0
     if request.shots and TASKS[task].rule not in FEW:
         raise RunError(
@@ -216,13 +248,15 @@ def two_splits(ask: Ask) -> tuple[str, list[Record], list[Record], list[str]]:
         f"the halves of '{split}' are drawn by record, for {unknown} of {len(fit) + len(records)} records name no patient: "
         "records of one patient, or copies of one picture, may stand on both sides"
     )  # fmt: skip
-    return source, fit, records, [*asked.notices, *([apart] if unknown else [])]
+    return source, fit, records, [*asked.notices, *([apart] if unknown else []), *([straddling] if straddling else [])]
 
 
-def classes_of(labels: Sequence[str], every: Sequence[str], opened: Dataset) -> list[str]:
+def classes_of(labels: Sequence[str], every: Sequence[str], opened: Dataset, named: Labels | None = None) -> list[str]:
     """Return the classes of the labels to fit on and of all to evaluate: the card's, where it names them. Raises ``RunError``: one only."""
     known = set(labels) | set(every)
-    stated = next((space.classes for space in opened.card.labels if set(space.classes) >= known), None)
+    stated = next(
+        (space.classes for space in ([named] if named else opened.card.labels) if set(space.classes) >= known), None
+    )
     if len(set(labels)) < 2:
         raise RunError(f"{opened.name}: the split to fit on has one class only, two are needed")
     return list(stated) if stated else sorted(known)
@@ -235,7 +269,8 @@ def _carve(records: list[Record], seed: int) -> tuple[list[Record], list[Record]
     return [r for r in records if unit_of(r) in chosen], [r for r in records if unit_of(r) not in chosen]
 
 
-def _refuse_straddling(fit: Sequence[Record], records: Sequence[Record]) -> None:
-    shared = {r.patient for r in fit if r.patient is not None} & {r.patient for r in records if r.patient is not None}
-    if shared:
-        raise RunError(f"{len(shared)} patients stand in both splits; a probe fitted so would leak")
+def shared_patients(fit: Sequence[Record], records: Sequence[Record]) -> int:
+    """Return how many patients have records on both sides."""
+    return len(
+        {r.patient for r in fit if r.patient is not None} & {r.patient for r in records if r.patient is not None}
+    )

@@ -75,6 +75,21 @@ def choose_protocol(card: DatasetCard, name: str | None, task: str | None) -> tu
     return chosen, card.protocols[chosen]
 
 
+BY_LABEL = {
+    "binary": "linear-probe",
+    "multi-class": "linear-probe",
+    "multi-label": "multi-label-probe",
+    "number": "regression-probe",
+}
+PROBED = ("Molecule", "Signal", "Profile", "Sequence")  # records that nobody can be asked about in words
+
+
+def unasked(card: DatasetCard, label: str | None = None) -> str | None:
+    """Return the task of records that no protocol asks about, by the kind of a label space (None: the first); None: a protocol is needed."""
+    found = next((one for one in card.labels if label in (None, one.name)), None)
+    return None if found is None or card.protocols or card.record not in PROBED else BY_LABEL.get(found.kind)
+
+
 def answer_of(record: Record) -> str | None:
     """Return a question's answer as text (several keys joined by "|"), or None where it is withheld."""
     answer = getattr(record, "answer", None)

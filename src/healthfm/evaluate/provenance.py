@@ -78,7 +78,10 @@ def lineage_finding(card: ModelCard, opened: Dataset) -> dict[str, Any]:
 def data_facts(opened: Dataset) -> dict[str, Any]:
     """Return what a report needs to know of the data: may its inputs be shown, and where own data lies."""
     path = str(opened.path.absolute()) if opened.path else None
-    return {"shareable_inputs": opened.card.may_show_inputs, "path": path, "columns": opened.columns}
+    divided = {"split_by": opened.division.name} if opened.division is not None else {}
+    if opened.card.record == "Profile" and opened.stated.record == "Cells":
+        divided["label"] = opened.card.labels[0].name
+    return {"shareable_inputs": opened.card.may_show_inputs, "path": path, "columns": opened.columns, **divided}
 
 
 def overlap_facts(overlap: Overlap) -> dict[str, Any]:

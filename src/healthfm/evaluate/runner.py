@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
+from healthfm.datasets import splits
+from healthfm.datasets.cellwise import cellwise
 from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.datasets.open import open_dataset, own_path
 from healthfm.engine import steps
@@ -93,7 +95,7 @@ def evaluate(
     resume: bool = True, weights: Path | str | None = None, device: str = "auto", dtype: str = "auto",
     progress: Progress | None = None, endpoint: str | Endpoint | None = None, allow_remote: str | Sequence[str] | None = None,
     judge: str | Model | None = None, human: Mapping[str, float] | Path | str | None = None, window: tuple[float, float] | None = None,
-    baseline: bool = True,
+    baseline: bool = True, split_by: str | None = None, label: str | None = None,
 ) -> Run:  # fmt: skip
     """Evaluate a model on a dataset and return the run.
 
@@ -110,6 +112,8 @@ def evaluate(
     ``judge`` marks free-text answers: a loaded model, the name of one whose weights are here, or an endpoint's address.
     ``human`` scores (0 to 1, by id; or a CSV file with id and score) are what its agreement is measured on.
     ``baseline``: predict the same samples by the cheap rivals there are, and say whether the model beats the strongest (``evaluate.baselines``).
+    ``split_by``: how records that come without splits are divided (a rule of ``datasets.splits``, ``RULE`` or ``RULE:SEED``; None: the card's).
+    ``label``: the label space that is predicted, of a card with several (None: the protocol's, or the first).
     ``window``: the voxel values that become black and white in the slices of volumes (``Model.show_between``).
 
     Raises, before the model is loaded: ``CardError``, ``DatasetError``, ``RunError`` (absent split, withheld answers,
@@ -118,7 +122,7 @@ def evaluate(
     request = Request(
         model=model, dataset=dataset, root=root, task=task, split=split, shots=shots, shots_from=shots_from, shots_order=shots_order,
         subgroups=[subgroups] if isinstance(subgroups, str) else subgroups, seed=seed, limit=limit, output=output, resume=resume, weights=weights, device=device, dtype=dtype,
-        endpoint=endpoint, allow_remote=allow_remote, judge=judge, human=human, window=window, baseline=baseline,
+        endpoint=endpoint, allow_remote=allow_remote, judge=judge, human=human, window=window, baseline=baseline, split_by=split_by, label=label,
     )  # fmt: skip
     return run(request, progress)
 
@@ -215,6 +219,11 @@ def _opened(request: Request) -> tuple[Ask, Client | None, judging.Judge | None]
     named = request.dataset
     opened = named if isinstance(named, Dataset) else open_dataset(named, request.root)
     client = Client(request.endpoint) if request.endpoint is not None else getattr(request.model, "client", None)
+    rule = request.split_by or (opened.card.split_rule if opened.division is None else None)
+    if opened.card.record == "Cells" and request.label is not None:
+        opened, rule = cellwise(opened, request.label), rule or "donor"
+    if rule is not None:
+        opened = splits.divide(opened, rule)
     judge = judging.open_judge(request.judge, request.device, request.dtype) if request.judge is not None else None
     for one in (client, judge.client if judge is not None else None):
         if one is not None:
@@ -234,6 +243,8 @@ def _asked(request: Request, ask: Ask, job: Job, model: str | Model, client: Cli
         **job.asked, "subgroups": list(request.subgroups or ()), "seed": request.seed, "limit": request.limit,
         "weights": provenance.weights_digest(model, ask.card, request.weights), "device": request.device, "dtype": request.dtype,
         **({"window": list(request.window)} if request.window is not None else {}),
+        **({"split_by": ask.opened.division.name, "division": ask.opened.division.digest} if ask.opened.division is not None else {}),
+        **({"label": request.label} if request.label is not None else {}),
         "cards": {"model": provenance.card_digest(ask.card), "dataset": provenance.card_digest(ask.opened.stated)}, "items": job.plan["items"],
         **({"endpoint": model.provenance["endpoint"]} if isinstance(model, Model) and client is not None else {}),
     }  # fmt: skip
@@ -249,6 +260,8 @@ def prepare(ask: Ask) -> Job:
         )
     if task is None and ask.protocol is None and ask.opened.doubt:
         raise RunError(f"{ask.opened.name}: {ask.opened.doubt}")
+    if task is None and ask.protocol is None:
+        task = protocols.unasked(ask.opened.card, ask.request.label)
     if task is None or TASKS[task].prompted:
         task = protocols.choose_protocol(ask.opened.card, ask.protocol, task)[1].task
     way = TASKS[task].way

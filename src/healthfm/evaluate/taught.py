@@ -14,6 +14,7 @@ from healthfm.evaluate.bags import Bag, Bagged
 from healthfm.evaluate.classification import ScoredClasses, label_of, labels_of, space_of
 from healthfm.evaluate.dialogues import Replies, turns_to_answer
 from healthfm.evaluate.few_labels import Few
+from healthfm.evaluate.fitted import Fitted
 from healthfm.evaluate.free_text import as_question
 from healthfm.evaluate.job import Ask, Job
 from healthfm.evaluate.probes import Probed
@@ -27,21 +28,26 @@ FEWEST = 10  # samples to fit on
 
 @dataclass(frozen=True)
 class Taught:
-    """What rivals are fitted on: records with what is right for each. ``source``: the split; ``why_not``: why there is nothing."""
+    """What rivals are fitted on: records with what is right for each. ``source``: the split; ``why_not``: why there is nothing;
+    ``unknown``: of sets of labels, those of each record that nobody looked for.
+    """
 
     records: Sequence[Any] = ()
     labels: Sequence[Any] = ()
     source: str = ""
     left_out: int = 0
     why_not: str = ""
+    unknown: Sequence[Sequence[str]] = ()
 
 
 def taught(ask: Ask, job: Job) -> Taught:
     """Return what rivals may learn from: never a patient, or a record, that is evaluated."""
+    if isinstance(job, Fitted):
+        return _drawn(job.fit_on, job.labels, str(job.asked["fit_on"]), 0, ask, job.unknown)
     if isinstance(job, Probed):
         if job.rule == "few":
             return Taught(why_not="beside a model fitted on few examples they would have seen more")
-        return _drawn(job.fit_on, job.labels, str(job.asked["fit_on"]), 0, ask)
+        return _drawn(job.fit_on, job.labels, str(job.asked["fit_on"]), 0, ask, job.unknown)
     if isinstance(job, Few):
         return Taught(why_not="beside a model fitted on few examples they would have seen more")
     if isinstance(job, Bagged):
@@ -94,14 +100,17 @@ def _right(ask: Ask, job: Job, record: Record) -> Any:
     return record.answer if TASKS[job.task].letters or record.answer in (job.classes or ()) else None
 
 
-def _drawn(records: Sequence[Record], labels: Sequence[Any], source: str, left_out: int, ask: Ask) -> Taught:
+def _drawn(
+    records: Sequence[Record], labels: Sequence[Any], source: str, left_out: int, ask: Ask, unknown: Sequence[Sequence[str]] = ()
+) -> Taught:  # fmt: skip
     chosen = protocols.sample(len(records), MOST_FITTED, ask.request.seed) if records else []
     kept = [labels[i] for i in chosen]
     if len(kept) < FEWEST or (isinstance(kept[0], str) and len(set(kept)) < 2):
         gone = f" ({left_out} are of evaluated patients, or evaluated samples again)" if left_out else ""
         few = f"{len(kept)} samples of {len(set(map(str, kept)))} classes that can be used{gone}"
         return Taught(why_not=f"the split '{source}' to fit on has {few}")
-    return Taught([records[i] for i in chosen], kept, source, left_out)
+    looked_for = [unknown[i] for i in chosen] if unknown else ()
+    return Taught([records[i] for i in chosen], kept, source, left_out, unknown=looked_for)
 
 
 def inside(bag: Bag) -> Record:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from healthfm.errors import DatasetError, MissingExtra
 from healthfm.formats.source import DAMAGE, Row, Source
@@ -107,3 +110,41 @@ def _cut(source: Source) -> Iterator[str]:
         yield rest.replace("\r\n", "\n")
     elif rest.strip():
         source.problems.add(DatasetError(f"{source}, row {number + 1}: the file ends within it: no M  END"))
+
+
+BITS, RADIUS = 2048, 2  # of a Morgan fingerprint: ECFP4
+
+
+def fingerprints(smiles: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """Return Morgan fingerprints, uint8 [n, BITS]; all zero where rdkit refuses a molecule."""
+    from rdkit.Chem import rdFingerprintGenerator
+
+    chem, made = _rdkit(), rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+    found = np.zeros((len(smiles), BITS), np.uint8)
+    for row, one in enumerate(smiles):
+        molecule = chem.MolFromSmiles(one)
+        if molecule is not None:
+            found[row] = made.GetFingerprintAsNumPy(molecule)
+    return found
+
+
+@functools.lru_cache(1 << 16)
+def scaffold(smiles: str, chirality: bool) -> str | None:
+    """Return the SMILES of the Bemis-Murcko scaffold, "" of a molecule without rings; None: rdkit refuses the molecule."""
+    from rdkit.Chem.Scaffolds import MurckoScaffold
+
+    found = _rdkit().MolFromSmiles(smiles)
+    return None if found is None else str(MurckoScaffold.MurckoScaffoldSmiles(mol=found, includeChirality=chirality))  # type: ignore[no-untyped-call]
+
+
+def drawn(smiles: str, width: int, height: int) -> str | None:
+    """Return a drawing of a molecule as SVG; None: rdkit refuses it."""
+    from rdkit.Chem.Draw import rdMolDraw2D
+
+    found = _rdkit().MolFromSmiles(smiles)
+    if found is None:
+        return None
+    canvas = rdMolDraw2D.MolDraw2DSVG(width, height)
+    rdMolDraw2D.PrepareAndDrawMolecule(canvas, found)
+    canvas.FinishDrawing()
+    return str(canvas.GetDrawingText())

@@ -118,8 +118,9 @@ def _load_own(
         raise CapabilityError(f"{model} says where the model is; weights= is for rows of the catalogue")
     if kind == "baseline":
         from healthfm.models.counts import Counts
+        from healthfm.models.rival import Rival
 
-        return Counts(own.card(model))
+        return Counts(own.card(model)) if own.baseline(model) == own.COUNTS else Rival(own.card(model))
     if kind == "hf":
         return _load(own.card(model), None, own.folder(model), config, device, dtype)
     made = External(own.card(model), *own.code(model))

@@ -21,11 +21,15 @@ FORMS = {
     "hf": "hf:FOLDER (a Hugging Face folder: config.json, weights, tokenizer or preprocessor files)",
     "endpoint": "endpoint:http(s)://HOST[:PORT][#MODEL] (an OpenAI-compatible server)",
     "python": "python:MODULE:OBJECT (your own code)",
-    "baseline": "baseline:counts (counts of codes in timelines; it has no weights)",
+    "baseline": "baseline:NAME (a cheap rival alone, without weights: counts of timelines, ecfp of molecules, leads of ECGs, words, thumbnail, ...)",
 }
 PRECISIONS = ("float32", "bfloat16", "float16")
 FAMILY = "transformers"
-BASELINES = ("counts",)
+BASELINES = {  # the cheap rivals by name, and what they look at
+    "counts": "timeline", "words": "text", "question-only": "text", "mean-colour": "image", "thumbnail": "image", "pixels-pca": "image", "values": "volume", "size": "volume",
+    "ecfp": "molecule", "leads": "signal", "variable-pca": "profile", "drug-and-line": "profile", "letters": "sequence", "site": "table",
+}  # fmt: skip
+COUNTS = "counts"
 
 
 def form(name: Any) -> str | None:
@@ -98,6 +102,9 @@ def card(name: str) -> ModelCard:
         facts = {
             "access": "open", "architecture": "counts of codes", "modalities": ["timeline"],
             "summary": "healthfm's own baseline: counts of codes, without weights and without any training before.",
+        } if title == COUNTS else {
+            "access": "open", "architecture": "features and a classifier", "modalities": [BASELINES[title]],
+            "summary": f"healthfm's own baseline ({title}), without weights and without any training before.",
         }  # fmt: skip
     elif kind == "endpoint":
         url, _, model = rest(name).partition("#")

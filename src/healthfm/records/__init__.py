@@ -1,7 +1,7 @@
 """The nouns of data: frozen records that flow from readers to models and metrics, one module a noun.
 
 Every record has an ``id`` that is unique in its dataset and the ``patient`` that must never straddle a split.
-A label is a class name, a number, a set of names, ``MISSING`` or ``UNCERTAIN``; the owner's raw value stays in ``meta``.
+A label is a class name, a number, a set of names, ``MISSING``, ``UNCERTAIN`` or, of one class of several, ``UNMEASURED``; the owner's raw value stays in ``meta``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from healthfm.records.biology import (
     Variant,
 )
 from healthfm.records.pixels import Box, Image, Polygon, Pyramid, Slide, Video, Visual, Volume
-from healthfm.records.record import MISSING, UNCERTAIN, Label, Mark, Record, unit_of
+from healthfm.records.record import MISSING, UNCERTAIN, UNMEASURED, Label, Mark, Record, unit_of
 from healthfm.records.signal import Signal
 from healthfm.records.text import (
     QA,
@@ -50,7 +50,7 @@ KINDS: Mapping[str, type[Record]] = {
 }  # fmt: skip
 
 __all__ = [
-    "KINDS", "MISSING", "QA", "UNCERTAIN", "USUAL", "Answer", "Atoms", "Box", "Cells", "Conversation", "Document", "Feature", "Image", "Label",
+    "KINDS", "MISSING", "QA", "UNCERTAIN", "UNMEASURED", "USUAL", "Answer", "Atoms", "Box", "Cells", "Conversation", "Document", "Feature", "Image", "Label",
     "Mark", "Message", "Molecule", "MultipleChoice", "Pair", "Polygon", "Profile", "Pyramid", "Ranking", "Record", "Region", "Relation", "Sequence",
     "Signal", "Slide", "Span", "Stay", "Structure", "TextRecord", "Timeline", "Trial", "Variant", "Video", "Visual", "Volume", "unit_of",
 ]  # fmt: skip

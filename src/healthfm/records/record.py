@@ -17,14 +17,16 @@ MARKS = ("labels", "spans")  # of a turn: what is said of it, not what it says
 
 
 class Mark(enum.Enum):
-    """A label that is not there, or that its reader left open."""
+    """A label that is not there, that its reader left open, or of what nobody looked for (one class of several)."""
 
     MISSING = "missing"
     UNCERTAIN = "uncertain"
+    UNMEASURED = "unmeasured"
 
 
 MISSING = Mark.MISSING
 UNCERTAIN = Mark.UNCERTAIN
+UNMEASURED = Mark.UNMEASURED
 Label = str | float | frozenset[str] | Mark
 
 

@@ -19,7 +19,9 @@ import PIL.Image
 import PIL.ImageDraw
 from scipy import stats
 
+from healthfm.datasets.cellwise import cellwise
 from healthfm.datasets.open import open_dataset
+from healthfm.datasets.splits import divide
 from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
 from healthfm.formats.slide.tiling import scale_of
@@ -204,4 +206,8 @@ def reopened(run: Result) -> Any:
     name: Path | str = (
         Path(data["path"]) if data.get("path") else facts["request"]["dataset"].partition("@")[0].partition("#")[0]
     )
+    if data.get("split_by") or data.get("label"):
+        whole = open_dataset(name, facts.get("root"), columns=data.get("columns"))
+        whole = cellwise(whole, data["label"]) if data.get("label") else whole
+        return (divide(whole, data["split_by"]) if data.get("split_by") else whole)[facts["request"]["split"]]
     return open_dataset(name, facts.get("root"), facts["request"]["split"], columns=data.get("columns"))

@@ -155,16 +155,31 @@ def at_half(found: Facts) -> float:
     return float(np.interp(0.5, found["coverage"], found["risk"]))
 
 
+CELLS = 28  # squares along each side where rows are too many for dots
+
+
 def numbers(target: Sequence[float], prediction: Sequence[float]) -> Markup:
-    """Return predicted against true numbers; of many, an even sample."""
-    keep = np.unique(np.linspace(0, len(target) - 1, min(MOST_DOTS, len(target))).round().astype(int))
-    x, y = np.asarray(target, float)[keep], np.asarray(prediction, float)[keep]
+    """Return predicted against true numbers: a dot a row, or of many rows how many lie in each square."""
+    x, y = np.asarray(target, float), np.asarray(prediction, float)
     low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
     frame = PlotArea(Axis("target", low, high), Axis("prediction", low, high))
     over = float((y > x).mean())
+    if len(x) <= MOST_DOTS:
+        marks, dense = frame.dots(x.tolist(), y.tolist(), [2.2] * len(x), "cloud"), ""
+    else:
+        counts, _, _ = np.histogram2d(x, y, CELLS, [[low, high], [low, high]])
+        side = (high - low) / CELLS or 1.0
+        squares = [
+            (low + i * side, low + j * side, counts[i, j] / counts.max())
+            for i, j in zip(*np.nonzero(counts), strict=True)
+        ]
+        marks, dense = (
+            frame.squares(squares, side),
+            f" The darker a square, the more rows lie in it (up to {int(counts.max()):,}).",
+        )
     return frame.svg(
-        "Predicted against true", f"{len(keep)} rows; {over:.0%} are predicted above their target.",
-        frame.line([low, high], [low, high], "guide"), frame.dots(x.tolist(), y.tolist(), [2.2] * len(x), "cloud"),
+        "Predicted against true", f"{len(x):,} rows; {over:.0%} are predicted above their target.{dense}",
+        frame.line([low, high], [low, high], "guide"), marks,
     )  # fmt: skip
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from healthfm.errors import HealthfmError
-from healthfm.records import Pair, Visual
-from healthfm.report import found, given, pictures
+from healthfm.records import Molecule, Pair, Signal, Visual
+from healthfm.report import assays, drawings, found, given, pictures
 from healthfm.report.heat import reopened
 from healthfm.report.sample import ERRORS, Option, Row, Sample, SampleList, cut, names_of
 from healthfm.report.words import number
@@ -209,6 +209,8 @@ _KINDS: Mapping[str, _Kind] = {
     "matches": _Kind("first that belongs at rank", _matched, _late_matches),
     "likelihood": _Kind("bits per byte", _likelihood, _unlikely_texts), "spans": _Kind("F1", found.found_in, found.worst_found),
     "reading": _Kind("token F1", found.read_answer, found.far_answers, free=True), "candidates": _Kind("first right one at rank", found.candidates, found.late_candidates),
+    "assays": _Kind("places off", assays.sample, assays.worst),
+    "expression": _Kind("correlation", assays.gene, assays.worst_genes),
     "similarity": _Kind("places off", found.similar, found.apart),
     "tags": _Kind("F1", lambda row: found.found_in(found.chunked(row)), lambda rows: found.worst_found([found.chunked(row) for row in rows])), "relations": _Kind("F1", found.found_in, found.worst_found, free=True), "sets": _Kind("F1", found.found_in, found.worst_found, free=True),
     "masks": _Kind("Dice", given.mask, given.worst_masks), "boxes": _Kind("boxes wrong", given.boxes, given.worst_boxes),
@@ -305,7 +307,7 @@ def inputs(run: Result, ids: Collection[str], pictured: Collection[str] = ()) ->
         for one in reopened(run):
             if (
                 one.id not in asked
-                or (isinstance(one, Visual) and one.id not in pictured)
+                or (isinstance(one, Visual | Signal) and one.id not in pictured)
                 or not _same(one, asked[one.id])
             ):
                 continue
@@ -329,7 +331,7 @@ def _same(record: Any, asked: str | None) -> bool:
 
 def _input(record: Any, pictured: bool, window: Any, row: Row | None = None) -> Input | None:
     text = getattr(record, "question", None) or getattr(record, "text", None)
-    if text is None and isinstance(record, Pair):
+    if text is None and isinstance(record, Pair | Molecule):
         text = record.as_text
     if isinstance(text, str) and row is not None:
         return Input(found.in_words(text, row["target"], row["prediction"] or ()))
@@ -342,9 +344,9 @@ def _input(record: Any, pictured: bool, window: Any, row: Row | None = None) -> 
 
 
 def _picture(record: Any, window: Any) -> str:
-    """Return a small picture of a record of pixels; "" where there is none."""
+    """Return a small picture of a record of pixels, a drawing of a molecule or a recording; "" where there is none."""
     try:
         made = pictures.of_record(record, window)
+        return drawings.of_record(record) if made is None else pictures.data_uri(made)
     except HealthfmError:
         return ""
-    return "" if made is None else pictures.data_uri(made)

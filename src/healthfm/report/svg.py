@@ -89,6 +89,17 @@ class PlotArea:
             for (x, y), r in zip(places, sizes or [4.0] * len(places), strict=True)
         )
 
+    def squares(self, places: Sequence[tuple[float, float, float]], side: float) -> Markup:
+        """Return a square of a ``side`` at each (left, lower end, shade from 0 to 1)."""
+        marks = []
+        for x, y, shade in places:
+            left, low = self.at(x, y)
+            right, high = self.at(x + side, y + side)
+            marks.append(
+                f'<rect class="cloud" fill="currentColor" style="opacity:{0.12 + 0.88 * shade:.2f}" x="{_n(left)}" y="{_n(high)}" width="{_n(right - left)}" height="{_n(low - high)}"/>'
+            )
+        return _join(marks)
+
     def signs(self, xs: Sequence[float], ys: Sequence[float], sign: str, kind: str) -> Markup:
         """Return a sign (a key of ``SIGNS``) at each point, all in one path."""
         places = [self.at(x, y) for x, y in zip(xs, ys, strict=True)]

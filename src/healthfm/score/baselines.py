@@ -72,7 +72,7 @@ def _side(rival: pa.Table, table: pa.Table, task: str, classes: Sequence[str] | 
     if any(one not in place for one in ids):
         return None
     rows = rival.take([place[one] for one in ids])
-    for name in ("target", "patient", "characters"):  # the rows are the model's own
+    for name in ("target", "patient", "characters", "unmeasured", "uncertain"):  # the rows are the model's own
         if name in table.column_names:
             column = rows.column_names.index(name) if name in rows.column_names else None
             rows = (

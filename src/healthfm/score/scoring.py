@@ -12,8 +12,10 @@ import pyarrow as pa
 from healthfm.errors import RunError
 from healthfm.score import tasks
 from healthfm.score.kinds import (
+    assays,
     boxes,
     candidates,
+    expression,
     kind,
     labels,
     likelihood,
@@ -42,6 +44,7 @@ KINDS: Mapping[str, Kind] = {
     "classes": one_class, "labels": labels, "ordinal": ordinal, "numbers": numbers, "text": text, "ranking": ranking, "matches": matches,
     "likelihood": likelihood, "spans": spans, "reading": reading, "candidates": candidates, "similarity": similarity, "tags": tags, "relations": relations, "sets": sets,
     "masks": masks, "boxes": boxes,
+    "assays": assays, "expression": expression,
 }  # fmt: skip
 BESIDE = ("auroc", "macro_auroc", "sensitivity", "specificity")  # what a group's row says beside the headline
 UNASKED = {  # the column of answers, before there are any
@@ -49,6 +52,7 @@ UNASKED = {  # the column of answers, before there are any
     "ranking": ("ranking", pa.list_(pa.string())), "matches": ("ranks", pa.list_(pa.int64())), "numbers": ("prediction", pa.float64()), "spans": ("prediction", spans.SPANS),
     "reading": ("prediction", pa.string()), "candidates": ("scores", candidates.NUMBERS), "similarity": ("prediction", pa.float64()),
     "tags": ("prediction", pa.list_(pa.string())), "relations": ("prediction", relations.RELATIONS), "sets": ("prediction", pa.list_(pa.string())),
+    "assays": ("prediction", pa.float64()), "expression": ("prediction", expression.NUMBERS),
 }  # fmt: skip
 UNCERTAIN = "ignore"  # how uncertain labels count unless asked otherwise
 

@@ -9,18 +9,23 @@ from healthfm.records import (
     Conversation,
     Document,
     Image,
+    Molecule,
     MultipleChoice,
     Pair,
+    Profile,
     Ranking,
     Record,
+    Signal,
     Slide,
     Timeline,
     Video,
     Volume,
 )
+from healthfm.records import Sequence as Letters
 
 TEXTS = (Document, QA, MultipleChoice, Conversation, Pair)
 PICTURES = (Image, Volume, Video)
+MEASURED = (Molecule, Letters, Signal, Profile)
 YES_NO_MAYBE = ("yes", "no", "maybe")
 
 
@@ -98,23 +103,27 @@ TASKS = {
     ),
     "linear-probe": Task(
         summary="one of several classes, by logistic regression on frozen embeddings", kind="classes",
-        way="probe", rule="linear", verb="embed", records=(*TEXTS, *PICTURES), fitted=True, curve=True,
+        way="probe", rule="linear", verb="embed", records=(*TEXTS, *PICTURES, *MEASURED), fitted=True, curve=True,
     ),
     "balanced-probe": Task(
         summary="one of several classes, by the same with rare classes weighing as much as others", kind="classes",
-        way="probe", rule="balanced", verb="embed", records=(*TEXTS, *PICTURES), fitted=True, curve=True,
+        way="probe", rule="balanced", verb="embed", records=(*TEXTS, *PICTURES, *MEASURED), fitted=True, curve=True,
     ),
     "few-shot": Task(
         summary="one of several classes, by the same fitted on --shots examples a class, drawn 20 times", kind="classes",
-        way="probe", rule="few", verb="embed", records=(*TEXTS, *PICTURES), fitted=True,
+        way="probe", rule="few", verb="embed", records=(*TEXTS, *PICTURES, *MEASURED), fitted=True,
     ),
     "knn": Task(
         summary="one of several classes, by the nearest embeddings", kind="classes",
-        way="probe", rule="nearest", verb="embed", records=(*TEXTS, *PICTURES), fitted=True,
+        way="probe", rule="nearest", verb="embed", records=(*TEXTS, *PICTURES, *MEASURED), fitted=True,
     ),
     "multi-label-probe": Task(
         summary="any of several classes, by one logistic regression each on frozen embeddings", kind="labels",
-        way="probe", rule="several", verb="embed", records=(Document, *PICTURES), fitted=True, curve=True,
+        way="probe", rule="several", verb="embed", records=(Document, *PICTURES, *MEASURED), fitted=True, curve=True,
+    ),
+    "regression-probe": Task(
+        summary="a number, by ridge regression on frozen embeddings", kind="numbers",
+        way="probe", rule="number", verb="embed", records=(*TEXTS, *PICTURES, *MEASURED), fitted=True, curve=True,
     ),
     "mil": Task(
         summary="one of several classes of a bag (a slide's tiles, a volume's slices, a film's frames, a patient's images), by attention over all of it",
@@ -207,6 +216,8 @@ TASKS = {
     ),
     "term-normalisation": Task(summary="the terms of a vocabulary that a text means", kind="sets"),
     "tagged-entities": Task(summary="mentions as tags of tokens (IOB1, IOB2, IOE2, IOBES, BILOU)", kind="tags", noun="sentence"),
+    "variant-effect": Task(summary="how variants of proteins order in their assays", kind="assays", noun="variant"),
+    "expression-regression": Task(summary="expression of genes over cell types", kind="expression", noun="gene"),
     "binary": Task(summary="one of two classes", kind="classes", two=True),
     "multi-class": Task(summary="one of several classes", kind="classes"),
     "multi-label": Task(summary="any of several classes", kind="labels"),

@@ -159,7 +159,10 @@ class Naming(Facts):
 
 
 class DatasetCard(Card):
-    """A healthcare dataset or database. ``caution``: what whoever uses its records must be told, a notice of every reading."""
+    """A healthcare dataset or database. ``caution``: what whoever uses its records must be told, a notice of every reading.
+
+    ``split_rule``: how an evaluation divides records that come without splits (a name of ``datasets.splits``), unless another is asked for.
+    """
 
     kind: Literal["dataset"] = "dataset"
     group: Literal[
@@ -193,11 +196,14 @@ class DatasetCard(Card):
     protocols: Mapping[str, Protocol] = Field(default_factory=dict)
     caution: Text | None = None
     evaluation: Evaluation | None = None
+    split_rule: Text | None = None
 
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out a later field where it says nothing, so that the digest of a card without it stays."""
-        return {name: one for name, one in plain(self).items() if one or name not in ("caution", "evaluation")}
+        return {
+            name: one for name, one in plain(self).items() if one or name not in ("caution", "evaluation", "split_rule")
+        }
 
     @property
     def has_runner(self) -> bool:

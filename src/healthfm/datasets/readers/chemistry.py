@@ -12,7 +12,7 @@ from healthfm.datasets.reader import dataset
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import delimited, jsonl, molecules, xml
 from healthfm.formats.source import Row, Source
-from healthfm.records import QA, Molecule
+from healthfm.records import MISSING, QA, UNMEASURED, Label, Molecule
 
 DRUGBANK = "{http://www.drugbank.ca}"
 ABOVE = "RESULT_"  # begins the first cell of the header rows below PubChem's column names
@@ -158,3 +158,41 @@ def _queried(source: Source, question: str) -> Iterator[Row]:
         raise DatasetError(
             f"{source}: not a ChEMBL database that can be read ({type(error).__name__}: {error})"
         ) from None
+
+
+SMILES = ("smiles", "mol")  # how MoleculeNet's tables call the column
+
+
+@dataset("moleculenet", record=Molecule)
+def moleculenet(files: Files, split: str) -> Iterator[Molecule]:
+    """A table of SMILES with a column a task. An empty cell of several tasks was not measured, and is no negative; the row's number is its id."""
+    [space] = files.card.labels
+    for row in delimited.rows(files["molecules"], ","):
+        with row:
+            named = [name for name in SMILES if name in row]
+            if len(named) != 1:
+                raise BadValue(f"{len(named)} columns of SMILES (smiles or mol)")
+            labels = (
+                _tasks(files, row)
+                if space.kind == "multi-label"
+                else {space.name: files.label(space.name, row[space.name])}
+            )
+            tasks = {space.name, *space.classes, *named}
+            yield _molecule(
+                str(row.number),
+                split,
+                row[named[0]].strip(),
+                labels=labels,
+                meta={key: value for key, value in row.items() if key not in tasks},
+            )
+
+
+def _tasks(files: Files, row: Row) -> dict[str, Label]:
+    """Return which tasks are positive, and a mark of each that was not measured; of none measured the set is missing."""
+    [space] = files.card.labels
+    said = {name: row[name].strip() for name in space.classes}
+    if any(one not in ("", "0", "1", "0.0", "1.0") for one in said.values()):
+        raise BadValue(f"a task of '{space.name}' is none of 0, 1 and nothing")
+    unmeasured: dict[str, Label] = {name: UNMEASURED for name, one in said.items() if not one}
+    present = frozenset(name for name, one in said.items() if one.startswith("1"))
+    return {space.name: present if len(unmeasured) < len(said) else MISSING, **unmeasured}

@@ -36,6 +36,12 @@ def check(table: pa.Table) -> pa.Table:
             "have a class both in target and in uncertain",
             [i for i, t, u in zip(ids, targets, columns["uncertain"], strict=True) if set(t or ()) & set(u or ())],
         )
+    if "unmeasured" in table.column_names:
+        columns["unmeasured"] = [row or [] for row in kind.lists(table, ids, "unmeasured", missing=True)]
+        kind.refuse(
+            "have a class both in target and in unmeasured",
+            [i for i, t, u in zip(ids, targets, columns["unmeasured"], strict=True) if set(t or ()) & set(u or ())],
+        )
     if likely:
         options, values = kind.check_probabilities(table, ids)
         kind.refuse(
@@ -62,7 +68,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     """Return the metrics of any of several classes. ``uncertain``: how uncertain labels count, a key of ``UNCERTAIN``."""
     if uncertain not in UNCERTAIN:
         raise RunError(f"no rule '{uncertain}' for uncertain labels (rules: {', '.join(UNCERTAIN)})")
-    names = set(table.column_names) & {"target", "prediction", "options", "uncertain"}
+    names = set(table.column_names) & {"target", "prediction", "options", "uncertain", "unmeasured"}
     seen = {name: [set(row or ()) for row in table[name].to_pylist()] for name in sorted(names)}
     space = list(classes) if classes else sorted({one for rows in seen.values() for row in rows for one in row})
     if not space:
@@ -76,7 +82,8 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     guess = _matrix(table, "prediction", space)
     if uncertain == "positive":
         truth = truth | open_
-    known = ~open_ if uncertain == "ignore" else np.ones_like(truth)
+    unmeasured = _matrix(table, "unmeasured", space)
+    known = (~open_ if uncertain == "ignore" else np.ones_like(truth)) & ~unmeasured
     answered = np.array([row is not None for row in table["prediction"].to_pylist()])
     found = _decided(truth, guess, known, answered, space)
     by_document: list[str] = []
@@ -95,6 +102,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     rules = [
         *by_document,
         *([f"uncertain labels ({int(open_.sum())}) {UNCERTAIN[uncertain]}"] if open_.any() else []),
+        *([f"classes of a row that nobody measured ({int(unmeasured.sum())} in all) are left out of that class's metrics"] if unmeasured.any() else []),
         *([f"classes without a positive here: {', '.join(empty)}; means leave out what is not defined for them"] if empty else []),
         *([f"a class is predicted from a probability of {THRESHOLD} on, unless the table says otherwise"] if ranked else []),
         *(["a row without an answer counts as wrong as a whole, and as no class predicted"] if missing else []),
@@ -123,7 +131,7 @@ def _decided(truth: Bools, guess: Bools, known: Bools, answered: Bools, space: S
     exact = of_mean(
         "subset_accuracy",
         ((truth == guess) | ~known).all(axis=1) & answered,
-        None if sure.all() else "uncertain classes are taken as right",
+        None if sure.all() else "uncertain and unmeasured classes are taken as right",
     )
     return [
         of_counts("macro_f1", n, counted(multilabel.macro_f1)), of_counts("micro_f1", n, counted(multilabel.micro_f1)), exact,
