@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
 
 from healthfm.errors import BadValue
+
+CHROMOSOME = re.compile(
+    r"(?:chr)?(?:\d+|[A-Z])"
+)  # what only a chromosome is called; scaffolds and decoys have longer names
+MITOCHONDRION = ("chrM", "M")  # of hg19 another sequence than GRCh37's, and in no table
 
 
 @functools.cache
@@ -27,7 +33,8 @@ def _table() -> Mapping[str, Mapping[str, tuple[str, int]]]:
 def named(assembly: str | None, contig: str, end: int | None = None) -> str:
     """Return UCSC's name of a human chromosome (chr1 for 1 or NC_000001.11); any other contig keeps the name it has.
 
-    ``end``: a position that must not lie beyond the chromosome. Raises ``BadValue``: it does, or the RefSeq accession is another assembly's.
+    ``end``: a position that must not lie beyond the chromosome. Raises ``BadValue``: it does, the RefSeq accession is another assembly's, or no
+    chromosome of the assembly is called so.
     """
     known = _table().get(assembly or "")
     if known is None:
@@ -36,6 +43,8 @@ def named(assembly: str | None, contig: str, end: int | None = None) -> str:
         other = next((name for name, table in _table().items() if contig in table and contig.startswith("NC_")), None)
         if other is not None:
             raise BadValue(f"the contig is one of {other}, not of {assembly}")
+        if CHROMOSOME.fullmatch(contig) and contig not in MITOCHONDRION:
+            raise BadValue(f"{assembly} has no chromosome {contig}")
         return contig
     name, length = known[contig]
     if end is not None and end > length:

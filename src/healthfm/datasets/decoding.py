@@ -1,4 +1,5 @@
-"""Can what a copy's records point to be decoded, and does it fit? Pixels, masks on their grid, outlines inside, films as long as they say."""
+"""Can what a copy's records point to be decoded, and does it fit? Pixels, masks on their grid, outlines inside, films as long as they say; signals,
+structures, profiles and matrices of cells."""
 
 from __future__ import annotations
 
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from healthfm.errors import BadValue, DatasetError, NotAnnotated
-from healthfm.records import Image, Record, Slide, Video, Visual, Volume
+from healthfm.records import Cells, Image, Profile, Record, Signal, Slide, Structure, Video, Visual, Volume
 
 EDGE = 1.0  # pixels by which an outline may pass the edge: owners count from 0 or from 1
+ROWS = 64  # cells of a matrix that are read at its begin and at its end
 CORNER = 2048  # pixels of a slide's smallest level that are read
 
 
@@ -32,10 +34,14 @@ class Decoder:
         return list(self._told)
 
     def see(self, record: Record) -> None:
-        """Decode what a record shows, and note what is wrong with it."""
+        """Decode what a record shows or measures, and note what is wrong with it."""
         for visual in (record, *getattr(record, "media", ())):
             if isinstance(visual, Visual):
                 self._told.update((f"{record.id}: {reason}", None) for reason in self._wrong(visual))
+        try:
+            _measured(record)
+        except (DatasetError, BadValue) as error:
+            self._told[f"{record.id}: {error}"] = None
         self.done += 1
         if self._progress is not None:
             self._progress(self.done, self._total)
@@ -71,6 +77,19 @@ class Decoder:
                 yield f"the {kind} '{label}' lies outside"
             elif not inside.all():
                 self.beyond.append(f"{visual.id} ({label})")
+
+
+def _measured(record: Record) -> None:
+    """Decode what a record of other measurements points to. Raises ``DatasetError``: it cannot be."""
+    if isinstance(record, Signal):
+        _ = record.samples
+    elif isinstance(record, Profile):
+        _ = record.values
+    elif isinstance(record, Structure):
+        _ = record.atoms
+    elif isinstance(record, Cells):
+        for begin in (0, max(record.cells - ROWS, 0)):
+            record.rows(begin, begin + ROWS)
 
 
 def _outlines(visual: Visual) -> Iterator[tuple[str, str, Any, int | None]]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 from healthfm.cards import catalog
 from healthfm.cards.schema import DatasetCard
 from healthfm.datasets.locate import Files
 from healthfm.errors import CardError, DatasetError
+from healthfm.formats.source import Source
 from healthfm.records import KINDS, Record
 
+T = TypeVar("T")
 Reader = Callable[[Files, str], Iterator[Record]]
 READERS: dict[str, Reader] = {}
 
@@ -37,6 +40,15 @@ def reader_of(card: DatasetCard) -> Reader:
         )
     importlib.import_module(f"healthfm.datasets.readers.{card.reader}")
     return READERS[card.slug]
+
+
+def one_by_one(sources: Iterable[Source], read: Callable[[Source], Iterator[T]]) -> Iterator[T]:
+    """Yield what each of several files holds; one that is no such file, or ends in damage, is a problem and the next is read."""
+    for source in sources:
+        try:
+            yield from read(source)
+        except DatasetError as error:
+            source.problems.add(error)
 
 
 def borrowed(slug: str, variant: str | None = None) -> Reader:

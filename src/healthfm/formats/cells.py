@@ -32,6 +32,7 @@ class Matrix:
     obs: Callable[[str], list[Any]]
     var: Callable[[str], list[Any]]
     counts: str
+    raw: bool = True  # whether the numbers are counts as they were measured
 
 
 @functools.lru_cache(maxsize=8)
@@ -70,15 +71,25 @@ def h5ad(source: Source) -> Matrix:
             raise DatasetError(
                 f"{source}: {place} has {count} {what}, its table about them has {len(column(names[0]))}"
             )
-    return Matrix(cells, width, rows, obs[0], var[0], obs[1], var[1], place if raw else "X, no raw counts are kept")
+    return Matrix(
+        cells,
+        width,
+        rows,
+        obs[0],
+        var[0],
+        obs[1],
+        var[1],
+        place if raw else "X, no raw counts are kept",
+        raw is not None,
+    )
 
 
 def _rows(source: Source, file: Any, place: str) -> tuple[int, int, Rows]:
     """Return the shape of a matrix and what reads its rows: dense, or compressed by row; by column it would have to be read whole."""
     held = file[place]
     if not hasattr(held, "keys"):
-        if held.ndim != 2:
-            raise DatasetError(f"{source}: {place} is no matrix")
+        if held.ndim != 2 or held.dtype.kind not in "biuf":
+            raise DatasetError(f"{source}: {place} is no matrix of numbers")
         return *held.shape, lambda i, j: held[i:j].astype(np.float32)
     said = {key: value.decode() if isinstance(value, bytes) else value for key, value in held.attrs.items()}
     kind = str(said.get("encoding-type", said.get("h5sparse_format", "")))
@@ -93,7 +104,12 @@ def _rows(source: Source, file: Any, place: str) -> tuple[int, int, Rows]:
 def compressed(source: Source, held: Any, count: int, width: int) -> Rows:
     """Return what reads rows of a compressed matrix: ``indptr``, ``indices``, ``data``. Raises ``DatasetError``: they do not fit together."""
     starts = held["indptr"][:]
-    if len(starts) != count + 1 or np.any(np.diff(starts) < 0) or starts[-1] > len(held["data"]):
+    if (
+        held["data"].dtype.kind not in "biuf"
+        or len(starts) != count + 1
+        or np.any(np.diff(starts) < 0)
+        or starts[-1] > len(held["data"])
+    ):
         raise DatasetError(f"{source}: the parts of its compressed matrix do not fit together")
 
     def rows(i: int, j: int) -> npt.NDArray[np.float32]:
@@ -113,7 +129,7 @@ def _table(source: Source, file: Any, place: str) -> tuple[tuple[str, ...], Call
     """Return the names of the columns of ``obs`` or ``var``, the index first, and what reads one."""
     held = file[place]
     if not hasattr(held, "keys"):  # before AnnData 0.7: one array of rows, categories beside it in uns
-        names = tuple(held.dtype.names or ())
+        names = tuple(name for name in held.dtype.names or () if _readable(source, place, name, held.dtype[name]))
         if not names:
             raise DatasetError(f"{source}: {place} is no table")
 
@@ -134,7 +150,27 @@ def _table(source: Source, file: Any, place: str) -> tuple[tuple[str, ...], Call
     )
     if index not in held:
         raise DatasetError(f"{source}: {place} does not name its rows")
+    names = tuple(one for one in names if one in held and _readable(source, place, one, _kind(held[one])))
     return names, _named(source, place, names, lambda name: _column(held, name))
+
+
+def _kind(column: Any) -> Any:
+    """Return the type of a column's values, of its categories where it has such."""
+    if hasattr(column, "keys"):
+        return next((column[name].dtype for name in ("categories", "values") if name in column), None)
+    return column.dtype
+
+
+def _readable(source: Source, place: str, name: str, kind: Any) -> bool:
+    """Whether a column holds numbers or text. Any other object (a pickled one) is not read, and that is said."""
+    import h5py
+
+    plain = kind is not None and (kind.kind in "biufSU" or h5py.check_string_dtype(kind) or h5py.check_enum_dtype(kind))
+    if not plain:
+        source.problems.notices.append(
+            f"{source}: the column '{name}' of {place} holds objects, no values; it is not read"
+        )
+    return bool(plain)
 
 
 def _named(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from healthfm.errors import DatasetError
-from healthfm.formats.source import DAMAGE, Row, Source
+from healthfm.formats.source import DAMAGE, Row, Source, lines
 
 BLOCK = 1 << 18
 LETTERS = re.compile(r"[A-Za-z*.-]+")
@@ -110,3 +110,67 @@ def _held_back(block: bytes) -> tuple[bytes, bytes]:
     place = block.rfind(b"\n")
     place = place if place >= 0 else len(block)
     return block[:place], block[place:] + tail
+
+
+class Indexed:
+    """Letters of a FASTA file by entry and place, read where they are asked for. ``lengths``: letters by an entry's name (its header's first word).
+
+    Goes by the index beside it (``.fai``: samtools' faidx page), or by one made in a pass over the file. Raises ``DatasetError``: the file is packed,
+    or an entry's lines are of several lengths.
+    """
+
+    def __init__(self, source: Source) -> None:
+        if source.member is not None or source.name != source.path.name:
+            raise DatasetError(f"{source}: letters are found by place in a file of its own; unpack it first")
+        self.source = source
+        beside = Source(source.path.with_name(source.path.name + ".fai"))
+        self._places = _listed(beside) if beside.path.exists() else _measured(source)
+        self.lengths = {name: place[0] for name, place in self._places.items()}
+        self._raw = np.memmap(source.path, np.uint8, "r")
+
+    def letters(self, name: str, start: int, end: int) -> str:
+        """Return the letters ``[start, end)`` from 0 of an entry, fewer where it ends before."""
+        length, offset, width, line = self._places[name]
+        start, end = (min(max(one, 0), length) for one in (start, end))
+        if start >= end:
+            return ""
+        begin, last = (offset + one // width * line + one % width for one in (start, end - 1))
+        return self._raw[begin : last + 1].tobytes().translate(None, b"\r\n").decode("ascii", "replace")
+
+
+Place = tuple[int, int, int, int]  # letters, where they begin in the file, letters a line, bytes a line
+
+
+def _listed(source: Source) -> dict[str, Place]:
+    found: dict[str, Place] = {}
+    for number, line in lines(source):
+        try:
+            name, *sizes = line.rstrip("\r\n").split("\t")
+            length, offset, width, whole = map(int, sizes)
+        except ValueError:
+            raise DatasetError(f"{source}, line {number}: not an index of FASTA (a name and four numbers)") from None
+        found[name] = (length, offset, max(width, 1), whole)
+    return found
+
+
+def _measured(source: Source) -> dict[str, Place]:
+    found: dict[str, Place] = {}
+    name, at, short = None, 0, False
+    with source.open() as handle:
+        for line in handle:
+            letters = len(line.rstrip(b"\r\n"))
+            if line.startswith(b">"):
+                name, short = (line[1:].split() or [b""])[0].decode("utf-8", "replace"), False
+                if name in found:
+                    raise DatasetError(f"{source}: two entries are called {name}")
+                found[name] = (0, at + len(line), 1, 1)
+            elif name is not None and letters:
+                length, offset, width, whole = found[name]
+                if not length:
+                    width, whole = letters, len(line)
+                elif short or letters > width:
+                    raise DatasetError(f"{source}: the lines of {name} are of several lengths")
+                short = letters < width
+                found[name] = (length + letters, offset, width, whole)
+            at += len(line)
+    return found

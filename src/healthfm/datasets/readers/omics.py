@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from healthfm.datasets.locate import Files
-from healthfm.datasets.reader import dataset
+from healthfm.datasets.reader import dataset, one_by_one
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import delimited, gct, spreadsheet, table
 from healthfm.formats.source import Row, Source, lines
@@ -47,7 +47,8 @@ def lincs(files: Files, split: str) -> Iterator[Profile]:
     """A signature a record: GCTX holds it as a row; the signature table is joined by sig_id. The cell line is the unit."""
     told = next((one for one in files.all("info") if SIGNATURE.get(str(files.variant), "_sig_info") in one.name), None)
     about = {} if told is None else _by(told, "sig_id")
-    for source in files.all("matrix"):
+
+    def signatures(source: Source) -> Iterator[Profile]:
         matrix = gct.gctx(source) if source.name.endswith((".gctx", ".gctx.gz")) else gct.gct(source)
         absent = len(set(matrix.samples) - set(about)) if about else 0
         if absent:
@@ -57,6 +58,8 @@ def lincs(files: Files, split: str) -> Iterator[Profile]:
         yield from _profiles(
             matrix, split, about, "cell_id" if told is None or "_sig_info" in told.name else "cell_iname"
         )
+
+    yield from one_by_one(files.all("matrix"), signatures)
 
 
 @dataset("ccle", record=Profile)
@@ -92,13 +95,16 @@ def _same(values: Any) -> Any:
 @dataset("cptac", record=Profile)
 def cptac(files: Files, split: str) -> Iterator[Profile]:
     """PDC's table of a study: an aliquot's Log Ratio a record; its first rows are statistics, no genes, and stay out."""
-    for source in files.all("proteome"):
+
+    def aliquots(source: Source) -> Iterator[Profile]:
         matrix = _pdc(source)
         for place, sample in enumerate(matrix.samples):
             yield Profile(
                 id=f"{source.name.split('_Proteome')[0]}:{sample}", split=split, features=matrix.features, load=partial(matrix.column, place),
                 meta={"aliquot": sample, "file": source.name},
             )  # fmt: skip
+
+    yield from one_by_one(files.all("proteome"), aliquots)
 
 
 def _pdc(source: Source) -> gct.Matrix:
@@ -118,7 +124,8 @@ def _pdc(source: Source) -> gct.Matrix:
 def cgga(files: Files, split: str) -> Iterator[Profile]:
     """A patient's sample a record; the clinical table is joined by CGGA_ID. Censor is 1 for death."""
     clinical = {key: row for source in files.all("clinical") for key, row in _by(source, "CGGA_ID").items()}
-    for source in files.all("expression"):
+
+    def samples(source: Source) -> Iterator[Profile]:
         matrix = gct.wide(source)
         for place, sample in enumerate(matrix.samples):
             said = clinical.get(sample)
@@ -131,6 +138,8 @@ def cgga(files: Files, split: str) -> Iterator[Profile]:
                     id=sample, split=split, patient=sample, features=matrix.features, load=partial(matrix.column, place),
                     labels={space.name: files.label(space.name, _given(row, space.name)) for space in files.card.labels if said is not None}, meta=dict(row),
                 )  # fmt: skip
+
+    yield from one_by_one(files.all("expression"), samples)
 
 
 def _given(row: Row, name: str) -> str:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from healthfm.datasets.locate import Files
-from healthfm.datasets.reader import dataset
+from healthfm.datasets.reader import dataset, one_by_one
 from healthfm.datasets.readers.annotation import regions
 from healthfm.datasets.readers.variants import variants
 from healthfm.errors import BadValue, DatasetError
@@ -151,8 +151,7 @@ def ensembl(files: Files, split: str) -> Iterator[Record]:
 
 
 def _fasta(files: Files, role: str) -> Iterator[Row]:
-    for source in files.all(role):
-        yield from fasta.entries(source)
+    yield from one_by_one(files.all(role), fasta.entries)
 
 
 def _found(match: re.Match[str] | None, what: str) -> re.Match[str]:

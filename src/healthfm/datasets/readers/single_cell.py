@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from healthfm.datasets.locate import Files
-from healthfm.datasets.reader import dataset
+from healthfm.datasets.reader import dataset, one_by_one
 from healthfm.errors import BadValue, DatasetError
-from healthfm.formats import cells, delimited
+from healthfm.formats import cells, delimited, gct
 from healthfm.formats.source import Source, lines
 from healthfm.records import Cells
+
+SEEN = 64  # cells that show whether numbers are counts
 
 
 def _matrix(id: str, split: str, held: cells.Matrix, **meta: object) -> Cells:
@@ -19,13 +23,23 @@ def _matrix(id: str, split: str, held: cells.Matrix, **meta: object) -> Cells:
     )  # fmt: skip
 
 
-def _each(files: Files, role: str, split: str, named: bool = True) -> Iterator[Cells]:
+def _each(files: Files, role: str, split: str) -> Iterator[Cells]:
     """Yield the h5ad files of a role; one that is none is a problem of its own."""
-    for source in files.all(role):
-        try:
-            yield _matrix(source.name.removesuffix(".h5ad"), split, cells.h5ad(source), file=source.name)
-        except DatasetError as error:
-            files.problems.add(error)
+
+    def opened(source: Source) -> Iterator[Cells]:
+        yield _matrix(source.name.removesuffix(".h5ad"), split, _h5ad(source), file=source.name)
+
+    yield from one_by_one(files.all(role), opened)
+
+
+def _h5ad(source: Source) -> cells.Matrix:
+    """Return an h5ad's matrix, and have it said where it keeps no raw counts: neither under raw nor, as the first cells show, in X."""
+    found = cells.h5ad(source)
+    if not found.raw:
+        first = found.rows(0, SEEN)
+        if not np.array_equal(first, np.floor(np.abs(first))):
+            source.problems.notices.append(f"{source}: it keeps no raw counts; the numbers of X were changed since")
+    return found
 
 
 @dataset("cellxgene-corpus", record=Cells)
@@ -44,16 +58,20 @@ def abc_atlas(files: Files, split: str) -> Iterator[Cells]:
 def ten_x(files: Files, split: str) -> Iterator[Cells]:
     """HDF5 holds features by barcodes by column, which is cells by row; before Cell Ranger 3 a group a genome. The folder forms say the same."""
     if files.variant == "h5":
-        for source in files.all("matrix"):
-            for genome, held in cells.ten_x(source):
-                yield _matrix(
-                    ":".join(filter(None, (source.name.removesuffix(".h5"), genome))), split, held, file=source.name
-                )
+        yield from one_by_one(files.all("matrix"), lambda source: _genomes(source, split))
         return
-    for source in files.all("matrix"):
+
+    def folder(source: Source) -> Iterator[Cells]:
         beside = {role: _beside(files, role, source) for role in ("features", "barcodes")}
         held = cells.market(source, _table(beside["features"]), [row[0] for row in _table(beside["barcodes"])])
         yield _matrix(_folder(source), split, held, file=source.name)
+
+    yield from one_by_one(files.all("matrix"), folder)
+
+
+def _genomes(source: Source, split: str) -> Iterator[Cells]:
+    for genome, held in cells.ten_x(source):
+        yield _matrix(":".join(filter(None, (source.name.removesuffix(".h5"), genome))), split, held, file=source.name)
 
 
 def _folder(source: Source) -> str:
@@ -78,9 +96,11 @@ def single_cell_portal(files: Files, split: str) -> Iterator[Cells]:
     """A study's matrix with its metadata, whose second line says TYPE and is no cell. Cells without metadata are a problem."""
     about = {}
     for row in delimited.rows(files["metadata"], "\t"):
-        if row["NAME"] != "TYPE":
-            about[row["NAME"]] = row
-    for source in files.all("matrix"):
+        name = row["NAME"] if "NAME" in row else next(iter(row.values()))  # the portal takes NAME and TYPE in any case
+        if name.upper() != "TYPE":
+            about[name] = row
+
+    def study(source: Source) -> Iterator[Cells]:
         if source.name.endswith(".mtx"):
             held = cells.market(
                 source,
@@ -94,20 +114,18 @@ def single_cell_portal(files: Files, split: str) -> Iterator[Cells]:
             files.problems.add(
                 DatasetError(f"{source}: {absent} of its {len(known)} cells are not in {files['metadata'].name}")
             )
-        names = tuple(name for name in next(iter(about.values()), {}) if name != "NAME")
+        names = tuple(next(iter(about.values()), {}))[1:]
         yield Cells(
             id=source.name.split(".")[0], split=split, cells=held.cells, genes=held.genes, rows=held.rows, var=held.var, var_names=held.var_names,
             obs=lambda name, known=known, held=held: held.obs(name) if name == "barcode" else [about.get(one, {}).get(name) for one in known],
             obs_names=("barcode", *names), counts=held.counts, meta={"file": source.name},
         )  # fmt: skip
 
+    yield from one_by_one(files.all("matrix"), study)
+
 
 def _dense(source: Source) -> cells.Matrix:
     """Return an expression table of genes by cells, held whole."""
-    import numpy as np
-
-    from healthfm.formats import gct
-
     found = gct.wide(source)
     if len(set(found.samples)) < len(found.samples):
         raise BadValue("two cells have the same name")
@@ -129,4 +147,4 @@ def human_cell_atlas(files: Files, split: str) -> Iterator[Cells]:
             if form != "h5ad":
                 files.problems.passed.append((name, f"{form}: this form is not read yet"))
                 continue
-            yield _matrix(row["file_uuid"], split, cells.h5ad(here[name]), **row)
+            yield _matrix(row["file_uuid"], split, _h5ad(here[name]), **row)
