@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from healthfm.datasets.contigs import named
 from healthfm.datasets.locate import Files
-from healthfm.datasets.reader import dataset
+from healthfm.datasets.reader import dataset, one_by_one
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import delimited, intervals
 from healthfm.formats.source import Row, Source, lines
@@ -28,7 +28,8 @@ PEAKS = {"bed narrowPeak": intervals.NARROW_PEAK, "bed broadPeak": intervals.BRO
 
 def regions(sources: Sequence[Source], split: str, assembly: str | None = None) -> Iterator[Region]:
     """Yield the lines of GTF or GFF3 files, chosen by their names. The assembly is the one that the file's head names, else ``assembly``."""
-    for source in sources:
+
+    def each(source: Source) -> Iterator[Region]:
         head = "".join(text for _, text in takewhile(lambda one: one[1].startswith("#"), lines(source)))
         of = found[1] if (found := ASSEMBLY.search(head)) else assembly
         for row in intervals.gff3(source) if "gff3" in source.name else intervals.gtf(source):
@@ -39,6 +40,8 @@ def regions(sources: Sequence[Source], split: str, assembly: str | None = None) 
                     strand=row["strand"], assembly=of, type=row["type"], labels=_labels(said),
                     meta={"contig": row["contig"], "source": row["source"], "phase": row["phase"], **{key: one[0] if len(one) == 1 else one for key, one in said.items()}},
                 )  # fmt: skip
+
+    yield from one_by_one(sources, each)
 
 
 def _name(row: Row) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import chain
 from typing import Any
 
 from healthfm.datasets.locate import Files
@@ -103,7 +102,7 @@ def uniprot(files: Files, split: str) -> Iterator[Sequence]:
         for where, entry in flatfile.entries(source, "swiss"):
             with where:
                 yield _entry(where, entry, split, "swiss")
-    for row in chain.from_iterable(map(fasta.entries, () if flat else plain)):
+    for row in one_by_one(() if flat else plain, fasta.entries):
         with row:
             named = _found(UNIPROT.fullmatch(row["header"]), "sp|ACCESSION|NAME")
             description, *fields = UNIPROT_FIELD.split(f" {named[4]}")
