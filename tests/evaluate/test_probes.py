@@ -10,7 +10,9 @@ import pytest
 
 from healthfm import RunError, compare, evaluate, load_model, load_run
 from healthfm.models.model import Model
+from tests.datasets.drawn import put, text
 from tests.datasets.test_labelled_text import write_hoc
+from tests.datasets.test_radiographs import CHEXPERT
 
 WORDS = ("significant", "not", "no", "improved", "however", "may", "increase", "risk")
 
@@ -146,3 +148,44 @@ def test_two_few_shot_runs_are_compared_draw_by_draw(counter: Model, tmp_path: P
     assert {row["fitted_on"] for row in compare(runs).runs} == {4}
     seeded = evaluate(other, data, task="few-shot", shots=2, seed=1, output=tmp_path / "seeded")
     assert "each run's draws of examples by themselves" in compare([runs[0], seeded]).pairs[0]["method"]
+
+
+def test_a_set_with_several_label_spaces_is_probed_for_the_one_that_is_named(counter: Model, tmp_path: Path) -> None:
+    """CheXpert's tables with tiny pictures: findings that are left open count by the rule that was named, when fitting and when scoring."""
+    rng, names = np.random.default_rng(0), CHEXPERT.split(",")[5:]
+    for split, people in (("train", range(1, 41)), ("valid", range(41, 61))):
+        rows = [CHEXPERT]
+        for n in people:
+            path = f"CheXpert-v1.0-small/{split}/patient{n:05d}/study1/view1_frontal.jpg"
+            sick = n % 2
+            values = {"Edema": ("0.0", "1.0")[sick], "Fracture": "-1.0" if n % 4 == 0 else ("1.0", "0.0")[sick]}
+            put(tmp_path / path, rng.integers(0, 60, (8, 8), np.uint8) + np.uint8(150 * sick))
+            rows.append(f"{path},Male,50,Frontal,AP," + ",".join(values.get(one, "") for one in names))
+        text(tmp_path / f"CheXpert-v1.0-small/{split}.csv", *rows)
+    model = load_model(
+        lambda seen: np.array([[one.pixels.mean(), one.pixels.std()] for one in seen], np.float32), verb="embed", card={"slug": "grey", "name": "Grey"}
+    )  # fmt: skip
+    how = {"root": tmp_path, "split": "validation", "baseline": False}
+    ignored = evaluate(model, "chexpert", task="multi-label-probe", output=tmp_path / "a", **how)
+    open_ = ignored.predictions["uncertain"].to_pylist()
+    assert sum(map(bool, open_)) == 5 and {one for row in open_ for one in row} == {"Fracture"}
+    assert (
+        any("uncertain labels (5) left out" in rule for rule in ignored.scores["rules"])
+        and ignored.predictions.num_rows == 20
+    )
+    positive = evaluate(model, "chexpert", task="multi-label-probe", uncertain="positive", output=tmp_path / "b", **how)
+    assert (ignored.scores["positives"]["Fracture"], positive.scores["positives"]["Fracture"]) == (5, 10)
+    assert positive.metrics["macro_auroc"]["value"] == 1.0 == load_run(tmp_path / "b").metrics["macro_auroc"]["value"]
+    assert positive.facts["request"]["uncertain"] == "positive"
+    one = evaluate(model, "chexpert", task="linear-probe", label="Fracture", output=tmp_path / "c", **how)
+    assert one.predictions.num_rows == 15 and one.scores["classes"] == ["absent", "present"]
+    with pytest.raises(
+        RunError, match="'observations' is multi-label, this task is for binary or multi-class or ordinal"
+    ):
+        evaluate(model, "chexpert", task="linear-probe", label="observations", output=tmp_path / "d", **how)
+    with pytest.raises(RunError, match="no rule 'u-ones' for uncertain labels"):
+        evaluate(model, "chexpert", task="multi-label-probe", uncertain="u-ones", output=tmp_path / "d", **how)
+    with pytest.raises(RunError, match="linear-probe takes no rule for uncertain labels"):
+        evaluate(
+            model, "chexpert", task="linear-probe", label="Edema", uncertain="positive", output=tmp_path / "d", **how
+        )

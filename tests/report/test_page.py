@@ -108,7 +108,7 @@ def test_the_errors_are_the_wrong_answers_the_model_was_surest_of(pages: dict[st
 
 PARTS = {
     "binary": {"clinical", "confusion", "calibration", "selective", "roc", "subgroups"}, "multi-label": {"classes", "roc"},
-    "regression": {"scatter", "subgroups"}, "ordinal": {"confusion"}, "retrieval": set(), "free-text": {"judge"}, "perplexity": set(),
+    "regression": {"scatter", "agreement", "subgroups"}, "ordinal": {"confusion"}, "retrieval": set(), "free-text": {"judge"}, "perplexity": set(),
 }  # fmt: skip
 
 

@@ -92,6 +92,12 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(help="What to predict, where the card has several label spaces (probes).", metavar="SPACE"),
         ] = None,
+        uncertain: Annotated[
+            str,
+            typer.Option(
+                help="How labels that the owner leaves open count in a multi-label probe: ignore, positive or negative."
+            ),
+        ] = "ignore",
         split_by: Annotated[
             str | None,
             typer.Option(
@@ -134,7 +140,7 @@ def register(app: typer.Typer) -> None:
                 run = run_evaluate(
                     model, opened, root=root, task=task, split=split, shots=shots, shots_from=shots_from,
                     shots_order=shots_order, subgroups=subgroup, seed=seed, limit=limit, output=output, resume=resume,  # type: ignore[arg-type]
-                    weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote, judge=judge, human=human, window=window, baseline=baseline, split_by=split_by, label=label,
+                    weights=weights, device=device, dtype=dtype, progress=advance, allow_remote=allow_remote, judge=judge, human=human, window=window, baseline=baseline, split_by=split_by, label=label, uncertain=uncertain,
                     endpoint=Endpoint(endpoint, requests_per_minute) if endpoint is not None else None,
                 )  # fmt: skip
         except KeyboardInterrupt:

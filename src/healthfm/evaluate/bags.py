@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from healthfm.cards.schema import Labels
 from healthfm.datasets.dataset import Dataset
 from healthfm.embed import identity
 from healthfm.embed.items import of_record
@@ -27,7 +28,7 @@ from healthfm.evaluate import protocols
 from healthfm.evaluate.classification import chance_columns, label_of, labelled
 from healthfm.evaluate.embedded import said_among, settle, squared_among
 from healthfm.evaluate.job import CHARACTERS_PER_PART, Ask, Finished, Job, cut_parts, sample_columns, subgroup_columns
-from healthfm.evaluate.probes import PICTURE, classes_of, two_splits
+from healthfm.evaluate.probes import PICTURE, classes_of, probed_space, two_splits
 from healthfm.models.model import Model
 from healthfm.records import Image, Record, Slide, Visual, unit_of
 
@@ -115,12 +116,13 @@ def prepare(ask: Ask) -> Job:
     assert ask.task is not None
     opened, request = ask.opened, ask.request
     source, fit_on, evaluated, notices = two_splits(ask)
-    fit_on, _, unfit = labelled(fit_on, lambda record: label_of(record, opened))
-    evaluated, _, lost = labelled(evaluated, lambda record: label_of(record, opened))
+    space = probed_space(ask)
+    fit_on, _, unfit = labelled(fit_on, lambda record: label_of(record, opened, space))
+    evaluated, _, lost = labelled(evaluated, lambda record: label_of(record, opened, space))
     notices += [*(f"to fit on: {one}" for one in unfit), *lost]
-    noun = _refuse_unfit([*fit_on, *evaluated], opened)
-    fit, every = _bags(fit_on, opened), _bags(evaluated, opened)
-    classes = classes_of([bag.label for bag in fit], [bag.label for bag in every], opened)
+    noun = _refuse_unfit([*fit_on, *evaluated], opened, space)
+    fit, every = _bags(fit_on, opened, space), _bags(evaluated, opened, space)
+    classes = classes_of([bag.label for bag in fit], [bag.label for bag in every], opened, space)
     test = [every[i] for i in protocols.sample(len(every), request.limit, request.seed)]
     mil.refuse_few([bag.label for bag in fit], [bag.group for bag in fit])
     records, bags = [bag.record for bag in test], [*fit, *test]
@@ -135,7 +137,7 @@ def prepare(ask: Ask) -> Job:
 # Bags -----------------------------------------------------------------------------------------------------------------
 
 
-def _refuse_unfit(records: Sequence[Record], opened: Dataset) -> str:
+def _refuse_unfit(records: Sequence[Record], opened: Dataset, space: Labels | None) -> str:
     """Return what a bag of these records is called. Raises ``RunError`` where they make none."""
     kind = type(records[0]) if records else Image
     if not issubclass(kind, Visual):
@@ -150,7 +152,7 @@ def _refuse_unfit(records: Sequence[Record], opened: Dataset) -> str:
             )
         labels: dict[str | None, set[str | None]] = {}
         for record in records:
-            labels.setdefault(record.patient, set()).add(label_of(record, opened))
+            labels.setdefault(record.patient, set()).add(label_of(record, opened, space))
         apart = sum(len(found) > 1 for found in labels.values())
         if apart:
             raise RunError(
@@ -160,14 +162,14 @@ def _refuse_unfit(records: Sequence[Record], opened: Dataset) -> str:
     return kind.noun if kind.stacked else "patient"
 
 
-def _bags(records: Sequence[Record], opened: Dataset) -> list[Bag]:
+def _bags(records: Sequence[Record], opened: Dataset, space: Labels | None) -> list[Bag]:
     """Return the bags of records, in order; of images those of each patient, who is named by what all of them have in common."""
     groups: dict[str, list[Any]] = {}
     for record in records:
         groups.setdefault(record.id if record.stacked else str(record.patient), []).append(record)
     sources = dict(zip([record.id for record in records], identity.of_records(records), strict=True))
     return [
-        _bag(name, tuple(members), str(label_of(members[0], opened)), tuple(sources[one.id] for one in members))
+        _bag(name, tuple(members), str(label_of(members[0], opened, space)), tuple(sources[one.id] for one in members))
         for name, members in groups.items()
     ]
 

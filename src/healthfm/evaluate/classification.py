@@ -16,7 +16,7 @@ from healthfm.errors import RunError
 from healthfm.evaluate import protocols
 from healthfm.evaluate.job import Ask, Job, cut_parts, left_out, need_split, rows_of, sample_columns, subgroup_columns
 from healthfm.models.model import Model
-from healthfm.records import UNMEASURED, Mark, MultipleChoice, Record
+from healthfm.records import UNCERTAIN, UNMEASURED, Mark, MultipleChoice, Record
 from healthfm.score.tasks import TASKS
 
 YES_NO = ("yes", "no")
@@ -135,6 +135,26 @@ def space_of(card: DatasetCard, name: str | None) -> Labels:
     return found
 
 
+SEVERAL = ("multi-label",)
+ONE = ("binary", "multi-class", "ordinal")
+
+
+def fitting_space(opened: Dataset, name: str | None, kinds: Sequence[str]) -> Labels | None:
+    """Return the label space of this name; without one the card's first of these kinds, else None.
+
+    Raises ``RunError``: no such label space, or one of another kind.
+    """
+    if name is None:
+        return next((space for space in opened.card.labels if space.kind in kinds), None)
+    space = space_of(opened.card, name)
+    if space.kind not in kinds:
+        others = ", ".join(one.name for one in opened.card.labels if one.kind in kinds) or "none"
+        raise RunError(
+            f"{opened.name}: '{name}' is {space.kind}, this task is for {' or '.join(kinds)} labels (there are: {others})"
+        )
+    return space
+
+
 def labelled(records: Sequence[Record], read: Callable[[Record], Any]) -> tuple[list[Record], list[Any], list[str]]:
     """Return the records that have a label, what ``read`` says it is, and a notice that names the others.
 
@@ -176,9 +196,26 @@ def labels_of(record: Record, space: Labels) -> list[str] | None:
         return None
     if not isinstance(found, frozenset):
         raise RunError(f"record {record.id} has no set of labels '{space.name}', which a multi-label task needs")
-    if found - set(space.classes):
+    if space.classes and found - set(space.classes):
         raise RunError(f"record {record.id} has labels that the card's '{space.name}' does not name")
-    return [name for name in space.classes if name in found]
+    return [name for name in space.classes or sorted(found) if name in found]
+
+
+def open_labels_of(record: Record, space: Labels, opened: Dataset) -> tuple[list[str], list[str]] | None:
+    """Return the classes that a record has, and those that its owner leaves open (which have label spaces of their own), in the space's order.
+
+    None where its labels are missing.
+    """
+    if record.labels.get(space.name) is not UNCERTAIN:
+        sure = labels_of(record, space)
+        return None if sure is None else (sure, [])
+    own = {
+        one.name: one.positive or one.classes[-1] for one in opened.card.labels if one.kind == "binary" and one.classes
+    }
+    if not set(own) & set(space.classes):
+        return None
+    there = [name for name in space.classes if name in own and record.labels.get(name) == own[name]]
+    return there, [name for name in space.classes if name in own and record.labels.get(name) is UNCERTAIN]
 
 
 def unmeasured(record: Record, space: Labels) -> list[str]:
@@ -188,7 +225,7 @@ def unmeasured(record: Record, space: Labels) -> list[str]:
 
 def number_of(opened: Dataset, name: str | None) -> Callable[[Record], float | None]:
     """Return what reads a record's number: its label of a space (None: the card's first). Raises ``RunError``: the card has none, or it is no number."""
-    space = space_of(opened.card, name)
+    space = (fitting_space(opened, None, ("number",)) if name is None else None) or space_of(opened.card, name)
 
     def read(record: Record) -> float | None:
         found = record.labels.get(space.name)

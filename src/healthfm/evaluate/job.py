@@ -51,6 +51,7 @@ class Request:
     baseline: bool = True
     split_by: str | None = None
     label: str | None = None
+    uncertain: str = "ignore"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,17 @@ from healthfm.datasets.dataset import Dataset, split_name
 from healthfm.embed import identity
 from healthfm.errors import RunError
 from healthfm.evaluate import protocols
-from healthfm.evaluate.classification import label_of, labelled, labels_of, number_of, space_of, unmeasured
+from healthfm.evaluate.classification import (
+    ONE,
+    SEVERAL,
+    fitting_space,
+    label_of,
+    labelled,
+    number_of,
+    open_labels_of,
+    space_of,
+    unmeasured,
+)
 from healthfm.evaluate.embedded import Embedded, said
 from healthfm.evaluate.fitted import Fitted, answers, checked
 from healthfm.evaluate.job import (
@@ -148,12 +158,11 @@ def prepare(ask: Ask) -> Job:
     if task.rule == "few" and not request.shots:
         raise RunError(NEEDS_SHOTS.format(ask.task))
     several, classes = task.kind == "labels", None
-    named = space_of(opened.card, request.label) if request.label is not None else None
+    named = probed_space(ask) if task.kind == "classes" else None
     if several:
-        space = space_of(opened.card, request.label)
-        classes = list(space.classes)
+        space = fitting_space(opened, request.label, SEVERAL) or space_of(opened.card, None)
     read: Any = (
-        (lambda r: labels_of(r, space))
+        (lambda r: open_labels_of(r, space, opened))
         if several
         else number_of(opened, request.label)
         if task.kind == "numbers"
@@ -164,21 +173,30 @@ def prepare(ask: Ask) -> Job:
     notices += [*(f"to fit on: {one}" for one in unfit), *lost]
     if task.kind == "classes":
         classes = classes_of(labels, every, opened, named)
+    left: list[list[str]] = []
+    undecided: list[list[str]] = []
+    if several:
+        classes = list(space.classes) or sorted({name for sure, _ in (*labels, *every) for name in sure})
+        labels, left = _by_rule(labels, request.uncertain)
+        every, undecided = [sure for sure, _ in every], [one for _, one in every]
     if task.rule == "few":
         refuse_few(labels, request.shots or 0)
     chosen = protocols.sample(len(records), request.limit, request.seed)
     total, records, targets = len(records), [records[i] for i in chosen], [every[i] for i in chosen]
     unknown, open_ = ([unmeasured(r, space) for r in some] if several else [] for some in (fit, records))
-    columns = subgroup_columns(records, request.subgroups)
-    if any(open_):
-        columns = {**columns, "unmeasured": pa.array(open_, pa.list_(pa.string()))}
+    unknown = [[*one, *other] for one, other in zip(unknown, left, strict=True)]
+    columns, undecided = subgroup_columns(records, request.subgroups), [undecided[i] for i in chosen] if several else []
+    for name, some in (("unmeasured", open_), ("uncertain", undecided)):
+        if any(some):
+            columns = {**columns, name: pa.array(some, pa.list_(pa.string()))}
     rival = own.baseline(str(request.model)) if own.form(request.model) == "baseline" else None
     sources = identity.of_records([*fit, *records]) if rival is None else [one.id for one in (*fit, *records)]
     common: dict[str, Any] = {
         "task": ask.task, "name": f"{opened.name}#{ask.task}", "records": records, "total": total, "classes": classes,
         "every_target": every if task.kind == "classes" else None, "targets": targets, "fit_on": fit, "labels": labels, "unknown": unknown if any(unknown) else [],
         "groups": [unit_of(r) for r in fit], "seed": request.seed, "columns": columns,
-        "content": [[r.id, its, label] for r, its, label in zip((*fit, *records), sources, (*labels, *targets), strict=True)],
+        "content": [[r.id, its, label] for r, its, label in zip((*fit, *records), sources, (*labels, *targets), strict=True)]
+        + ([["uncertain", left, undecided]] if any(left) or any(undecided) else []),
         "asked": {"fit_on": source, "fitted_on": len(fit), **({"shots": request.shots} if task.rule == "few" else {})}, "facts": {"notices": notices},
     }  # fmt: skip
     if rival is not None:
@@ -187,6 +205,19 @@ def prepare(ask: Ask) -> Job:
     return Probed(
         rule=task.rule, parts=cut_parts([size_of(one) for one in inputs]), inputs=inputs, sources=sources, shots=request.shots, **common,
     )  # fmt: skip
+
+
+def probed_space(ask: Ask) -> Labels | None:
+    """Return the label space that one class is predicted of; None of questions, whose answers are theirs, and where the card declares none that fits."""
+    if ask.request.label is None and ask.opened.card.record == "MultipleChoice":
+        return None
+    return fitting_space(ask.opened, ask.request.label, ONE)
+
+
+def _by_rule(labels: Sequence[tuple[list[str], list[str]]], rule: str) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the classes of each row to fit on, and those of which nothing is known, by the rule for what is left open."""
+    there = [sure + left if rule == "positive" else sure for sure, left in labels]
+    return there, [left if rule == "ignore" else [] for _, left in labels]
 
 
 def refuse_few(labels: Sequence[str], shots: int) -> None:

@@ -55,6 +55,7 @@ from healthfm.models.remote.client import Client, Endpoint, keep_in_house
 from healthfm.report.run import Run
 from healthfm.score import baselines as rivals
 from healthfm.score import scoring, written
+from healthfm.score.kinds.labels import UNCERTAIN
 from healthfm.score.result import FORMAT, finished, refuse_other_files
 from healthfm.score.tasks import TASKS
 
@@ -95,7 +96,7 @@ def evaluate(
     resume: bool = True, weights: Path | str | None = None, device: str = "auto", dtype: str = "auto",
     progress: Progress | None = None, endpoint: str | Endpoint | None = None, allow_remote: str | Sequence[str] | None = None,
     judge: str | Model | None = None, human: Mapping[str, float] | Path | str | None = None, window: tuple[float, float] | None = None,
-    baseline: bool = True, split_by: str | None = None, label: str | None = None,
+    baseline: bool = True, split_by: str | None = None, label: str | None = None, uncertain: str = scoring.UNCERTAIN,
 ) -> Run:  # fmt: skip
     """Evaluate a model on a dataset and return the run.
 
@@ -113,7 +114,9 @@ def evaluate(
     ``human`` scores (0 to 1, by id; or a CSV file with id and score) are what its agreement is measured on.
     ``baseline``: predict the same samples by the cheap rivals there are, and say whether the model beats the strongest (``evaluate.baselines``).
     ``split_by``: how records that come without splits are divided (a rule of ``datasets.splits``, ``RULE`` or ``RULE:SEED``; None: the card's).
-    ``label``: the label space that is predicted, of a card with several (None: the protocol's, or the first).
+    ``label``: the label space that is predicted, of a card with several (None: the protocol's, or the first that fits the task).
+    ``uncertain``: how labels that the owner leaves open count in a multi-label probe, when it is fitted and when it is scored: ignore (left out of that
+    class), positive, negative.
     ``window``: the voxel values that become black and white in the slices of volumes (``Model.show_between``).
 
     Raises, before the model is loaded: ``CardError``, ``DatasetError``, ``RunError`` (absent split, withheld answers,
@@ -122,7 +125,7 @@ def evaluate(
     request = Request(
         model=model, dataset=dataset, root=root, task=task, split=split, shots=shots, shots_from=shots_from, shots_order=shots_order,
         subgroups=[subgroups] if isinstance(subgroups, str) else subgroups, seed=seed, limit=limit, output=output, resume=resume, weights=weights, device=device, dtype=dtype,
-        endpoint=endpoint, allow_remote=allow_remote, judge=judge, human=human, window=window, baseline=baseline, split_by=split_by, label=label,
+        endpoint=endpoint, allow_remote=allow_remote, judge=judge, human=human, window=window, baseline=baseline, split_by=split_by, label=label, uncertain=uncertain,
     )  # fmt: skip
     return run(request, progress)
 
@@ -244,7 +247,7 @@ def _asked(request: Request, ask: Ask, job: Job, model: str | Model, client: Cli
         "weights": provenance.weights_digest(model, ask.card, request.weights), "device": request.device, "dtype": request.dtype,
         **({"window": list(request.window)} if request.window is not None else {}),
         **({"split_by": ask.opened.division.name, "division": ask.opened.division.digest} if ask.opened.division is not None else {}),
-        **({"label": request.label} if request.label is not None else {}),
+        **({"label": request.label} if request.label is not None else {}), **({"uncertain": request.uncertain} if request.uncertain != scoring.UNCERTAIN else {}),
         "cards": {"model": provenance.card_digest(ask.card), "dataset": provenance.card_digest(ask.opened.stated)}, "items": job.plan["items"],
         **({"endpoint": model.provenance["endpoint"]} if isinstance(model, Model) and client is not None else {}),
     }  # fmt: skip
@@ -264,8 +267,14 @@ def prepare(ask: Ask) -> Job:
         task = protocols.unasked(ask.opened.card, ask.request.label)
     if task is None or TASKS[task].prompted:
         task = protocols.choose_protocol(ask.opened.card, ask.protocol, task)[1].task
-    way = TASKS[task].way
+    way, rule = TASKS[task].way, ask.request.uncertain
     assert way is not None
+    if rule not in UNCERTAIN:
+        raise RunError(f"no rule '{rule}' for uncertain labels (rules: {', '.join(UNCERTAIN)})")
+    if rule != scoring.UNCERTAIN and TASKS[task].rule != "several":
+        raise RunError(
+            f"{task} takes no rule for uncertain labels: multi-label-probe does (--uncertain ignore, positive or negative)"
+        )
     return WAYS[way](replace(ask, task=task))
 
 

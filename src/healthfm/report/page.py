@@ -61,7 +61,7 @@ def render(run: Result, *, show_inputs: bool = False) -> str:
         "notes": sentences.headline_notes(run), "limits": limits.limits(run), "asked_for": asked_for(run),
         "confusion": scores["confusion"], "classes": scores["classes"], "rules": [_rule(one) for one in scores["rules"]],
         **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_prompts(scores), **_few_labels(scores), **_subgroups(run), **clinical.context(scores.get("clinical")),
-        "scatter": _scatter(run), "strip": assays.strip(scores), "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,
+        **_scatter(run), "strip": assays.strip(scores), "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,
         "other_splits": len(seen["lineage"]["overlaps"]) - len(seen["lineage"]["concerning"]), **_judge(run),
         "errors": worst, "samples": rows, "total": run.predictions.num_rows, "texts": texts,
         "private_text": private and scores["kind"] == "text", "hidden": why,
@@ -289,12 +289,15 @@ def _cases(run: Result) -> dict[str, Any]:
     return {"cases": shown, "case_labels": labels if len(labels) <= given.MATRIX else [], "cases_in_all": every}
 
 
-def _scatter(run: Result) -> Markup:
+def _scatter(run: Result) -> dict[str, Markup]:
+    """Return how numbers lie against their targets, and how far from them."""
     if run.scores["kind"] != "numbers":
-        return Markup("")
+        return {"scatter": Markup(""), "agreement": Markup("")}
     columns = (run.predictions[name].to_pylist() for name in ("target", "prediction"))
     pairs = [(t, p) for t, p in zip(*columns, strict=True) if p is not None]
-    return plots.numbers([t for t, _ in pairs], [p for _, p in pairs])
+    target, said = [t for t, _ in pairs], [p for _, p in pairs]
+    drawn = plots.agreement(target, said, run.metrics) if "agreement_low" in run.metrics else Markup("")
+    return {"scatter": plots.numbers(target, said), "agreement": drawn}
 
 
 def _judge(run: Result) -> dict[str, Any]:
@@ -327,7 +330,7 @@ def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = (
         ("limits", "Limits", True), ("clinical", "As a risk", context["clinical"]), ("metrics", "Metrics", True), ("classes", "Classes", context["per_class"]),
         ("confusion", "Confusion", context["confusion"]), ("calibration", "Calibration", context["calibration"]),
-        ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]), ("strip", "Assays", context["strip"]), ("words", "Other words?", context["prompts"]), ("labels", "Worth of labels", context["few_labels"]), ("learning", "More samples?", context["learning"]),
+        ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]), ("agreement", "Agreement", context["agreement"]), ("strip", "Assays", context["strip"]), ("words", "Other words?", context["prompts"]), ("labels", "Worth of labels", context["few_labels"]), ("learning", "More samples?", context["learning"]),
         ("subgroups", "Subgroups", context["subgroups"]), ("contamination", "Contamination", True), ("judge", "Judge", context["judge"]),
         ("cases", "Cases", context["cases"]), ("outlined", "Outlines", context["outlined"]), ("errors", "Errors", context["errors"].samples), ("gallery", "Confused", context["confused"]), ("looks", "Where it looked", context["looks"]), ("samples", "Samples", True), ("provenance", "Provenance", True),
     )  # fmt: skip

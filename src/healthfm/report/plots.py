@@ -225,6 +225,29 @@ def few_labels(found: Facts) -> tuple[Markup, list[tuple[Facts, str]]]:
     ), lines
 
 
+def agreement(target: Sequence[float], prediction: Sequence[float], metrics: Mapping[str, Facts]) -> Markup:
+    """Return Bland and Altman's plot: differences against means, with their bias and limits of agreement; of many rows an even sample."""
+    keep = np.unique(np.linspace(0, len(target) - 1, min(MOST_DOTS, len(target))).round().astype(int))
+    x, y = np.asarray(target, float)[keep], np.asarray(prediction, float)[keep]
+    mean, off = (x + y) / 2, y - x
+    bias, low, high = (metrics[name]["value"] for name in ("bias", "agreement_low", "agreement_high"))
+    across = covering(mean.tolist())
+    up = covering([*off.tolist(), low, high, 0.0])
+    ends = [across.low, across.high]
+    outside = float(((off < low) | (off > high)).mean())
+    frame = PlotArea(Axis("mean of target and prediction", *ends), Axis("prediction less target", up.low, up.high))
+    lines = {"bias": metrics["bias"], "lower limit": metrics["agreement_low"], "upper limit": metrics["agreement_high"]}
+    above = 0.015 * (up.high - up.low)
+    bands = [frame.band(ends, [one["low"]] * 2, [one["high"]] * 2) for one in lines.values() if one["low"] is not None]
+    words = [frame.words(across.high, max(_ends(one)) + above, f"{name} {number(one['value'])}", "end") for name, one in lines.items()]  # fmt: skip
+    return frame.svg(
+        "Bland and Altman: difference against mean",
+        f"Bias {number(bias)}, limits of agreement {number(low)} and {number(high)}; {outside:.1%} of the rows lie outside the limits.",
+        *bands, frame.line(ends, [0, 0], "guide"), frame.line(ends, [bias] * 2, "c1"), frame.line(ends, [low] * 2, "c2"), frame.line(ends, [high] * 2, "c2"),
+        frame.dots(mean.tolist(), off.tolist(), [2.2] * len(x), "cloud"), *words,
+    )  # fmt: skip
+
+
 def learning_curve(points: Sequence[Facts], metric: str) -> Markup:
     """Return a metric with its interval against the number of samples fitted on, on the part of its scale where it lies."""
     sizes, values = [float(one["size"]) for one in points], [one["value"] for one in points]

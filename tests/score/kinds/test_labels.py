@@ -13,6 +13,10 @@ from healthfm import RunError, evaluate_predictions, load_run
 from healthfm.score import scoring
 
 NAMES = ["edema", "fracture", "nodule"]
+IVTMETRICS = {
+    "ap_ivt": 0.6391895141895142, "ap_i": 0.6305770287913145, "ap_v": 0.5901328334364049, "ap_t": 0.6489703583453584,
+    "ap_iv": 0.6087698412698412, "ap_it": 0.6520047412904556,
+}  # fmt: skip  # with NaN for what a video has not, as scikit-learn gave it when the package was written
 
 
 def matrices(n: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -158,3 +162,23 @@ def test_a_table_that_names_no_class_is_refused_unless_they_are_given() -> None:
     with pytest.raises(RunError, match="no row names a class"):
         evaluate_predictions(table, "multi-label")
     assert evaluate_predictions(table, "multi-label", classes=["x"]).metrics["subset_accuracy"]["value"] == 1
+
+
+def test_triplets_and_their_parts_are_scored_video_by_video_as_ivtmetrics() -> None:
+    """Six triplets of two videos; the expected values are those of ivtmetrics 0.1.5 (``compute_video_AP``), whose maps say which part is whose."""
+    triplets = ["grasper,grasp,gallbladder", "grasper,retract,gallbladder", "hook,dissect,gallbladder", "hook,dissect,omentum", "clipper,clip,cystic_duct", "hook,retract,omentum"]  # fmt: skip
+    rng = np.random.default_rng(7)
+    truth = rng.random((24, 6)) < 0.3
+    truth[:12, 4] = False  # no clip in the first video: it says nothing of clips
+    scores = np.round(0.6 * rng.random((24, 6)) + 0.4 * truth * rng.random((24, 6)), 2)
+    made = {
+        "id": [str(i) for i in range(24)], "patient": ["VID01"] * 12 + ["VID02"] * 12, "options": [triplets] * 24, "probabilities": scores,
+        "target": [[triplets[i] for i in np.flatnonzero(row)] for row in truth],
+    }  # fmt: skip
+    run = evaluate_predictions(made, "surgical-triplets")
+    assert {name: one["value"] for name, one in run.metrics.items()} == pytest.approx(IVTMETRICS, abs=1e-12)
+    assert run.scores["headline"] == "ap_ivt" and "patient-clustered" in run.metrics["ap_ivt"]["method"]
+    with pytest.raises(RunError, match="no instrument,verb,target"):
+        evaluate_predictions(table(), "surgical-triplets")
+    with pytest.raises(RunError, match="which names the video"):
+        evaluate_predictions({name: one for name, one in made.items() if name != "patient"}, "surgical-triplets")

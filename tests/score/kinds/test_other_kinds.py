@@ -43,6 +43,7 @@ def test_numbers_have_the_metrics_of_scikit_learn_and_scipy() -> None:
     expected = {
         "mae": theirs.mean_absolute_error(x, y), "rmse": theirs.root_mean_squared_error(x, y), "r2": theirs.r2_score(x, y),
         "pearson": stats.pearsonr(x, y)[0], "spearman": stats.spearmanr(x, y)[0], "c_index": ((concordant + 1) / 2)[known].mean(),
+        "bias": (y - x).mean(), "agreement_low": (y - x).mean() - 1.96 * (y - x).std(ddof=1), "agreement_high": (y - x).mean() + 1.96 * (y - x).std(ddof=1),
     }  # fmt: skip
     assert {name: one["value"] for name, one in run.metrics.items()} == pytest.approx(expected)
     assert all(one["low"] < one["value"] < one["high"] and "BCa" in one["method"] for one in run.metrics.values())
@@ -60,7 +61,7 @@ def test_numbers_without_a_prediction_are_left_out_and_said() -> None:
 
 def test_equal_numbers_have_no_correlation_and_it_is_said() -> None:
     run = evaluate_predictions({"id": range(3), "target": [2, 2, 2], "prediction": [1, 2, 3]}, "regression")
-    assert set(run.metrics) == {"mae", "rmse"}
+    assert set(run.metrics) == {"mae", "rmse", "bias", "agreement_low", "agreement_high"}
     assert any("not defined" in rule and "pearson" in rule and "c_index" in rule for rule in run.scores["rules"])
 
 
@@ -68,6 +69,7 @@ def test_written_answers_have_overlap_metrics_and_the_caution() -> None:
     run = evaluate_predictions(ANSWERS, "free-text")
     assert set(run.metrics) == {
         "exact_match", "token_f1", "exact_match_squad", "token_f1_squad", "rouge_1", "rouge_2", "rouge_l",
+        "closed_accuracy", "open_exact_match", "open_token_f1", "open_token_recall",  # one of the three accepts no alone
     }  # fmt: skip
     assert any("no accepted answer has four" in rule for rule in run.scores["rules"])
     assert run.metrics["exact_match"]["value"] == run.metrics["exact_match_squad"]["value"] == pytest.approx(1 / 3)
@@ -233,3 +235,22 @@ def test_tables_of_one_or_two_rows_give_finite_numbers_only(task: str, patients:
     run = evaluate_predictions(table, task)
     json.dumps(run.scores, allow_nan=False)
     assert run.scores["headline"] in run.metrics
+
+
+def test_closed_and_open_questions_are_told_apart() -> None:
+    rows = [
+        ("yes", "Yes, it is."), ("no", "There is no fracture"), ("no", "yes and no"), ("yes", None), ("left lung", "the left lung"), ("pleural effusion", "effusion, I think"),
+        ("no enhancement", "no"),
+    ]  # fmt: skip
+    made = {"id": list("abcdefg"), "target": [[one] for one, _ in rows], "prediction": [one for _, one in rows]}
+    run = evaluate_predictions(made, "free-text")
+    assert (run.metrics["closed_accuracy"]["value"], run.metrics["closed_accuracy"]["n"]) == (0.5, 4)
+    assert (
+        run.metrics["open_exact_match"]["value"] == pytest.approx(1 / 3) and run.metrics["open_exact_match"]["n"] == 3
+    )
+    assert run.metrics["open_token_recall"]["value"] == pytest.approx((1 + 1 / 2 + 1 / 2) / 3)
+    assert any("4 that accept yes or no alone, the other 3 are open" in one for one in run.scores["rules"])
+    assert (
+        "closed_accuracy"
+        not in evaluate_predictions({name: one[:4] for name, one in made.items()}, "free-text").metrics
+    )

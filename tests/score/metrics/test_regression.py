@@ -69,3 +69,15 @@ def test_concordance_under_counts_is_that_of_the_drawn_rows(case: Case) -> None:
     found = Concordance(target, guess).at(counts)
     theirs = [concordance(np.repeat(target, one), np.repeat(guess, one)) for one in counts]
     np.testing.assert_allclose(found, theirs)
+
+
+def test_bias_and_limits_are_bland_and_altmans_of_a_resample() -> None:
+    """Their table 1 of 1986: peak flow by two meters, first readings; mean difference -2.1 l/min, standard deviation 38.8."""
+    wright = [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427]
+    mini = [512, 430, 520, 428, 500, 600, 364, 380, 658, 445, 432, 626, 260, 477, 259, 350, 451]
+    x, y = np.array(mini, float), np.array(wright, float)
+    found = errors(x, y, np.array([[1] * 17, [2] * 17, [1] + [0] * 16]))
+    assert round(found["bias"][0], 1) == -2.1
+    half = (found["agreement_high"] - found["agreement_low"]) / 2
+    assert half[0] / 1.96 == pytest.approx(np.std(y - x, ddof=1)) == pytest.approx(38.8, abs=0.05)
+    assert half[1] / 1.96 == pytest.approx(np.std(np.repeat(y - x, 2), ddof=1)) and np.isnan(half[2])

@@ -15,6 +15,7 @@ from healthfm.score.metrics import single_label
 from healthfm.score.metrics.arrays import lanes
 from healthfm.score.metrics.discrimination import Auroc, AveragePrecision, macro
 from healthfm.score.metrics.options import by_length
+from healthfm.score.metrics.screening import HighSpecificity
 from healthfm.score.statistics.statistic import (
     Bools,
     Cells,
@@ -31,6 +32,7 @@ from healthfm.score.tasks import TASKS
 
 TINY = np.finfo(np.float64).eps  # the least probability that log-loss believes, as scikit-learn's does
 ROUNDED = 0.02  # how far from 1 a sum of probabilities may be that were written with few decimals
+SCREENING, PARTIAL = "screening", "partial_auroc_90"  # the rule of a task, and its first metric
 LETTERS = "a question's options are not classes that recur: no AUROC, kappa or balanced accuracy is given"
 
 
@@ -112,6 +114,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
             ranked = {name: (truth == i, matrix[:, i]) for i, name in enumerate(space)}
             ranked = {space[1]: ranked[space[1]]} if len(space) == 2 else ranked
             found += ranking(ranked, {}, single=len(space) == 2)
+            found += _screened(truth == 1, matrix[:, 1]) if TASKS[task].rule == SCREENING else []
         elif not letters:
             rules.append("the options differ from row to row: no AUROC or average precision is given")
     if len(space) == 2 and not letters:
@@ -121,10 +124,27 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
                 "Brier score: summed over both classes (Brier 1950), twice the score of the positive class alone"
             )
     statistics, lost = kind.defined(found)
+    if TASKS[task].rule == SCREENING and likely is None:
+        raise RunError(
+            f"{task} needs the probability of '{space[1]}' of every row (--columns probability.{space[1]}=COLUMN)"
+        )
+    headline = PARTIAL if PARTIAL in statistics else "accuracy"
     return Read(
-        statistics, "accuracy", rules + lost, facts, confident, brier, ranked,
+        statistics, headline, rules + lost, facts, confident, brier, ranked,
         (truth == 1, guess == 1) if len(space) == 2 and not letters else None,
     )  # fmt: skip
+
+
+def _screened(truth: Bools, score: Floats) -> list[Statistic]:
+    """Return what AIROGS measures of referable glaucoma. Source: github.com/qurAI-amsterdam/airogs-evaluation@72c007a2 evaluation.py."""
+    curve = HighSpecificity(truth, score)
+    return [
+        of_counts(PARTIAL, len(truth), lambda counts: curve.area(lanes(counts)), "on McClish's scale, 0.5 is chance", scale_free=True),
+        of_counts(
+            "sensitivity_at_95_specificity", len(truth), lambda counts: curve.sensitivity(lanes(counts)),
+            "the highest at scores that occur in the table, so that the threshold is chosen on the rows that are evaluated", scale_free=True,
+        ),
+    ]  # fmt: skip
 
 
 def majority(truth: Ints, space: Sequence[str]) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from healthfm.errors import RunError
 from healthfm.score.kinds import kind
 from healthfm.score.kinds.classes import ranking
 from healthfm.score.kinds.kind import Read
-from healthfm.score.metrics import multilabel
-from healthfm.score.metrics.arrays import lanes
+from healthfm.score.metrics import multilabel, triplets
+from healthfm.score.metrics.arrays import lanes, ratio
 from healthfm.score.statistics.statistic import Bools, Counts, Floats, Statistic, Values, of_counts, of_mean
+from healthfm.score.tasks import TASKS
 
 THRESHOLD = 0.5
+TRIPLETS = "triplets"  # the rule of a task
 UNCERTAIN = {
     "ignore": "left out of that class's metrics", "positive": "count as present", "negative": "count as absent",
 }  # fmt: skip
@@ -85,13 +87,14 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     unmeasured = _matrix(table, "unmeasured", space)
     known = (~open_ if uncertain == "ignore" else np.ones_like(truth)) & ~unmeasured
     answered = np.array([row is not None for row in table["prediction"].to_pylist()])
-    found = _decided(truth, guess, known, answered, space)
+    of_videos = TASKS[task].rule == TRIPLETS
+    found = _triplets(table, truth & known, space) if of_videos else _decided(truth, guess, known, answered, space)
     by_document: list[str] = []
-    if "document" in table.column_names:
+    if "document" in table.column_names and not of_videos:
         more, by_document = _by_document(table, truth & known, guess & known)
         found += more
     ranked: dict[str, tuple[Bools, Floats]] = {}
-    if "probabilities" in table.column_names:
+    if "probabilities" in table.column_names and not of_videos:
         scores = _scores(table, space)
         ranked = {name: (truth[:, i], scores[:, i]) for i, name in enumerate(space)}
         partly = {name: known[:, i] for i, name in enumerate(space) if not known[:, i].all()}
@@ -108,7 +111,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         *(["a row without an answer counts as wrong as a whole, and as no class predicted"] if missing else []),
     ]  # fmt: skip
     positives = dict(zip(space, (truth & known).sum(axis=0).tolist(), strict=True))
-    headline = "macro_auroc" if "macro_auroc" in statistics else "macro_f1"
+    headline = next(name for name in ("ap_ivt", "macro_auroc", "macro_f1") if name in statistics)
     shown = {name: (t[known[:, i]], s[known[:, i]]) for i, (name, (t, s)) in enumerate(ranked.items())}
     facts = {"classes": space, "unanswered": missing, "positives": positives}
     return Read(statistics, headline, rules + lost, facts, ranked=shown)
@@ -184,6 +187,47 @@ def _by_document(table: pa.Table, truth: Bools, guess: Bools) -> tuple[list[Stat
         f"document metrics take {len(every)} documents, each with the classes of all its rows (BLUE's rule for HoC)"
     )
     return made if whole.any() else [], [said_of + (f"; {bare} without a class are left out" if bare else "")]
+
+
+def _triplets(table: pa.Table, truth: Bools, space: Sequence[str]) -> list[Statistic]:
+    """Return the average precision of triplets and of their parts, the mean over parts of the mean over videos (the column ``patient``).
+
+    Source: ivtmetrics 0.1.5 (github.com/CAMMA-public/ivtmetrics), ``Recognition.compute_video_AP`` with null verbs and targets.
+    """
+    if strange := [name for name in space if name.count(",") != 2]:
+        raise RunError(f"{len(strange)} classes are no instrument,verb,target, the first of them '{strange[0]}'")
+    if not {"probabilities", "patient"} <= set(table.column_names):
+        raise RunError(
+            "triplets are scored by the probability of each, video by video: options, probabilities and patient, which names the video"
+        )
+    names = kind.texts(table, "patient")
+    kind.refuse(
+        "have no video (patient)", [i for i, one in zip(table["id"].to_pylist(), names, strict=True) if one is None]
+    )
+    videos = [np.flatnonzero(np.array([name == one for name in names])) for one in dict.fromkeys(names)]
+    share = sparse.csr_array(
+        (np.concatenate([np.full(len(one), 1 / len(one)) for one in videos]), (np.repeat(np.arange(len(videos)), [len(one) for one in videos]), np.concatenate(videos))),
+        (len(videos), len(names)),
+    )  # fmt: skip
+    score = _scores(table, space)
+    made = []
+    for name, which in triplets.PARTS.items():
+        found = triplets.by_video(truth, score, videos, triplets.parts(space, which))
+        made.append(of_counts(f"ap_{name}", len(names), _mean_of_means(found, share), "by video, as ivtmetrics"))
+    return made
+
+
+def _mean_of_means(found: Floats, share: sparse.csr_array) -> Callable[[Counts], Values]:
+    """Return the mean over columns of the mean over the rows that have it, each row weighing as often as its samples were drawn."""
+    there = ~np.isnan(found)
+
+    def at(counts: Counts) -> Values:
+        drawn = np.asarray(share @ counts.T.astype(np.float64)).T
+        each = ratio(drawn @ np.where(there, found, 0), drawn @ there)
+        known = ~np.isnan(each)
+        return ratio(np.where(known, each, 0).sum(axis=1), known.sum(axis=1))
+
+    return at
 
 
 def _f1_of(place: int) -> Callable[[npt.NDArray[np.number]], Values]:

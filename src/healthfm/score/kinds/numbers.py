@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,9 +13,10 @@ from healthfm.score.kinds import kind
 from healthfm.score.kinds.kind import Read
 from healthfm.score.metrics.arrays import lanes
 from healthfm.score.metrics.regression import Concordance, Spearman, errors
-from healthfm.score.statistics.statistic import Counts, Statistic, Values, of_counts
+from healthfm.score.statistics.statistic import Counts, Floats, Statistic, Values, of_counts
 
 SCALE_FREE = ("pearson", "spearman", "c_index")
+AGREEMENT = ("bias", "agreement_low", "agreement_high")  # of Bland and Altman: no more is better
 PAIRS_UP_TO = 1_000  # rows whose pairs the concordance index compares
 
 
@@ -55,6 +57,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         statistic("r2", lambda c: errors(x, y, c)["r2"]),
         statistic("pearson", lambda c: errors(x, y, c)["pearson"]),
         statistic("spearman", lambda c: ranks.at(lanes(c))),
+        *(statistic(name, functools.partial(_of_errors, x, y, name)) for name in AGREEMENT),
     ]
     rules = []
     if len(rows) <= PAIRS_UP_TO:
@@ -65,3 +68,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         rules.append(f"{missing} rows without a prediction are left out: a number has no worst value")
     statistics, lost = kind.defined(found)
     return Read(statistics, "mae", rules + lost, {"unanswered": missing})
+
+
+def _of_errors(target: Floats, guess: Floats, name: str, counts: Counts) -> Values:
+    return errors(target, guess, counts)[name]

@@ -13,7 +13,7 @@ from healthfm.score.kinds import found as things
 from healthfm.score.kinds import kind
 from healthfm.score.kinds.kind import Read
 from healthfm.score.metrics import text, wording
-from healthfm.score.metrics.arrays import Floats, ratio
+from healthfm.score.metrics.arrays import Bools, Floats, ratio
 from healthfm.score.scripts import spaceless
 from healthfm.score.statistics.statistic import Counts, Statistic, Values, of_counts, of_mean
 
@@ -31,6 +31,8 @@ ENTITIES = (
     "entity_f1: the entities whose names stand in the answer, against those whose names stand in the accepted one, all rows together; as MedDG's own code, without its "
     "patterns for place, cause, nature and duration"
 )
+CLOSED = {"yes", "no"}
+CLOSED_RULE = "a closed one is answered rightly where of yes and no its answer holds the right word alone; token recall is the share of the accepted words that were written"
 SHORT = "BLEU counts runs of four words and no accepted answer has four: it is not given"
 
 
@@ -90,6 +92,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         found += [of_mean(name, answered * values) for name, values in text.rouge(texts, accepted).items()]
     except ImportError:
         rules.append("BLEU and ROUGE need sacrebleu and rouge-score: pip install 'healthfm[text]'")
+    found += _apart(pairs, answered, rules)
     if {"entities", "entities_found"} <= set(table.column_names):
         found += _entities(table)
         rules.append(ENTITIES)
@@ -101,6 +104,40 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         headline = "judge"
     statistics, lost = kind.defined(found)
     return Read(statistics, headline if headline in statistics else "token_f1", rules + lost, {"unanswered": missing})
+
+
+def _apart(pairs: Sequence[tuple[str, Sequence[str]]], answered: Bools, rules: list[str]) -> list[Statistic]:
+    """Return what is right of the closed questions and of the open ones, where there are both."""
+    wanted = [{word for one in accepted for word in wording.clinical(one)} & CLOSED for _, accepted in pairs]
+    closed = np.array([
+        len(word) == 1 and all(list(wording.clinical(one)) == list(word) for one in accepted)
+        for word, (_, accepted) in zip(wanted, pairs, strict=True)
+    ])  # fmt: skip
+    if closed.all() or not closed.any():
+        return []
+    rules.append(
+        f"closed questions are the {int(closed.sum())} that accept yes or no alone, the other {int((~closed).sum())} are open; "
+        + CLOSED_RULE
+    )
+    right = (
+        np.array([set(wording.clinical(text)) & CLOSED == word for word, (text, _) in zip(wanted, pairs, strict=True)])
+        & answered
+    )
+    found = [_mean_among("closed_accuracy", right.astype(float), closed)]
+    for name, metric in (
+        ("open_exact_match", text.exact_match),
+        ("open_token_f1", text.token_f1),
+        ("open_token_recall", text.token_recall),
+    ):
+        values = np.array([0.0 if one else metric(*pair) for one, pair in zip(closed, pairs, strict=True)])
+        found.append(_mean_among(name, values * answered, ~closed))
+    return found
+
+
+def _mean_among(name: str, values: Floats, rows: Bools) -> Statistic:
+    kept = values * rows
+    made = of_counts(name, len(rows), lambda counts: ratio(counts @ kept, counts @ rows.astype(np.float64)), among=rows)
+    return replace(made, hits=values == 1) if np.isin(values[rows], (0, 1)).all() else made
 
 
 def _entities(table: pa.Table) -> list[Statistic]:

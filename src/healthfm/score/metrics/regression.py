@@ -7,18 +7,26 @@ from scipy import sparse
 
 from healthfm.score.metrics.arrays import Array, Bools, Floats, ratio
 
+LIMIT = 1.96  # standard deviations of the differences, between which 95 % of them lie where they are normal
+
 
 def errors(target: Floats, guess: Floats, counts: Array) -> dict[str, Floats]:
-    """Return ``mae``, ``rmse``, ``r2`` and ``pearson`` [resamples]; the last two NaN where a side does not vary."""
+    """Return ``mae``, ``rmse``, ``r2`` and ``pearson`` [resamples], the last two NaN where a side does not vary; and of the differences
+
+    (prediction less target) their mean ``bias`` and the limits of agreement (Bland and Altman 1986), NaN of one row.
+    """
     x, y = target - target.mean(), guess - guess.mean()
     off = guess - target
     moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y, np.abs(off), off**2], axis=1)
     n, sx, sy, sxx, syy, sxy, away, square = (counts @ moments).T
     rows = np.maximum(n, 1)
+    shift = ratio(sy - sx, n) + float(off.mean())
+    apart = LIMIT * np.sqrt(ratio(np.maximum(square - rows * shift**2, 0), n - 1))
     spread_x, spread_y = _spread(sxx - sx * sx / rows, sxx), _spread(syy - sy * sy / rows, syy)
     return {
         "mae": ratio(away, n), "rmse": np.sqrt(ratio(square, n)), "r2": 1 - ratio(square, spread_x),
         "pearson": ratio(sxy - sx * sy / rows, np.sqrt(spread_x * spread_y)),
+        "bias": shift, "agreement_low": shift - apart, "agreement_high": shift + apart,
     }  # fmt: skip
 
 

@@ -27,6 +27,13 @@ def token_f1(text: str, accepted: Sequence[str], tokens: Tokens = wording.clinic
     return max(_f1(tokens(text), tokens(one)) for one in accepted)
 
 
+def token_recall(text: str, accepted: Sequence[str], tokens: Tokens = wording.clinical) -> float:
+    """Return the best share of an accepted text's tokens that the text has; 0 of one without any."""
+    written = Counter(tokens(text))
+    wanted = [Counter(tokens(one)) for one in accepted]
+    return max(((written & one).total() / one.total() if one else 0.0) for one in wanted)
+
+
 def _f1(guess: Sequence[str], answer: Sequence[str]) -> float:
     shared = sum((Counter(guess) & Counter(answer)).values())
     return 2 * shared / (len(guess) + len(answer)) if shared else 0.0
