@@ -331,3 +331,21 @@ def test_lists_of_pictures_written_as_text(tmp_path: Path) -> None:
         ["F1", "F2"],
         "PMC1_F1",
     )
+
+
+def test_texts_whose_pictures_are_not_here_at_all_are_read_alone_and_it_is_said(tmp_path: Path) -> None:
+    """As the owners' repositories give them out: MedICaT's sample, PatchGastricADC22's captions; a picture that is missing among others stays an error."""
+    line = {"pdf_hash": "26491a", "fig_uri": "3-Figure4-1.png", "s2_caption": "Figure 4. A lesion.", "s2orc_references": None, "radiology": True, "scope": False, "predicted_type": "Medical images"}  # fmt: skip
+    lay(tmp_path, {"m/sample/sample.jsonl": json.dumps(line) + "\n", "p/captions.csv": 'id,subtype,text\na1,"Poor, solid type","Two\nlines."\n',
+                   "q/figures/other.jpg": jpg(), "q/test_2.csv": "index,Figure_path,Caption,Question,Choice A,Choice B,Choice C,Choice D,Answer,split\n0,PMC1_F1.jpg,c,Which? , A:x, B:y, C:z, D:w,B,test\n"})  # fmt: skip
+    for root, name, text in (("m", "medicat", "Figure 4. A lesion."), ("p", "patchgastricadc22", "Two\nlines.")):
+        dataset = open_dataset(name, tmp_path / root)
+        (one,) = dataset
+        assert (one.text, one.media, dataset.notices) == (
+            text,
+            (),
+            [f"{name}: no pictures are here; the texts are read alone"],
+        )  # type: ignore[attr-defined]
+    dataset = open_dataset("pmc-vqa", tmp_path / "q", on_error="collect")
+    assert (dataset.name, dataset.splits, list(dataset)) == ("pmc-vqa:v2", ("test",), [])
+    assert "no file 'PMC1_F1.jpg' among the 1 here" in str(dataset.errors[0])

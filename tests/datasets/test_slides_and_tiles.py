@@ -90,6 +90,31 @@ def test_the_first_panel_is_the_picture_and_the_colours_of_the_last_are_the_cell
     assert [one.meta["tissue"] for one in open_dataset("deepliif:breast", tmp_path / "b", "validation")] == ["Breast"]
 
 
+def test_the_owners_sample_is_read_and_a_last_panel_that_is_no_mask_is_refused(tmp_path: Path) -> None:
+    """Names of nadeemlab/DeepLIIF Datasets/Sample_Dataset, whose pictures for testing repeat the stained tissue six times."""
+    panels(tmp_path / "Datasets/Sample_Dataset/train/Lung1.png")
+    put(tmp_path / "Datasets/Sample_Dataset/test/22_2.png", np.full((4, 24, 3), 230, np.uint8))
+    dataset = open_dataset("deepliif", tmp_path)
+    train, test = dataset
+    assert (dataset.name, train.meta["tissue"], test.meta["tissue"], int(train.masks["positive"]().sum())) == (
+        "deepliif:sample",
+        "Lung",
+        None,
+        4,
+    )
+    assert (
+        "'lung-bladder', which is meant where none is named, is not in" in dataset.notices[0]
+        and "'sample' is, and is read" in dataset.notices[0]
+    )
+    with pytest.raises(DatasetError, match="its last panel is no mask"):
+        test.masks["positive"]()
+    panels(tmp_path / "BC-DeepLIIF_Training_Set/1.png")
+    with pytest.raises(
+        DatasetError, match=r"'lung-bladder' is not in .*, but breast, sample are: name one \(deepliif:breast\)"
+    ):
+        open_dataset("deepliif", tmp_path)
+
+
 def test_a_folder_of_one_split_is_not_read_as_another_and_other_shapes_are_refused(tmp_path: Path) -> None:
     panels(tmp_path / "DeepLIIF_Training_Set/Lung_1.png")
     with pytest.raises(DatasetError, match="not in DeepLIIF_Testing_Set"):

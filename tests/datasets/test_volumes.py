@@ -264,22 +264,44 @@ def test_a_folder_a_scan_with_a_file_a_structure(tmp_path: Path) -> None:
 
 @pytest.mark.evidence("sat-ds", "layout")
 def test_a_line_of_the_index_names_scan_mask_and_labels(tmp_path: Path) -> None:
-    """Keys as zhaoziheng/SAT-DS's processor.py writes them."""
-    put(tmp_path, "data/nii/AbdomenCT1K/Case_00001_0000.nii.gz")
-    line = {"image": "data/nii/AbdomenCT1K/Case_00001_0000.nii.gz", "mask": "data/nii/AbdomenCT1K/no.nii.gz", "label": ["liver", "kidney"], "modality": "CT",
-            "dataset": "AbdomenCT1K", "official_split": "unknown", "patient_id": "Case_00001"}  # fmt: skip
-    (tmp_path / "trainsets").mkdir()
-    (tmp_path / "trainsets/AbdomenCT1K.jsonl").write_text(
-        json.dumps(line) + "\n" + json.dumps({**line, "image": "data/nii/x/y.nii.gz"}) + "\n"
+    """Lines as in the owners' data/jsonl, whose scans lie two to eight folders below nii; ct.nii.gz is every scan's name in some sets."""
+    line = {"image": "data/nii/MSD/Task03_Liver/imagesTr/liver_39.nii.gz", "mask": "data/nii/MSD/Task03_Liver/labelsTr/liver_39.nii.gz", "label": ["liver", "liver tumor"],
+            "modality": "CT", "dataset": "MSD_Liver", "official_split": "train", "patient_id": "liver_39.nii.gz"}  # fmt: skip
+    other = {
+        **line,
+        "image": "data/nii/Totalsegmentator_dataset/s0000/ct.nii.gz",
+        "mask": "no",
+        "dataset": "TotalSegmentator_Ribs",
+        "modality": "MRI FLAIR",
+    }
+    lines = [line, other, {**other, "image": "data/nii/Totalsegmentator_dataset/s0001/ct.nii.gz"}]
+    (tmp_path / "data/jsonl").mkdir(parents=True)
+    (tmp_path / "data/jsonl/MSD_Liver.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    bare = open_dataset("sat-ds", tmp_path)
+    assert (bare.splits, [one.id for one in bare][1:]) == (
+        ("all",),
+        ["TotalSegmentator_Ribs:s0000/ct", "TotalSegmentator_Ribs:s0001/ct"],
     )
-    dataset = open_dataset("sat-ds", tmp_path, "train", on_error="collect")
-    (one,) = dataset
-    assert (one.id, one.patient, one.meta["label"]) == (
-        "AbdomenCT1K:Case_00001_0000",
-        "AbdomenCT1K:Case_00001",
-        ["liver", "kidney"],
-    )
-    assert "row 2" in str(dataset.errors[0]) and "its image is not here" in str(dataset.errors[0])
+    assert bare.notices == ["sat-ds: no scan is here; the index alone is read"]
+    with pytest.raises(DatasetError, match="row 1: its scan is not here"):
+        _ = bare[0].voxels  # type: ignore[attr-defined]
+    put(tmp_path, line["image"])
+    put(tmp_path, line["mask"], [1, 0, 1])
+    put(tmp_path, other["image"])
+    dataset = open_dataset("sat-ds", tmp_path, on_error="collect")
+    one, two = dataset
+    assert (one.id, one.patient, one.site, one.meta["label"]) == (
+        "MSD_Liver:Task03_Liver/imagesTr/liver_39",
+        "MSD_Liver:liver_39.nii.gz",
+        "MSD_Liver",
+        ["liver", "liver tumor"],
+    )  # type: ignore[attr-defined]
+    assert (
+        one.masks["as stored"]().sum() == 2
+        and one.voxels.size
+        and (two.modality, two.meta["modality"], dict(two.masks)) == ("MR", "MRI FLAIR", {})
+    )  # type: ignore[attr-defined]
+    assert "row 3" in str(dataset.errors[0]) and "its image is not here" in str(dataset.errors[0])
 
 
 def test_a_damaged_mask_is_said_when_it_is_decoded(tmp_path: Path) -> None:

@@ -71,23 +71,30 @@ def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "c
         own = f"; {name} is a file or folder of your own: give it as a pathlib.Path" if Path(name).exists() else ""
         raise CardError(f"{error}{own}") from None
     assert isinstance(card, DatasetCard)
-    _, variant, protocol = catalog.split_name(name)
-    variant = variant or card.default_variant
+    _, named, protocol = catalog.split_name(name)
+    variant = named or card.default_variant
     if variant in card.variants and (row := card.variants[variant].row):
         return _open_card(f"{row}@{protocol}" if protocol else row, root, on_error)
-    card = card.of_variant(variant)
+    whole, card = card, card.of_variant(variant)
     reader = reader_of(card)
     folder = Path(root).expanduser() if root is not None else home() / "datasets" / card.slug
     tree = Tree(folder)
-    present, reasons = [], []
-    for split in card.splits:
-        if not wanted(card, variant, split):
-            continue
-        try:
-            locate(card, tree, variant, split, Problems())
-            present.append(split)
-        except AbsentFile as error:
-            reasons.append(error)
+    present, reasons = _present(card, variant, tree)
+    instead = None
+    if not present and named is None:
+        here = [
+            one
+            for one in whole.variants
+            if one != variant and not whole.variants[one].row and _present(whole.of_variant(one), one, tree)[0]
+        ]
+        if len(here) > 1:
+            raise DatasetError(
+                f"{name}: '{variant}' is not in {folder}, but {', '.join(here)} are: name one ({card.slug}:{here[0]})"
+            )
+        if here:
+            instead = f"{card.slug}: '{variant}', which is meant where none is named, is not in {folder}; '{here[0]}' is, and is read"
+            variant, card = here[0], whole.of_variant(here[0])
+            present, reasons = _present(card, variant, tree)
     if not present:
         raise reasons[0] if reasons else _unread(card, variant)
 
@@ -96,5 +103,21 @@ def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "c
 
     return Dataset(
         card, read, tuple(present), variant=variant, protocol=protocol, root=folder, on_error=on_error,
-        remarks=[card.caution] if card.caution else (),
+        remarks=[one for one in (instead, card.caution) if one],
     )  # fmt: skip
+
+
+def _present(card: DatasetCard, variant: str | None, tree: Tree) -> tuple[list[str], list[AbsentFile]]:
+    """Return the splits of a variant whose files are there, and why others are not."""
+    present, reasons = list[str](), list[AbsentFile]()
+    for split in card.splits:
+        if all(
+            file.optional for file, _ in wanted(card, variant, split)
+        ):  # a split of nothing but what may be absent is no split of this variant
+            continue
+        try:
+            locate(card, tree, variant, split, Problems())
+            present.append(split)
+        except AbsentFile as error:
+            reasons.append(error)
+    return present, reasons

@@ -43,15 +43,33 @@ def picture(pictures: Pictures, name: str, split: str) -> Image:
     return Image(id=plain, split=split, **pictures.fields(plain))
 
 
+def shown(files: Files, parts: int = 1, bare: bool = False) -> Pictures | None:
+    """Return the pictures that are here; None, with a notice, where there is not one: the texts are read alone."""
+    if files.all("images"):
+        return Pictures(files, parts=parts, bare=bare)
+    files.problems.notices.append(f"{files.card.slug}: no pictures are here; the texts are read alone")
+    return None
+
+
+def rows_of(pictures: Pictures | None, rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield a table's rows; the pictures that none of them names are passed over by name."""
+    yield from rows if pictures is None else pictures.named_by(rows)
+
+
 def figure(name: str) -> str | None:
     """Return PMCID and figure from a picture's name; None where it holds none."""
     found = PMC.search(PurePosixPath(name).name)
     return found[0] if found else None
 
 
-def _caption(row: Row, pictures: Pictures, split: str, id: str, name: str, text: str, **more: Any) -> Document:
+def pictured(pictures: Pictures | None, name: str, split: str) -> tuple[Image, ...]:
+    """Return the picture of a row as its media; nothing where no picture is here at all. Raises ``BadValue``: others are, and not this one."""
+    return () if pictures is None else (picture(pictures, name, split),)
+
+
+def _caption(row: Row, pictures: Pictures | None, split: str, id: str, name: str, text: str, **more: Any) -> Document:
     return Document(
-        id=id, split=split, text=text, media=(picture(pictures, name, split),), labels=more.pop("labels", {}), patient=more.pop("patient", None),
+        id=id, split=split, text=text, media=pictured(pictures, name, split), labels=more.pop("labels", {}), patient=more.pop("patient", None),
         meta={"image": name, "figure": figure(name), **more},
     )  # fmt: skip
 
@@ -100,21 +118,16 @@ def imageclef2018(files: Files, split: str) -> Iterator[Document]:
         for one in files.all("concepts")
         for row in delimited.rows(one, "\t", names=["id", "concepts"])
     }
-    pictures = Pictures(files, bare=True)
+    pictures = shown(files, bare=True)
     for source in files.all("captions"):
-        for row in pictures.named_by(delimited.rows(source, "\t", names=["id", "caption"])):
+        for row in rows_of(pictures, delimited.rows(source, "\t", names=["id", "caption"])):
             with row:
                 found = frozenset(filter(None, re.split(r"[;,]", concepts.get(row["id"], ""))))
-                image = Image(id=row["id"], split=split, **pictures.fields(row["id"]))
+                media = () if pictures is None else (Image(id=row["id"], split=split, **pictures.fields(row["id"])),)
                 yield Document(
-                    id=row["id"],
-                    split=split,
-                    text=row["caption"],
-                    media=(image,),
-                    labels={"concepts": found},
-                    meta={"figure": row["id"]},
-                )
-    if not files.all("captions"):
+                    id=row["id"], split=split, text=row["caption"], media=media, labels={"concepts": found}, meta={"figure": row["id"]}
+                )  # fmt: skip
+    if not files.all("captions") and pictures is not None:
         for id, fields in pictures.each():
             yield Document(
                 id=id, split=split, text="", media=(Image(id=id, split=split, **fields),), meta={"figure": id}
@@ -144,9 +157,10 @@ def openpath(files: Files, split: str) -> Iterator[Document]:
 @dataset("quilt-1m", record=Document)
 def quilt_1m(files: Files, split: str) -> Iterator[Document]:
     """A caption a row; one picture has several. Lists are Python's, written as text."""
-    pictures = Pictures(files)
+    pictures = shown(files)
     for row in delimited.rows(files["pairs"], ","):
-        pictures.know(row["image_path"])
+        if pictures is not None:
+            pictures.know(row["image_path"])
         if row["split"] != files.card.splits[split]:
             continue
         with row:
@@ -160,12 +174,13 @@ def quilt_1m(files: Files, split: str) -> Iterator[Document]:
 def patchgastric(files: Files, split: str) -> Iterator[Document]:
     """A slide a record: its caption, and as media all of its patches, whose names begin with its id."""
     patches: dict[str, list[Source]] = {}
+    some = shown(files) is not None
     for source in files.all("images"):
         patches.setdefault(source.name.rpartition("_")[0], []).append(source)
     for row in table.rows(files["captions"]):
         with row:
             mine = patches.pop(row["id"], [])
-            if not mine:
+            if some and not mine:
                 raise BadValue(f"no patch of {row['id']} is here")
             yield Document(
                 id=row["id"], split=split, patient=row["id"], text=row["text"], labels={"subtype": files.label("subtype", row["subtype"])},
@@ -178,8 +193,8 @@ def patchgastric(files: Files, split: str) -> Iterator[Document]:
 @dataset("medicat", record=Document)
 def medicat(files: Files, split: str) -> Iterator[Document]:
     """A figure a line; its file is the paper's hash and the figure's name. What is written of it in the text is in ``meta``."""
-    pictures = Pictures(files)
-    for row in pictures.named_by(jsonl.rows(files["figures"])):
+    pictures = shown(files)
+    for row in rows_of(pictures, jsonl.rows(files["figures"])):
         with row:
             name = f"{row['pdf_hash']}_{row['fig_uri']}"
             yield _caption(
@@ -192,8 +207,8 @@ def medicat(files: Files, split: str) -> Iterator[Document]:
 @dataset("pmc-oa", record=Document)
 def pmc_oa(files: Files, split: str) -> Iterator[Document]:
     """A (sub)figure and its caption a line; pictures are read inside the zip."""
-    pictures = Pictures(files)
-    for row in pictures.named_by(jsonl.rows(files["pairs"])):
+    pictures = shown(files)
+    for row in rows_of(pictures, jsonl.rows(files["pairs"])):
         with row:
             yield _caption(
                 row,
@@ -209,8 +224,8 @@ def pmc_oa(files: Files, split: str) -> Iterator[Document]:
 @dataset("pathcap", record=Document)
 def pathcap(files: Files, split: str) -> Iterator[Document]:
     """A list of captions with PMCID and figure; the picture's name is in ``img_fn``, or what the row calls ``image``."""
-    pictures = Pictures(files)
-    for row in pictures.named_by(jsonl.items(files["captions"])):
+    pictures = shown(files)
+    for row in rows_of(pictures, jsonl.items(files["captions"])):
         with row:
             name = row["img_fn"] if "img_fn" in row else row["image"]
             yield _caption(
@@ -239,7 +254,7 @@ def pathinstruct(files: Files, split: str) -> Iterator[Conversation]:
 
 def _llava(files: Files, split: str, role: str) -> Iterator[Conversation]:
     """Yield id, image, conversations of from and value; ``<image>`` marks the picture's place and is no word of the turn."""
-    pictures = Pictures(files) if files.all("images") else None
+    pictures = shown(files)
     source = files[role]
     for row in jsonl.objects(source):
         with row:
@@ -264,7 +279,7 @@ def _turn(said: Mapping[str, Any], image: Image | None) -> Message:
 @dataset("med-mmhl", record=Document)
 def med_mmhl(files: Files, split: str) -> Iterator[Document]:
     """A text with the word of fact checkers; pictures by paths in a list written as text. Tweets are ids until the user has fetched them."""
-    pictures = Pictures(files, parts=2) if files.all("images") else None
+    pictures = shown(files, parts=2)
     for row in table.rows(files["texts"]):
         with row:
             names = listed(row.get("image") or "")

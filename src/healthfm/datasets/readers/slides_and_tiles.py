@@ -22,6 +22,7 @@ from healthfm.records import Image, Polygon, Slide
 
 PANELS = 6  # of a DeepLIIF picture, side by side: the stained tissue first, the mask last
 SEEN = 127  # a colour above it is one
+MIXED = 0.01  # share of a mask's pixels that may be of two colours: between them, where it was scaled
 RING = re.compile(r"\(([^()]*)\)")
 Mask = npt.NDArray[Any]
 
@@ -97,16 +98,22 @@ def deepliif(files: Files, split: str) -> Iterator[Image]:
     folder = f"{'BC-' if files.variant == 'breast' else ''}DeepLIIF_{files.card.splits[split]}_Set"
     for source in files.all("tiles"):
         with named(source) as row:
-            if _folder(source) != folder:
+            if files.variant != "sample" and _folder(source) != folder:
                 raise BadValue(f"it is not in {folder}: which split is it of?")
             height, width = image.size(source)
             if width != PANELS * height:
                 raise BadValue(f"{width} x {height} pixels are no {PANELS} square panels side by side")
             name = str(row.number).rpartition(".")[0]
             yield Image(
-                id=name, split=split, load=functools.partial(_panel, source, 0), meta={"tissue": name.split("_")[0] if files.variant != "breast" else "Breast"},
+                id=name, split=split, load=functools.partial(_panel, source, 0), meta={"tissue": "Breast" if files.variant == "breast" else _tissue(name)},
                 masks={cell: functools.partial(_cells, source, channel) for channel, cell in enumerate(("positive", "boundary", "negative"))},
             )  # fmt: skip
+
+
+def _tissue(name: str) -> str | None:
+    """Return the letters that a tile's name begins with (Lung_1, Bladder1); None of those that are numbered alone."""
+    found = re.match(r"[A-Za-z]+", name)
+    return found[0] if found else None
 
 
 def _panel(source: Source, number: int) -> Mask:
@@ -116,8 +123,14 @@ def _panel(source: Source, number: int) -> Mask:
 
 
 def _cells(source: Source, channel: int) -> Mask:
-    """Return where the last panel is of a colour: red cells are positive, blue ones negative, green is around each."""
-    return np.asarray(_panel(source, PANELS - 1)[..., channel] > SEEN)
+    """Return where the last panel is of a colour: red cells are positive, blue ones negative, green is around each.
+
+    Raises ``DatasetError``: it is no mask (the pictures for testing in the owners' repository repeat the stained tissue six times).
+    """
+    seen = _panel(source, PANELS - 1) > SEEN
+    if (seen.sum(axis=2) > 1).mean() > MIXED:
+        raise DatasetError(f"{source}: its last panel is no mask, whose pixels are red, green, blue or black")
+    return np.asarray(seen[..., channel])
 
 
 # TissueNet --------------------------------------------------------------------------------------------------------------------

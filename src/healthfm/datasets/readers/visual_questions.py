@@ -10,7 +10,7 @@ from typing import Any
 from healthfm.datasets.locate import Files
 from healthfm.datasets.pictures import Pictures
 from healthfm.datasets.reader import dataset
-from healthfm.datasets.readers.image_text import figure, listed, picture
+from healthfm.datasets.readers.image_text import figure, listed, pictured, shown
 from healthfm.errors import BadValue
 from healthfm.formats import delimited, jsonl, pickled, table
 from healthfm.formats.source import Held, Row
@@ -22,25 +22,26 @@ LETTERS = ("A", "B", "C", "D")
 @dataset("pathvqa", record=QA)
 def pathvqa(files: Files, split: str) -> Iterator[QA]:
     """The hub's tables hold the pictures; the owners' pickles, of plain data alone, name them."""
-    pictures = Pictures(files) if files.variant == "owners" else None
+    owners = files.variant == "owners"
+    pictures = shown(files) if owners else None
     for source in files.all("questions"):
         rows: Iterable[Row] = (
             table.rows(source)
-            if pictures is None
+            if not owners
             else (Row(one, source, number) for number, one in enumerate(pickled.load(source), 1))
         )
         for row in rows:
             with row:
-                if pictures is None:
-                    image = Image(id=f"{split}-{row.number}", split=split, **_held(row))
+                if owners:
+                    media = pictured(pictures, f"{row['image']}.jpg", split)
                 else:
-                    image = picture(pictures, f"{row['image']}.jpg", split)
+                    media = (Image(id=f"{split}-{row.number}", split=split, **_held(row)),)
                 yield QA(
                     id=f"{source.name.split('.')[0]}-{row.number}",
                     split=split,
                     question=row["question"],
                     answers=(str(row["answer"]),),
-                    media=(image,),
+                    media=media,
                 )
 
 
@@ -55,7 +56,7 @@ def _held(row: Row) -> dict[str, Any]:
 @dataset("pmc-vqa", record=MultipleChoice)
 def pmc_vqa(files: Files, split: str) -> Iterator[MultipleChoice]:
     """Options carry their letter before a colon. Answer is the letter in version 2; in version 1 it is the text, and Answer_label the letter."""
-    pictures = Pictures(files)
+    pictures = shown(files)
     for row in delimited.rows(files["questions"], ","):
         with row:
             options = {
@@ -66,14 +67,14 @@ def pmc_vqa(files: Files, split: str) -> Iterator[MultipleChoice]:
                 raise BadValue("Answer and Answer_label do not agree")
             yield MultipleChoice(
                 id=f"{split}-{row.number}", split=split, question=row["Question"].strip(), options=options, answer=files.answer("answer", letter),
-                media=(picture(pictures, row["Figure_path"], split),), meta={"figure": figure(row["Figure_path"]), "caption": row.get("Caption")},
+                media=pictured(pictures, row["Figure_path"], split), meta={"figure": figure(row["Figure_path"]), "caption": row.get("Caption")},
             )  # fmt: skip
 
 
 @dataset("omnimedvqa", record=MultipleChoice)
 def omnimedvqa(files: Files, split: str) -> Iterator[MultipleChoice]:
     """Two to four options; the answer is an option's text. Pictures of the restricted sets are their owners' and are not here."""
-    pictures = Pictures(files, parts=2) if files.variant == "open-access" else None
+    pictures = shown(files, parts=2) if files.variant == "open-access" else None
     for source in files.all("questions"):
         for row in jsonl.items(source):
             with row:

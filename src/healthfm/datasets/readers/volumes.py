@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from healthfm.cards.schema import Labels
 from healthfm.datasets.grids import ENDINGS, by, folder, labelled, one_file, paired, record, stem, stored
@@ -207,22 +209,37 @@ def _case(path: str) -> str:
 
 @dataset("sat-ds", record=Volume)
 def sat_ds(files: Files, split: str) -> Iterator[Volume]:
-    """A line a scan. How names meet the values or channels of a mask differs set by set (the owners' loader.py): the mask is given as stored."""
-    here = {
-        "/".join(PurePosixPath(one.member or one.path.as_posix()).parts[-4:]): one
-        for one in [*files.all("images"), *files.all("masks")]
-    }
+    """A line a scan. How names meet the values or channels of a mask differs set by set (the owners' loader.py): the mask is given as stored.
+
+    The index is the owners', the scans come from others: where none is here the index alone is read, and asking for voxels says so.
+    """
+    paths = [(one.member or one.path.as_posix(), one) for one in files.all("images")]
+    here = {_below_nii(path): one for path, one in paths if "nii" in path.split("/")[:-1]}
+    if not here:
+        files.problems.notices.append("sat-ds: no scan is here; the index alone is read")
     for source in files.all("index"):
         for row in jsonl.rows(source):
             with row:
-                image, mask = (
-                    next((one for key, one in here.items() if row[role].endswith(key)), None)
-                    for role in ("image", "mask")
-                )
-                if image is None:
+                place = _below_nii(row["image"])
+                image, mask = here.get(place), here.get(_below_nii(row["mask"]))
+                if here and image is None:
                     raise BadValue("its image is not here")
-                yield record(
-                    f"{row['dataset']}:{_case(row['image'])}", split, {"": image}, {} if mask is None else {"as stored": functools.partial(stored, mask, None)},
-                    modality={"CT": "CT", "MRI": "MR", "PET": "PT"}.get(row["modality"], row["modality"]), site=row["dataset"],
-                    patient=f"{row['dataset']}:{row['patient_id']}" if row.get("patient_id") else None, meta={"label": row["label"], "official_split": row.get("official_split")},
+                held = source if image is None else image
+                modality = row["modality"].split(" ")[0]
+                made = record(
+                    f"{row['dataset']}:{ENDINGS.sub('', place.partition('/')[2])}", split, {"": held}, {} if mask is None else {"as stored": functools.partial(stored, mask, None)},
+                    modality={"MRI": "MR", "PET": "PT"}.get(modality, modality), site=row["dataset"],
+                    patient=f"{row['dataset']}:{row['patient_id']}" if row.get("patient_id") else None,
+                    meta={key: row.get(key) for key in ("label", "official_split", "modality", "image", "mask")},
                 )  # fmt: skip
+                gone = functools.partial(_not_here, source, row.number)
+                yield made if image is not None else replace(made, load=gone, place=gone)
+
+
+def _below_nii(path: str) -> str:
+    """Return the part of a path below the folder ``nii``, where the owners' index has every set."""
+    return path.replace("\\", "/").rpartition("/nii/")[2] if "/nii/" in path else path.removeprefix("nii/")
+
+
+def _not_here(index: Source, number: int | str) -> Any:
+    raise DatasetError(f"{index}, row {number}: its scan is not here; it comes from its own owners")
