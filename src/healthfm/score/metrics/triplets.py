@@ -34,7 +34,7 @@ def by_video(
     found = np.full((len(videos), len(groups)), np.nan)
     for row, frames in enumerate(videos):
         for column, group in enumerate(groups):
-            there = truth[np.ix_(frames, group)].any(axis=1)
+            there = truth[frames][:, list(group)].any(axis=1)
             if there.any():
-                found[row, column] = average_precision_score(there, score[np.ix_(frames, group)].max(axis=1))
+                found[row, column] = average_precision_score(there, score[frames][:, list(group)].max(axis=1))
     return found
