@@ -21,7 +21,7 @@ from healthfm.report.run import Run
 from healthfm.score import prompts as spread
 from healthfm.score import scoring
 from tests.cli.command import run as command
-from tests.evaluate.pairs import weights
+from tests.evaluate.pairs import chest_mnist, weights
 from tests.models.vision.test_vision_road import class_folders
 
 DRAWN = 53  # the model's own sentence and those that are for any picture, with one name of each class
@@ -107,14 +107,7 @@ def test_its_page_and_its_table_have_the_words_and_it_goes_on_without_the_model(
 
 @pytest.fixture(scope="module")
 def chest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ChestMNIST as its owners' npz holds it, few pictures."""
-    root, draw = tmp_path_factory.mktemp("chest"), np.random.default_rng(0)
-    arrays = {}
-    for split in ("train", "val", "test"):
-        arrays[f"{split}_images"] = draw.integers(0, 256, (6, 28, 28), dtype=np.uint8)
-        arrays[f"{split}_labels"] = draw.integers(0, 2, (6, 14), dtype=np.uint8)
-    np.savez(root / "chestmnist.npz", **arrays)
-    return root
+    return chest_mnist(tmp_path_factory.mktemp("chest"))
 
 
 def test_findings_are_asked_each_for_itself_and_named_as_the_card_says(pair: Path, chest: Path, tmp_path: Path) -> None:

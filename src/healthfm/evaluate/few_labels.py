@@ -25,8 +25,9 @@ from healthfm.evaluate import zero_shot
 from healthfm.evaluate.embedded import said
 from healthfm.evaluate.job import Ask, Finished, Job, cut_parts, sample_columns
 from healthfm.evaluate.probes import NEEDS_SHOTS, refuse_few, size_of, two_splits
+from healthfm.evaluate.prompted import Scored, Tool
 from healthfm.evaluate.prompts import Prompt
-from healthfm.evaluate.zero_shot import Floats, Named, Scored, Tool
+from healthfm.evaluate.zero_shot import Floats, Named
 from healthfm.records import Record, unit_of
 from healthfm.score import few_labels, learning
 from healthfm.score.tasks import TASKS
@@ -97,7 +98,7 @@ class Few(Named):
         texts, train, test = np.split(vectors, ends)
         place = {name: i for i, name in enumerate(self.classes)}
         y, truth = np.array([place[one] for one in self.labels]), self._truth()
-        zero = Scored(self.rule.rule, spaces, self.texts, texts, test, False)(self.asked_by.kinds)
+        zero = Scored(self.rule.rule, spaces, self.texts, texts, test, False)(self.asked_by)
 
         def fitted(prompt: Prompt, rows: npt.NDArray[np.int64]) -> Floats:
             parts = [np.split(one, len(spaces), 1) for one in (train[rows], test)]
@@ -163,6 +164,10 @@ def prepare(ask: Ask) -> Job:
         raise RunError(NEEDS_SHOTS.format(ask.task))
     source, fit, records, notices = two_splits(ask)
     base = zero_shot.named(replace(ask, task=zero_shot.SINGLE), records, notices)
+    if base.answered:
+        raise RunError(
+            f"{ask.card.slug} asks pictures by texts, which {ask.task} does not change: --task few-shot fits on its vectors"
+        )
     if base.several or base.classes is None:
         raise RunError(f"{ask.opened.name}: {ask.task} puts a sample into one class, and these may have several")
     fit, labels, unfit = zero_shot.labels_for(fit, ask.opened, base.space, base.naming, False, seed)

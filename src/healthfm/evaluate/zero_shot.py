@@ -9,44 +9,33 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from healthfm.cards import catalog
-from healthfm.cards.schema import Labels, Naming, ZeroShot
+from healthfm.cards.schema import Labels, ModelCard, Naming, ZeroShot
 from healthfm.datasets.dataset import Dataset
 from healthfm.embed import identity
 from healthfm.embed.plan import matrix
 from healthfm.errors import RunError
-from healthfm.evaluate import prompts, protocols
+from healthfm.evaluate import prompted, prompts, protocols
 from healthfm.evaluate.classification import chance_columns, chosen_column, label_of, labelled, labels_of
 from healthfm.evaluate.embedded import Embedded, said, settle
 from healthfm.evaluate.job import Ask, Finished, Job, cut_parts, need_split, sample_columns, subgroup_columns
 from healthfm.evaluate.probes import size_of
+from healthfm.evaluate.prompted import Answered, ByPrompt, Scored, Tool
 from healthfm.evaluate.prompts import Prompt
 from healthfm.models.model import Model
 from healthfm.records import Record, Slide, Visual
 from healthfm.score import prompts as spread
 from healthfm.score.tasks import TASKS
 
-if TYPE_CHECKING:
-    from healthfm.embed.embedder import Embedder
-
 SINGLE, SEVERAL = "zero-shot", "multi-label-zero-shot"  # the tasks: one class a sample, or any of several
 KINDS = ("binary", "multi-class", "ordinal", "multi-label")
 Floats = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Tool:
-    """What parts are computed with: the ``members`` of a model, the embedder of each, and how their vectors are compared."""
-
-    members: Sequence[Model]
-    embedders: Sequence[Embedder]
-    spaces: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +53,7 @@ class Named(Embedded):
     seed: int
     space: Labels | None
     naming: Naming | None
+    answered: bool = False
 
     @property
     def several(self) -> bool:
@@ -71,11 +61,11 @@ class Named(Embedded):
         return TASKS[self.task].kind == "labels"
 
     def tool(self, model: Model, settled: Mapping[str, Any] | None) -> Tool:  # type: ignore[override]
-        from healthfm.embed.embedder import Embedder  # needs torch, which statistics alone do not
-        from healthfm.models.joint import zero_shot
+        return prompted.tool(model, settled, self._prompts if self.answered else None)
 
-        spaces, members = zero_shot.spaces(model), zero_shot.members(model)
-        return Tool(members, [Embedder(one, settled=(settled or {}).get("arithmetic")) for one in members], spaces)
+    @property
+    def _prompts(self) -> list[Prompt]:
+        return list(dict.fromkeys((self.asked_by, *self.drawn, *self.nonsense)))
 
     def compute(self, tool: Tool, rows: range) -> pa.Table:  # type: ignore[override]
         """Return embeddings, of an ensemble those of its members one behind the other."""
@@ -89,11 +79,13 @@ class Named(Embedded):
 
     def finish(self, table: pa.Table, settled: Mapping[str, Any]) -> Finished:
         assert self.classes is not None and self.targets is not None
-        vectors, count = matrix(table), len(self.texts)
-        scored = Scored(
-            self.rule.rule, settled["zero_shot"], self.texts, vectors[:count], vectors[count:], self.several
-        )
-        own, seen = scored(self.asked_by.kinds), table.slice(count)
+        vectors, count, spaces = matrix(table), len(self.inputs) - len(self.records), settled["zero_shot"]
+        scored: ByPrompt
+        if self.answered:
+            scored = Answered(self._prompts, vectors, spaces[0]["places"], self.several)
+        else:
+            scored = Scored(self.rule.rule, spaces, self.texts, vectors[:count], vectors[count:], self.several)
+        own, seen = scored(self.asked_by), table.slice(count)
         columns = sample_columns(self.records, self.targets, seen["input"].to_pylist())
         whole = self._predicted(columns, own)
         for name, column in self.columns.items():
@@ -118,13 +110,13 @@ class Named(Embedded):
             **columns, **chance_columns(self.classes, shares), "prediction": chosen_column(self.classes, shares, self.several),
         })  # fmt: skip
 
-    def _spread(self, scored: Scored, own: Floats, columns: Mapping[str, pa.Array]) -> pa.Table:
+    def _spread(self, scored: ByPrompt, own: Floats, columns: Mapping[str, pa.Array]) -> pa.Table:
         """Return the predictions of all drawn prompts together; its metadata have the value of each, and of the controls."""
         metric, truth = spread.NAMES[TASKS[self.task].kind], self._truth()
         random = np.random.default_rng(self.seed)
         shuffled = [spread.value(metric, truth, own[random.permutation(len(own))]) for _ in range(prompts.SHUFFLES)]
-        drawn = [spread.value(metric, truth, scored(one.kinds)) for one in self.drawn]
-        empty = [spread.value(metric, truth, scored(one.kinds)) for one in self.nonsense]
+        drawn = [spread.value(metric, truth, scored(one)) for one in self.drawn]
+        empty = [spread.value(metric, truth, scored(one)) for one in self.nonsense]
         facts = {
             "metric": metric, "texts": len(self.texts), "sentences": list(self.sentences), "shuffled": shuffled, "nonsense": empty,
             "draws": [
@@ -132,12 +124,9 @@ class Named(Embedded):
                 for one, value in zip(self.drawn, drawn, strict=True)
             ],
         }  # fmt: skip
-        together = [
-            [list(dict.fromkeys(text for one in self.drawn for text in one.kinds[kind][number])) for number in range(len(own[0]))]
-            for kind in range(len(self.asked_by.templates[0]))
-        ]  # fmt: skip
+        together = scored.together(self.drawn) if self.drawn else own
         plain = {name: columns[name] for name in ("id", "target")}
-        made = self._predicted(plain, scored(together))
+        made = self._predicted(plain, together)
         return made.replace_schema_metadata({spread.FACTS: json.dumps(facts)})
 
     def _truth(self) -> Floats:
@@ -147,34 +136,6 @@ class Named(Embedded):
             return np.array([[name in one for name in self.classes] for one in self.targets])
         place = {name: i for i, name in enumerate(self.classes)}
         return np.array([place[one] for one in self.targets])
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Pictures by sentences: called with the sentences of each kind, of each class, it returns probabilities, float64 [n, classes]."""
-
-    rule: str
-    spaces: Sequence[Mapping[str, Any]]
-    texts: Sequence[str]
-    of_texts: Floats
-    of_pictures: Floats
-    several: bool
-
-    def __call__(self, kinds: Sequence[Sequence[Sequence[str]]]) -> Floats:
-        from healthfm.models.joint import zero_shot
-
-        place = {text: i for i, text in enumerate(self.texts)}
-        size, found = self.of_texts.shape[1] // len(self.spaces), []
-        for number, space in enumerate(self.spaces):
-            part = slice(number * size, (number + 1) * size)
-            texts, pictures = self.of_texts[:, part], self.of_pictures[:, part]
-            if not space["ready"]:
-                texts, pictures = (one / np.linalg.norm(one, axis=-1, keepdims=True) for one in (texts, pictures))
-            known = {text: texts[place[text]] for kind in kinds for some in kind for text in some}
-            likeness = [pictures @ one.T for one in zero_shot.means(known, kinds, space["unit"])]
-            found.append(zero_shot.chances(self.rule, likeness, space["scale"], self.several))
-        mean: Floats = np.asarray(np.mean(found, 0, dtype=np.float64))
-        return mean
 
 
 # What is asked --------------------------------------------------------------------------------------------------------
@@ -203,10 +164,18 @@ def named(ask: Ask, records: list[Record], notices: Sequence[str]) -> Named:
     notices = [*notices, *more]
     classes = _classes(labels, space, naming, several)
     rule = _rule(ask)
-    names = prompts.called(space, classes, naming)
-    own = prompts.own(rule, names, several)
-    pool, sources = prompts.pool(opened.card, rule, naming, several)
-    drawn, empty = prompts.draws(pool, names, request.seed), prompts.nonsense(own.templates, len(classes), request.seed)
+    names, asks = prompts.called(space, classes, naming), prompted.asking(*_model_of(ask))
+    if rule.lower_names:
+        names = [tuple(dict.fromkeys(one.lower() for one in some)) for some in names]
+    fixed = asks is not None and bool(asks.get("entities"))
+    if asks is not None and fixed:
+        names = prompted.known(names, classes, asks)
+    own = prompts.own(rule, names, several and asks is None)
+    drawn, empty, sources = [], [], ["the queries that the model was trained with"]
+    if not fixed:
+        pool, sources = prompts.pool(opened.card, rule, naming, several and asks is None)
+        drawn = prompts.draws(pool, names, request.seed)
+        empty = prompts.nonsense(own.templates, len(classes), request.seed)
     texts = list(dict.fromkeys(text for one in (own, *drawn, *empty) for text in one.texts))
     chosen = protocols.sample(len(records), request.limit, request.seed)
     total, every = len(records), labels
@@ -217,14 +186,15 @@ def named(ask: Ask, records: list[Record], notices: Sequence[str]) -> Named:
             "the classes are called by numbers, of which sentences say nothing: names belong on the card ([[zero_shot]])"
         )
     task = SEVERAL if several else SINGLE
-    inputs: list[str | Record] = [*texts, *records]
+    before = [] if asks is not None else texts
+    inputs: list[str | Record] = [*before, *records]
     return Named(
         task=task, name=f"{opened.name}#{task}" + (f"@{naming.name}" if naming is not None and naming.name else ""), records=records, total=total,
         classes=classes, every_target=None if several else every, targets=targets, rule=rule, asked_by=own, drawn=drawn, nonsense=empty, texts=texts,
-        sentences=sources, seed=request.seed, space=space, naming=naming, inputs=inputs, sources=[*([""] * len(texts)), *identities],
+        sentences=sources, seed=request.seed, space=space, naming=naming, inputs=inputs, sources=[*([""] * len(before)), *identities],
         parts=cut_parts([size_of(one) for one in inputs]), columns=subgroup_columns(records, request.subgroups),
         content=[texts, rule.rule, [own.kinds, *(one.kinds for one in drawn)], [[r.id, source, label] for r, source, label in zip(records, identities, targets, strict=True)]],
-        asked={"rule": rule.rule}, facts={"notices": notices},
+        answered=asks is not None, asked={"rule": rule.rule}, facts={"notices": notices},
     )  # fmt: skip
 
 
@@ -236,9 +206,17 @@ def _rule(ask: Ask) -> ZeroShot:
     if isinstance(named, Model):
         told = getattr(named, "rule", None) or next((one.rule for one in getattr(named, "members", ())), None)
         return told if isinstance(told, ZeroShot) else ZeroShot()
-    variant = catalog.split_name(named)[1] if ask.card.slug in named else None
+    _, variant = _model_of(ask)
     run = ask.card.runner(variant) if ask.card.run is not None else None
     return (run.zero_shot if run is not None else None) or ZeroShot()
+
+
+def _model_of(ask: Ask) -> tuple[ModelCard, str | None]:
+    """Return the card and the variant that are asked."""
+    named = ask.request.model
+    if not isinstance(named, str):
+        return ask.card, named.variant
+    return ask.card, catalog.split_name(named)[1] if ask.card.slug in named else None
 
 
 def _space(opened: Dataset, naming: Naming | None) -> Labels | None:

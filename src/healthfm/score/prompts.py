@@ -20,6 +20,7 @@ ROOM = "prompts"  # of the run folder: the predictions of all prompts together; 
 FACTS = "prompts"
 NAMES = {"classes": "accuracy", "labels": "macro_auroc"}  # the metric of every prompt, by the kind of table
 SHOWN = 3  # prompts that are named, of the best and of the worst
+FIXED = "The model asks with queries that it was trained with: no other words can be put to it."
 ALIKE = 0.02  # a difference under this is called none
 
 
@@ -64,6 +65,11 @@ def read(
     else:
         found["own"] = None
     known = values[~np.isnan(values)]
+    for name in ("shuffled", "nonsense"):
+        some = np.array(told[name])
+        found[name] = {"value": float(some.mean()), "least": float(some.min()), "most": float(some.max()), "n": len(some)} if len(some) else None  # fmt: skip
+    if not len(values) and found["own"] is not None:
+        return {**found, "spread": None, "says": [FIXED, *_controls(found)]}
     if not len(known) or found["own"] is None:
         return {
             **found,
@@ -73,9 +79,6 @@ def read(
     quartiles = [float(one) for one in np.quantile(known, (0, 0.25, 0.5, 0.75, 1))]
     below = float((known < found["own"]["value"]).mean())
     found["spread"] = {"least": quartiles[0], "lower": quartiles[1], "median": quartiles[2], "upper": quartiles[3], "most": quartiles[4], "below_own": below}  # fmt: skip
-    for name in ("shuffled", "nonsense"):
-        some = np.array(told[name])
-        found[name] = {"value": float(some.mean()), "least": float(some.min()), "most": float(some.max()), "n": len(some)} if len(some) else None  # fmt: skip
     order = sorted(range(len(values)), key=lambda i: -values[i])
     found["best"], found["worst"] = ([told["draws"][i] for i in some] for some in (order[:SHOWN], order[-SHOWN:][::-1]))
     return {**found, "says": [_words(found), *_controls(found)]}

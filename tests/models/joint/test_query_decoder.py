@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from healthfm import CheckpointError, RunError, load_model
+from healthfm import CheckpointError, RunError, load_model, load_run, open_dataset
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
 from healthfm.models.files import checkpoint
 from healthfm.models.joint import query_decoder
 from healthfm.models.joint.query_decoder import QueryDecoderModel
+from healthfm.score import prompts
+from tests.cli.command import run as command
+from tests.evaluate.pairs import chest_mnist
 from tests.models import road
 from tests.models.joint.near import LIMIT, distance, disturbed
-from tests.models.vision.test_vision_road import class_folders
 from tests.models.vision.towers import DATA, recipe
 from tests.references import dual_encoders as both
 from tests.references import query_decoders as reference
@@ -191,21 +193,36 @@ def test_medklip_from_its_descriptions_to_answers_is_the_owners(files: dict[str,
 @pytest.mark.parametrize(
     "slug", [pytest.param(one, marks=pytest.mark.evidence(one, "road")) for one in ("kad", "medklip")]
 )
-def test_a_linear_probe_from_published_files_to_a_report(slug: str, tmp_path: Path, files: dict[str, Path]) -> None:
-    pictures = class_folders(tmp_path / "tiles", 64)
-    config = {"image": {"transform": {"resize": [64, 64], "mean": [0.5] * 3, "std": [0.5] * 3}}}
-    words = ("--task", "linear-probe", "--weights", files[slug])
-    rows = road.evaluated(tmp_path / "run", slug, pictures, *words)
-    fit, test = (sorted((pictures / split).rglob("*.*g")) for split in ("train", "test"))
-    assert [row["target"] for row in rows] == [path.parent.name for path in test]
-    model = load_model(slug, files[slug], device="cpu")
-    labels = [path.parent.name for path in fit]
-    road.assert_probed(tmp_path / "run", rows, labels, model.embed(fit), model.embed(test))
-    ours, others = (
-        load_model(slug, weights, config=config, device="cpu")
-        for weights in (files[slug], published(slug, tmp_path / "other", True))
-    )
-    road.assert_moved(ours.embed(test), others.embed(test))
+def test_findings_of_chest_films_from_published_files_to_a_report(
+    slug: str, tmp_path: Path, files: dict[str, Path]
+) -> None:
+    root = chest_mnist(tmp_path)
+    words = ("--root", root, "--task", "zero-shot", "--weights", files[slug], "--no-baseline", "--device", "cpu")
+    done = command("evaluate", slug, "medmnist-v2:chestmnist", *words, "--output", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    records = list(open_dataset("medmnist-v2:chestmnist", root)["test"])
+    run = load_run(tmp_path / "run")
+    names = run.facts["fitted"]["zero_shot"]["names"]
+    assert names[4:6] == (["lung mass", "lung nodule"] if slug == "kad" else ["mass", "nodule"])
+    rows = run.predictions.to_pylist()
+    mine = np.array([row["probabilities"] for row in rows])
+    config = {"text": {"num_attention_heads": 1}}  # what nobody states, of 64 numbers a head
+    model = load_model(slug, files[slug], config=config, device="cpu")
+    assert np.allclose(mine, model.classify(records, names), atol=1e-5)
+    other = load_model(slug, published(slug, tmp_path / "other", True), config=config, device="cpu")
+    road.assert_moved(mine, other.classify(records, names))
+    assert run.scores["headline"] == "macro_auroc" and len(run.scores["per_class"]) == 14
+    assert "auroc_low" in run.scores["per_class"]["hernia"]
+    found, page = run.scores["prompts"], run.report().read_text(encoding="utf-8")
+    assert found["shuffled"]["n"] == 20 and "pictures shuffled" in page
+    if slug == "medklip":
+        assert found["draws"] == [] and prompts.FIXED in page and found["nonsense"] is None
+        return
+    assert len(found["draws"]) >= 50 and found["nonsense"]["n"] > 1
+    truth = np.array([[name in row["target"] for name in row["options"]] for row in rows])
+    for one in found["draws"][::20]:
+        likely = model.classify(records, one["names"], one["templates"])
+        assert one["value"] == pytest.approx(prompts.value("macro_auroc", truth, likely))
 
 
 # What goes wrong --------------------------------------------------------------------------------------------------------

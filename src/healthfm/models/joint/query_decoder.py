@@ -1,19 +1,16 @@
-"""Query decoders: the vectors of texts ask the tokens of a picture, and each is answered by two logits, absent and present (KAD, MedKLIP).
-
-Sources: xiaoman-zhang/KAD ``A3_CLIP/models/clip_tqn.py``; MediaBrain-SJTU/MedKLIP ``models/model_MedKLIP.py``. The decoder is torch's own.
-"""
+"""Query decoders (``query_network``): the model, and its loading from a card and published files."""
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from healthfm.cards.schema import ModelCard, Runner, ZeroShot
 from healthfm.errors import CapabilityError, CheckpointError, RunError
@@ -25,78 +22,23 @@ from healthfm.models.files.weights import locate
 from healthfm.models.joint import bert_tower, query_keys, zero_shot
 from healthfm.models.joint.bert_tower import BertNumbers
 from healthfm.models.joint.dual_encoder import DualEncoderModel, Side
+from healthfm.models.joint.query_network import DecoderNumbers, QueryDecoder
 from healthfm.models.joint.towers import Made
 from healthfm.models.merge import merged
 from healthfm.models.model import Float32, Model
 from healthfm.models.vision import resnet
 from healthfm.models.vision import vision_model as vision
-from healthfm.models.vision.vision_model import Tower, Weights
+from healthfm.models.vision.vision_model import Weights
 
 READS = ("state", "strip", "zero_shot")
 PARTS = {"image": ("transform", "projection"), "text": ("tokenizer", "pooling", "projection")}
 ARCHITECTURE = "query-decoder"
 COUNTERS = ("*num_batches_tracked",)
-PAD = 0
+ODDS = "log_odds"
 TEXT = "text"  # the name of the text side's own tensors, where they stand in no checkpoint of the decoder
 
 
-@dataclass(frozen=True, kw_only=True)
-class DecoderNumbers:
-    """The decoder's numbers. ``shared_norm``: its last norm acts before the first layer too, on tokens and queries.
-
-    ``asks``: the width of the texts' vectors, where a linear layer makes queries of them. ``entities``: the names of the queries that
-    the model always asks with; ``called``: other names of theirs. ``descriptions``: the file of the texts that those queries are made of.
-    """
-
-    embed_dim: int = 768
-    depth: int = 4
-    num_heads: int = 4
-    mlp_dim: int = 1024
-    shared_norm: bool = False
-    asks: int | None = None
-    entities: tuple[str, ...] = ()
-    called: Mapping[str, str] = field(default_factory=dict)
-    descriptions: str | None = None
-
-
 WHOLE = {ARCHITECTURE: DecoderNumbers}
-
-
-class QueryDecoder(Tower):
-    """A ResNet's map to tokens, and a decoder of texts' queries over them. As a tower: the tokens and their mean."""
-
-    poolings = ("mean",)
-
-    def __init__(self, n: DecoderNumbers, image: Side, text: Side | None, text_pooling: str) -> None:
-        super().__init__()
-        self.n = n
-        self.image, self.text, self.text_pooling = image, text, text_pooling
-        layer = nn.TransformerDecoderLayer(n.embed_dim, n.num_heads, n.mlp_dim, norm_first=True, batch_first=True)
-        self.decoder = nn.TransformerDecoder(layer, n.depth, nn.LayerNorm(n.embed_dim))
-        self.ask = nn.Linear(n.asks, n.embed_dim) if n.asks else nn.Identity()
-        self.head = nn.Linear(n.embed_dim, 2)
-
-    def tokens(self, pixels: torch.Tensor, layer: int | None = None) -> torch.Tensor:
-        if layer is not None:
-            raise CapabilityError("tokens of inner layers are not read of a query decoder")
-        found: torch.Tensor = self.image.projection(self.image.tower.tokens(pixels))  # type: ignore[operator]
-        return found
-
-    def of_texts(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """Return the vectors [n, d] of token ids [n, length], with which ``answers`` asks."""
-        if self.text is None:
-            raise CheckpointError("these weights have no text encoder: texts cannot be read, and queries must be given")
-        seen = (ids != PAD).long() if mask is None else mask
-        found: torch.Tensor = self.text.projection(bert_tower.pooled(self.text.tower, ids, seen, self.text_pooling))  # type: ignore[arg-type]
-        return found
-
-    def answers(self, tokens: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
-        """Return logits [n, q, 2] of tokens [n, t, d] asked with [q, d]: the queries see each other, so all that are asked together count."""
-        asked = queries if queries.shape[-1] == self.n.embed_dim != self.n.asks else self.ask(queries)
-        if self.n.shared_norm:
-            tokens, asked = self.decoder.norm(tokens), self.decoder.norm(asked)  # type: ignore[misc]
-        made = self.decoder(asked.expand(len(tokens), *asked.shape), tokens)
-        return self.head(made)  # type: ignore[no-any-return]
 
 
 class QueryDecoderModel(DualEncoderModel):
@@ -108,11 +50,12 @@ class QueryDecoderModel(DualEncoderModel):
     network: QueryDecoder  # type: ignore[assignment]
     vector = "pooled"
     queries: Float32 | None = None
+    sets: tuple[int, ...] = ()  # how many of the queries are asked together, where they are those of several sets
 
     @torch.inference_mode()
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Float32]:
         """Return, of ``pixels``, ``tokens`` [n, t, d], their mean ``pooled`` (``image_embedding``) and, asked with ``queries`` [q, d]
-        (else the model's own), ``logits`` [n, q, 2]; of ``token_ids`` (and ``attention_mask``) ``text_embedding`` [n, d].
+        (else the model's own), ``logits`` [n, q, 2] and their difference ``log_odds`` [n, q]; of ``token_ids`` (and ``attention_mask``) ``text_embedding`` [n, d].
         """
         first = next(self.network.parameters())
         found: dict[str, torch.Tensor] = {}
@@ -125,7 +68,9 @@ class QueryDecoderModel(DualEncoderModel):
             found |= {"tokens": tokens, "pooled": pooled, "image_embedding": pooled}
             queries = batch.get("queries", self.queries)
             if queries is not None:
-                found["logits"] = self.network.answers(tokens, self._asked(queries).to(first.device, first.dtype))
+                asked = self._asked(queries).to(first.device, first.dtype)
+                found["logits"] = self.network.answers(tokens, asked, () if "queries" in batch else self.sets)
+                found[ODDS] = found["logits"][..., 1] - found["logits"][..., 0]
         if not found:
             raise CapabilityError(
                 f"{self.name}: forward takes pixels (and queries) or token_ids, not {', '.join(batch) or 'nothing'}"
@@ -151,45 +96,53 @@ class QueryDecoderModel(DualEncoderModel):
         a class is the name of one; else a class is the text that it is asked by. An item of several pictures has the mean of their log odds.
         Raises ``RunError``: a class that a model with its own queries does not know, or templates for it.
         """
-        names = zero_shot.checked(classes)
+        odds = self._odds(items, zero_shot.checked(classes), templates)
+        return odds if logits else np.asarray(1 / (1 + np.exp(-odds)), np.float32)
+
+    def _odds(self, items: Sequence[Any], names: Sequence[str], templates: Any) -> Float32:
         if self.network.n.entities:
-            queries, chosen = self._own(names, templates)
+            if templates is not None:
+                raise RunError(
+                    f"{self.name} asks with the {len(self.network.n.entities)} queries that it was trained with: it takes no templates"
+                )
+            asked = [names]
         else:
             [kind] = zero_shot.sentences(self.rule, templates)
             if len(kind) > 1:
                 raise RunError(f"{self.name} asks by one text a class: one template was expected, not {len(kind)}")
-            queries, chosen = np.asarray(self.embed([kind[0].replace("{}", name) for name in names])), slice(None)
-        counts: list[int] = []
-        rows: list[Float32] = []
-        for batch in vision.batches(self._pixels(items, counts), "auto"):
-            made = self.forward({"pixels": torch.from_numpy(np.stack(batch)), "queries": queries})["logits"]
-            rows.extend((made[..., 1] - made[..., 0])[:, chosen])
-        ends = np.cumsum(counts)
-        odds = np.array([np.mean(rows[end - count : end], 0) for end, count in zip(ends, counts, strict=True)])
-        odds = odds.reshape(-1, len(names)).astype(np.float32)
-        return odds if logits else np.asarray(1 / (1 + np.exp(-odds)), np.float32)
+            asked = [[kind[0].replace(zero_shot.SLOT, name) for name in names]]
+        model, chosen = self.asking(asked)
+        groups = model.each(items, ODDS)
+        return np.array([np.mean(group, 0)[chosen] for group in groups], np.float32).reshape(-1, len(names))
 
-    def _own(self, names: Sequence[str], templates: Any) -> tuple[Float32, list[int]]:
-        """Return the model's own queries and the places of the classes among them."""
+    def asking(self, prompts: Sequence[Sequence[str]]) -> tuple[QueryDecoderModel, list[int]]:
+        """Return this model set to answer one or several lists of texts, each list asked together, and where the answers stand among
+        its ``log_odds`` [n, q], which ``embed`` then gives. A model with queries of its own is asked with these, whatever the texts are.
+
+        Raises ``CheckpointError``: its own queries are not there; ``RunError``: a text that is none of theirs.
+        """
+        model = copy.copy(self)
+        model.vector = ODDS
+        if not self.network.n.entities:
+            every = list(dict.fromkeys(text for some in prompts for text in some))
+            places = {text: i for i, text in enumerate(every)}
+            vectors = np.asarray(self.embed(every))
+            model.queries = np.concatenate([vectors[[places[text] for text in some]] for some in prompts])
+            model.sets = tuple(map(len, prompts))
+            return model, list(range(len(model.queries)))
         n = self.network.n
-        if templates is not None:
-            raise RunError(
-                f"{self.name} asks with the {len(n.entities)} queries that it was trained with: it takes no templates"
-            )
         if self.queries is None:
             raise CheckpointError(
                 f"{self.name}: its queries are made of {len(n.entities)} written descriptions ({n.descriptions}) by a BERT, and both were "
                 "expected beside the weights (the BERT in a folder of its own); forward takes queries that are given"
             )
-        places = {name: i for i, name in enumerate(n.entities)}
         found = []
-        for name in names:
-            word = name.strip().lower()
-            place = places.get(n.called.get(word, word))
+        for name in (text for some in prompts for text in some):
+            place = zero_shot.entity(name, n.entities, n.called)
             if place is None:
                 raise RunError(f"{self.name} has no query for '{name}'; it knows {', '.join(n.entities)}")
             found.append(place)
-        return self.queries, found
+        return model, found
 
     def _encoded(self, texts: Sequence[str]) -> Any:
         rule = self.card.runner(self.variant).parts["text"].tokenizer

@@ -126,6 +126,13 @@ def chances(
     return found if several or rule != "pair" else np.asarray(found / found.sum(-1, keepdims=True), np.float32)
 
 
+def entity(name: str, entities: Sequence[str], called: Mapping[str, str]) -> int | None:
+    """Return the place of a class among the ``entities`` that a model knows, of which some are ``called`` otherwise; None for no such."""
+    word = name.strip().lower()
+    word = called.get(word, word)
+    return list(entities).index(word) if word in entities else None
+
+
 def spaces(model: Model) -> list[Mapping[str, Any]]:
     """Return, of each member of a model (itself, where it is no ensemble), how its vectors of pictures and texts are compared: the ``scale``
     of their similarities, whether texts have length 1 (``unit``), and whether pictures come
@@ -136,14 +143,14 @@ def spaces(model: Model) -> list[Mapping[str, Any]]:
     found = []
     for one in members(model):
         network: Any = getattr(one.network, "network", one.network)
-        scale = getattr(network, "logit_scale", None)
-        if scale is None or "embed" not in one.capabilities:
+        learned = getattr(network, "logit_scale", None)
+        if learned is None or "embed" not in one.capabilities:
             raise CapabilityError(
                 f"{model.name} has no space that pictures and texts share, which this task needs; it can {', '.join(sorted(model.capabilities))}"
             )
-        side = getattr(network, "text", None)
-        unit, ready = bool(getattr(side, "normalise", True)), side is not None
-        found.append({"scale": float(scale.detach().exp()), "unit": unit, "ready": ready})
+        own: Any = one if hasattr(network, "text") else None  # a pair by a card, whose rule the model itself has
+        scale = float(learned.detach().exp()) if own is None else own.scale
+        found.append({"scale": scale, "unit": own is None or own.unit, "ready": own is not None})
     return found
 
 
