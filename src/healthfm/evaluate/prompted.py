@@ -103,7 +103,7 @@ class Answered:
 
     def together(self, prompts: Sequence[Prompt]) -> Floats:
         """By the mean of all prompts' log odds."""
-        return self._chances(np.mean([self._of(one) for one in prompts], 0, dtype=np.float64))
+        return self._chances(np.stack([self._of(one) for one in prompts]).mean(0, dtype=np.float64))
 
     def _of(self, prompt: Prompt) -> Floats:
         size = len(prompt.names)
