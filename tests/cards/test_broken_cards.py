@@ -72,3 +72,20 @@ def test_who_asks_for_a_broken_card_hears_what_is_wrong_with_it(cards: Path) -> 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "access" in done.stderr
     (cards / "field.toml").write_text(GOOD.format(slug="field"))
     assert card("field").slug == "field" and len(files.broken()) == len(FAULTS) + 1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('reader = "nowhere"', "reader: there is no module healthfm.datasets.readers.nowhere"),
+        ('reader = "multiple_choice"', 'reader: healthfm.datasets.readers.multiple_choice has no generator @dataset("ward"'),
+        ('reader = "multiple_choice"', "record: 'Answer' is not one of Document, QA"),
+    ],
+)  # fmt: skip
+def test_a_card_without_its_generator_is_one_line_that_names_file_and_field(cards: Path, line: str, said: str) -> None:
+    text = GOOD.format(slug="ward").replace('"QA"', '"Answer"') if "Answer" in said else GOOD.format(slug="ward")
+    (cards / "ward.toml").write_text(f"{text}{line}\nlayout_source = ['ours']\n[splits]\ntest = 'test'\n")
+    for words in (("read", "ward"), ("check", "ward", ".")):
+        done = run(*words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert f"ward.toml: {said}" in done.stderr

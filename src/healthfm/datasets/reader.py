@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
@@ -33,13 +34,23 @@ def dataset(slug: str, *, record: type[Record]) -> Callable[[Reader], Reader]:
 
 
 def reader_of(card: DatasetCard) -> Reader:
-    """Return the registered reader of a card. Raises ``DatasetError`` when the row has none yet."""
+    """Return the registered reader of a card. Raises ``DatasetError`` when the row has none yet, ``CardError`` when the card names one that is not there."""
     if card.reader is None:
         raise DatasetError(
             f"{card.slug}: healthfm has no reader for this dataset yet (healthfm show {card.slug} says what is known)"
         )
-    importlib.import_module(f"healthfm.datasets.readers.{card.reader}")
+    record_kind(card)
+    home = f"healthfm.datasets.readers.{card.reader}"
+    if importlib.util.find_spec(home) is None:
+        raise CardError(f"{_file(card)}: reader: there is no module {home}")
+    importlib.import_module(home)
+    if card.slug not in READERS:
+        raise CardError(f'{_file(card)}: reader: {home} has no generator @dataset("{card.slug}", record=...)')
     return READERS[card.slug]
+
+
+def _file(card: DatasetCard) -> str:
+    return str(catalog.lookup(card.slug, "dataset")["path"])
 
 
 def one_by_one(sources: Iterable[Source], read: Callable[[Source], Iterator[T]]) -> Iterator[T]:
@@ -63,8 +74,8 @@ def borrowed(slug: str, variant: str | None = None) -> Reader:
 
 
 def record_kind(card: DatasetCard) -> type[Record]:
-    """Return the record class a card names. Raises ``DatasetError`` when there is none of that name."""
+    """Return the record class a card names. Raises ``CardError`` when there is none of that name."""
     try:
         return KINDS[card.record]
     except KeyError:
-        raise DatasetError(f"{card.slug}: record '{card.record}' is not one of {', '.join(KINDS)}") from None
+        raise CardError(f"{_file(card)}: record: '{card.record}' is not one of {', '.join(KINDS)}") from None
