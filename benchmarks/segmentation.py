@@ -100,7 +100,9 @@ def raced(
                 begun = time.process_time()
                 values[place] = run(reference, prediction)
                 seconds[place].append(time.process_time() - begun)
-        apart = max(abs(a - b) / max(1, abs(b)) for a, b in zip(*values, strict=True))  # of distances relative: MONAI's are float32
+        apart = max(
+            abs(a - b) / max(1, abs(b)) for a, b in zip(*values, strict=True)
+        )  # of distances relative: MONAI's are float32
         mine, theirs = (statistics.median(one) for one in seconds)
         found[name] = {"ours": mine, "theirs": theirs, "ratio": theirs / mine, "difference": apart, "values": values[0]}
         print(

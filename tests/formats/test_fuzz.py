@@ -30,7 +30,8 @@ NO_BYTES = {
     "walk",
     "packed",
     "wfdb_record",
-}  # modules that read no file, or (the last two) through archive, and two files at once
+    "lines",
+}  # modules that read no file, or (those from packed on) for others: through archive, two files at once, for delimited
 
 
 @pytest.mark.filterwarnings("ignore")

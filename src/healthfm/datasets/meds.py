@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VERSION = "0.4.1"
-SHARD = 1_000_000  # events of a file; more where one subject has more
+SHARD = 500_000  # events of a file; more where one subject has more
 LOOSE = 1_000_000  # events taken in before what is held is copied together: a slice keeps the whole table that it was cut from
 UNIQUE = ("subject_id", "time", "end", "text_value", "numeric_value", "more")  # columns of which no dictionary is made
 SPLITS = {"train": "train", "validation": "tuning", "test": "held_out"}
@@ -118,10 +118,11 @@ class _Shards:
         )
         self.sizes[split] = self.sizes.get(split, 0) + len(events)
         self._name_of = record.name_of
-        if self.sizes[split] >= SHARD:
+        full = self.sizes[split] >= SHARD
+        if full:
             self._publish(split)
         self.loose += len(events)
-        if self.loose >= LOOSE:
+        if full or self.loose >= LOOSE:  # after a file is written, so that what would fill the next is not copied
             self.held = {one: [pa.concat_tables(tables).combine_chunks()] for one, tables in self.held.items()}
             self.loose = 0
 

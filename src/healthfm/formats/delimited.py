@@ -8,17 +8,18 @@ enclose a whole cell.
 from __future__ import annotations
 
 import csv
+import functools
+import operator
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
 
 from healthfm.errors import BadValue, DatasetError
+from healthfm.formats.lines import UNSEEN, Lines, texts
 from healthfm.formats.source import DAMAGE, Row, Source
 
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
-UNSEEN = "\ufeff\u200b"  # marks of byte order and blanks of no width: a program that reads one as text writes a second
 NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of other bytes
 SHOWN = 200
 ENCLOSED = re.compile(r'"((?:[^"]|"")*)"', re.DOTALL)
@@ -34,46 +35,20 @@ def rows(
     it becomes U+FFFD, which the reader has to name.
     """
     try:
-        if encoding != "utf-8":
-            with source.text(encoding, errors="replace") as handle:
-                yield from _rows(_Lines(handle), source, delimiter, names)
-            return
-        with source.open() as raw:
-            utf16 = raw.read(2) in MARKS
-        with source.text("utf-16" if utf16 else "utf-8", errors="strict" if utf16 else "surrogateescape") as handle:
-            yield from _rows(_Lines(handle), source, delimiter, names)
+        if encoding == "utf-8":
+            with source.open() as raw:
+                utf16 = raw.read(2) in MARKS
+            found = texts(source, "utf-16" if utf16 else "utf-8", "strict" if utf16 else "surrogateescape")
+        else:
+            found = texts(source, encoding, "replace")
+        yield from _rows(Lines(found), source, delimiter, names)
     except UnicodeDecodeError:
         raise DatasetError(f"{source}: not whole UTF-16; save it as UTF-8") from None
     except DAMAGE as error:
         raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
 
 
-class _Lines:
-    """The lines of a file, counted; ``held`` are those taken since it was last cleared, which can be put back."""
-
-    def __init__(self, handle: IO[str]) -> None:
-        self.handle, self.number = handle, 0
-        self.held: list[str] = []
-        self.waiting: list[str] = []  # put back, the next one last
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        line = self.waiting.pop() if self.waiting else next(self.handle)
-        line = line if self.number else line.lstrip(UNSEEN)
-        self.number += 1
-        self.held.append(line)
-        return line
-
-    def put_back(self, count: int) -> None:
-        """Take the last ``count`` lines as not read."""
-        for _ in range(count):
-            self.waiting.append(self.held.pop())
-            self.number -= 1
-
-
-def _rows(lines: _Lines, source: Source, promised: str, names: Sequence[str] | None) -> Iterator[Row]:
+def _rows(lines: Lines, source: Source, promised: str, names: Sequence[str] | None) -> Iterator[Row]:
     header, delimiter = (list(names), promised) if names else _header(lines, source, promised)
     unnamed = [place for place, name in enumerate(header) if not name]
     if unnamed == [0]:  # the row numbers that pandas writes
@@ -107,25 +82,63 @@ def _rows(lines: _Lines, source: Source, promised: str, names: Sequence[str] | N
 
 
 def _plain_rows(
-    lines: _Lines, width: int, naming: Callable[..., dict[str, str]], delimiter: str, source: Source
+    lines: Lines, width: int, naming: Callable[..., dict[str, str]], delimiter: str, source: Source
 ) -> Iterator[Row]:
     """Yield the rows of the lines that hold nothing to ponder, up to one that does, which is put back."""
-    number, new = lines.number, Row.__new__
-    for line in lines.handle:
-        number += 1
-        if '"' in line:
-            cells = _enclosed(line, delimiter) if delimiter != "\t" else []
-        else:
-            cells = line.rstrip("\r\n").split(delimiter)
-        if len(cells) != width or "\0" in line or not (line.isascii() or _is_utf8(line)) or not cells[0].strip():
-            lines.waiting.append(line)
-            lines.number = number - 1
-            return
-        row = new(Row)  # without Row's own beginning, which would be a third of the time
-        row |= naming(*cells)
-        row.source, row.number = source, number
-        yield row
-    lines.number = number
+    new = Row.__new__
+    while lines.more():
+        rest, number = lines.block[lines.place :], lines.number
+        all_cells = _all_cells(lines.text, rest, width, delimiter) if lines.fresh else None
+        lines.fresh = False
+        for cells in all_cells or map(functools.partial(_plain_cells, delimiter=delimiter, width=width), rest):
+            if cells is None:
+                lines.place += number - lines.number
+                lines.number = number
+                return
+            number += 1
+            row = new(Row)  # without Row's own beginning, which would be a third of the time
+            row |= naming(*cells)
+            row.source, row.number = source, number
+            yield row
+        lines.place, lines.number = len(lines.block), number
+
+
+def _plain_cells(line: str, delimiter: str, width: int) -> list[str] | None:
+    """Return the cells of a line that holds nothing to ponder, None for another."""
+    if '"' in line:
+        cells = _enclosed(line, delimiter) if delimiter != "\t" else []
+    else:
+        cells = line.rstrip("\r\n").split(delimiter)
+    if len(cells) != width or "\0" in line or not (line.isascii() or _is_utf8(line)) or not cells[0].strip():
+        return None
+    return cells
+
+
+def _all_cells(text: str, lines: Sequence[str], width: int, delimiter: str) -> list[list[str]] | None:
+    """Return the cells of some lines, which are in ``text``, where none of them holds anything to ponder; None where one may."""
+    if "\0" in text or not (text.isascii() or _is_utf8(text)):
+        return None
+    if '"' not in text:
+        found = [line.rstrip("\r\n").split(delimiter) for line in lines]
+    elif delimiter == "\t" or _quoted_after_a_blank(text, delimiter):
+        return None
+    else:
+        try:
+            found = list(csv.reader(lines, delimiter=delimiter, strict=True))
+        except csv.Error:
+            return None
+    plain = len(found) == len(lines) and set(map(len, found)) == {width}  # a cell of several lines makes fewer
+    return found if plain and all(map(str.strip, map(operator.itemgetter(0), found))) else None
+
+
+def _quoted_after_a_blank(text: str, delimiter: str) -> bool:
+    """Whether a quote may stand behind a blank at the beginning of a cell."""
+    for before in text.split('"')[:-1]:
+        if before[-1:].isspace() and before[-1] != "\n":
+            bare = before.rstrip()
+            if not bare or bare[-1] == delimiter or "\n" in before[len(bare) :] or "\r" in before[len(bare) :]:
+                return True
+    return False
 
 
 def _naming(header: Sequence[str]) -> Callable[..., dict[str, str]]:
@@ -178,7 +191,7 @@ def _blank(cells: Sequence[str]) -> bool:
 # The header -----------------------------------------------------------------------------------------------------------
 
 
-def _header(lines: _Lines, source: Source, promised: str) -> tuple[list[str], str]:
+def _header(lines: Lines, source: Source, promised: str) -> tuple[list[str], str]:
     """Return the column names, without blanks around, and the delimiter that stands between them."""
     head = next((line for line in lines if line.strip()), None)
     if head is None:
@@ -229,12 +242,12 @@ def _delimiter(head: str, promised: str) -> str:
 # Records --------------------------------------------------------------------------------------------------------------
 
 
-def _record(lines: _Lines, delimiter: str, columns: int | None) -> list[str]:
+def _record(lines: Lines, delimiter: str, columns: int | None) -> list[str]:
     """Return the cells of the next record. Raises ``BadValue`` where its quotes do not add up."""
     return _tabbed(lines, columns) if delimiter == "\t" else _quoted(lines, delimiter, columns)
 
 
-def _quoted(lines: _Lines, delimiter: str, columns: int | None) -> list[str]:
+def _quoted(lines: Lines, delimiter: str, columns: int | None) -> list[str]:
     try:
         cells = next(csv.reader(lines, delimiter=delimiter, strict=True))
     except csv.Error as error:
@@ -273,7 +286,7 @@ def _swallowed(cells: Sequence[str], held: Sequence[str], delimiter: str, column
     return len(first) >= columns and (whole or onward)
 
 
-def _tabbed(lines: _Lines, columns: int | None) -> list[str]:
+def _tabbed(lines: Lines, columns: int | None) -> list[str]:
     """Return the cells of a line; of several where a quoted cell breaks, and none of them is a record by itself."""
     line = next(lines)
     cells = line.rstrip("\r\n").split("\t")
@@ -287,7 +300,7 @@ def _tabbed(lines: _Lines, columns: int | None) -> list[str]:
     return [_bare(cell) for cell in cells]
 
 
-def _joined(line: str, lines: _Lines, columns: int | None) -> list[str] | None:
+def _joined(line: str, lines: Lines, columns: int | None) -> list[str] | None:
     """Return the cells of a record with a tab or a line's end in a quoted cell; None where it is none, and the lines are put back."""
 
     def more() -> Iterator[str]:

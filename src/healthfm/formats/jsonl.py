@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import codecs
 import importlib
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats.source import DAMAGE, Row, Source, line_blocks, line_decoder, lines
 
 try:
     _decode = importlib.import_module("msgspec.json").Decoder().decode
+    _decode_lines = importlib.import_module("msgspec.json").Decoder().decode_lines
 except ModuleNotFoundError:  # where there is no wheel of it: the same objects, later
 
     def _decode(raw: bytes) -> Any:
         return json.loads(raw.decode())
 
+    def _decode_lines(raw: bytes) -> list[Any]:
+        return [json.loads(line) for line in raw.decode().split("\n") if line]
+
 
 _new = Row.__new__
+BLOCK = 1 << 16  # bytes of lines that are read at once
 
 
 def rows(source: Source, encoding: str = "utf-8") -> Iterator[Row]:
@@ -32,12 +37,11 @@ def rows(source: Source, encoding: str = "utf-8") -> Iterator[Row]:
     """
     decoded = line_decoder(source, encoding)
     quick = codecs.lookup(encoding).name == "utf-8"
-    for first, held in line_blocks(source):
-        written = _keys_written(held) if quick else [0] * len(held)
-        for number, raw, most in zip(itertools.count(first), held, written, strict=False):
-            values = _quickly(raw, most) if quick else None
+    for first, held in line_blocks(source, BLOCK if quick else 0):
+        found = _objects(held) if quick else [None] * len(held)
+        for number, values in enumerate(found, first):
             if values is None:
-                line = decoded(number, raw)
+                line = decoded(number, held[number - first])
                 values = _carefully(line, source, number) if line is not None and line.strip() else None
                 if values is None:
                     continue
@@ -47,28 +51,52 @@ def rows(source: Source, encoding: str = "utf-8") -> Iterator[Row]:
             yield row
 
 
-def _keys_written(held: Sequence[bytes]) -> list[int]:
-    """Return up to how many keys stand in each line: its colons behind a quote or a blank (a key ends in a quote)."""
-    text = np.frombuffer(b"\n" + b"".join(held), np.uint8)
+def _objects(held: Sequence[bytes]) -> Sequence[dict[str, Any] | None]:
+    """Return the object of each line that msgspec reads and that has all the keys it can have, so that none was there twice; None: look again."""
+    raw = b"".join(held)
+    text, sizes = np.frombuffer(raw, np.uint8), np.fromiter(map(len, held), np.int64, len(held))
+    ends = np.cumsum(sizes)
     colons = np.flatnonzero(text == ord(":"))
-    before = text[colons - 1]
-    colons = colons[(before == ord('"')) | (before <= ord(" "))]
-    ends = np.cumsum(np.fromiter(map(len, held), np.int64, len(held)))
-    return np.diff(np.searchsorted(colons, ends, side="right"), prepend=0).tolist()  # type: ignore[no-any-return]
+    before = text[colons - 1] if len(colons) and colons[0] else np.empty(0, np.uint8)
+    colons = colons[(before == ord('"')) | (before <= ord(" "))] if len(before) else colons
+    values = _one_a_line(raw, text, ends - sizes, ends)
+    if values is not None and _all_keys(values, len(colons)):
+        return values
+    written = np.diff(np.searchsorted(colons, ends, side="right"), prepend=0).tolist()
+    return list(map(_quickly, held, written))
 
 
-def _quickly(raw: bytes, most: int) -> dict[str, Any] | None:
-    """Return the object of a line that msgspec reads and that has the ``most`` keys it can have, so that none was there twice; None: look again."""
+def _one_a_line(
+    raw: bytes, text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> list[dict[str, Any]] | None:
+    """Return the objects of lines that all begin and end with a brace; None where they may not be one a line.
+
+    Within a value, a line's end never stands between two braces, so as many objects as lines are one a line.
+    """
+    last = text[ends - 2] if raw.endswith(b"\n") else np.append(text[ends[:-1] - 2], text[-1])
+    if not (text[starts] == ord("{")).all() or not (last == ord("}")).all():
+        return None
+    try:
+        values = _decode_lines(raw)
+    except (ValueError, RecursionError):
+        return None
+    return values if len(values) == len(ends) and set(map(type, values)) == {dict} else None
+
+
+def _quickly(raw: bytes, written: int) -> dict[str, Any] | None:
     try:
         values = _decode(raw)
     except (ValueError, RecursionError):
         return None
-    if type(values) is not dict:
-        return None
-    found = len(values)
-    if found < most:
-        found += sum([len(one) for one in values.values() if type(one) is dict])
-    return values if found == most or _keys(values) == most else None
+    return values if type(values) is dict and _all_keys([values], written) else None
+
+
+def _all_keys(values: Sequence[dict[str, Any]], written: int) -> bool:
+    """Whether objects have as many keys as are written there. They never have more, so what is quick to count is counted first."""
+    found = sum(map(len, values))
+    if found != written:
+        found += sum([len(one) for value in values for one in value.values() if type(one) is dict])
+    return found == written or sum(map(_keys, values)) == written
 
 
 def _keys(value: Any) -> int:

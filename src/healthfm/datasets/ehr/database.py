@@ -121,12 +121,9 @@ class Database:
             if column not in here:
                 raise DatasetError(f"{source}: {NEEDED.format(column)} (it has: {', '.join(sorted(here))})")
         wanted = list(dict.fromkeys(columns))
-        parts = [pl.DataFrame(batch).select(one for one in wanted if one in here) for batch in batches.batches(source)]
-        frame = (
-            pl.concat(parts)
-            if parts
-            else pl.DataFrame({one: pl.Series([], dtype=pl.String) for one in wanted if one in here})
-        )
+        held = [one for one in wanted if one in here]
+        parts = [pl.DataFrame(batch) for batch in batches.batches(source, columns=held)]
+        frame = pl.concat(parts) if parts else pl.DataFrame({one: pl.Series([], dtype=pl.String) for one in held})
         return frame.with_columns(pl.lit(None, pl.String).alias(one) for one in wanted if one not in here)
 
     # Events -----------------------------------------------------------------------------------------------------------
@@ -155,13 +152,15 @@ class Database:
             {one for events in declared for one in events.columns() if one in here} | {self.layout.timeline}
         )
         nobody = 0
-        for batch in batches.batches(source):
-            frame = pl.DataFrame(batch).select(wanted)
+        for batch in batches.batches(source, columns=wanted):
+            frame = pl.DataFrame(batch)
             frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
             tally.rows += frame.height
             rank = ranks.of(frame[self.layout.timeline])
-            nobody += int((rank == LOST).sum())
-            frame = frame.with_columns(pl.Series("_rank", rank)).filter(pl.col("_rank") != LOST)
+            unknown = int((rank == LOST).sum())
+            nobody += unknown
+            frame = frame.with_columns(pl.Series("_rank", rank))
+            frame = frame.filter(pl.col("_rank") != LOST) if unknown else frame
             for fitting in read:
                 spill.add(events_of(frame, fitting, self.layout, ends, tally))
         if nobody:
@@ -253,6 +252,18 @@ def _number(moment: Moment | None) -> float:
     return moment.total_seconds() if isinstance(moment, timedelta) else (moment - datetime(1, 1, 1)).total_seconds()
 
 
+def _in_order(events: pl.DataFrame) -> pl.DataFrame:
+    """Return events by patient, those without a time first, then by time; as one number of both where that is no more than 62 bits."""
+    rank, time = events["_rank"], events["time"].to_physical()
+    first, last = time.min(), time.max()
+    assert isinstance(first, int | None) and isinstance(last, int | None)
+    span = 2 if first is None or last is None else last - first + 2
+    if not events.height or (int(rank.max()) - int(rank.min()) + 1) * span >= 1 << 62:  # type: ignore[arg-type]
+        return events.sort("_rank", "time", maintain_order=True, nulls_last=False)
+    key = (rank - rank.min()) * span + (time - (first or 0) + 1).fill_null(0)
+    return events.with_columns(key.alias("_key")).sort("_key", maintain_order=True).drop("_key")
+
+
 def _sorted(events: pl.DataFrame | None, ranks: range, relative: bool) -> tuple[pa.Table, list[int]]:
     """Return events in order of patient and time, those without a time first, and where each patient's begin."""
     kind = pl.Duration("us") if relative else pl.Datetime("us")
@@ -262,6 +273,6 @@ def _sorted(events: pl.DataFrame | None, ranks: range, relative: bool) -> tuple[
         }  # fmt: skip
         empty = pl.DataFrame(schema={name: kinds.get(name, pl.String) for name in COLUMNS})
         return empty.to_arrow(), [0] * (len(ranks) + 1)
-    order = events.sort("_rank", "time", maintain_order=True, nulls_last=False)
+    order = _in_order(events)
     starts = order["_rank"].search_sorted(pl.Series(range(ranks.start, ranks.stop + 1)), side="left").to_list()
     return order.select(COLUMNS).to_arrow(), starts
