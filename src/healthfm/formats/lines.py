@@ -27,15 +27,15 @@ def texts(source: Source, encoding: str, errors: str) -> Iterator[str]:
             while held := handle.readlines(BLOCK):
                 yield "".join(held)
         return
-    held = []
+    kept = list[bytes]()
     with source.open() as raw:
         while data := raw.read(BLOCK):
             end = data.rfind(b"\n") + 1
             if end:
-                yield b"".join([*held, data[:end]]).decode(encoding, errors)
-                held.clear()
-            held.append(data[end:])
-    if rest := b"".join(held):
+                yield b"".join([*kept, data[:end]]).decode(encoding, errors)
+                kept.clear()
+            kept.append(data[end:])
+    if rest := b"".join(kept):
         yield rest.decode(encoding, errors)
 
 
