@@ -110,7 +110,7 @@ class Tokenizer(Facts):
 
     ``length``: so many ids are kept, special ones too; ``padded``: shorter texts are filled up to it. ``lower_case``: the text is lowered.
     ``attended``: the padding is seen as the text is, so that a vector depends on how far its text is filled up. ``closed``: the last token
-    says that the text ends. ``file``: the file of the tokenizer, in the form of the package tokenizers; ``before``: what stands in front of
+    says that the text ends. ``repaired``: letters, quotation marks and entities are made plain first, as CLIP's owners do. ``file``: the file of the tokenizer, in the form of the package tokenizers; ``before``: what stands in front of
     every text.
     """
 
@@ -119,6 +119,7 @@ class Tokenizer(Facts):
     lower_case: bool | None = None
     attended: bool = False
     closed: bool = True
+    repaired: bool = False
     file: Text | None = None
     before: Template | None = None
     source: Text | None = None
@@ -127,7 +128,7 @@ class Tokenizer(Facts):
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A tokenizer whose padding is not seen and that closes texts says what it said before there were others: digests of cards rest on it."""
-        plainly = {"attended": False, "closed": True, "file": None, "before": None}
+        plainly = {"attended": False, "closed": True, "repaired": False, "file": None, "before": None}
         return {name: value for name, value in plain(self).items() if plainly.get(name) != value or name not in plainly}
 
     @model_validator(mode="after")

@@ -10,9 +10,9 @@ import torch
 import transformers
 from torch import nn
 
-from healthfm.cards.schema import ModelCard, Projection, Transform, ZeroShot
+from healthfm.cards.schema import ModelCard, Projection, Tokenizer, Transform, ZeroShot
 from healthfm.errors import CapabilityError, CheckpointError
-from healthfm.models.joint import zero_shot
+from healthfm.models.joint import clip_text, zero_shot
 from healthfm.models.joint.towers.kind import Made
 from healthfm.models.model import Float32, Model
 from healthfm.models.prepared import Prepared
@@ -76,7 +76,8 @@ class DualEncoder(Tower):
 class DualEncoderModel(DualModel):
     """Pictures and texts in one space, by a card (see ``DualModel``). ``embed`` gives what the paper compares.
 
-    ``rule``: how classes are told by their names. ``provenance["texts_cut"]`` counts the texts that were longer than the context.
+    ``rule``: how classes are told by their names. ``words``: how texts become token ids. ``provenance["texts_cut"]`` counts the texts that
+    were longer than the context.
     """
 
     capabilities = VisionModel.capabilities | {"embed_tokens", "classify"}
@@ -85,16 +86,12 @@ class DualEncoderModel(DualModel):
 
     def __init__(
         self, card: ModelCard, variant: str | None, network: DualEncoder, rule: Transform | None,
-        tokenizer: transformers.PreTrainedTokenizerBase | None, told: ZeroShot, longest: int, filled: bool = False,
-        attended: bool = False,
+        tokenizer: transformers.PreTrainedTokenizerBase | None, told: ZeroShot, longest: int, words: Tokenizer,
     ) -> None:  # fmt: skip
         super().__init__(card, network, rule, tokenizer, variant)
         self.rule = told
         self.longest = longest
-        self._filled, self._attended = (
-            filled,
-            attended,
-        )  # the card's words (see ``Tokenizer``), so no settings of their own
+        self.words = words
 
     @torch.inference_mode()
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Float32]:
@@ -106,7 +103,7 @@ class DualEncoderModel(DualModel):
         if "token_ids" in batch:
             mask = batch.get("attention_mask")
             ids = torch.as_tensor(batch["token_ids"]).to(first.device)
-            mask = torch.ones_like(ids) if self._attended else mask
+            mask = torch.ones_like(ids) if self.words.attended else mask
             found["text_embedding"] = self.network.of_texts(
                 ids, None if mask is None else torch.as_tensor(mask).to(first.device)
             )
@@ -184,7 +181,7 @@ class DualEncoderModel(DualModel):
 
     @property
     def _fills(self) -> bool:
-        return self._filled
+        return self.words.padded
 
     @property
     def _longest(self) -> int:
@@ -192,11 +189,16 @@ class DualEncoderModel(DualModel):
 
     def prepare(self, content: Any) -> Prepared:
         """Return an item's pictures, or a text's token ids (see ``DualModel.prepare``)."""
-        if isinstance(content, str) and self.tokenizer is None:
-            self._encoded([content])  # says that there is none
-        return super().prepare(content)
+        if not isinstance(content, str):
+            return super().prepare(content)
+        ids = self._encoded([content])["input_ids"][0].numpy()
+        return Prepared([ids], cut=len(self.tokenizer(self._plain(content))["input_ids"]) > self._longest)  # type: ignore[misc]
+
+    def _plain(self, text: str) -> str:
+        return clip_text.repaired(text) if self.words.repaired else text
 
     def _encoded(self, texts: Sequence[str]) -> Any:
+        texts = [self._plain(text) for text in texts]
         made = super()._encoded(texts)
         full = [
             text for text, mask in zip(texts, made["attention_mask"], strict=True) if int(mask.sum()) >= self.longest

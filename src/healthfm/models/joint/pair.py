@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from healthfm.cards.schema import ModelCard, Runner, ZeroShot
+from healthfm.cards.schema import ModelCard, Runner, Tokenizer, ZeroShot
 from healthfm.errors import CapabilityError, CheckpointError
 from healthfm.models.files import checkpoint, recognise
 from healthfm.models.files.checkpoint import Checkpoint, Tensors
@@ -184,13 +184,18 @@ def _model(
     card: ModelCard, variant: str | None, run: Runner, network: DualEncoder, found: Checkpoint
 ) -> DualEncoderModel:
     kind, part = _kind(run, "text"), run.parts["text"]
-    facts, n = part.tokenizer, vision.numbers(kind.numbers, part.config)
+    facts, n = part.tokenizer or Tokenizer(), vision.numbers(kind.numbers, part.config)
     context = int(getattr(n, kind.context))
-    longest = min(context, (facts.length if facts is not None else None) or context)
-    tokenizer = None if kind.tokenizer is None else kind.tokenizer(found.folder, facts, getattr(n, kind.rows))
+    longest = min(context, facts.length or context)
+    rows = int(getattr(n, kind.rows))
+    tokenizer = None if kind.tokenizer is None else kind.tokenizer(found.folder, facts)
+    if tokenizer is not None and len(tokenizer) > rows:
+        raise CheckpointError(
+            f"{found.folder}: the vocabulary beside the weights has {len(tokenizer)} pieces, the network {rows}: it is another model's"
+        )
     return DualEncoderModel(
         card, variant, network, run.parts["image"].transform, tokenizer, run.zero_shot or ZeroShot(), longest,
-        facts is not None and facts.padded, facts is not None and facts.attended,
+        facts,
     )  # fmt: skip
 
 

@@ -69,16 +69,8 @@ def _stated(n: BertNumbers) -> Sizes:
     return asdict(n)
 
 
-def _tokenizer(
-    folder: Path | None, facts: TokenizerFacts | None, rows: int
-) -> transformers.PreTrainedTokenizerBase | None:
-    """Return BERT's tokenizer of a folder. Raises ``CheckpointError``: its vocabulary is larger than the network's ``rows``."""
-    found = bert_tower.read_tokenizer(folder, facts)
-    if found is not None and len(found) > rows:
-        raise CheckpointError(
-            f"{folder}: the vocabulary beside the weights has {len(found)} pieces, the network {rows}: it is another model's"
-        )
-    return found
+def _tokenizer(folder: Path | None, facts: TokenizerFacts | None) -> transformers.PreTrainedTokenizerBase | None:
+    return bert_tower.read_tokenizer(folder, facts)
 
 
 TEXT = Kind(

@@ -107,9 +107,7 @@ def _stated(n: ImageNumbers | TextNumbers) -> Sizes:
     return {**vars(n), "mlp_dim": n.mlp_dim or 4 * n.embed_dim}
 
 
-def _tokenizer(
-    folder: Path | None, facts: TokenizerFacts | None, rows: int
-) -> transformers.PreTrainedTokenizerBase | None:
+def _tokenizer(folder: Path | None, facts: TokenizerFacts | None) -> transformers.PreTrainedTokenizerBase | None:
     return clip_bpe.read(folder)
 
 

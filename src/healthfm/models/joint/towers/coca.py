@@ -168,9 +168,7 @@ def _stated(n: TextNumbers) -> Sizes:
     return {**asdict(n), "mlp_dim": n.mlp_dim or 4 * n.embed_dim}
 
 
-def _tokenizer(
-    folder: Path | None, facts: TokenizerFacts | None, rows: int
-) -> transformers.PreTrainedTokenizerBase | None:
+def _tokenizer(folder: Path | None, facts: TokenizerFacts | None) -> transformers.PreTrainedTokenizerBase | None:
     """Return CONCH's tokenizer: the owners' one file (``*bpe*.json``) with the special tokens that their code names; else transformers'."""
     files = sorted(folder.glob("*bpe*.json")) if folder is not None else []
     if len(files) != 1:
