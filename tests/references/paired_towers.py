@@ -15,7 +15,10 @@ by networks of the sizes given here.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -68,6 +71,37 @@ WORDS = [
     "##ive",
 ]
 SENTENCES = ("No evidence of pneumonia.", "The HEART is enlarged, 2.5 naïve", "a lung " * 40, "")
+
+
+BYTE_PAIRS = (
+    "l u", "lu n", "lun g", "\u0120 lung", "h e", "he a", "hea r", "hear t", "\u0120 heart", "\u0120 a", "n o", "\u0120 no", "a n", "\u0120 an", "e n", "i a",
+)  # fmt: skip
+SPECIAL = ("<pad>", "<start_of_text>", "<end_of_text>", "<|person|>", "<|mrn|>", "<|specimen_id|>", "<|date|>")
+ENDS = [{"SpecialToken": {"id": one, "type_id": 0}} for one in SPECIAL[1:3]]
+
+
+def byte_pairs(path: Path) -> Path:
+    """Write a tokenizer of bytes with the steps that CONCH's file has, and few merges."""
+    from tokenizers import pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*SPECIAL, *letters, *(one.replace(" ", "") for one in BYTE_PAIRS)]
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    level = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    path.write_text(json.dumps({
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [{"id": i, "content": one, **plain} for i, one in enumerate(SPECIAL)],
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFD"}, {"type": "StripAccents"}, {"type": "Lowercase"}]}, "pre_tokenizer": level,
+        "post_processor": {
+            "type": "TemplateProcessing", "single": [ENDS[0], {"Sequence": {"id": "A", "type_id": 0}}, ENDS[1]],
+            "pair": [{"Sequence": {"id": one, "type_id": i}} for i, one in enumerate("AB")],
+            "special_tokens": {one: {"id": one, "ids": [i], "tokens": [one]} for i, one in enumerate(SPECIAL) if i in (1, 2)},
+        },
+        "decoder": level, "model": {
+            "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": False,
+            "vocab": {one: i for i, one in enumerate(pieces)}, "merges": list(BYTE_PAIRS),
+        },
+    }), encoding="utf-8")  # fmt: skip
+    return path
 
 
 def ids() -> torch.Tensor:
@@ -148,7 +182,7 @@ def biomedclip() -> None:
 
 @torch.no_grad()
 def conch() -> None:
-    from conch.open_clip_custom import constants
+    from conch.open_clip_custom import constants, custom_tokenizer
     from conch.open_clip_custom.coca_model import CoCa
     from conch.open_clip_custom.custom_tokenizer import get_tokenizer, tokenize
     from conch.open_clip_custom.transform import image_transform
@@ -172,7 +206,9 @@ def conch() -> None:
     rule = image_transform(64, mean=constants.OPENAI_DATASET_MEAN, std=constants.OPENAI_DATASET_STD)
     bare = one.encode_image(pixels(), proj_contrast=False, normalize=False)
     short = one.encode_text(torch.tensor([[2, 44, 3, 0, 0, 0]]))
-    tokenizer = get_tokenizer()
+    with tempfile.TemporaryDirectory() as folder:
+        custom_tokenizer.TOKENIZER_DIR = byte_pairs(Path(folder) / custom_tokenizer.DEFAULT_TOKENIZER).parent
+        tokenizer = get_tokenizer()
     tokenizer.batch_encode_plus = tokenizer.__call__  # its name until transformers 5
     words = tokenize(tokenizer, list(SENTENCES))
     keep(

@@ -182,9 +182,6 @@ def told(model: DualEncoderModel, rows: Mapping[str, int]) -> None:
 @pytest.mark.parametrize("slug", ticks("output"))
 def test_zero_shot_scores_are_the_owners(slug: str) -> None:
     model, theirs = small(slug), expected(slug)
-    pictures = clip_reference.pictures()
-    made = np.stack([model.preprocess([one])["pixels"][0].numpy()[:, ::7, ::7] for one in pictures])
-    assert distance(made, theirs["transform"]) <= LIMIT
     told(model, {"one a": 0, "a two": 1, "one b": 2, "b two": 3})
     model.transform = None  # the reference's pixels
     ready, sentences = list(pixels(slug).numpy()), ("one {}", "{} two")
@@ -201,6 +198,23 @@ def test_zero_shot_scores_are_the_owners(slug: str) -> None:
         model.classify([[]], ["a", "b"], sentences)
 
 
+def pixels_go_in(slug: str, model: DualEncoderModel) -> None:
+    """The card's transform is the owners', and one that pads, resizes or normalises otherwise is not."""
+    pictures, theirs = clip_reference.pictures(), expected(slug)["transform"]
+
+    def made(one: DualEncoderModel) -> np.ndarray:
+        return np.stack([one.preprocess([picture])["pixels"][0].numpy()[:, ::7, ::7] for picture in pictures])
+
+    assert distance(made(model), theirs) <= LIMIT
+    plain = model.transform
+    assert plain is not None
+    wrong: dict[str, Any] = {"fill": (255, 255, 255)} if slug == "mi-zero" else {"interpolation": "bilinear"}
+    for change in (wrong, {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}):
+        model.transform = plain.model_copy(update=change)
+        assert distance(made(model), theirs) > LIMIT, change
+    model.transform = plain
+
+
 def with_words(slug: str, folder: Path) -> dict[str, torch.Tensor]:
     """Write a vocabulary beside the weights; return these with a row for each of its pieces."""
     (folder / "vocab.txt").write_text("\n".join(reference.WORDS) + "\n", encoding="utf-8")
@@ -213,6 +227,7 @@ def test_strings_become_berts_tokens_cut_and_filled_as_the_owners_do(slug: str, 
 
     torch.save(with_words(slug, tmp_path), tmp_path / "weights.pt")
     model = small(slug, tmp_path / "weights.pt")
+    pixels_go_in(slug, model)
     words = {piece: i for i, piece in enumerate(reference.WORDS)}
     theirs = transformers.BertTokenizer(vocab=words, do_lower_case=True)
     texts = list(reference.SENTENCES)

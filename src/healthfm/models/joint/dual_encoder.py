@@ -40,6 +40,7 @@ class Side(nn.Module):
                 nn.Linear(width, wide, bias=told.bias),
             ]
             width = wide
+        self.width = width
         self.projection = nn.Sequential(*layers)
 
     def joint(self, pooled: torch.Tensor) -> torch.Tensor:
@@ -76,7 +77,7 @@ class DualEncoder(Tower):
 class DualEncoderModel(DualModel):
     """Pictures and texts in one space, by a card (see ``DualModel``). ``embed`` gives what the paper compares.
 
-    ``rule``: how classes are told by their names. ``words``: how texts become token ids. ``provenance["texts_cut"]`` counts the texts that
+    ``rule``: how classes are told by their names. ``longest``: tokens that a text is cut to; ``places``: ids that the network takes. ``words``: how texts become token ids. ``provenance["texts_cut"]`` counts the texts that
     were longer than the context.
     """
 
@@ -86,11 +87,11 @@ class DualEncoderModel(DualModel):
 
     def __init__(
         self, card: ModelCard, variant: str | None, network: DualEncoder, rule: Transform | None,
-        tokenizer: transformers.PreTrainedTokenizerBase | None, told: ZeroShot, longest: int, words: Tokenizer,
+        tokenizer: transformers.PreTrainedTokenizerBase | None, told: ZeroShot, longest: int, places: int, words: Tokenizer,
     ) -> None:  # fmt: skip
         super().__init__(card, network, rule, tokenizer, variant)
         self.rule = told
-        self.longest = longest
+        self.longest, self.places = longest, places
         self.words = words
 
     @torch.inference_mode()
@@ -108,7 +109,7 @@ class DualEncoderModel(DualModel):
                 ids, None if mask is None else torch.as_tensor(mask).to(first.device)
             )
         if "pixels" in batch:
-            tokens, pooled = self.network(batch["pixels"].to(first.device, first.dtype))
+            tokens, pooled = self.network(torch.as_tensor(batch["pixels"]).to(first.device, first.dtype))
             found |= {"tokens": tokens, "pooled": pooled, "image_embedding": self.network.image.joint(pooled)}
         if not found:
             raise CapabilityError(
@@ -117,16 +118,23 @@ class DualEncoderModel(DualModel):
         return {name: value.float().cpu().numpy() for name, value in found.items()}
 
     def embed_tokens(self, token_ids: Any, attention_mask: Any = None) -> Float32:
-        """Return the vectors, float32 [n, d], of token ids: an array [n, length], or lists of several lengths."""
-        mask = None if attention_mask is None else torch.as_tensor(np.asarray(attention_mask))
+        """Return the vectors, float32 [n, d], of token ids: an array [n, length], or lists of several lengths; ``attention_mask`` like them."""
         rows = [torch.as_tensor(np.asarray(one, np.int64)) for one in token_ids]
-        beyond = max((len(one) for one in rows), default=0) - self.longest
+        if not rows:
+            return np.zeros((0, self.network.text.width), np.float32)
+        beyond = max(len(one) for one in rows) - self.places
         if beyond > 0:
             raise CapabilityError(
-                f"{self.name} reads {self.longest} tokens a text, special ones too: {beyond} too many were given"
+                f"{self.name} reads {self.places} tokens a text, special ones too: {beyond} too many were given"
             )
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        return self.forward({"token_ids": ids} | ({} if mask is None else {"attention_mask": mask}))["text_embedding"]
+        if attention_mask is None:
+            return self.forward({"token_ids": ids})["text_embedding"]
+        seen = [torch.as_tensor(np.asarray(one, np.int64)) for one in attention_mask]
+        if [len(one) for one in seen] != [len(one) for one in rows]:
+            raise CapabilityError(f"{self.name}: attention_mask has not the shape of token_ids")
+        mask = nn.utils.rnn.pad_sequence(seen, batch_first=True)
+        return self.forward({"token_ids": ids, "attention_mask": mask})["text_embedding"]
 
     def classify(
         self, items: Sequence[Any], classes: Sequence[str], templates: Any = None, logits: bool = False

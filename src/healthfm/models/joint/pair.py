@@ -186,7 +186,7 @@ def _model(
     kind, part = _kind(run, "text"), run.parts["text"]
     facts, n = part.tokenizer or Tokenizer(), vision.numbers(kind.numbers, part.config)
     context = int(getattr(n, kind.context))
-    longest = min(context, facts.length or context)
+    longest = min(context - kind.own, facts.length or context)
     rows = int(getattr(n, kind.rows))
     tokenizer = None if kind.tokenizer is None else kind.tokenizer(found.folder, facts)
     if tokenizer is not None and len(tokenizer) > rows:
@@ -195,7 +195,7 @@ def _model(
         )
     return DualEncoderModel(
         card, variant, network, run.parts["image"].transform, tokenizer, run.zero_shot or ZeroShot(), longest,
-        facts,
+        context, facts,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from healthfm.cards.schema import Runner
 from healthfm.cards.schema import Tokenizer as TokenizerFacts
-from healthfm.errors import CheckpointError
+from healthfm.errors import CheckpointError, RunError
 from healthfm.models.files import recognise
 from healthfm.models.files.checkpoint import Tensors
 from healthfm.models.joint import clip_keys
@@ -103,6 +103,10 @@ class Texts(nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> BaseModelOutputWithPooling:
         network, places = self.network, self.network.embeddings.position_embedding.weight
         if input_ids.shape[1] == len(places):  # as the release's tokenizer makes them: the last is kept free
+            if bool((input_ids[:, -1] != PAD).any()):
+                raise RunError(
+                    f"a text has {len(places)} tokens, and the last place is the network's own: {len(places) - 1} are read"
+                )
             input_ids = input_ids[:, :-1]
         words = network.embeddings.token_embedding(input_ids)
         x = torch.cat((words, self.cls_emb.expand(len(words), 1, -1)), 1)
@@ -180,4 +184,4 @@ def _tokenizer(folder: Path | None, facts: TokenizerFacts | None) -> transformer
 
 
 IMAGE = Kind(ImageNumbers, image, image_sizes, names=image_names, heads="num_heads")
-TEXT = Kind(TextNumbers, text, text_sizes, _stated, text_names, heads="num_heads", tokenizer=_tokenizer)
+TEXT = Kind(TextNumbers, text, text_sizes, _stated, text_names, heads="num_heads", own=1, tokenizer=_tokenizer)

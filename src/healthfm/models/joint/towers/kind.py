@@ -42,7 +42,8 @@ class Kind:
     the words of ``numbers``; what they lack may raise ``IndexError``. ``stated(numbers)``: the same sizes of ``numbers``, where the words
     are not those of its fields. ``names(tensors, part)``: published names of the tower alone, the pair's prefix taken off, to its own.
     ``heads`` and ``width``: the words of the number of heads, which no tensor shows, and of the width that they share; ``context`` and
-    ``rows``: those of the longest text and of the vocabulary. ``tokenizer(folder, facts)``: that of a folder's files, None without any.
+    ``rows``: those of the longest text and of the vocabulary; ``own``: places that tokens
+    of the tower's own take. ``tokenizer(folder, facts)``: that of a folder's files, None without any.
     """
 
     numbers: type[Any]
@@ -54,6 +55,7 @@ class Kind:
     width: str = "embed_dim"
     context: str = "context_length"
     rows: str = "vocab_size"
+    own: int = 0
     tokenizer: Callable[[Path | None, TokenizerFacts | None], transformers.PreTrainedTokenizerBase | None] | None = None
 
     def sizes(self, numbers: Any, names: Mapping[str, Any]) -> Sizes:
