@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from healthfm import DatasetError, RunError
+from healthfm import CapabilityError, DatasetError, RunError
 from healthfm.embed.embedder import Embedder
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed
@@ -133,3 +133,12 @@ def test_a_tiff_with_levels_is_a_slide_and_one_without_a_picture(tower: VisionMo
 def test_the_door_reads_no_pixel(tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(b"damaged")
     assert isinstance(pixels.opened(tmp_path / "a.nii"), Volume)
+
+
+def test_a_card_without_a_transform_takes_arrays_and_refuses_pictures_by_the_fields_name(tmp_path: Path) -> None:
+    model = small()
+    model.transform = None
+    assert model.embed([np.zeros((3, 16, 16), np.float32)]).shape[0] == 1
+    for one in (item("png", tmp_path), item("picture", tmp_path), item("image record", tmp_path)):
+        with pytest.raises(CapabilityError, match=r"its card has no \[run\.transform\]"):
+            model.embed([one])

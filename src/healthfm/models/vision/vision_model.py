@@ -191,6 +191,10 @@ class VisionModel(Model):
     def _array(self, picture: Any) -> Float32:
         if self.transform is not None:
             return transform.pixels(picture, self.transform)
+        if not isinstance(picture, np.ndarray | torch.Tensor):
+            raise CapabilityError(
+                f"{self.name}: its card has no [run.transform], which says how a picture becomes what the network takes; arrays are taken as they are"
+            )
         array = np.asarray(picture, np.float32)
         if array.ndim != 3:
             raise RunError(f"{self.name} takes arrays [channels, rows, columns], not {list(array.shape)}")
