@@ -17,6 +17,7 @@ from healthfm.formats import jsonl, xml
 from healthfm.formats.source import Row, Source
 
 Infons = Mapping[str, str]
+SINGLE, MANY, PLACES = {"id", "offset", "text"}, {"passage", "sentence", "annotation", "relation"}, {"location", "node"}
 GAP = 1 << 20  # up to how many blanks two passages lie apart
 
 
@@ -55,7 +56,7 @@ def documents(source: Source) -> Iterator[Row]:
         return
     for row, element in xml.elements(source, "document"):
         with row:
-            row.update(_document(_as_json(element)))
+            row.update(_document({"passages": (), **_as_json(element)}))
             yield row
 
 
@@ -89,7 +90,9 @@ def _document(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _annotation(one: Mapping[str, Any]) -> Annotation:
-    places = sorted((int(each["offset"]), int(each["offset"]) + int(each["length"])) for each in one["locations"])
+    places = sorted(
+        (int(each["offset"]), int(each["offset"]) + int(each["length"])) for each in one.get("locations") or ()
+    )
     return Annotation(str(one.get("id", "")), _infons(one), str(one.get("text") or ""), tuple(places))
 
 
@@ -105,12 +108,15 @@ def spoken(text: str, places: Sequence[tuple[int, int]]) -> str:
 def _as_json(element: etree._Element) -> dict[str, Any]:
     """Return an element of BioC's XML under the names that its JSON has."""
     found: dict[str, Any] = dict(element.attrib)
-    found["infons"] = {str(one.get("key")): (one.text or "").strip() for one in element.iterfind("infon")}
-    for name in ("id", "offset", "text"):
-        if (child := element.find(name)) is not None:
-            found[name] = child.text or ""
-    for many in ("passage", "sentence", "annotation", "relation"):
-        found[f"{many}s"] = [_as_json(one) for one in element.iterfind(many)]
-    found["locations"] = [dict(one.attrib) for one in element.iterfind("location")]
-    found["nodes"] = [dict(one.attrib) for one in element.iterfind("node")]
+    infons = found["infons"] = {}
+    for child in element:
+        tag = child.tag
+        if tag == "infon":
+            infons[str(child.get("key"))] = (child.text or "").strip()
+        elif tag in SINGLE:
+            found.setdefault(tag, child.text or "")
+        elif tag in MANY:
+            found.setdefault(f"{tag}s", []).append(_as_json(child))
+        elif tag in PLACES:
+            found.setdefault(f"{tag}s", []).append(dict(child.attrib))
     return found

@@ -54,25 +54,31 @@ def rows(source: Source, encoding: str = "utf-8") -> Iterator[Row]:
 def _objects(held: Sequence[bytes]) -> Sequence[dict[str, Any] | None]:
     """Return the object of each line that msgspec reads and that has all the keys it can have, so that none was there twice; None: look again."""
     raw = b"".join(held)
-    text, sizes = np.frombuffer(raw, np.uint8), np.fromiter(map(len, held), np.int64, len(held))
-    ends = np.cumsum(sizes)
-    colons = np.flatnonzero(text == ord(":"))
-    before = text[colons - 1] if len(colons) and colons[0] else np.empty(0, np.uint8)
-    colons = colons[(before == ord('"')) | (before <= ord(" "))] if len(before) else colons
-    values = _one_a_line(raw, text, ends - sizes, ends)
+    sizes = np.fromiter(map(len, held), np.int64, len(held))
+    ends, colons = np.cumsum(sizes), _colons(raw)
+    values = _one_a_line(raw, ends - sizes, ends)
     if values is not None and _all_keys(values, len(colons)):
         return values
     written = np.diff(np.searchsorted(colons, ends, side="right"), prepend=0).tolist()
     return list(map(_quickly, held, written))
 
 
-def _one_a_line(
-    raw: bytes, text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
-) -> list[dict[str, Any]] | None:
+def _colons(raw: bytes) -> npt.NDArray[np.int64]:
+    """Return where colons stand that may end a key: behind a quote, or behind a quote and blanks."""
+    text = np.frombuffer(raw, np.uint8)
+    colons = np.flatnonzero(text == ord(":"))
+    before = colons - 1  # of the first character it is the last, which is no worse: no JSON begins with a colon
+    while len(late := np.flatnonzero((text[before] <= ord(" ")) & (before >= 0))):
+        before[late] -= 1
+    return colons[text[before] == ord('"')]
+
+
+def _one_a_line(raw: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> list[dict[str, Any]] | None:
     """Return the objects of lines that all begin and end with a brace; None where they may not be one a line.
 
     Within a value, a line's end never stands between two braces, so as many objects as lines are one a line.
     """
+    text = np.frombuffer(raw, np.uint8)
     last = text[ends - 2] if raw.endswith(b"\n") else np.append(text[ends[:-1] - 2], text[-1])
     if not (text[starts] == ord("{")).all() or not (last == ord("}")).all():
         return None
@@ -129,10 +135,10 @@ def _carefully(line: str, source: Source, number: int) -> dict[str, Any] | None:
 def load(source: Source, opened: IO[bytes] | None = None) -> Any:
     """Return the one JSON value a file holds, which may be ``opened`` already. A key that an object holds twice is an error: it would hide a row."""
     try:
-        if opened is not None:
-            return json.loads(opened.read().decode("utf-8-sig"), object_pairs_hook=_each_key_once)
-        with source.text() as handle:
-            return json.load(handle, object_pairs_hook=_each_key_once)
+        with opened or source.open() as handle:
+            raw = handle.read()
+        found = _whole(raw)
+        return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_each_key_once) if found is None else found
     except json.JSONDecodeError as error:
         raise DatasetError(
             f"{source}: not valid JSON at line {error.lineno}, column {error.colno}; the file may be cut short"
@@ -143,6 +149,15 @@ def load(source: Source, opened: IO[bytes] | None = None) -> Any:
         raise DatasetError(f"{source}: {error}") from None
     except (*DAMAGE, RecursionError) as error:
         raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
+
+
+def _whole(raw: bytes) -> Any:
+    """Return the value of some JSON that msgspec reads and in which no object holds a key twice; None: look again."""
+    try:
+        value = _decode(raw)
+        return value if type(value) in (dict, list) and _keys(value) == len(_colons(raw)) else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
