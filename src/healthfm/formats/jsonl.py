@@ -70,7 +70,8 @@ def _colons(raw: bytes) -> npt.NDArray[np.int64]:
     before = colons - 1  # of the first character it is the last, which is no worse: no JSON begins with a colon
     while len(late := np.flatnonzero((text[before] <= ord(" ")) & (before >= 0))):
         before[late] -= 1
-    return colons[text[before] == ord('"')]
+    found: npt.NDArray[np.int64] = colons[text[before] == ord('"')]
+    return found
 
 
 def _one_a_line(raw: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> list[dict[str, Any]] | None:
