@@ -102,6 +102,7 @@ def medclip() -> None:
         image = network.encode_image(pixels())
         text = network.encode_text(read.input_ids, read.attention_mask)
         few = network.encode_text(short.input_ids, short.attention_mask)
+        unmasked = network.encode_text(short.input_ids)
         shown = shapes(network)
         classes = owners.PromptClassifier(network, ensemble=True)(pixels(), asked)["logits"]
         runs[name] = {
@@ -109,6 +110,7 @@ def medclip() -> None:
             "image": numbers(image),
             "text": numbers(text),
             "short": numbers(few),
+            "unmasked": numbers(unmasked),
             "classes": numbers(classes),
         }
         without_downloads(full=True)
@@ -117,7 +119,7 @@ def medclip() -> None:
         [Image.fromarray(one) for one in (*pictures(), LARGE)], return_tensors="pt"
     )["pixel_values"]
     write("medclip", {
-        "source": source, "runs": runs, "ids": read.input_ids.tolist(), "mask": read.attention_mask.tolist(), "transform": numbers(made[:, 0, ::17, ::17]),
+        "source": source, "runs": runs, "ids": read.input_ids.tolist(), "mask": read.attention_mask.tolist(), "short": short.input_ids.tolist(), "transform": numbers(made[:, 0, ::17, ::17]),
     })  # fmt: skip
     pack("medclip", {"source": f"{source}; transformers 4.24.0, Bio_ClinicalBERT's vocabulary", "variants": full})
 

@@ -169,6 +169,12 @@ def test_medclips_vectors_of_texts_depend_on_what_they_are_given_with(files: dic
     assert distance(model.embed(few), theirs["short"]) <= LIMIT
     assert distance(model.embed([*few, words.TEXTS[4]])[:4], theirs["short"]) > LIMIT
     assert distance(np.concatenate([model.embed([one]) for one in few]), theirs["short"]) > LIMIT
+    ids = expected("medclip")["short"]
+    assert distance(model.embed_tokens(ids), theirs["unmasked"]) <= LIMIT  # without a mask the padding is read too
+    assert distance(model.embed_tokens(ids, (np.array(ids) != 0).astype(int)), theirs["short"]) <= LIMIT
+    assert distance(theirs["short"], theirs["unmasked"]) > LIMIT
+    ragged = [[one for one in row if one] for row in ids]
+    assert distance(model.embed_tokens(ragged), theirs["short"]) <= LIMIT
 
 
 @pytest.mark.parametrize("row", ticks("output"))

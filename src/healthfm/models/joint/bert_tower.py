@@ -17,7 +17,8 @@ from healthfm.models.files.checkpoint import Tensors
 from healthfm.models.language.text_model import build_network
 
 HEAD = 64  # numbers a head of attention has in every published BERT, where nothing else is said
-POOLINGS = ("cls", "pooler", "last", "mean-1-2-last")
+OVER_PADDING = "mean-1-2-last"  # a vector depends on how far its text is filled up
+POOLINGS = ("cls", "pooler", "last", OVER_PADDING)
 PAD = 0
 HEADS = ("cls.", "lm_head.")  # of words, which no vector needs
 
@@ -83,13 +84,13 @@ def pooled(
     "cls": the last state of the first token; "pooler": the trained layer over it; "last": the last state of the last token that is
     seen; "mean-1-2-last": the mean of all tokens, those that are not seen too, in the states behind the first, second and last layer.
     """
-    out = network(input_ids=ids, attention_mask=mask, output_hidden_states=pooling == "mean-1-2-last")
+    out = network(input_ids=ids, attention_mask=mask, output_hidden_states=pooling == OVER_PADDING)
     if pooling == "pooler":
         if out.pooler_output is None:
             raise CheckpointError("these weights have no pooler layer, which this model's texts are read by")
         return out.pooler_output  # type: ignore[no-any-return]
     states: torch.Tensor = out.last_hidden_state
-    if pooling == "mean-1-2-last":
+    if pooling == OVER_PADDING:
         return torch.stack([out.hidden_states[1], out.hidden_states[2], states]).mean((0, 2))
     if pooling == "last":
         last = (torch.full((len(ids),), ids.shape[1]) if mask is None else mask.sum(1)) - 1

@@ -13,6 +13,7 @@ from torch import nn
 from healthfm.cards.schema import ModelCard, Projection, Tokenizer, Transform, ZeroShot
 from healthfm.errors import CapabilityError, CheckpointError
 from healthfm.models.joint import clip_text, zero_shot
+from healthfm.models.joint.bert_tower import OVER_PADDING
 from healthfm.models.joint.towers.kind import Made
 from healthfm.models.model import Float32, Model
 from healthfm.models.prepared import Prepared
@@ -128,8 +129,10 @@ class DualEncoderModel(DualModel):
                 f"{self.name} reads {self.places} tokens a text, special ones too: {beyond} too many were given"
             )
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        if attention_mask is None:
+        if attention_mask is None and len({len(one) for one in rows}) == 1:
             return self.forward({"token_ids": ids})["text_embedding"]
+        if attention_mask is None:
+            attention_mask = [[1] * len(one) for one in rows]
         seen = [torch.as_tensor(np.asarray(one, np.int64)) for one in attention_mask]
         if [len(one) for one in seen] != [len(one) for one in rows]:
             raise CapabilityError(f"{self.name}: attention_mask has not the shape of token_ids")
@@ -179,7 +182,7 @@ class DualEncoderModel(DualModel):
 
     @property
     def _fills_count(self) -> bool:
-        return getattr(self.network.text.tower, "pooling", None) == "mean-1-2-last"
+        return getattr(self.network.text.tower, "pooling", None) == OVER_PADDING
 
     def _pictures_of(self, items: Sequence[Any]) -> list[list[Float32]]:
         """Return the vectors of the pictures of each item."""

@@ -26,7 +26,7 @@ FRONT = "network."
 
 
 class Texts(nn.Module):
-    """BERT, called as ``Made`` says. Without a mask, the padding (id 0) is not seen."""
+    """BERT, called as ``Made`` says. Without a mask, the padding (id 0) is not seen; where the mean goes over it, all is, as in the release."""
 
     def __init__(self, network: transformers.BertModel, pooling: str) -> None:
         super().__init__()
@@ -34,7 +34,9 @@ class Texts(nn.Module):
         self.pooling = pooling
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> BaseModelOutputWithPooling:
-        seen = input_ids != PAD if attention_mask is None else attention_mask
+        seen = attention_mask
+        if seen is None:
+            seen = torch.ones_like(input_ids) if self.pooling == bert_tower.OVER_PADDING else input_ids != PAD
         return BaseModelOutputWithPooling(
             pooler_output=bert_tower.pooled(self.network, input_ids, seen.long(), self.pooling)
         )
