@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from healthfm import CheckpointError, RunError, load_model
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard, Transform
 from healthfm.models.files import checkpoint
-from healthfm.models.joint import pair
+from healthfm.models.joint import pair, zero_shot
 from healthfm.models.joint.dual_encoder import DualEncoderModel
 from healthfm.models.vision import transform
 from healthfm.models.vision import vision_model as vision
@@ -81,8 +83,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {row: published(row, folder / row) for row in FILES}
 
 
-def ticks(tick: str) -> list[Any]:
-    return [pytest.param(row, marks=pytest.mark.evidence(row, tick)) for row in FILES]
+def ticks(tick: str, rows: Iterable[str] = FILES) -> list[Any]:
+    return [pytest.param(row, marks=pytest.mark.evidence(row, tick)) for row in rows]
 
 
 # Keys -------------------------------------------------------------------------------------------------------------------
@@ -192,6 +194,7 @@ def test_classes_by_their_names_are_the_owners(row: str, files: dict[str, Path])
     classes = list(reference.SENTENCES)
     scores = functools.partial(model.classify, ready, classes, reference.SENTENCES, logits=True)
     assert distance(scores(), theirs["classes"]) <= LIMIT
+    assert zero_shot.spaces(model) == [{"scale": pytest.approx(np.exp(4.6052)), "unit": False, "ready": True}]
     plain = model.rule
     for change in ({"limits": None}, {"average": "vectors"}, {"by_class": False}):
         model.rule = plain.model_copy(update=change)
@@ -206,7 +209,7 @@ def test_classes_by_their_names_are_the_owners(row: str, files: dict[str, Path])
 # The whole road, and what goes wrong ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("row", ticks("road"))
+@pytest.mark.parametrize("row", ticks("road", ("medclip", "cxr-clip")))
 def test_a_linear_probe_from_published_files_to_a_report(row: str, tmp_path: Path, files: dict[str, Path]) -> None:
     pictures = class_folders(tmp_path / "tiles", 64)
     name = next(one for one in ROWS if one.startswith(row))
@@ -218,6 +221,25 @@ def test_a_linear_probe_from_published_files_to_a_report(row: str, tmp_path: Pat
     road.assert_probed(tmp_path / "run", rows, labels, model.embed(fit), model.embed(test))
     others = load_model(name, published(row, tmp_path / "other", True), device="cpu")
     road.assert_moved(model.embed(test), others.embed(test))
+
+
+@pytest.mark.evidence("maco", "road")
+def test_classes_by_their_names_from_published_files_to_a_report(tmp_path: Path, files: dict[str, Path]) -> None:
+    pictures, names = class_folders(tmp_path / "tiles", 64), ("Edema", "Lung Mass")
+    shutil.rmtree(pictures / "train")
+    for i, one in enumerate(names):
+        (pictures / "test" / f"class{i}").rename(pictures / "test" / one)
+    words = ("--task", "zero-shot", "--weights", files["maco"], "--no-baseline")
+    rows = road.evaluated(tmp_path / "run", "maco", pictures, *words)
+    asked = json.loads((tmp_path / "run" / "run.json").read_text())["fitted"]["zero_shot"]
+    assert asked["names"] == ["edema", "lung mass"] and rows[0]["options"] == list(names)
+    test = [pictures / one["id"] for one in rows]
+    model, others = (
+        load_model("maco", one, device="cpu") for one in (files["maco"], published("maco", tmp_path / "other", True))
+    )
+    likely = model.classify(test, names)
+    assert np.allclose(road.scores(rows), likely / likely.sum(1, keepdims=True), atol=1e-5)
+    road.assert_moved(likely, others.classify(test, names))
 
 
 def test_what_does_not_go_together_is_named(files: dict[str, Path]) -> None:
