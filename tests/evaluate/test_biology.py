@@ -10,6 +10,7 @@ import pytest
 
 from healthfm import evaluate, load_model, load_run, open_dataset
 from healthfm.adapt import baselines as rivals
+from healthfm.engine.store import RunFolder
 from healthfm.errors import DatasetError, RunError
 from healthfm.models import own
 from healthfm.records import MISSING, UNMEASURED, Signal
@@ -116,6 +117,9 @@ def test_the_fingerprints_stand_beside_a_model_that_knows_nothing(bbbp: Path, tm
     made = evaluate(blind, "moleculenet:bbbp", root=bbbp, output=tmp_path / "run")
     beside = made.scores["baselines"]
     assert beside["strongest"]["name"] == "ecfp" and beside["rivals"][0]["value"] > made.metrics["accuracy"]["value"]
+    page = made.report().read_text()
+    assert "Principal components, by label" in page and "Principal components, by side" in page  # where the vectors lie
+    assert made.path is not None and RunFolder(made.path).predictions("map").num_rows == 72  # to fit on and evaluated
 
 
 def test_what_nobody_measured_counts_in_no_metric_and_teaches_nothing(tmp_path: Path) -> None:

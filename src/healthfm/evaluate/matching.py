@@ -17,7 +17,7 @@ from healthfm.evaluate.job import Ask, Finished, Job, cut_parts, left_out, sampl
 from healthfm.evaluate.probes import size_of
 from healthfm.models.model import Model
 from healthfm.records import Record, TextRecord, Visual, unit_of
-from healthfm.score.kinds.matches import WAYS
+from healthfm.score.kinds.matches import PICTURES
 from healthfm.score.metrics import matching
 
 TASK = "image-text-retrieval"
@@ -29,13 +29,19 @@ class Matched(Embedded):
 
     count: int
     pairs: Sequence[tuple[int, int]]
+    ways: Sequence[str] = tuple(PICTURES)
+    nouns: tuple[str, str] = ("images", "texts")
 
-    def tool(self, model: Model, settled: Mapping[str, Any] | None) -> Any:
+    def fits(self, model: Model) -> None:
+        """Raise ``CapabilityError``: the model does not take both sides."""
         if not (
             any(issubclass(one, Visual) for one in model.takes)
             and any(issubclass(one, TextRecord) for one in model.takes)
         ):
             raise CapabilityError(f"{model.name} has no space that pictures and texts share, which this task needs")
+
+    def tool(self, model: Model, settled: Mapping[str, Any] | None) -> Any:
+        self.fits(model)
         return super().tool(model, settled)
 
     def finish(self, table: pa.Table, settled: Mapping[str, Any]) -> Finished:
@@ -49,14 +55,14 @@ class Matched(Embedded):
         inputs = table["input"].to_pylist()
         found = pa.table({
             **sample_columns(self.records, self.targets, [one or self.records[i].digest() for i, one in enumerate(inputs)]),
-            "direction": pa.array([way for way, rows in zip(WAYS, places, strict=True) for _ in rows], pa.string()),
+            "direction": pa.array([way for way, rows in zip(self.ways, places, strict=True) for _ in rows], pa.string()),
             "ranks": pa.array([row.tolist() for one in both for row in one.found], pa.list_(pa.int64())),
             "prediction": pa.array(first, pa.string()), **self.columns,
         })  # fmt: skip
         told = said(table.slice(0, count), ids[:count]) | (
             {"cut": cut} if (cut := sum(table["cut"].to_pylist())) else {}
         )
-        sizes = {"images": count, "texts": len(ids) - count, "pairs": len(self.pairs)}
+        sizes = {self.nouns[0]: count, self.nouns[1]: len(ids) - count, "pairs": len(self.pairs)}
         return Finished(
             found,
             {

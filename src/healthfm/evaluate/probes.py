@@ -43,6 +43,7 @@ from healthfm.evaluate.job import (
 from healthfm.models import own
 from healthfm.records import Molecule, Record, Slide, TextRecord, unit_of
 from healthfm.records import Sequence as Letters
+from healthfm.report import maps
 from healthfm.score import learning, robustness
 from healthfm.score.tasks import TASKS
 
@@ -78,7 +79,8 @@ class Probed(Embedded):
         train, test = vectors[:count], vectors[count:]
         lazy = any(isinstance(one, Record) for one in self.inputs)
         common = sample_columns(self.records, self.targets, table["input"].to_pylist()[count:] if lazy else None)
-        beside: dict[str, pa.Table] = {}
+        every, known = [*self.fit_on, *self.records], [*self.labels, *(self.targets or ())]
+        beside: dict[str, pa.Table] = {maps.ROOM: maps.places(vectors, every, known, count)}
         if self.rule == "few":  # the draw that is shown, and those of all beside it
             assert self.shots is not None and self.targets is not None and self.classes is not None
             draws, how = few_shot(

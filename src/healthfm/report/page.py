@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from healthfm.report import assays, clinical, given, plots, words
+from healthfm.report import assays, clinical, given, maps, plots, svg, words
 from healthfm.report.contamination import section
 from healthfm.report.looks import looks
 from healthfm.report.outlines import outlines
@@ -61,7 +61,7 @@ def render(run: Result, *, show_inputs: bool = False) -> str:
         "notes": sentences.headline_notes(run), "limits": limits.limits(run), "asked_for": asked_for(run),
         "confusion": scores["confusion"], "classes": scores["classes"], "rules": [_rule(one) for one in scores["rules"]],
         **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_prompts(scores), **_few_labels(scores), **_subgroups(run), **clinical.context(scores.get("clinical")),
-        **_scatter(run), "strip": assays.strip(scores), "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,
+        **_scatter(run), "strip": assays.strip(scores), "maps": maps.drawn(run.path), "signs": svg.SIGNS, "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,
         "other_splits": len(seen["lineage"]["overlaps"]) - len(seen["lineage"]["concerning"]), **_judge(run),
         "errors": worst, "samples": rows, "total": run.predictions.num_rows, "texts": texts,
         "private_text": private and scores["kind"] == "text", "hidden": why,
@@ -330,7 +330,7 @@ def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = (
         ("limits", "Limits", True), ("clinical", "As a risk", context["clinical"]), ("metrics", "Metrics", True), ("classes", "Classes", context["per_class"]),
         ("confusion", "Confusion", context["confusion"]), ("calibration", "Calibration", context["calibration"]),
-        ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]), ("agreement", "Agreement", context["agreement"]), ("strip", "Assays", context["strip"]), ("words", "Other words?", context["prompts"]), ("labels", "Worth of labels", context["few_labels"]), ("learning", "More samples?", context["learning"]),
+        ("selective", "When sure", context["selective"]), ("roc", "ROC", context["roc"]), ("scatter", "Scatter", context["scatter"]), ("agreement", "Agreement", context["agreement"]), ("strip", "Assays", context["strip"]), ("map", "Map", context["maps"]), ("words", "Other words?", context["prompts"]), ("labels", "Worth of labels", context["few_labels"]), ("learning", "More samples?", context["learning"]),
         ("subgroups", "Subgroups", context["subgroups"]), ("contamination", "Contamination", True), ("judge", "Judge", context["judge"]),
         ("cases", "Cases", context["cases"]), ("outlined", "Outlines", context["outlined"]), ("errors", "Errors", context["errors"].samples), ("gallery", "Confused", context["confused"]), ("looks", "Where it looked", context["looks"]), ("samples", "Samples", True), ("provenance", "Provenance", True),
     )  # fmt: skip

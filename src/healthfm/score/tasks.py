@@ -101,6 +101,10 @@ TASKS = {
         summary="the texts of a picture among all and the pictures of a text, by the cosine of embeddings in one space", kind="matches",
         noun="query", way="retrieval", verb="embed", records=(Document,),
     ),
+    "molecule-text-retrieval": Task(
+        summary="the text of a molecule among T and among all, and the molecule of a text, by the cosine of embeddings in one space", kind="matches",
+        noun="query", way="told molecules", verb="embed", records=(Molecule,),
+    ),
     "linear-probe": Task(
         summary="one of several classes, by logistic regression on frozen embeddings", kind="classes",
         way="probe", rule="linear", verb="embed", records=(*TEXTS, *PICTURES, *MEASURED), fitted=True, curve=True,

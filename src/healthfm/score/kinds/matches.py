@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import comb
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,18 @@ from healthfm.score.metrics.arrays import ratio
 from healthfm.score.metrics.matching import TIES
 from healthfm.score.statistics.statistic import Bools, Counts, Floats, Statistic, Values, of_counts
 
-WAYS = {"image to text": "image_to_text", "text to image": "text_to_image"}
+PICTURES = {"image to text": "image_to_text", "text to image": "text_to_image"}
+MOLECULES = {"molecule to text": "molecule_to_text", "text to molecule": "text_to_molecule"}
+WAYS = {**PICTURES, **MOLECULES}
+CHOICES = (4, 10, 20)  # candidates of which one is chosen, as MoleculeSTM reports it
 RECALLS = (1, 5, 10)
 COUNTED = (
     "a query counts as found at k where one of all that belongs to it is among the first k, as CLIP_benchmark counts it; average precision is of all "
     "that belongs to it; a picture and its texts are resampled together"
+)
+CHOSEN = (
+    "one of T is chosen as MoleculeSTM asks it: the share of all draws of T - 1 others, from what does not belong, of which none is as like as what belongs; its "
+    "stored lists of others are one such draw, and of equal similarities its code takes the right one"
 )
 
 
@@ -57,6 +65,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     first = np.array([row[0] if row else np.inf for row in ranks])
     precision = np.array([np.mean(np.arange(1, len(row) + 1) / np.array(row)) if row else 0.0 for row in ranks])
     ways, found, recalls = np.array(table["direction"].to_pylist()), list[Statistic](), list[Statistic]()
+    chosen: list[Statistic] = []
     for way, name in WAYS.items():
         rows = ways == way
         if not rows.any():
@@ -64,9 +73,23 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         some = [_share(f"{name}_recall_{k}", first <= k, rows) for k in RECALLS]
         recalls += some
         found += [*some, _median(f"{name}_median_rank", first, rows), _mean(f"{name}_map", precision, rows)]
+        if way in MOLECULES and (ways != way).any():
+            others = int((ways != way).sum()) - np.array([len(row) for row in table["target"].to_pylist()])
+            for size in (one for one in CHOICES if others[rows].min() >= one - 1):
+                values = np.array([one_of(size, a, b) for a, b in zip(first, others, strict=True)])
+                chosen.append(_mean(f"{name}_choose_{size}", values, rows))
     mean = of_counts("mean_recall", len(ranks), lambda counts: np.mean([one.at(counts) for one in recalls], axis=0))
-    statistics, lost = kind.defined([mean, *found])
-    return Read(statistics, "mean_recall", [COUNTED, TIES, *lost], {"unanswered": sum(row is None for row in ranks)})
+    statistics, lost = kind.defined([*chosen, mean, *found])
+    headline = chosen[-1].name if chosen else "mean_recall"
+    rules = [COUNTED, *([CHOSEN] if chosen else []), TIES, *lost]
+    return Read(statistics, headline, rules, {"unanswered": sum(row is None for row in ranks)})
+
+
+def one_of(size: int, rank: float, others: int) -> float:
+    """Return the share of draws of ``size`` - 1 of the ``others`` that hold none of the ``rank`` - 1 that are as like as what belongs."""
+    if not np.isfinite(rank):
+        return 0.0
+    return comb(others - int(rank) + 1, size - 1) / comb(others, size - 1)
 
 
 def _share(name: str, hits: Bools, rows: Bools) -> Statistic:
