@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,34 @@ def test_strings_become_berts_tokens_cut_and_filled_as_the_owners_do(slug: str, 
     assert (
         np.abs(model.embed_prepared([model.prepare(one).inputs[0] for one in texts]) - model.embed(texts)).max() <= 1e-6
     )
+    conch = catalog.card("conch", "model")
+    assert isinstance(conch, ModelCard) and conch.run is not None and conch.run.zero_shot is not None
+    asked = [one.format("pneumonia of the lungs") for one in conch.run.zero_shot.templates]  # 22
+    filled = "max_length" if slug == "pmc-clip" else False
+    wanted = [theirs(one, padding=filled, max_length=long, truncation=True)["input_ids"] for one in asked]
+    assert [model.prepare(one).inputs[0].tolist() for one in asked] == wanted
+    wide, plain = (model.prepare(one).inputs[0].tolist() for one in ("\uff41\uff4e image", "an image"))
+    assert (wide == plain) is (slug == "biomedclip")  # only open_clip makes texts plain
+
+
+@pytest.mark.evidence("conch", "input")
+def test_strings_become_conchs_tokens_and_leave_its_own_place_free(tmp_path: Path) -> None:
+    theirs = expected("conch")["tokens"]
+    sizes = {"text.token_embedding.weight": [320, 64], "text.positional_embedding": [128, 64]}
+    reference.byte_pairs(tmp_path / "conch_byte_level_bpe_uncased.json")
+    torch.save({**tensors("conch"), **recipe(sizes)}, tmp_path / "weights.pt")
+    model = small("conch", tmp_path / "weights.pt")
+    pixels_go_in("conch", model)
+    texts = list(reference.SENTENCES)
+    assert [[*model.prepare(one).inputs[0].tolist(), 0] for one in texts] == theirs
+    assert np.abs(model.embed(texts) - model.embed_tokens(theirs)).max() <= 1e-6
+    prepared = model.embed_prepared([model.prepare(one).inputs[0] for one in texts])
+    assert np.abs(prepared - model.embed(texts)).max() <= 1e-6
+    with pytest.raises(RunError, match="the last place is the network's own: 127 are read"):
+        model.embed_tokens([[*theirs[0][:-1], 5]])
+    long = model.prepare("lung " * 200)
+    ids = long.inputs[0].tolist()
+    assert long.cut and len(ids) == 127 and (ids[0], ids[-1]) == (1, 2)
 
 
 def test_a_vocabulary_larger_than_the_network_is_anothers(tmp_path: Path) -> None:
@@ -257,9 +286,14 @@ def test_a_vocabulary_larger_than_the_network_is_anothers(tmp_path: Path) -> Non
 
 
 def published(slug: str, folder: Path) -> Path:
-    """The small network in the row's published file."""
+    """The small network in the row's published file, its tokenizer beside it."""
     folder.mkdir()
     own = dict(tensors(slug))
+    if slug == "conch":
+        own |= recipe({"text.token_embedding.weight": [320, 64], "text.positional_embedding": [128, 64]})
+        reference.byte_pairs(folder / "conch_byte_level_bpe_uncased.json")
+    else:
+        (folder / "vocab.txt").write_text("\n".join(reference.WORDS) + "\n", encoding="utf-8")
     name, content = {
         "biomedclip": ("open_clip_pytorch_model.bin", own), "conch": ("pytorch_model.bin", own),
         "mi-zero": ("epoch_50.pt", {"epoch": 50, "state_dict": {f"module.{k}": v for k, v in own.items()}}),
@@ -279,7 +313,25 @@ def test_a_linear_probe_on_class_folders_from_published_files_to_a_report(slug: 
     labels = [path.parent.name for path in fit]
     road.assert_probed(tmp_path / "run", rows, labels, model.embed(fit), model.embed(test))
     (tmp_path / "other").mkdir()
-    for path in weights.iterdir():
+    for path in (one for one in weights.iterdir() if one.suffix in (".bin", ".pt")):
         torch.save(disturbed(torch.load(path, weights_only=True)), tmp_path / "other" / path.name)
     others = load_model(slug, tmp_path / "other", device="cpu")
     road.assert_moved(model.embed(test), others.embed(test))
+
+
+@pytest.mark.parametrize("slug", ticks("road"))
+def test_classes_by_their_names_from_published_files_to_a_report(slug: str, tmp_path: Path) -> None:
+    weights, pictures = published(slug, tmp_path / "weights"), class_folders(tmp_path / "tiles", 64)
+    for folder in pictures.iterdir():
+        for old, new in (("class0", "heart"), ("class1", "lung_heart")):
+            (folder / old).rename(folder / new)
+    rows = road.evaluated(tmp_path / "run", slug, pictures, "--task", "zero-shot", "--weights", weights)
+    model = load_model(slug, weights, device="cpu")
+    files = sorted((pictures / "test").rglob("*.*g"))
+    assert [row["target"] for row in rows] == [path.parent.name for path in files]
+    told = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    likely = model.classify(files, ["heart", "lung heart"])  # by the card's own sentences and rule
+    assert np.allclose([row["probabilities"] for row in rows], likely, atol=1e-5)
+    assert len(told["environments"]) == 1 and model.rule.templates[0] in (tmp_path / "run" / "report.html").read_text(
+        "utf-8"
+    )
