@@ -141,6 +141,7 @@ MEADOW = {  # the names that medalpaca's repositories on Hugging Face hold; two 
     "mmmlu": "medical_meadow_mmmlu/medical_meadow_mmmlu.json",
     "pubmed-causal": "medical_meadow_pubmed_causal/medical_meadow_pubmed_causal.json",
     "health-advice": "medical_meadow_health_advice/medical_meadow_health_advice.json",
+    "small": "medical_meadow_small.json",  # github.com/kbressem/medAlpaca
 }
 
 
@@ -219,6 +220,9 @@ def test_huatuo_takes_one_question_of_its_wordings_and_no_address_for_an_answer(
     assert (third.answers, third.meta["answer_is_url"], third.meta["urls"]) == ((), True, ["https://x.cn/q/1.html"])
     [fourth] = read("huatuo-26m:test", tmp_path, "test")
     assert (fourth.id, fourth.question) == ("test-1", "怎么吃？")
+    as_list(tmp_path / "data/huatuo26M_test.json", [triple(["怎么吃？"], "", ["口服。"], id="")])  # type: ignore[arg-type]
+    [sixth] = read("huatuo-26m:zhongjing-test", tmp_path, "test")
+    assert (sixth.id, sixth.question, sixth.answers) == ("test-1", "怎么吃？", ("口服。",))
     [fifth] = read("huatuo-26m:lite", tmp_path)
     assert (fifth.id, fifth.labels, fifth.meta) == (
         "7",

@@ -135,7 +135,8 @@ def oncogpt(files: Files, split: str) -> Iterator[QA]:
 @dataset("huatuo-26m", record=QA)
 def huatuo(files: Files, split: str) -> Iterator[QA]:
     """Several wordings of one question, nested in the encyclopedia part; web addresses for answers are kept apart from answers."""
-    for row in jsonl.rows(files["questions"]):
+    asked, said = ("instruction", "output") if files.variant == "zhongjing-test" else ("questions", "answers")
+    for row in jsonl.objects(files["questions"]):
         with row:
             if files.variant == "lite":
                 yield QA(
@@ -144,7 +145,7 @@ def huatuo(files: Files, split: str) -> Iterator[QA]:
                     meta={"related_diseases": row["related_diseases"], "score": row["score"]},
                 )  # fmt: skip
                 continue
-            yield _worded(row, split, _texts(row["questions"], "questions"), _texts(row["answers"], "answers"))
+            yield _worded(row, split, _texts(row[asked], asked), _texts(row[said], said))
 
 
 def _worded(row: Row, split: str, wordings: Sequence[str], answers: Sequence[str]) -> QA:
