@@ -191,6 +191,37 @@ def test_outlines_of_the_readers_join_slices_by_uid_and_their_plane_is_that_of_t
     ]  # fmt: skip
 
 
+def test_what_half_of_the_readers_agree_on_is_a_mask_of_the_consensus_variant(tmp_path: Path) -> None:
+    """Outlines are the first ring outside: an outline around 3 x 3 pixels; two readers' nodules meet, and a third lies apart."""
+    series(tmp_path / SCAN / "a", "1.2", "LIDC-IDRI-0001")
+
+    def ring(x: int, y: int) -> list[tuple[int, int]]:
+        return (
+            [(x + i, y) for i in range(4)]
+            + [(x + 4, y + i) for i in range(4)]
+            + [(x + 4 - i, y + 4) for i in range(4)]
+            + [(x, y + 4 - i) for i in range(4)]
+        )
+
+    def session(name: str, *rois: str) -> str:
+        return f"<readingSession><unblindedReadNodule><noduleID>{name}</noduleID><characteristics><malignancy>3</malignancy></characteristics>{''.join(rois)}</unblindedReadNodule></readingSession>"
+
+    cut = roi("1.2.1", [(5, 5), (6, 5), (7, 5), (7, 6), (7, 7), (6, 7), (5, 7), (5, 6)], "FALSE")  # cuts (6, 6)
+    whole = reading("1.2").replace("</LidcReadMessage>", session("A", roi("1.2.1", ring(4, 4)), cut) + session("B", roi("1.2.1", ring(5, 4))) + session("C", roi("1.2.3", ring(60, 60))) + "</LidcReadMessage>")  # fmt: skip
+    lay(tmp_path / SCAN / "a", {"069.xml": whole})
+    (plain,), (one,) = open_dataset("lidc-idri", tmp_path), open_dataset("lidc-idri:consensus", tmp_path)
+    assert plain.polygons == one.polygons and not plain.masks
+    assert one.meta["consensus"] == {
+        "nodule 1": ["reader 3 nodule A", "reader 4 nodule B"],
+        "nodule 2": ["reader 5 nodule C"],
+    }
+    first, second = (np.argwhere(mask()).tolist() for mask in one.masks.values())
+    both = {(x, y) for x in (5, 6, 7) for y in (5, 6, 7)} - {(6, 6)} | {(x, y) for x in (6, 7, 8) for y in (5, 6, 7)}
+    assert {tuple(at) for at in first} == {(x, y, 2) for x, y in both} and len(
+        second
+    ) == 9  # one of the two is half of them
+
+
 def test_readings_of_the_owners_zip_and_those_that_fit_no_slice(tmp_path: Path) -> None:
     series(tmp_path / SCAN / "a", "1.2", "LIDC-IDRI-0001")
     series(tmp_path / SCAN / "b", "1.4", "LIDC-IDRI-0001")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from lxml import etree
 
+from healthfm.datasets import consensus
 from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import dataset
 from healthfm.datasets.readers.slides_and_tiles import slide_of
@@ -30,13 +35,17 @@ def tcia(files: Files, split: str) -> Iterator[Record]:
 
 # LIDC-IDRI --------------------------------------------------------------------------------------------------------------------
 
+READERS = 4  # of a scan
 LIDC = "{http://www.nih.gov}"
 Nodule = dict[str, Any]
 
 
 @dataset("lidc-idri", record=Volume)
 def lidc_idri(files: Files, split: str) -> Iterator[Record]:
-    """A CT scan with the outlines of up to four readers, who are not named; radiographs and their annotations are passed over."""
+    """A CT scan with the outlines of up to four readers, who are not named; radiographs and their annotations are passed over.
+
+    ``consensus``: also a mask of what they agree on, a nodule each (``healthfm.datasets.consensus``).
+    """
     annotations = _annotations(files)
     for series in each_series(files, "images"):
         if series.head.get("Modality") != "CT":
@@ -46,7 +55,31 @@ def lidc_idri(files: Files, split: str) -> Iterator[Record]:
             if series.uid not in annotations:
                 raise BadValue("no annotation of this series is here")
             polygons, nodules = _readings(xml.root(annotations[series.uid]), _planes(series))
-            yield from records(series, split, polygons=tuple(polygons), meta={"nodules": nodules})
+            for made in records(series, split, polygons=tuple(polygons), meta={"nodules": nodules}):
+                yield _agreed(made) if files.variant == "consensus" and isinstance(made, Volume) else made
+
+
+def _agreed(scan: Volume) -> Volume:
+    """Return a scan with a mask of each nodule of 3 mm or more that half of those who marked it agree on, and who they are in ``meta["consensus"]``."""
+    marked: dict[str, list[Polygon]] = {one["name"]: [] for one in scan.meta["nodules"] if not one["under 3 mm"]}
+    for outline in scan.polygons:
+        name = outline.label.removesuffix(consensus.HOLE)
+        if name in marked:
+            marked[name].append(outline)
+    joined = consensus.groups({name: those for name, those in marked.items() if those}, scan.spacing, READERS)
+    masks = {
+        f"nodule {number}": functools.partial(_common, scan, [marked[name] for name in names])
+        for number, names in enumerate(joined, 1)
+    }
+    return replace(
+        scan,
+        masks=masks,
+        meta={**scan.meta, "consensus": {f"nodule {number}": names for number, names in enumerate(joined, 1)}},
+    )
+
+
+def _common(scan: Volume, marked: list[list[Polygon]]) -> npt.NDArray[np.bool_]:
+    return consensus.agreed(marked, scan.voxels.shape)
 
 
 def _annotations(files: Files) -> dict[str, Source]:

@@ -71,10 +71,18 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     statistics, undefined = kind.defined(measured)
     facts = {
         "classes": labels,
-        "unanswered": _states(table).get("no file", 0),
+        "unanswered": _missing(table),
         "cases": len(set(table["case"].to_pylist())),
     }
     return Read(statistics, "dice", [MEANS, *_rules(table), *undefined, *_worst(table)], facts)
+
+
+def _missing(table: pa.Table) -> int:
+    """Return for how many masks that are measured no file was given: one of nothing may be nothing."""
+    if "state" not in table.column_names:
+        return 0
+    rows = zip(table["state"].to_pylist(), table["dice"].to_pylist(), strict=True)
+    return sum(state == "no file" and dice is not None for state, dice in rows)
 
 
 def _column(table: pa.Table, name: str) -> Floats | None:
@@ -145,8 +153,14 @@ def _states(table: pa.Table) -> Counter[str]:
 
 def _rules(table: pa.Table) -> list[str]:
     """Return what was said of rows without numbers of their own, counted, and the rules that stand in a column ``rule``."""
-    states = _states(table)
+    states, missing = _states(table), _missing(table)
+    spared = states["no file"] - missing
+    states["no file"] = missing
     said = [f"{states[name]} of {table.num_rows} rows: {what}" for name, what in STATES.items() if states[name]]
+    if spared:
+        said.append(
+            f"{spared} of {table.num_rows} rows: no file was given, and the reference has no voxel either: left out"
+        )
     return [*kind.stated(table), *said]
 
 
