@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from healthfm import RunError, load_model
+from healthfm.embed.embedder import Embedder
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed
 from healthfm.embed.search import search
@@ -46,6 +48,27 @@ def test_words_and_pictures_find_what_is_most_like_them(made: tuple[Path, Path, 
     assert names[7] in table.splitlines()[2] and "1.0000" in table.splitlines()[2]
     cut = search(store, "heart " * 90, model, 1)
     assert any("longer than the model reads" in one for one in cut.notices)
+
+
+def test_texts_and_pictures_of_one_size_go_through_the_network_together_and_no_vector_changes(
+    made: tuple[Path, Path, Path, Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, pictures, _, model = made
+    monkeypatch.setenv("HEALTHFM_HOME", str(tmp_path))  # nothing is found that was computed before
+    contents = ["no heart", "lung", "no heart failure", "lungs", *sorted(pictures.rglob("*.*g"))[:5], "no lung"] * 3
+    alone = np.concatenate([model.embed([one]) for one in contents])
+    seen: dict[str, list[int]] = {"text": [], "image": []}
+    network: Any = model.network
+    hooks = [
+        getattr(network, side).tower.register_forward_hook(lambda *told, side=side: seen[side].append(len(told[2].pooler_output)))
+        for side in seen
+    ]  # fmt: skip
+    found = Embedder(model)(contents)
+    for hook in hooks:
+        hook.remove()
+    assert np.abs(found - alone).max() < 1e-6
+    assert max(seen["text"]) > 1 and max(seen["image"]) > 1
+    assert np.abs(Embedder(model)(contents[::-1])[::-1] - alone).max() < 1e-6
 
 
 def test_what_is_equal_comes_in_the_stores_order_and_what_failed_is_none(

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from healthfm import CapabilityError, RunError, evaluate, load_model, load_run, open_dataset
-from healthfm.cards import catalog, search
+from healthfm.cards import catalog
 from healthfm.cards.schema import DatasetCard, ZeroShot
 from healthfm.engine.store import RunFolder
 from healthfm.evaluate import prompts, zero_shot
@@ -156,7 +156,7 @@ def test_chexperts_five_times_two_hundred_are_frontal_and_have_one_finding() -> 
 
 
 def test_the_cards_names_and_sets_of_sentences_fit_their_classes() -> None:
-    named = [card for card in search.find(kind="dataset") if isinstance(card, DatasetCard) and card.zero_shot]
+    named = [card for card in catalog.all_cards("dataset") if isinstance(card, DatasetCard) and card.zero_shot]
     assert {"nct-crc-he", "lc25000", "chestx-ray14", "chexpert", "medmnist-v2"} <= {card.slug for card in named}
     for card in named:
         for naming in card.zero_shot:

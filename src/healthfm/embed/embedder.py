@@ -79,7 +79,9 @@ class Embedder:
         prepared = ordered(prepare, units, readers(network), ahead)
         try:
             with network.around():
-                made = ordered(compute, batches(prepared, network.batch), network.threads, 2 * network.threads)
+                made = ordered(
+                    compute, batches(prepared, network.batch, network.texts), network.threads, 2 * network.threads
+                )
                 for unit in map(finite, itertools.chain.from_iterable(made)):
                     if unit.problem is not None and tiles_may_fail and unit.place is not None:
                         yield unit

@@ -31,7 +31,7 @@ SHAPES = 8  # pictures of so many shapes are compiled for; the others go through
 
 @dataclass
 class Network:
-    """How vectors are made: ``work`` takes up to ``batch`` pictures (or texts) and returns their vectors, [n, d].
+    """How vectors are made: ``work`` takes up to ``batch`` pictures, or ``texts`` texts, and returns their vectors, [n, d].
 
     ``threads`` calls may run side by side. ``facts`` say what it is (they are part of the key); ``around`` is entered while
     it works; ``quantised`` is the 8 bit network, to be kept.
@@ -40,10 +40,15 @@ class Network:
     work: Callable[[Sequence[Any]], Float32]
     facts: dict[str, Any]
     batch: int = 1
+    texts: int = 1
     threads: int = 1
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
     quantised: openvino.Compiled | None = None
     check: dict[str, Any] = field(default_factory=dict)
+
+    def most(self, prepared: Any) -> int:
+        """Return how many such inputs go together: ``texts`` of token ids, else ``batch``."""
+        return self.texts if getattr(prepared, "ndim", 2) == 1 else self.batch
 
 
 def fill(network: Network, units: Sequence[Unit], tell: Callable[[int], None] = lambda _: None) -> list[Unit]:
@@ -61,7 +66,8 @@ def vectors(
     """
     every = itertools.chain.from_iterable(inputs)
     rows: list[Float32] = []
-    while some := list(itertools.islice(every, network.batch)):
+    while one := list(itertools.islice(every, 1)):
+        some = one + list(itertools.islice(every, network.most(one[0]) - 1))
         made = list(network.work(some))
         if len(made) != len(some):
             raise RunError("the model returned another number of embeddings than there were inputs")
@@ -210,7 +216,7 @@ def _on_gpu(network: Any, precision: str, compiled: bool) -> Network:
 
 
 def _of_verb(model: Model, precision: str) -> Network:
-    """Whatever embeds what it prepared: one at a time on a CPU, so that no text is padded; batches elsewhere."""
+    """Whatever embeds what it prepared: on a CPU as many together as it says, so that no text is padded; batches elsewhere."""
     network = model.network if isinstance(model.network, torch.nn.Module) else None
     first = next(network.parameters(), None) if network is not None else None
     loaded = model.provenance.get("dtype") or (None if first is None else str(first.dtype).removeprefix("torch."))
@@ -218,4 +224,5 @@ def _of_verb(model: Model, precision: str) -> Network:
     on_cpu = str(model.provenance.get("device", "cpu" if first is None else first.device)) == "cpu"
     facts = {"engine": f"torch {torch.__version__}", "precision": loaded}
     around = (lambda: onednn.packed_linear(network)) if network is not None and on_cpu else nullcontext
-    return Network(model.embed_prepared, facts, 1 if on_cpu else 32, around=around)
+    pictures, texts = model.together if on_cpu else (32, 32)
+    return Network(model.embed_prepared, facts, pictures, texts, around=around)

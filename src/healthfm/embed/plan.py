@@ -152,10 +152,11 @@ def items_digest(items: Sequence[Item]) -> str:
     return hashlib.sha256(json.dumps([[item.id, *item.stamp] for item in items]).encode()).hexdigest()[:16]
 
 
-def batches(units: Iterable[Unit], most: int) -> Iterator[list[Unit]]:
-    """Yield neighbours that can be computed together: up to ``most``, in one part, of one shape."""
+def batches(units: Iterable[Unit], pictures: int, texts: int) -> Iterator[list[Unit]]:
+    """Yield neighbours that can be computed together: up to ``pictures`` of one shape, or ``texts``, in one part."""
     batch: list[Unit] = []
     for unit in units:
+        most = texts if batch and _shape(batch[0]) == [None] else pictures
         if batch and (len(batch) >= most or batch[0].part != unit.part or _shape(batch[0]) != _shape(unit)):
             yield batch
             batch = []

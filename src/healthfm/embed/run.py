@@ -278,7 +278,9 @@ def _work(
 
     made, rows = 0, []
     with network.around():
-        for units in ordered(compute, batches(prepared, network.batch), network.threads, 2 * network.threads):
+        for units in ordered(
+            compute, batches(prepared, network.batch, network.texts), network.threads, 2 * network.threads
+        ):
             for unit in units:
                 rows.append(finite(unit))
                 made += 1

@@ -41,13 +41,15 @@ class Model:
 
     ``takes``: the kinds of records that it embeds (classes of ``healthfm.records``; a slide tile by tile); none for an object of which
     nothing is known. ``transform``: how pictures become its inputs, where it takes pictures. ``stacks``: ``network`` itself takes inputs
-    of one shape stacked, float32 [n, ...], and returns (tokens, vectors [n, d]), so that others than torch can compute it.
+    of one shape stacked, float32 [n, ...], and returns (tokens, vectors [n, d]), so that others than torch can compute it. ``together``: how
+    many pictures, and how many texts, ``embed_prepared`` takes at once on a CPU, none filled up to the length of another.
     """
 
     capabilities: frozenset[str] = frozenset()
     takes: tuple[type[Record], ...] = ()
     transform: Transform | None = None
     stacks: bool = False
+    together: tuple[int, int] = (1, 1)
 
     def __init__(self, card: ModelCard, variant: str | None = None) -> None:
         self.card = card

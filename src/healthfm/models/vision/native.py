@@ -87,6 +87,7 @@ class DualModel(VisionModel):
     capabilities = VisionModel.capabilities | {"classify"}
     takes = (*VisionModel.takes, *TextModel.takes)
     stacks = False  # the network takes texts too
+    together = (8, 64)
 
     def __init__(
         self, card: ModelCard, network: Tower, rule: Transform | None, tokenizer: transformers.PreTrainedTokenizerBase | None,
@@ -136,12 +137,18 @@ class DualModel(VisionModel):
         return Prepared([ids], cut=len(self.tokenizer(content)["input_ids"]) > self._longest)  # type: ignore[misc]
 
     def embed_prepared(self, inputs: Sequence[Any]) -> Float32:
-        """Return the vectors, float32 [n, d], of pictures or of token ids, one at a time."""
-        made = [
-            self._of_ids(torch.from_numpy(one[None]), torch.ones(1, len(one), dtype=torch.int64)) if one.ndim == 1 else super(DualModel, self).embed_prepared([one])
-            for one in inputs
-        ]  # fmt: skip
-        return np.concatenate(made)
+        """Return the vectors, float32 [n, d], of pictures or of token ids; those of one size go through the network together."""
+        found: dict[int, Float32] = {}
+        for shape in dict.fromkeys(one.shape for one in inputs):
+            rows = [i for i, one in enumerate(inputs) if one.shape == shape]
+            some = [inputs[i] for i in rows]
+            if len(shape) == 1:
+                ids = torch.from_numpy(np.stack(some))
+                made = self._of_ids(ids, torch.ones_like(ids))
+            else:
+                made = self.forward({"pixels": torch.from_numpy(np.stack(some))})[self.vector]
+            found |= dict(zip(rows, made, strict=True))
+        return np.stack([found[i] for i in range(len(inputs))])
 
     @property
     def _fills(self) -> bool:
