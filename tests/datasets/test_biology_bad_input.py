@@ -110,12 +110,11 @@ def test_a_file_of_several_that_is_none_is_passed_by(tmp_path: Path) -> None:
     lay(tmp_path / "b", {PHASE3.replace("chr2.", "chr1."): "no\n", PHASE3: HEAD + LINE})
     found, errors, _ = collected("1000-genomes", tmp_path / "b")
     assert [one.position for one in found] == [99] and "not VCF" in errors
-    lay(
-        tmp_path / "c",
-        {"uniprot_sprot.fasta": "no\n", "uniprot_trembl.fasta": ">tr|A0|B_C D OS=x OX=1 PE=1 SV=1\nMK\n"},
-    )
-    found, errors, _ = collected("uniprot", tmp_path / "c")
-    assert [one.id for one in found] == ["A0"] and "not FASTA" in errors
+    lay(tmp_path / "c", {
+        "uniref/uniref50/uniref50.fasta": "no\n", "uniref/uniref90/uniref90.fasta": ">UniRef90_A0 B n=1 Tax=C TaxID=1 RepID=D\nMK\n",
+    })  # fmt: skip
+    found, errors, _ = collected("uniprot:uniref", tmp_path / "c")
+    assert [one.id for one in found] == ["UniRef90_A0"] and "not FASTA" in errors
 
 
 def test_check_finds_what_shows_only_when_it_is_decoded(tmp_path: Path) -> None:
