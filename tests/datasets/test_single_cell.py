@@ -53,6 +53,13 @@ def test_hdf5_and_folder_of_one_experiment_hold_the_same_counts(
         and one.rows(1105, 2000).shape == (2, 507)
         and one.rows(5, 5).shape == (0, 507)
     )
+    places = [1106, 3, 500, 4, 0]
+    assert one.scattered is not None and two.scattered is None
+    assert np.array_equal(one.chosen(places), one.rows(0, 1107)[places]) and np.array_equal(
+        two.chosen(places), one.chosen(places)
+    )
+    with pytest.raises(DatasetError, match="each can be chosen once"):
+        one.chosen([3, 3])
     whole = scipy.io.mmread(source / FOLDER / "matrix.mtx.gz").toarray().T
     assert np.array_equal(one.rows(0, 1107), whole)
 

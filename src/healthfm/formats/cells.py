@@ -18,6 +18,7 @@ from healthfm.errors import DatasetError, MissingExtra
 from healthfm.formats.source import DAMAGE, Source
 
 Rows = Callable[[int, int], npt.NDArray[np.float32]]
+Scattered = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Matrix:
     var: Callable[[str], list[Any]]
     counts: str
     raw: bool = True  # whether the numbers are counts as they were measured
+    scattered: Scattered | None = None  # any rows at once, where that is cheaper than one by one
 
 
 @functools.lru_cache(maxsize=8)
@@ -123,6 +125,38 @@ def compressed(source: Source, held: Any, count: int, width: int) -> Rows:
         return found
 
     return rows
+
+
+def scattered(held: Any, width: int) -> Scattered | None:
+    """Return what reads any rows of a compressed matrix with one request to HDF5 for all of them; None: it is dense."""
+    if not hasattr(held, "keys"):
+        return None
+    starts = held["indptr"][:].astype(np.int64)
+
+    def chosen(places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        order = np.argsort(places, kind="stable")
+        begins, counts = starts[places][order], (starts[places + 1] - starts[places])[order]
+        found = np.zeros((len(places), width), np.float32)
+        row = np.repeat(order, counts)
+        found[row, _gathered(held["indices"], begins, counts)] = _gathered(held["data"], begins, counts)
+        return found
+
+    return chosen
+
+
+def _gathered(values: Any, begins: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Return several stretches of an array, one behind the other, in ascending order of where they begin."""
+    from h5py import h5s
+
+    space = values.id.get_space()
+    space.select_none()
+    for begin, count in zip(begins.tolist(), counts.tolist(), strict=True):
+        if count:
+            space.select_hyperslab((begin,), (count,), op=h5s.SELECT_OR)
+    found = np.empty(int(counts.sum()), values.dtype)
+    if len(found):
+        values.id.read(h5s.create_simple(found.shape), space, found)
+    return found
 
 
 def _table(source: Source, file: Any, place: str) -> tuple[tuple[str, ...], Callable[[str], list[Any]]]:
@@ -235,7 +269,7 @@ def ten_x(source: Source) -> list[tuple[str, Matrix]]:
         found.append(("" if name == "matrix" else name, Matrix(
             cells, genes, compressed(source, held, cells, genes), ("barcode",), tuple(var),
             _named(source, "barcodes", ("barcode",), partial(_texts, {"barcode": held["barcodes"]})),
-            _named(source, "features", tuple(var), partial(_texts, var)), "counts",
+            _named(source, "features", tuple(var), partial(_texts, var)), "counts", scattered=scattered(held, genes),
         )))  # fmt: skip
     return found
 

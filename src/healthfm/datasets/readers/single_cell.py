@@ -19,7 +19,7 @@ SEEN = 64  # cells that show whether numbers are counts
 def _matrix(id: str, split: str, held: cells.Matrix, **meta: object) -> Cells:
     return Cells(
         id=id, split=split, cells=held.cells, genes=held.genes, rows=held.rows, obs=held.obs, var=held.var,
-        obs_names=held.obs_names, var_names=held.var_names, counts=held.counts, meta=meta,
+        obs_names=held.obs_names, var_names=held.var_names, counts=held.counts, scattered=held.scattered, meta=meta,
     )  # fmt: skip
 
 
