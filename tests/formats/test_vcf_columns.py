@@ -13,6 +13,7 @@ from healthfm.formats.source import Problems, Source
 
 HEAD = '##fileformat=VCFv4.2\n##INFO=<ID=AF,Number=A,Type=Float,Description="x">\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO'
 PLAIN = "1\t{}\trs1;rs2\tA\tC,<DEL>\t50.5\tPASS\tAF=0.1,0.2;DB\tGT:DP\t0|1:3\t2/.\n"
+DOTS = "2\t8\t.\tAC\t.\t.\t.\t.\tGT\t0/0\t.|0\n"
 LINES = [
     PLAIN.format(100), "2\t7\t.\tAC\tA\t.\t.\t.\tGT\t.\t1\n", "2\t8\t.\tAC\t.\t.\tq10;s50\t.\tGT\t0/0\t.|0\r\n", "\n", "X\tx\t.\tA\tC\t.\t.\t.\tGT\t0\t0\n",
     "X\t9\t.\tA1\tC\t.\t.\t.\tGT\t0\t0\n", "X\t10\t.\tA\tC\t.\t.\t.\tGT\t0\n", "X\t11\t.\tA\tC\tbad\t.\t.\tGT\t0\t0\n", "X\t12\t.\tA\tC\t1e2\t.\t.\tGT\t1|1|0\t0\n", PLAIN.format(200),
@@ -20,7 +21,7 @@ LINES = [
 
 
 @pytest.mark.parametrize("block", [1 << 20, 150, 40])
-@pytest.mark.parametrize("lines", [[PLAIN.format(n) for n in range(1, 9)], LINES, LINES[:3]])
+@pytest.mark.parametrize("lines", [[PLAIN.format(n) for n in range(1, 9)], LINES, LINES[:3], [DOTS, DOTS]])
 def test_columns_hold_what_rows_hold_and_name_the_same_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], block: int
 ) -> None:
@@ -41,6 +42,17 @@ def test_columns_hold_what_rows_hold_and_name_the_same_lines(
             assert mark.join(row[key]) == (one[key] or "")
     called = [[[a for a in sample if a != -2] for sample in line] for one in found for line in one.genotypes.tolist()]
     assert called == [[[a for a in s if a != -2] for s in vcf.genotypes(row, 2).tolist()] for row in rows]
+
+
+def test_sound_lines_are_never_judged_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vcf_columns, "_judged", lambda *_: pytest.fail("a sound block was taken apart line by line"))
+    path = tmp_path / "x.vcf"
+    path.write_text(HEAD + "\tFORMAT\tS1\tS2\n" + PLAIN.format(3) + DOTS)
+    (found,) = vcf_columns.columns(Source(path))
+    missing = {name: found.frame[name].to_list() for name in ("ids", "alts", "quality", "filters", "info")}
+    assert missing == {
+        "ids": ["rs1;rs2", None], "alts": ["C,<DEL>", None], "quality": [50.5, None], "filters": ["PASS", None], "info": ["AF=0.1,0.2;DB", "."],
+    }  # fmt: skip
 
 
 def test_an_allele_that_a_line_lacks_is_named_with_its_line_and_sites_have_no_genotypes(tmp_path: Path) -> None:

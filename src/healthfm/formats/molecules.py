@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,12 +117,17 @@ BITS, RADIUS = 2048, 2  # of a Morgan fingerprint: ECFP4
 
 def fingerprints(smiles: Sequence[str]) -> npt.NDArray[np.uint8]:
     """Return Morgan fingerprints, uint8 [n, BITS]; all zero where rdkit refuses a molecule."""
+    chem = _rdkit()
+    return morgan((chem.MolFromSmiles(one) for one in smiles), len(smiles))
+
+
+def morgan(parsed: Iterable[Any], count: int) -> npt.NDArray[np.uint8]:
+    """Return the fingerprints of molecules of rdkit's, uint8 [count, BITS]; all zero for None."""
     from rdkit.Chem import rdFingerprintGenerator
 
-    chem, made = _rdkit(), rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
-    found = np.zeros((len(smiles), BITS), np.uint8)
-    for row, one in enumerate(smiles):
-        molecule = chem.MolFromSmiles(one)
+    made = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+    found = np.zeros((count, BITS), np.uint8)
+    for row, molecule in enumerate(parsed):
         if molecule is not None:
             found[row] = made.GetFingerprintAsNumPy(molecule)
     return found

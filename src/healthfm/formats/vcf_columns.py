@@ -22,7 +22,7 @@ from healthfm.formats.source import DAMAGE, Row, Source
 
 BLOCK = 1 << 20
 NAMES = ("contig", "position", "ids", "ref", "alts", "quality", "filters", "info", "format")
-ABSENT = ("ids", "alts", "quality", "filters")  # columns whose missing value is a dot
+ABSENT = ("ids", "alts", "filters")  # columns of text whose missing value is a dot
 TAB, NEWLINE, HASH, DOT, ZERO, SLASH, BAR, COLON = np.frombuffer(b"\t\n#.0/|:", np.uint8)
 
 
@@ -179,20 +179,22 @@ def _frame(block: bytes, width: int) -> pl.DataFrame | None:
     try:
         text = pl.read_csv(
             io.BytesIO(block), separator="\t", has_header=False, quote_char=None, infer_schema=False, empty_string_is_null=False,
-            columns=list(range(len(names))), null_values={f"column_{names.index(one) + 1}": "." for one in ABSENT},
+            columns=list(range(len(names))),
         )  # fmt: skip
     except pl.exceptions.PolarsError:  # not UTF-8
         return None
     text.columns = list(names)
     frame = text.with_columns(
-        pl.col("position").cast(pl.Int64, strict=False) - 1, pl.col("quality").cast(pl.Float64, strict=False)
+        pl.col("position").cast(pl.Int64, strict=False) - 1,
+        pl.col("quality").cast(pl.Float64, strict=False),
+        *(pl.when(pl.col(name) != ".").then(pl.col(name)).alias(name) for name in ABSENT),
     )
     before = frame["position"].min()
     sound = (
         not any(frame[name].null_count() for name in ("contig", "position", "ref", "info"))
         and isinstance(before, int)
         and before >= -1
-        and frame["quality"].null_count() == text["quality"].null_count()
+        and frame["quality"].null_count() == (text["quality"] == ".").sum()
         and all(map(vcf.BASES.fullmatch, frame["ref"].unique()))
         and all(vcf.ALT.fullmatch(one) for several in frame["alts"].drop_nulls().unique() for one in several.split(","))
     )
