@@ -137,6 +137,7 @@ def test_a_new_h5ad_gives_raw_counts_categories_and_which_cells_are_primary(tmp_
         and one.obs("is_primary_data") == [True, True, False]
         and one.var("_index") == ["ENSG1", "ENSG2"]
     )
+    assert one.scattered is not None and one.chosen([2, 0, 1]).tolist() == [[0, 0], [0, 2], [1, 0]]
     with pytest.raises(DatasetError, match="no column 'disease'"):
         one.obs("disease")
     folder = tmp_path / "abc/expression_matrices/WMB-10Xv2/20230630"

@@ -83,6 +83,7 @@ def h5ad(source: Source) -> Matrix:
         var[1],
         place if raw else "X, no raw counts are kept",
         raw is not None,
+        scattered(file[place], width),
     )
 
 
