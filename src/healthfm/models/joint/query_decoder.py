@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from healthfm.cards.schema import ModelCard, Runner, ZeroShot
+from healthfm.cards.schema import ModelCard, Runner, Tokenizer, ZeroShot
 from healthfm.errors import CapabilityError, CheckpointError, RunError
 from healthfm.models.files import checkpoint, recognise
 from healthfm.models.files.checkpoint import Checkpoint
@@ -22,7 +22,7 @@ from healthfm.models.files.weights import locate
 from healthfm.models.joint import bert_tower, query_keys, zero_shot
 from healthfm.models.joint.bert_tower import BertNumbers
 from healthfm.models.joint.dual_encoder import DualEncoderModel, Side
-from healthfm.models.joint.query_network import DecoderNumbers, QueryDecoder
+from healthfm.models.joint.query_network import NO_TEXTS, DecoderNumbers, QueryDecoder
 from healthfm.models.joint.towers import Made
 from healthfm.models.merge import merged
 from healthfm.models.model import Float32, Model
@@ -99,6 +99,12 @@ class QueryDecoderModel(DualEncoderModel):
         odds = self._odds(items, zero_shot.checked(classes), templates)
         return odds if logits else np.asarray(1 / (1 + np.exp(-odds)), np.float32)
 
+    def embed_tokens(self, token_ids: Any, attention_mask: Any = None) -> Float32:
+        """Return the vectors of token ids (see ``DualEncoderModel``). Raises ``CheckpointError``: the weights have no text encoder."""
+        if self.network.text is None:
+            raise CheckpointError(NO_TEXTS)
+        return super().embed_tokens(token_ids, attention_mask)
+
     def _odds(self, items: Sequence[Any], names: Sequence[str], templates: Any) -> Float32:
         if self.network.n.entities:
             if templates is not None:
@@ -145,8 +151,7 @@ class QueryDecoderModel(DualEncoderModel):
         return model, found
 
     def _encoded(self, texts: Sequence[str]) -> Any:
-        rule = self.card.runner(self.variant).parts["text"].tokenizer
-        if rule is None or rule.closed or self.tokenizer is None:
+        if self.words.closed or self.tokenizer is None:
             return super()._encoded(texts)
         made = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         first = [[self.tokenizer.cls_token_id, *ids] for ids in made]
@@ -241,11 +246,13 @@ def load(
         network = build(run, text="text" in seen)
         checkpoint.load_strict(network, tensors, (*run.ignore_keys, *COUNTERS))
     place(network, run, device, dtype)
-    limit, words = run.parts["text"].tokenizer, run.parts["text"].config
-    tokenizer = bert_tower.read_tokenizer(_text_folder(found.folder) or found.folder, limit)
-    longest = (limit.length if limit is not None else None) or int(words["max_position_embeddings"])
-    told = run.zero_shot or ZeroShot()
-    model = QueryDecoderModel(card, variant, network, run.parts["image"].transform, tokenizer, told, longest)  # type: ignore[arg-type]
+    words = run.parts["text"].tokenizer or Tokenizer()
+    places = int(run.parts["text"].config["max_position_embeddings"])
+    tokenizer = bert_tower.read_tokenizer(_text_folder(found.folder) or found.folder, words)
+    model = QueryDecoderModel(
+        card, variant, network, run.parts["image"].transform, tokenizer, run.zero_shot or ZeroShot(),  # type: ignore[arg-type]
+        min(places, words.length or places), places, words,
+    )  # fmt: skip
     model.provenance = {**provenance(found, network), "notices": said}
     model.queries = _queries(model, found.folder)
     return model

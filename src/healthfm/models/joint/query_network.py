@@ -17,6 +17,7 @@ from healthfm.models.joint.dual_encoder import Side
 from healthfm.models.vision.vision_model import Tower
 
 PAD = 0
+NO_TEXTS = "these weights have no text encoder: texts cannot be read, and queries must be given"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class QueryDecoder(Tower):
     def of_texts(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Return the vectors [n, d] of token ids [n, length], with which ``answers`` asks."""
         if self.text is None:
-            raise CheckpointError("these weights have no text encoder: texts cannot be read, and queries must be given")
+            raise CheckpointError(NO_TEXTS)
         seen = (ids != PAD).long() if mask is None else mask
         found: torch.Tensor = self.text.projection(bert_tower.pooled(self.text.tower, ids, seen, self.text_pooling))  # type: ignore[arg-type]
         return found
