@@ -94,8 +94,9 @@ def test_the_file_that_chatdoctor_ships_is_the_generated_one(reference_data: Pat
     records: list[QA] = list(dataset)  # type: ignore[arg-type]
     assert len(records) == 5452 and dataset.notices == dataset.errors == []
     assert {r.meta["instruction"] for r in records} == {DOCTOR} and len({r.question for r in records}) > 5000
+    assert open_dataset("healthcaremagic", reference_data / "chatdoctor").variant == "genmedgpt-5k"
     with pytest.raises(DatasetError, match=r"no questions file 'HealthCareMagic-100k\.json'"):
-        open_dataset("healthcaremagic", reference_data / "chatdoctor", "train")
+        open_dataset("healthcaremagic:original", reference_data / "chatdoctor", "train")
 
 
 @pytest.mark.evidence("icliniq", "layout")
