@@ -9,6 +9,7 @@ by networks of the sizes given here.
   conch        PATH: mahmoodlab/CONCH at 141cc09; timm 1.0.31, torchvision 0.29.1
   mi-zero      PATHS: src of mahmoodlab/MI-Zero at 047922f and its timm_ctp (assets/timm_ctp.tar); albumentations 2.0.8
   pmc-clip     PATH: src of WeixiongLin/PMC-CLIP at b0b81e3; torchvision 0.29.1
+  keep         PATH: MAGIC-AI4Med/KEEP at a346a70 (quick_start/keep_inference.py, its classes); timm 1.0.31
   clip-resnet  open_clip_torch 3.3.0: RN50, with quick-GELU
 """
 
@@ -318,6 +319,33 @@ def pmc_clip() -> None:
 
 
 @torch.no_grad()
+def keep_vision() -> None:
+    script = next(
+        one for one in (Path(path) / "quick_start" / "keep_inference.py" for path in sys.path) if one.is_file()
+    )
+    code: dict[str, Any] = {}
+    exec(
+        script.read_text(encoding="utf-8").partition("AutoConfig.register")[0], code
+    )  # behind it, the owners' weights are read
+    create = code["timm"].create_model
+    code["timm"].create_model = lambda name, **words: create(
+        name, **{**words, "img_size": 64, "embed_dim": WIDTH, "depth": 2, "num_heads": 2}
+    )
+    one = filled(code["KEEPModel"](code["KEEPConfig"](text_config=BERT, projection_dim=WIDTH)))
+    source = "MAGIC-AI4Med/KEEP at a346a70, quick_start/keep_inference.py"
+    given = {"input_ids": ids(), "attention_mask": (ids() != 0).long()}
+    rule = code["transforms"].Compose([
+        code["transforms"].Resize(64, code["transforms"].InterpolationMode.BICUBIC), code["transforms"].CenterCrop(64),
+        code["transforms"].ToTensor(), code["transforms"].Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ])  # fmt: skip
+    keep("keep", source, one, one.encode_image(pixels()), one.encode_text(given), transform=made(rule))
+    code["timm"].create_model = create
+    with torch.device("meta"):
+        whole = code["KEEPModel"](code["KEEPConfig"](text_config=FULL))
+        pack("keep", {"source": source, "variants": {"only": shapes(whole)}})
+
+
+@torch.no_grad()
 def clip_resnet() -> None:
     import open_clip
     from dual_encoders import ids as clip_ids
@@ -340,7 +368,14 @@ def clip_resnet() -> None:
     pack("clip-resnet", {"source": source, "variants": full})
 
 
-ROWS = {"biomedclip": biomedclip, "conch": conch, "mi-zero": mi_zero, "pmc-clip": pmc_clip, "clip-resnet": clip_resnet}
+ROWS = {
+    "biomedclip": biomedclip,
+    "conch": conch,
+    "mi-zero": mi_zero,
+    "pmc-clip": pmc_clip,
+    "keep": keep_vision,
+    "clip-resnet": clip_resnet,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

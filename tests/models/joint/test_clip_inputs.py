@@ -21,7 +21,7 @@ from tests.models.vision.towers import DATA, recipe
 from tests.references import clip_inputs as reference
 from tests.references import dual_encoders as pairs
 
-ROWS = ("clip", "plip", "quiltnet", "pathasst", "chexzero", "pubmedclip")
+ROWS = ("clip", "plip", "quiltnet", "pathasst", "chexzero", "pubmedclip", "pathgen-clip")
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def ticks(tick: str, rows: tuple[str, ...] = ROWS) -> list[Any]:
 
 def run_of(slug: str) -> dict[str, Any]:
     """The reference's numbers with the row's activation."""
-    return dict(expected("open-clip")["runs"]["gelu" if slug.startswith("quiltnet") else "quick-gelu"])
+    return dict(expected("open-clip")["runs"]["gelu" if slug.startswith(("quiltnet", "pathgen")) else "quick-gelu"])
 
 
 # Keys -------------------------------------------------------------------------------------------------------------------
@@ -113,6 +113,7 @@ def test_the_references_keys_load_strictly_at_full_size(slug: str) -> None:
         fits(slug, large_patch if slug == "pathasst" else small_patch)
 
 
+@pytest.mark.evidence("pathgen-clip", "keys")
 @pytest.mark.evidence("clip", "keys")
 def test_openais_three_sizes_load_strictly() -> None:
     card = catalog.card("clip", "model")
@@ -120,15 +121,19 @@ def test_openais_three_sizes_load_strictly() -> None:
     for name, shapes in manifest("open-clip").items():
         variant = name.removeprefix("ViT-").lower()
         assert fits(f"clip:{variant}", shapes) == card.variants[variant].parameters
+        if variant != "b-32":
+            assert fits(f"pathgen-clip:{variant}", shapes) == card.variants[variant].parameters
 
 
 # Network and output -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("slug", ticks("network", ("clip", "plip", "quiltnet", "pathasst", "pubmedclip")))
+@pytest.mark.parametrize(
+    "slug", ticks("network", ("clip", "plip", "quiltnet", "pathasst", "pubmedclip", "pathgen-clip"))
+)
 def test_both_towers_are_open_clips_and_the_other_activation_is_not(slug: str) -> None:
     theirs = run_of(slug)
-    other = "quick-gelu" if slug == "quiltnet" else "gelu"
+    other = "quick-gelu" if slug in ("quiltnet", "pathgen-clip") else "gelu"
     for weights in (openai(), hub()) if slug in ("clip", "plip", "pubmedclip") else (openai(),):
         model, wrong = small(slug, weights), small(slug, weights, activation=other)
         x, ids = {"pixels": reference.pixels()}, reference.ids()
@@ -182,7 +187,9 @@ def test_chexzeros_pictures_normalised_from_0_to_1_or_filtered_are_others() -> N
         )
 
 
-@pytest.mark.parametrize("slug", ticks("output", ("clip", "plip", "quiltnet", "pathasst", "pubmedclip")))
+@pytest.mark.parametrize(
+    "slug", ticks("output", ("clip", "plip", "quiltnet", "pathasst", "pubmedclip", "pathgen-clip"))
+)
 def test_pictures_and_zero_shot_scores_are_open_clips(slug: str) -> None:
     model, theirs = small(slug), run_of(slug)
     found = model.preprocess(reference.pictures())["pixels"]
@@ -253,12 +260,12 @@ def published(slug: str, folder: Path) -> Path:
     name, content = {
         "clip": ("pytorch_model.bin", hub()),
         "plip": ("pytorch_model.bin", hub()), "quiltnet": ("open_clip_pytorch_model.bin", openai()),
-        "pathasst": ("pathclip-base.pt", {"epoch": 1, "state_dict": {f"module.{k}": v for k, v in openai().items()}}),
+        "pathgen-clip": ("pathgenclip.pt", openai()), "pathasst": ("pathclip-base.pt", {"epoch": 1, "state_dict": {f"module.{k}": v for k, v in openai().items()}}),
         "chexzero": ("best_64_5e-05_original_22000_0.864.pt", openai("chexzero")),
         "pubmedclip": ("PubMedCLIP_ViT32.pth", {"epoch": 1, "state_dict": openai(), "optimizer": {"state": {}}}),
     }[slug]  # fmt: skip
     torch.save(content, folder / name)
-    if slug == "quiltnet":
+    if slug in ("quiltnet", "pathgen-clip"):
         (folder / "open_clip_config.json").write_text(json.dumps(OPEN_CLIP))
     elif slug != "chexzero":
         (folder / "config.json").write_text(json.dumps(STATED))
@@ -272,7 +279,7 @@ def disturbed(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("slug", ticks("road", ("clip", *ROWS)))
+@pytest.mark.parametrize("slug", ticks("road", ("clip", "pathgen-clip", *ROWS)))
 def test_a_linear_probe_on_class_folders_from_published_files_to_a_report(slug: str, tmp_path: Path) -> None:
     weights, pictures = published(slug, tmp_path / "weights"), class_folders(tmp_path / "tiles", 64)
     rows = road.evaluated(tmp_path / "run", slug, pictures, "--task", "linear-probe", "--weights", weights)

@@ -139,12 +139,13 @@ class Tokenizer(Facts):
 
 
 class Projection(Facts):
-    """What makes a part's vectors into those of the space that the parts share: linear layers, one a width of ``widths``.
+    """What makes a part's vectors into those of the space that the parts share: linear layers, one a width of ``widths``; none
+    where they come as they are.
 
     ``activation`` stands between two of them; ``norm``: a LayerNorm before the first. ``normalise``: the result is scaled to length 1.
     """
 
-    widths: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)]
+    widths: tuple[Annotated[int, Field(gt=0)], ...]
     bias: bool = True
     activation: Literal["gelu", "quick-gelu", "relu", "tanh"] | None = None
     norm: bool = False
@@ -154,6 +155,10 @@ class Projection(Facts):
 
     @model_validator(mode="after")
     def _layers_are_told_apart(self) -> Projection:
+        if not (self.widths or self.normalise):
+            raise ValueError(
+                "a projection without layers (widths) scales its vectors to length 1 (normalise), or there is none"
+            )
         if (len(self.widths) > 1) != (self.activation is not None):
             raise ValueError("activation stands between two layers: widths has several where it is stated, else one")
         return self

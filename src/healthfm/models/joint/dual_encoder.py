@@ -22,8 +22,6 @@ from healthfm.models.vision.vision_model import Tower, VisionModel
 
 BETWEEN = {"gelu": nn.GELU, "relu": nn.ReLU, "tanh": nn.Tanh}  # two layers of a projection
 
-NOTHING = Projection(widths=(1,))
-
 
 class Side(nn.Module):
     """A tower, called as transformers' are (see ``towers.Made``), and the projection of its one vector (None: the vector itself)."""
@@ -31,17 +29,14 @@ class Side(nn.Module):
     def __init__(self, made: Made, projection: Projection | None) -> None:
         super().__init__()
         self.tower = made.network
-        told = projection or NOTHING
-        self.normalise = told.normalise
+        self.normalise = projection is not None and projection.normalise
+        self.width = made.width
         layers: list[nn.Module] = []
-        width = made.width
-        for wide in told.widths if projection is not None else ():
-            layers += [
-                *([BETWEEN[told.activation or ""]()] if layers else []),
-                nn.Linear(width, wide, bias=told.bias),
-            ]
-            width = wide
-        self.width = width
+        if projection is not None:
+            for wide in projection.widths:
+                between = [BETWEEN[projection.activation or ""]()] if layers else []
+                layers += [*between, nn.Linear(self.width, wide, bias=projection.bias)]
+                self.width = wide
         self.projection = nn.Sequential(*layers)
 
     def joint(self, pooled: torch.Tensor) -> torch.Tensor:

@@ -93,7 +93,8 @@ def shown(tensors: Mapping[str, Any], run: Runner) -> dict[str, dict[str, Any]]:
             joint = tuple(len(layers[key]) for key in sorted(layers, key=lambda key: int(key.split(".")[2])))
         except (IndexError, TypeError, ValueError, KeyError):
             joint = ()
-        if not sizes or (not joint and run.parts[side].projection is not None):
+        projection = run.parts[side].projection
+        if not sizes or (not joint and projection is not None and projection.widths):
             raise CheckpointError(f"tensors of the {side} side are missing: its sizes cannot be told") from None
         found[side] = {**sizes, "joint": joint}
     return found

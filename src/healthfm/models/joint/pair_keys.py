@@ -53,6 +53,7 @@ TABLES: Mapping[str, Names] = {
         turned=("text.projection.0.weight",),
         spare=(r"fusion_module\..*", "img_special_token", "mlm_projection", "positional_embedding", r"ln_final\..*"),
     ),
+    "keep": Names({"visual.": "image.tower.", "visual_head.": "image.projection.", "text.": "text.tower."}),
     "medclip": Names(
         {
             "vision_model.model.": "image.tower.", "vision_model.model.fc.": "image.projection.0.", "vision_model.projection_head.": "image.projection.0.",
