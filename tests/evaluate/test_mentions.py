@@ -117,6 +117,8 @@ def test_a_model_lists_mentions_and_what_the_text_does_not_hold_is_counted(sente
     )  # asthma was never seen in training
     [looked_up] = run.scores["baselines"]["rivals"]
     assert looked_up["name"] == "dictionary" and looked_up["value"] == pytest.approx(6 / 7) and looked_up["high"] == 1
+    # of the eight ways to swap three rows four are as far apart; what the text does not hold counts in each of them
+    assert run.scores["baselines"]["strongest"]["p"] == pytest.approx(1 / 2, abs=0.06)
     assert load_run(tmp_path / "run").scores == run.scores
     page = run.report(show_inputs=True).read_text(encoding="utf-8")
     assert "[Flu | disease: found] or [cystic fibrosis | disease: found] ?" in page

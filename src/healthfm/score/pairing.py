@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from healthfm.score import scoring
+from healthfm.score.kinds.kind import BESIDE
 from healthfm.score.statistics import Statistic, number_patients
 from healthfm.score.statistics.paired import Difference, difference
 
@@ -24,10 +25,11 @@ def paired(
     name: str, a: Side, b: Side, task: str, classes: Sequence[str] | None, seed: int, same_draws: bool = False
 ) -> Difference:  # fmt: skip
     """Return the paired difference of a metric, ``a`` minus ``b``. Raises ``ValueError``: it is not defined on resamples of these rows."""
-    both = [column for column in a.table.column_names if column in b.table.column_names]
+    kept = {*a.table.column_names} & {*b.table.column_names} | {*BESIDE}
 
     def joint() -> Statistic:
-        rows = pa.concat_tables([a.table.select(both), b.table.select(both)], promote_options="permissive")
+        each = [one.table.select([name for name in one.table.column_names if name in kept]) for one in (a, b)]
+        rows = pa.concat_tables(each, promote_options="permissive")
         return scoring.statistics_of(rows, task, classes)[name]
 
     patients = number_patients(scoring.patients_of(a.table))

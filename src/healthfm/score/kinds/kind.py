@@ -12,6 +12,7 @@ import pyarrow as pa
 from healthfm.errors import RunError
 from healthfm.score.statistics.statistic import Bools, Floats, Ints, Statistic
 
+BESIDE = ("unplaced", "other_types")  # columns of what was answered beside the predictions; a table may lack them
 RIVAL = "rival."  # what a column begins with that holds the predictions of a cheap way
 NAMED = 5  # how many offending rows an error names
 

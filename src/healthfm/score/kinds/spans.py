@@ -85,7 +85,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     named = table["unplaced"].to_pylist() if "unplaced" in table.column_names else [[] for _ in ids]
     wanted = [{_thing(one) for one in row} for row in true]
     placed = [{_thing(one) for one in row or ()} for row in given]
-    nowhere: list[set[Thing]] = [{(one["type"], ("nowhere", one["text"])) for one in row} for row in named]
+    nowhere: list[set[Thing]] = [{(one["type"], ("nowhere", one["text"])) for one in row or ()} for row in named]
     types = found.types_of(classes, wanted, placed, *([] if any(map(any, (wanted, placed))) else [nowhere]))
     for column, rows in (("target", wanted), ("prediction", placed)):
         found.refuse_strangers(ids, rows, types, column)

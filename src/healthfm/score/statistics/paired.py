@@ -169,15 +169,18 @@ def of_aurocs(truth: Bools, a: Floats, b: Floats) -> Difference:
 def _resampled(
     a: Statistic, b: Statistic, joint: Callable[[], Statistic], n: int, patients: Ints | None, seed: int
 ) -> Difference:
-    value = a.value - b.value
+    value = observed = a.value - b.value
     if patients is None and a.cells is not None and b.cells is not None and a.cells.size == b.cells.size:
         drawn, swapped = _by_cells(a, b, n, seed)
     else:
         units = np.arange(n) if patients is None else patients
         drawn = paired_bootstrap(a, b, units, seed)
-        swapped = drawn if a.scale_free else sign_permutation(joint(), units, seed)
+        swapped = drawn
+        if not a.scale_free:
+            both = joint()
+            swapped, observed = sign_permutation(both, units, seed), _unswapped(both, n)
     drawn, swapped = drawn[np.isfinite(drawn)], swapped[np.isfinite(swapped)]
-    if not len(drawn) or not len(swapped) or not np.isfinite(value):
+    if not len(drawn) or not len(swapped) or not np.isfinite([value, observed]).all():
         raise ValueError(f"{a.name} is not defined on resamples of these rows")
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     method = f"paired percentile bootstrap, {RESAMPLES:,} resamples"
@@ -193,7 +196,7 @@ def _resampled(
             "paired bootstrap, the share of differences beyond 0, doubled",
         )
     else:
-        beyond, draws, test = np.sum(np.abs(swapped) >= abs(value) - 1e-12), len(swapped), "sign permutation"
+        beyond, draws, test = np.sum(np.abs(swapped) >= abs(observed) - 1e-12), len(swapped), "sign permutation"
     clusters = 0 if patients is None else int(patients.max()) + 1
     few = f"; only {clusters} patients, too few to trust" if 0 < clusters < FEW_CLUSTERS else ""
     whole = f", whole patients ({clusters})" if clusters else ""
@@ -231,6 +234,12 @@ def paired_bootstrap(a: Statistic, b: Statistic, units: Ints, seed: int) -> Valu
         return a.at(rows) - b.at(rows)
 
     return bootstrap.over_draws(values, int(units.max()) + 1, seed)
+
+
+def _unswapped(joint: Statistic, n: int) -> float:
+    """Return the difference in the rows of both runs together, where it can be another than of each alone (classes that one alone met)."""
+    first = np.repeat([1, 0], n)[None].astype(np.int16)
+    return float((joint.at(first) - joint.at(1 - first))[0])
 
 
 def sign_permutation(joint: Statistic, units: Ints, seed: int) -> Values:
