@@ -177,6 +177,7 @@ def test_a_set_with_several_label_spaces_is_probed_for_the_one_that_is_named(cou
     assert (ignored.scores["positives"]["Fracture"], positive.scores["positives"]["Fracture"]) == (5, 10)
     assert positive.metrics["macro_auroc"]["value"] == 1.0 == load_run(tmp_path / "b").metrics["macro_auroc"]["value"]
     assert positive.facts["request"]["uncertain"] == "positive"
+    assert positive.scores["per_class"]["Fracture"]["f1"]["value"] == 1.0  # what is left open was learnt as present
     one = evaluate(model, "chexpert", task="linear-probe", label="Fracture", output=tmp_path / "c", **how)
     assert one.predictions.num_rows == 15 and one.scores["classes"] == ["absent", "present"]
     with pytest.raises(
