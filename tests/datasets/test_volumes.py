@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,10 @@ def test_each_sequence_has_its_own_grid_and_lesions_lie_on_the_axial_t2(tmp_path
     sheet = tmp_path / "clinical_information/marksheet.csv"
     sheet.parent.mkdir()
     sheet.write_text("patient_id,study_id,psa,case_ISUP,case_csPCa,center\n10417,1000424,5,3,YES,RUMC\n")
+    with zipfile.ZipFile(tmp_path / "picai_public_images_fold1.zip", "w") as archive:  # whose members say no fold
+        archive.write(tmp_path / "picai_public_images_fold0/10417/10417_1000424_adc.mha", "10999/10417_1000424_adc.mha")
+        archive.writestr("10999/._10417_1000424_adc.mha", b"of macOS")
+    assert [one.id for one in records("pi-cai", tmp_path, "fold-1")] == ["10417_1000424_adc"]
     adc, t2 = records("pi-cai", tmp_path, "fold-0")
     assert (t2.id, t2.patient, t2.site, t2.labels) == ("10417_1000424_t2w", "10417", "RUMC", {"case_csPCa": "YES"})
     assert not adc.masks and "ISUP 3" in t2.masks

@@ -18,6 +18,9 @@ from healthfm.formats.source import Problems, Source, plain_name
 from healthfm.records import MISSING, UNCERTAIN, Label
 
 SHOWN = 6  # up to how many of the card's codes an error names them
+SHADOW = (
+    "._"  # what macOS puts beside each file that it copies or packs: not a file of the set, whatever its name ends in
+)
 LEVELS = 3  # how far below the folder given the official tree may begin
 
 
@@ -138,10 +141,15 @@ class Tree:
                 folders[:] = sorted(f for f in folders if not f.startswith("."))
                 above = Path(place).relative_to(self.root).parts
                 for name in sorted(names):
+                    if name.startswith(SHADOW):
+                        continue
                     path = os.path.join(place, name)  # noqa: PTH118  a Path a file is slow in a tree of a million
                     found.append(((*above, name), path, None))
                     if len(above) < LEVELS and archive.is_archive(name):
-                        found += [((*above, *m.split("/")), path, m) for m in archive.members(Path(path))]
+                        members = [
+                            m for m in archive.members(Path(path)) if not m.rpartition("/")[2].startswith(SHADOW)
+                        ]
+                        found += [((*above, *m.split("/")), path, m) for m in members]
             self._files = found
         return self._files
 

@@ -201,7 +201,8 @@ def chance(p: float | None) -> str:
 
 def counted(n: int, one: str, several: str | None = None) -> str:
     """Return a count with its noun."""
-    return f"{n:,} {one if n == 1 else several or one + 's'}"
+    many = f"{one[:-1]}ies" if one.endswith("y") and one[-2:-1] not in "aeiou" else f"{one}s"
+    return f"{n:,} {one if n == 1 else several or many}"
 
 
 def big(name: str, one: Mapping[str, Any]) -> str:

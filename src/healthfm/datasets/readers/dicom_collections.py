@@ -108,7 +108,10 @@ def _readings(root: etree._Element, planes: Mapping[str, int]) -> tuple[list[Pol
         for nodule in session.iterfind(f"{LIDC}unblindedReadNodule"):
             name = f"reader {reader} nodule {xml.text(nodule, f'{LIDC}noduleID')}"
             rated = nodule.find(f"{LIDC}characteristics")
-            ratings = {} if rated is None else {str(one.tag).removeprefix(LIDC): int(one.text or "") for one in rated}
+            given = (
+                [] if rated is None else [(str(one.tag).removeprefix(LIDC), (one.text or "").strip()) for one in rated]
+            )
+            ratings = {kind: int(text) for kind, text in given if text}
             nodules.append({"name": name, "reader": reader, "characteristics": ratings, "under 3 mm": not ratings})
             for roi in nodule.iterfind(f"{LIDC}roi"):
                 inside = {"TRUE": "", "FALSE": " hole"}[xml.text(roi, f"{LIDC}inclusion").upper()]

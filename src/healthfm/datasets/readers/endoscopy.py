@@ -199,7 +199,7 @@ def hyperkvasir(files: Files, split: str) -> Iterator[Record]:
         for row in films.named_by(table.rows(files["labels"])):
             with row:
                 name = row["Video file"].removesuffix(".avi")
-                yield Video(id=name, split=split, meta={key: row[key] for key in ("Organ", "Finding", "Classification")}, **media.fields_of("Video", films.source(name)))  # fmt: skip
+                yield Video(id=name, split=split, labels={"film": files.label("film", row["Finding"])}, meta={key: row[key] for key in ("Organ", "Finding", "Classification")}, **media.fields_of("Video", films.source(name)))  # fmt: skip
     else:
         for source in files.all("images"):
             yield Image(id=tail(source), split=split, **Pictures.of(source))

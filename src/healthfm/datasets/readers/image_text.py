@@ -154,6 +154,14 @@ def openpath(files: Files, split: str) -> Iterator[Document]:
             )
 
 
+def _literal(text: str) -> Any:
+    """Return what Python wrote as text, which is read, never run; the text itself where it is no such thing."""
+    try:
+        return ast.literal_eval(text) if text.strip() else []
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
 @dataset("quilt-1m", record=Document)
 def quilt_1m(files: Files, split: str) -> Iterator[Document]:
     """A caption a row; one picture has several. Lists are Python's, written as text."""
@@ -166,7 +174,7 @@ def quilt_1m(files: Files, split: str) -> Iterator[Document]:
         with row:
             yield _caption(
                 row, pictures, split, f"{row.number}", row["image_path"], row["caption"], subset=row["subset"], magnification=row["magnification"],
-                roi_text=listed(row["roi_text"]), umls=listed(row["med_umls_ids"]), pathology=row["pathology"],
+                roi_text=listed(row["roi_text"]), umls=_literal(row["med_umls_ids"]), pathology=row["pathology"],
             )  # fmt: skip
 
 

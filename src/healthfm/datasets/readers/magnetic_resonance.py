@@ -67,7 +67,10 @@ def pi_cai(files: Files, split: str) -> Iterator[Volume]:
     """A sequence a record, each on its own grid; the lesion masks fit the axial T2 scan. The outcome is the study's, the folds are by patient."""
     sheet = {f"{row['patient_id']}_{row['study_id']}": row for row in delimited.rows(files["metadata"], ",")}
     masks = by(files.all("lesion masks"), stem)
+    fold = f"fold{files.card.splits[split]}"
     for source in sorted(files.all("images"), key=lambda one: one.name):
+        if source.member is not None and split != "all" and fold not in source.path.name:
+            continue  # of another fold's archive, which says its fold by its name alone
         with Row({}, source, source.name):
             study, _, sequence = stem(source).rpartition("_")
             if study not in sheet:
@@ -78,5 +81,5 @@ def pi_cai(files: Files, split: str) -> Iterator[Volume]:
             )
             yield record(
                 f"{study}_{sequence}", split, {"": source}, parts, modality="MR", patient=row["patient_id"], site=row.get("center"),
-                labels={"case_csPCa": files.label("case_csPCa", row["case_csPCa"])}, meta={**row, "sequence": sequence, "study": study},
+                labels={"case_csPCa": files.label("case_csPCa", row.get("case_csPCa"))}, meta={**row, "sequence": sequence, "study": study},
             )  # fmt: skip

@@ -79,7 +79,7 @@ def omnimedvqa(files: Files, split: str) -> Iterator[MultipleChoice]:
         for row in jsonl.items(source):
             with row:
                 options = {one: row[f"option_{one}"] for one in LETTERS if row.get(f"option_{one}") not in (None, "")}
-                right = [key for key, text in options.items() if text == row["gt_answer"]]
+                right = [key for key, text in options.items() if str(text).strip() == str(row["gt_answer"]).strip()]
                 if len(right) != 1:
                     raise BadValue(f"{len(right)} of its options are the answer, not one")
                 path = "/".join(PurePosixPath(row["image_path"]).parts[-2:])
