@@ -222,6 +222,7 @@ def test_hyperkvasir_films_and_unlabelled_pictures(tmp_path: Path) -> None:
     [record] = opened
     assert (
         record.meta["Finding"] == "Polyp"
+        and record.labels == {"film": "Polyp"}
         and len(list(record.frames())) == 2
         and "no file 'v2' among the 1 here" in str(opened.errors[0])
     )
