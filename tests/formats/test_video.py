@@ -34,6 +34,19 @@ def test_frames_of_a_lossless_film_come_back_one_after_another(tmp_path: Path) -
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("codec", ["ffv1", "mpeg4"])
+def test_the_frame_of_a_moment_is_the_one_that_is_shown_then(tmp_path: Path, codec: str) -> None:
+    """Five frames a second: frame n is shown from n / 5 seconds on; in any order of asking, from key frames or not."""
+    source = Source(film(tmp_path / "a.mkv", codec))
+    every = list(video.frames(source))
+    asked = [0.0, 0.1, 0.21, 1.85, 1.99, 0.41, 0.2, 1.0, 1.0, 1.7]
+    for found, when in zip(video.moments(source, asked), asked, strict=True):
+        np.testing.assert_array_equal(found, every[int(when * 5 + 1e-6)])
+    for beyond in (2.3, -0.1):
+        with pytest.raises(DatasetError, match=f"no frame is shown at {beyond:g} seconds"):
+            list(video.moments(source, [0.3, beyond]))
+
+
 def test_rate_length_and_size_are_told_without_decoding(tmp_path: Path) -> None:
     track = video.track(Source(film(tmp_path / "a.mp4", "mpeg4")))
     assert track == (5.0, 10, (48, 64))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from healthfm.errors import BadValue, DatasetError, MissingExtra
 from healthfm.formats.source import Source
 
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+NEAR = 0.5  # seconds ahead up to which frames are decoded on, where a jump would decode as many again
 ASKEW = 0.01  # share of a matrix' turn that may lie off the axes: phones round
 
 
@@ -76,6 +78,39 @@ def frames(source: Source) -> Iterator[npt.NDArray[np.uint8]]:
     with _opened(source) as container:
         for frame in container.decode(video=0):
             yield _upright(frame.to_ndarray(format="rgb24"), _turn(frame))
+
+
+def moments(source: Source, seconds: Sequence[float]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield the frame that is shown at each time from the film's begin, upright, RGB uint8 [height, width, 3]. Ascending times are the cheapest.
+
+    Raises ``DatasetError``: the film ends before a time, or begins after it.
+    """
+    with _opened(source) as container:
+        stream = container.streams.video[0]
+        begin, base = stream.start_time or 0, float(stream.time_base)
+        decoded: Iterator[Any] = iter(())
+        shown: Any = None
+        ahead: Any = None  # the first frame after what is shown
+        for when in seconds:
+            target = begin + when / base
+            if shown is None or target < shown.pts or (target - shown.pts) * base > NEAR:
+                container.seek(max(int(target), 0), stream=stream)
+                decoded = container.decode(stream)
+                shown = ahead = None
+            while shown is None or (ahead is not None and ahead.pts <= target):
+                shown, ahead = ahead, next(decoded, None)
+                if shown is None and ahead is None:
+                    break
+            if shown is None or not shown.pts <= target < (
+                ahead.pts if ahead is not None else shown.pts + _length(shown)
+            ):
+                raise BadValue(f"no frame is shown at {when:g} seconds")
+            yield _upright(shown.to_ndarray(format="rgb24"), _turn(shown))
+
+
+def _length(frame: Any) -> float:
+    """Return how long a film's last frame is shown, in units of its clock; a film that does not say shows it for ever."""
+    return float(frame.duration or math.inf)
 
 
 def _first_turn(container: Any) -> Turn:
