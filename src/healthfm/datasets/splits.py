@@ -221,7 +221,7 @@ def divide(opened: Dataset, name: str) -> Dataset:
     sizes, lost = {split: len(some) for split, some in held.items() if some}, sum(one is None for one in assigned)
     if not {TRAIN, TEST} <= set(sizes):
         what = (
-            f"{lost} of {len(read)} records do not say what it goes by"
+            f"{lost} of {len(read)} records do not say what it goes by{_sought(rule)}"
             if lost
             else f"{len(read)} records are of too few groups"
         )
@@ -245,6 +245,12 @@ def divide(opened: Dataset, name: str) -> Dataset:
     return made
 
 
+def _sought(rule: Rule) -> str:
+    """Say which names are looked for in what stands beside a record."""
+    names = next((names for what, names in KEYS.items() if f"whole {what}s" in rule.says), ())
+    return f" (one of {', '.join(names)}); another rule may (--split-by)" if names else ""
+
+
 def _rule(name: str) -> tuple[Rule, int]:
     head, colon, tail = name.partition(":")
     if head not in RULES or (colon and not tail.isdigit()):
@@ -259,7 +265,11 @@ def told(division: Division) -> list[str]:
     name, _, seed = division.name.partition(":")
     rule = RULES[name]
     sizes = ", ".join(f"{split} {count:,}" for split, count in division.sizes.items())
-    lost = f"; {division.left_out:,} records are in no split" if division.left_out else ""
+    lost = (
+        f"; {division.left_out:,} records are in no split, for they have nothing that the rule goes by, or are on no one side of it"
+        if division.left_out
+        else ""
+    )
     how = f" ({rule.way()})" if rule.way else ""
     said = [
         f"split by the rule {name} (seed {seed}, {division.digest}): {rule.says}{how}; {sizes}{lost}. Its definition: {rule.source}. Numbers under another rule do not compare"

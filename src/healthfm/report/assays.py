@@ -13,6 +13,7 @@ from healthfm.report.sample import ERRORS, Row, Sample, SampleList
 from healthfm.report.svg import Axis, PlotArea
 from healthfm.report.words import number
 from healthfm.score.kinds.assays import summary
+from healthfm.score.metrics.structure import lddt
 
 
 def sample(row: Row) -> Sample:
@@ -73,6 +74,39 @@ def worst_genes(rows: Sequence[Row]) -> SampleList:
         f"the {len(known)} genes with the lowest correlation over cell types",
         "correlation",
         [Sample(name, "", "", number(found)) for found, name in known],
+    )
+
+
+def worst_signatures(rows: Sequence[Row]) -> SampleList:
+    """Return the signatures with the lowest correlation over genes."""
+    known = sorted((found, row["id"]) for row in rows if (found := _correlation(row)) is not None)[:ERRORS]
+    note = f"the {len(known)} signatures with the lowest correlation over genes"
+    return SampleList(
+        "The signatures read worst", note, "correlation", [Sample(name, "", "", number(found)) for found, name in known]
+    )
+
+
+def chain(row: Row) -> Sample:
+    """Return a chain with its local agreement."""
+    return Sample(row["id"], f"{len(row['target'])} residues", "", number(_local(row)))
+
+
+def _local(row: Row) -> float:
+    true, guess = (
+        np.array([[np.nan] * 3 if one is None else one for one in row[name]], float)
+        for name in ("target", "prediction")
+    )
+    return lddt(guess, true, ~np.isnan(true[:, 0]))[0]
+
+
+def worst_chains(rows: Sequence[Row]) -> SampleList:
+    """Return the chains with the lowest lDDT."""
+    low = sorted(rows, key=_local)[:ERRORS]
+    return SampleList(
+        "The chains read worst",
+        f"the {len(low)} of {len(rows):,} chains with the lowest lDDT",
+        "lDDT",
+        [chain(row) for row in low],
     )
 
 

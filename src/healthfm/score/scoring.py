@@ -28,8 +28,10 @@ from healthfm.score.kinds import (
     reading,
     relations,
     sets,
+    signatures,
     similarity,
     spans,
+    structures,
     tags,
     text,
 )
@@ -44,7 +46,7 @@ KINDS: Mapping[str, Kind] = {
     "classes": one_class, "labels": labels, "ordinal": ordinal, "numbers": numbers, "text": text, "ranking": ranking, "matches": matches,
     "likelihood": likelihood, "spans": spans, "reading": reading, "candidates": candidates, "similarity": similarity, "tags": tags, "relations": relations, "sets": sets,
     "masks": masks, "boxes": boxes,
-    "assays": assays, "expression": expression,
+    "assays": assays, "expression": expression, "signatures": signatures, "structures": structures,
 }  # fmt: skip
 BESIDE = ("auroc", "macro_auroc", "sensitivity", "specificity")  # what a group's row says beside the headline
 UNASKED = {  # the column of answers, before there are any

@@ -221,6 +221,8 @@ TASKS = {
     "term-normalisation": Task(summary="the terms of a vocabulary that a text means", kind="sets"),
     "tagged-entities": Task(summary="mentions as tags of tokens (IOB1, IOB2, IOE2, IOBES, BILOU)", kind="tags", noun="sentence"),
     "variant-effect": Task(summary="how variants of proteins order in their assays", kind="assays", noun="variant"),
+    "perturbation-signature": Task(summary="what perturbations do to the expression of genes", kind="signatures", noun="signature"),
+    "structure-prediction": Task(summary="where residues of chains lie in space", kind="structures", noun="chain"),
     "expression-regression": Task(summary="expression of genes over cell types", kind="expression", noun="gene"),
     "binary": Task(summary="one of two classes", kind="classes", two=True),
     "screening": Task(summary="whether somebody is to be referred, where few of the others may be (partial AUROC)", kind="classes", two=True, rule="screening"),

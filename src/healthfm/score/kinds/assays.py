@@ -26,6 +26,10 @@ ONE = "all"  # the function class where a table names none
 def check(table: pa.Table) -> pa.Table:
     """Return the table with text and float64 columns, and the protein (or the assay) as the unit that is resampled."""
     ready = "spearman" in table.column_names
+    if ready:  # of a row an assay, its name is its id
+        for name, other in (("id", "assay"), ("assay", "id")):
+            if name not in table.column_names and other in table.column_names:
+                table = table.append_column(name, table[other])
     kind.need(table, "id", "assay", *(("spearman",) if ready else ("target", "prediction")))
     ids = kind.check_ids(table)
     table = kind.put(table, "id", ids, pa.string())
