@@ -49,6 +49,8 @@ def test_healthfm_log_is_a_level_and_a_file(tmp_path: Path) -> None:
         and "DEBUG" in logged
     )
     assert "Smith" not in logged
+    both = run("-v", *ASK, "--output", "c", HEALTHFM_LOG=f"error:{tmp_path / 'errors'}")  # each as it was asked for
+    assert "8 samples of split test" in both.stderr and (tmp_path / "errors").read_text() == ""
     wrong = run("find", "x", HEALTHFM_LOG="loud")
     assert (wrong.returncode, wrong.stderr) == (
         2,

@@ -36,17 +36,23 @@ def set_up(words: Sequence[str]) -> list[str]:
     level, _, file = os.environ.get("HEALTHFM_LOG", "").partition(":")
     if level and level.lower() not in LEVELS:
         raise RunError(f"HEALTHFM_LOG is '{level}'; use {', '.join(LEVELS)}, or LEVEL:FILE")
-    shown = min([LEVELS[level.lower()] if level else logging.WARNING, logging.WARNING - 10 * min(asked, 2)])
+    kept = LEVELS[level.lower()] if level else logging.WARNING
+    shown = min(logging.WARNING if file else kept, logging.WARNING - 10 * min(asked, 2))
     log = logging.getLogger("healthfm")
     log.handlers[:] = []
     log.propagate = False
     try:
-        handler = logging.FileHandler(file, delay=False) if file else logging.StreamHandler()
+        handlers = [
+            (logging.StreamHandler(), shown),
+            *([(logging.FileHandler(file, delay=False), kept)] if file else []),
+        ]
     except OSError as error:
         raise RunError(f"HEALTHFM_LOG: {file} cannot be written ({error.strerror})") from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(shown)
+    for handler, least in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setLevel(least)
+        log.addHandler(handler)
+    log.setLevel(min(least for _, least in handlers))
     return [word for i, word in enumerate(words) if i >= end or (word not in LOUDER and word not in QUIET)]
 
 
