@@ -280,6 +280,21 @@ def test_strings_become_conchs_tokens_and_leave_its_own_place_free(tmp_path: Pat
     assert long.cut and len(ids) == 127 and (ids[0], ids[-1]) == (1, 2)
 
 
+def test_a_file_of_another_pair_is_named() -> None:
+    def full(name: str, which: str = "only") -> dict[str, torch.Tensor]:
+        return {key: torch.empty(shape, device="meta") for key, shape in manifest(name)[which].items()}
+
+    for asked, given, why in (
+        ("pmc-clip", full("conch"), "the sizes of conch, not of pmc-clip"), ("plip", full("biomedclip"), "the sizes of biomedclip, not of plip"),
+        ("biomedclip", full("mi-zero"), "the sizes of mi-zero:bioclinicalbert or mi-zero:pubmedbert, not of biomedclip"),
+        ("conch", full("clip-resnet", "RN50x4"), "the sizes of pubmedclip:rn50x4, not of conch"),
+        ("pubmedclip:rn50", full("clip-resnet", "RN50x4"), "tensors of pubmedclip:rn50x4, not of pubmedclip:rn50"),
+        ("keep", {"cls_token": torch.zeros(1, 1, 8)}, "no key names of such a pair"),
+    ):  # fmt: skip
+        with pytest.raises(CheckpointError, match=why):
+            load_model(asked, given, device="cpu")
+
+
 def test_a_vocabulary_larger_than_the_network_is_anothers(tmp_path: Path) -> None:
     torch.save(dict(tensors("mi-zero")), tmp_path / "weights.pt")
     (tmp_path / "vocab.txt").write_text("\n".join([*reference.WORDS, *(f"w{i}" for i in range(200))]), encoding="utf-8")

@@ -87,8 +87,8 @@ def match(
 
 
 def rows_of(card: ModelCard, tensors: Mapping[str, Any]) -> list[str]:
-    """Return the names of all other rows' variants whose every size the tensors have."""
-    found = []
+    """Return the names of all other rows' variants whose every size the tensors have; of a network of several parts, not those of one of them."""
+    found: list[tuple[int, str]] = []
     for (kind, slug), entry in files.entries().items():
         if kind != "model" or slug == card.slug or "run" not in entry:
             continue
@@ -99,8 +99,9 @@ def rows_of(card: ModelCard, tensors: Mapping[str, Any]) -> list[str]:
                 CardError
             ):  # a card of the user's own that cannot run is no reason to stop another row
                 if match(other, name, tensors) is Match.EXACT:
-                    found.append(named(other, name))
-    return found
+                    found.append((len(other.runner(name).parts), named(other, name)))
+    most = max(found, default=(0, ""))[0]
+    return [name for parts, name in found if parts == most]
 
 
 def named(card: ModelCard, variant: str | None) -> str:

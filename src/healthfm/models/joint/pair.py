@@ -163,7 +163,11 @@ def _load(
         network = vision.seeded(lambda: build(run, initial=True))
     else:
         run = settings(card, variant, words, config)
-        tensors = own_names(vision.state(found.tensors, run), run)
+        try:
+            tensors = own_names(vision.state(found.tensors, run), run)
+        except CheckpointError:
+            recognise.check(card, variant, found.tensors, config)  # names the row whose they are, if any
+            raise
         said = recognise.check(card, variant, found.tensors, config)
         seen = shown(tensors, run)
         run = _shared(settings(card, variant, _sized(plain, seen, words), config), plain, seen, config)
