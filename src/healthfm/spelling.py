@@ -56,3 +56,8 @@ def short(name: str) -> str:
     """Return a served name as it is shown: of a path on the server's disk the last part."""
     last = PurePosixPath(name.replace("\\", "/")).name if name.startswith("/") or "\\" in name else name
     return "".join(one if one.isprintable() else "?" for one in last[:LONGEST])
+
+
+def several(noun: str) -> str:
+    """Return the plural of a noun."""
+    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"

@@ -115,7 +115,7 @@ def prepare(ask: Ask, records: Sequence[Record], notices: Sequence[str]) -> Job:
         targets[len(pictures) + b].append(rows[a].id)
     inputs: list[str | Record] = [*(one for one, _ in pictures.values()), *texts]
     return Matched(
-        task=TASK, name=f"{ask.opened.name}#{ask.task}", records=rows, total=len(whole), inputs=inputs, count=len(pictures), pairs=joined,
+        task=TASK, name=f"{ask.opened.name}#{ask.task}", records=rows, total=sum(1 + len(one.media) for one in whole), inputs=inputs, count=len(pictures), pairs=joined,
         sources=[*(source for _, source in pictures.values()), *([""] * len(texts))], targets=targets, columns=subgroup_columns(rows, ask.request.subgroups),
         parts=cut_parts([size_of(one) for one in inputs]), content=[[source for _, source in pictures.values()], list(texts), joined, [row.id for row in rows]],
         facts={"notices": [*notices, *lost, *_merged(chosen, pictures, texts), *_small(chosen, whole)], "noun": "query"},

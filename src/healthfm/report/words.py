@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from healthfm.spelling import several as plural
+
 
 @dataclass(frozen=True)
 class Word:
@@ -207,8 +209,7 @@ def chance(p: float | None) -> str:
 
 def counted(n: int, one: str, several: str | None = None) -> str:
     """Return a count with its noun."""
-    many = f"{one[:-1]}ies" if one.endswith("y") and one[-2:-1] not in "aeiou" else f"{one}s"
-    return f"{n:,} {one if n == 1 else several or many}"
+    return f"{n:,} {one if n == 1 else several or plural(one)}"
 
 
 def big(name: str, one: Mapping[str, Any]) -> str:
@@ -235,5 +236,5 @@ def sentence(name: str, one: Mapping[str, Any], row: str) -> str:
             "subset_accuracy": "would get every class right",
         }[name]  # fmt: skip
         low, value, high = (round(100 * one[k]) for k in ("low", "value", "high"))
-        return f"Of 100 {row}s like these, about {value} {what}. With {counted(one['n'], row)} looked at, anything from {low} to {high} is plausible ({level})."
+        return f"Of 100 {plural(row)} like these, about {value} {what}. With {counted(one['n'], row)} looked at, anything from {low} to {high} is plausible ({level})."
     return f"With {counted(one['n'], row)} looked at, anything from {span(one)} is plausible ({level})."

@@ -79,7 +79,7 @@ def _says(found: Mapping[str, Any]) -> list[str]:
         )
     passes = next((one["shots"] for one in theirs if one["value"] > zero["value"]), None)
     said.append(
-        f"The probe passes zero-shot at {passes} labels a class."
+        f"The probe passes zero-shot at {passes} {'label' if passes == 1 else 'labels'} a class."
         if passes is not None
         else f"Up to {last['shots']} labels a class the probe does not reach zero-shot."
     )

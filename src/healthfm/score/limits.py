@@ -8,6 +8,7 @@ from healthfm.cards import catalog
 from healthfm.errors import CardError
 from healthfm.score.result import Result, not_the_row
 from healthfm.score.sentences import carved, environment, groups_apart, noun, without_interval
+from healthfm.spelling import several
 
 FEW = 100  # rows under which the headline's interval is wide whatever the model
 FEW_PATIENTS = 50  # under which a cluster bootstrap's intervals are too narrow
@@ -33,7 +34,7 @@ def _of_baseline(run: Result) -> Iterator[str]:
 def _of_sample(run: Result) -> Iterator[str]:
     facts, n = run.facts, run.scores["n"]
     if n < facts.get("split_records", n):
-        whole = "samples that were not used for fitting" if carved(run) else f"{noun(run)}s"
+        whole = "samples that were not used for fitting" if carved(run) else several(noun(run))
         yield f"Only {n} of the split's {facts['split_records']} {whole} were asked: the intervals carry that."
     yield from without_interval(run)
     if n < FEW:

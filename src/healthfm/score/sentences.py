@@ -15,6 +15,7 @@ from healthfm.score.result import Result, not_the_row
 from healthfm.score.statistics.subgroups import apart
 from healthfm.score.tasks import TASKS
 from healthfm.score.written import finishes, judged
+from healthfm.spelling import several
 
 SAME = 0.95  # the share of rows with one answer from which that is said
 CALLERS = "the caller's"  # where and in which precision code of the user's own computes is not known
@@ -23,6 +24,7 @@ RIVALS = {
     "dictionary": "looking up the training split's mentions, word for word,", "bm25": "BM25, which knows shared words alone,",
 }  # fmt: skip
 HEADLINE_RULES = (
+    "ranked by lot",
     "worst cases",
     "not scored",
     "left out",
@@ -105,8 +107,8 @@ def carved(run: Result) -> int:
 def of_split(run: Result, n: int) -> str:
     """Say how many samples of the split ``n`` are, and what became of the others where some were fitted on."""
     if others := carved(run):
-        return f"{n} of {n + others} {noun(run)}s of the split (the others were used for fitting)"
-    return f"the {n} {noun(run)}s of the split"
+        return f"{n} of {n + others} {several(noun(run))} of the split (the others were used for fitting)"
+    return f"the {n} {several(noun(run))} of the split"
 
 
 def headline_notes(run: Result) -> list[str]:
@@ -138,7 +140,7 @@ def headline_notes(run: Result) -> list[str]:
     notes += _random(run)
     if request.get("limit") and scores["n"] < run.facts.get("split_records", 0):
         notes.append(
-            f"sample: {scores['n']} of {run.facts['split_records']} {noun(run)}s, drawn with seed {request['seed']}"
+            f"sample: {scores['n']} of {run.facts['split_records']} {several(noun(run))}, drawn with seed {request['seed']}"
         )
     if model := environment(run):
         dtype, device = model.get("dtype"), model.get("device")
@@ -212,7 +214,7 @@ def _one_answer(run: Result) -> list[str]:
         return []
     answer, count = given.most_common(1)[0]
     return [
-        f"one answer: {count} of {table.num_rows} {noun(run)}s got '{answer}', which is right for {targets.get(answer, 0)}; the model hardly tells them "
+        f"one answer: {count} of {table.num_rows} {several(noun(run))} got '{answer}', which is right for {targets.get(answer, 0)}; the model hardly tells them "
         "apart, or its answers are read wrongly"
     ]
 

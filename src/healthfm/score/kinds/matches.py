@@ -81,7 +81,9 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     mean = of_counts("mean_recall", len(ranks), lambda counts: np.mean([one.at(counts) for one in recalls], axis=0))
     statistics, lost = kind.defined([*chosen, mean, *found])
     headline = chosen[-1].name if chosen else "mean_recall"
-    rules = [COUNTED, *([CHOSEN] if chosen else []), TIES, *lost]
+    lot = [_by_lot([len(row) for row in table["target"].to_pylist()], ways == way, k) for way in WAYS for k in RECALLS]
+    drawn = f"ranked by lot, the mean recall would be about {np.nanmean(lot):.3f}"
+    rules = [COUNTED, *([CHOSEN] if chosen else []), TIES, drawn, *lost]
     return Read(statistics, headline, rules, {"unanswered": sum(row is None for row in ranks)})
 
 
@@ -90,6 +92,17 @@ def one_of(size: int, rank: float, others: int) -> float:
     if not np.isfinite(rank):
         return 0.0
     return comb(others - int(rank) + 1, size - 1) / comb(others, size - 1)
+
+
+def _by_lot(counts: Sequence[int], rows: Bools, k: int) -> float:
+    """Return how often one of what belongs to a query would be among the first k of a ranking by lot; NaN where none asks this way.
+
+    ``counts``: how many belong to each query. What is ranked is as many as the queries of the other way; all there are, where none asks so.
+    """
+    others = int((~rows).sum()) or max(counts, default=1)
+    asked = [number for number, one in zip(counts, rows, strict=True) if one]
+    missed = [np.prod([max(others - k - i, 0) / max(others - i, 1) for i in range(number)]) for number in asked]
+    return float(1 - np.mean(missed)) if missed else float("nan")
 
 
 def _share(name: str, hits: Bools, rows: Bools) -> Statistic:
