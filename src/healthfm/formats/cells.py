@@ -258,7 +258,7 @@ def ten_x(source: Source) -> list[tuple[str, Matrix]]:
         held = file[name]
         genes, cells = map(int, held["shape"][:])
         about = held.get("features", held)
-        columns = {key: key for key in ("id", "name", "feature_type", "genome") if key in about} or {
+        columns = {key: key for key in ("id", "name", "gene_id", "feature_type", "genome") if key in about} or {
             "id": "genes",
             "name": "gene_names",
         }
