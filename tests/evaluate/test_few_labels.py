@@ -14,6 +14,7 @@ from healthfm.adapt.adapter import RATIO, adapted
 from healthfm.adapt.few_shot import draw
 from healthfm.adapt.tuning import tuned
 from healthfm.engine.store import RunFolder
+from healthfm.evaluate import few_labels
 from healthfm.models.joint.contexts import Contexts
 from healthfm.models.model import Model
 from healthfm.report.export import to_csv, to_markdown
@@ -38,9 +39,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Model]:
 
 
 def test_an_adapter_is_held_beside_a_probe_and_zero_shot_by_the_number_of_labels(
-    made: tuple[Path, Model], tmp_path: Path
+    made: tuple[Path, Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures, model = made
+    monkeypatch.setitem(few_labels.DRAWS, "adapter", 4)
     run = evaluate(model, pictures, task="clip-adapter", shots=6, output=tmp_path / "run")
     found = run.scores["few_labels"]
     assert [(one["by"], one["shots"]) for one in found["points"]] == [
@@ -53,13 +55,13 @@ def test_an_adapter_is_held_beside_a_probe_and_zero_shot_by_the_number_of_labels
         zero.predictions["probabilities"].to_pylist(), atol=1e-6,
     )  # fmt: skip
     last = found["points"][-1]
-    assert last["value"] == pytest.approx(run.metrics["accuracy"]["value"]) and len(last["draws"]) == 10
+    assert last["value"] == pytest.approx(run.metrics["accuracy"]["value"]) and len(last["draws"]) == 4
     assert found["against"]["value"] == pytest.approx(last["value"] - found["zero"]["value"])
     assert found["points"][-2]["value"] > 0.9 > found["shuffled"]["value"]  # the probe sees the shade
     stored = RunFolder(tmp_path / "run").predictions("embeddings")
     assert stored.num_rows <= 20 + 18 + 2 * 2 * len(run.facts["fitted"]["zero_shot"]["templates"])
     page = run.report().read_text(encoding="utf-8")
-    assert "What is a label worth?" in page and "labels a class" in page and "12 samples, 10 times on others" in page
+    assert "What is a label worth?" in page and "labels a class" in page and "12 samples, 4 times on others" in page
     assert sum(line.startswith("labels,") for line in to_csv(run).splitlines()) == 11
     assert "| linear probe | 4 |" in to_markdown(run)
     assert load_run(tmp_path / "run").scores == run.scores

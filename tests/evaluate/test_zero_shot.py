@@ -110,7 +110,10 @@ def chest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return chest_mnist(tmp_path_factory.mktemp("chest"))
 
 
-def test_findings_are_asked_each_for_itself_and_named_as_the_card_says(pair: Path, chest: Path, tmp_path: Path) -> None:
+def test_findings_are_asked_each_for_itself_and_named_as_the_card_says(
+    pair: Path, chest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompts, "DRAWS", 4)  # fewer texts to encode
     folder = weights(tmp_path / "chexzero", "chexzero")
     heads = {"image": {"num_heads": 1}, "text": {"num_heads": 2}}
     both = load_model("chexzero", folder, config=heads, device="cpu")

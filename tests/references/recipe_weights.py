@@ -21,6 +21,7 @@ Rules, first match wins; floating tensors only, integer and boolean buffers keep
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 import numpy as np
@@ -76,6 +77,11 @@ def fill(state_dict: dict) -> dict:
 
 def recipe_image(name: str, height: int, width: int) -> np.ndarray:
     """A smooth, structured uint8 RGB test image of shape (height, width, 3)."""
+    return _image(name, height, width).copy()
+
+
+@functools.lru_cache(maxsize=128)
+def _image(name: str, height: int, width: int) -> np.ndarray:
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     rng = np.random.Generator(np.random.PCG64(seed))
     yy, xx = np.mgrid[0:height, 0:width].astype(np.float32)
