@@ -201,7 +201,7 @@ def test_plain_lines_are_read_as_the_careful_way_reads_them(
 ) -> None:
     draw = random.Random(0)
     texts = [
-        "a,b,c\n".replace(",", delimiter).encode() + b"".join(draw.choices(PIECES, WEIGHTS, k=draw.randrange(40))).replace(b",", delimiter.encode())
+        "a,b,c\n".replace(",", delimiter).encode() + b"".join(draw.choices(PIECES, [one * draw.random() ** 4 for one in WEIGHTS], k=draw.randrange(40))).replace(b",", delimiter.encode())
         for _ in range(200)
     ]  # fmt: skip
 
@@ -232,5 +232,9 @@ PIECES = (
     b',"a ""b"""\n',
     b'"one\ntwo"',
     b"\r",
+    b'"a, b","c ""d"", e",f\n',
+    b' "a",b,c\n',
+    b'a, "b",c\n',
+    b",,\n",
 )
-WEIGHTS = (9, 9, 4, 6, 3, 2, 1, 0.3, 0.3, 8, 5, 3, 1, 0.3)
+WEIGHTS = (9, 9, 4, 6, 3, 2, 1, 0.3, 0.3, 8, 5, 3, 1, 0.3, 9, 2, 2, 2)

@@ -151,3 +151,30 @@ def test_rows_before_the_damage_are_given(tmp_path: Path) -> None:
         for row in jsonl.rows(source):
             found.append(row["a"])
     assert len(found) > 500 and found == list(range(len(found)))
+
+
+LINES = (
+    '{"a": 1}', '{"a": 1, "b": {"c": [1, 2]}}', '{"a": 1, "a": 2}', '{"b": {"c": 1, "c": 2}}', '{"t": "he said \\"no\\": x : y"}', '{"a" : 1}',
+    '{"a"\t:1, "a":2}', '{"a": 1} {"b": 2}', '{"a":', "1}", "[1]", '{"a": NaN}', "{}", "", " ", '{"x": ["y: ", {"z": 1, "z": 2}]}', "}\n{",
+)  # fmt: skip
+
+
+def test_lines_that_are_read_at_once_are_what_each_is_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(0)
+    texts = [
+        "\n".join(draw.choices(LINES, [draw.random() ** 6 for _ in LINES], k=draw.randrange(1, 9))) + draw.choice(("", "\n"))
+        for _ in range(300)
+    ] + ["\r\n".join(LINES[:2] * 3)]  # fmt: skip
+
+    def found(text: str) -> tuple[list[tuple[object, dict[str, object]]], list[str]]:
+        (tmp_path / "a.jsonl").write_bytes(text.encode())
+        problems = Problems("collect")
+        rows = [(row.number, dict(row)) for row in jsonl.rows(Source(tmp_path / "a.jsonl", problems=problems))]
+        return rows, list(map(str, problems.found))
+
+    quick = list(map(found, texts))
+    assert sum(len(rows) for rows, _ in quick) > 200 and sum(len(problems) for _, problems in quick) > 200
+    monkeypatch.setattr(jsonl, "_objects", lambda held: [None] * len(held))
+    assert str(quick) == str(list(map(found, texts)))  # as text, since NaN is not itself
