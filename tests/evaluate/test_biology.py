@@ -10,6 +10,7 @@ import pytest
 
 from healthfm import evaluate, load_model, load_run, open_dataset
 from healthfm.adapt import baselines as rivals
+from healthfm.adapt import integration
 from healthfm.engine.store import RunFolder
 from healthfm.errors import DatasetError, RunError
 from healthfm.models import own
@@ -305,3 +306,16 @@ def test_cells_are_annotated_by_whole_donors(tmp_path: Path) -> None:
         evaluate(
             "baseline:variable-pca", "cellxgene-corpus", root=tmp_path / "data", label="kind", output=tmp_path / "x"
         )
+
+
+def test_scibs_metrics_are_its_own_packages_and_one_line_without_it() -> None:
+    draw, kinds, batches = np.random.default_rng(0), np.arange(240) % 3, np.arange(240) // 60
+    apart = (draw.normal(size=(240, 8)) + 6 * np.eye(8)[kinds], [f"k{i}" for i in kinds], [f"b{i}" for i in batches])
+    if not integration.present():
+        with pytest.raises(RunError, match="pip install scib-metrics"):
+            integration.scib(*apart)
+        return
+    found = integration.scib(*apart)
+    assert (found["KMeans NMI"], found["cells"]) == (1, 240) and found["Total"] == pytest.approx(
+        0.9228, abs=0.02
+    )  # 0.5.10

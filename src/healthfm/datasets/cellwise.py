@@ -1,4 +1,4 @@
-"""A set of matrices of cells as a set of cells: a record a cell, with one column of ``obs`` as its label and its donor as the unit."""
+"""A set of matrices of cells as a set of cells: a record a cell, with one column of ``obs`` as its label, its donor as the unit and its batch as the site."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ def _cells(opened: Dataset, matrix: Cells, label: str) -> Iterator[Profile]:
     genes = tuple(map(str, matrix.var(named))) if named is not None else tuple(map(str, range(matrix.genes)))
     donor = next((name for name in KEYS["donor"] if name in matrix.obs_names), None)
     donors, labels = matrix.obs(donor) if donor else [None] * matrix.cells, matrix.obs(label)
+    batch = next((name for name in KEYS["batch"] if name in matrix.obs_names and name != label), None)
+    batches = matrix.obs(batch) if batch else [None] * matrix.cells
     primary = matrix.obs("is_primary_data") if "is_primary_data" in matrix.obs_names else [True] * matrix.cells
 
     @functools.lru_cache(KEPT)
@@ -69,7 +71,7 @@ def _cells(opened: Dataset, matrix: Cells, label: str) -> Iterator[Profile]:
         if str(primary[i]).lower() in ("true", "1"):
             whose = None if donors[i] is None else str(donors[i])
             yield Profile(
-                id=f"{matrix.id}:{i}", split=matrix.split, patient=whose, features=genes, load=functools.partial(_row, block, i),
+                id=f"{matrix.id}:{i}", split=matrix.split, patient=whose, site=None if batches[i] is None else str(batches[i]), features=genes, load=functools.partial(_row, block, i),
                 labels={label: MISSING if labels[i] in (None, "") or labels[i] != labels[i] else str(labels[i])}, meta={"donor_id": whose, "matrix": matrix.id},
             )  # fmt: skip
 

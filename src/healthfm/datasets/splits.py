@@ -127,6 +127,7 @@ def _balanced(records: Sequence[Molecule], seed: int) -> Parts:
 
 KEYS: Mapping[str, tuple[str, ...]] = {  # where files say it, the owner's word first that is surest
     "donor": ("donor_id", "donor", "individual", "subject_id"),
+    "batch": ("batch", "batch_id", "sample", "sample_id", "library_id", "dataset_id", "assay"),
     "drug": ("DRUG_ID", "pert_id", "drug_id", "InChIKey", "DRUG_NAME", "drug"),
     "cell line": ("SANGER_MODEL_ID", "ModelID", "depMapID", "COSMIC_ID", "cell_iname", "cell_id", "CELL_LINE_NAME", "cell_line"),
 }  # fmt: skip

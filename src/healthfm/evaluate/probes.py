@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from healthfm.adapt import probe
+from healthfm.adapt import integration, probe
 from healthfm.adapt.few_shot import few_shot
 from healthfm.cards.schema import Labels
 from healthfm.datasets.dataset import Dataset, split_name
@@ -41,7 +41,7 @@ from healthfm.evaluate.job import (
     subgroup_columns,
 )
 from healthfm.models import own
-from healthfm.records import Molecule, Record, Slide, TextRecord, unit_of
+from healthfm.records import Molecule, Profile, Record, Slide, TextRecord, unit_of
 from healthfm.records import Sequence as Letters
 from healthfm.report import maps
 from healthfm.score import learning, robustness
@@ -95,7 +95,13 @@ class Probed(Embedded):
             how = dict(fitted)
         whole = self._predicted(common, shares)
         ids = [record.id for record in self.fit_on] + [record.id for record in self.records]
-        how = {**how, **said(table, ids), "arithmetic": settled["arithmetic"], **self._robustness(vectors)}
+        how = {
+            **how,
+            **said(table, ids),
+            "arithmetic": settled["arithmetic"],
+            **self._robustness(vectors),
+            **self._integration(vectors),
+        }
         for name, column in self.columns.items():
             whole = whole.append_column(name, column)
         if not TASKS[self.task].curve:
@@ -111,6 +117,18 @@ class Probed(Embedded):
             few = {size: self._predicted(common, one) for size, (one, _) in smaller.items()}
             beside[learning.ROOM] = learning.stack(few)
         return Finished(whole, {**how, "curve": [dict(one) for _, one in smaller.values()]}, beside)
+
+    def _integration(self, vectors: Any) -> dict[str, Any]:
+        """Return scIB's metrics of cells whose batch (their site) is known, where its package is installed."""
+        every = [*self.fit_on, *self.records]
+        named = [*self.labels, *(self.targets or ())]
+        batches = [str(one.site) for one in every if one.site is not None]
+        if not (integration.present() and all(isinstance(one, Profile) for one in every) and isinstance(named[0], str)):
+            return {}
+        try:
+            return {"integration": integration.scib(vectors, named, batches)} if len(batches) == len(every) else {}
+        except RunError:
+            return {}
 
     def _robustness(self, vectors: Any) -> dict[str, Any]:
         """Return whether the embeddings follow the class or the site, where every record has a site and it can be said."""

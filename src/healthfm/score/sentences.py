@@ -131,6 +131,9 @@ def headline_notes(run: Result) -> list[str]:
     notes += [f"labels: {one}" for one in (scores.get("few_labels") or {"says": ()})["says"]]
     fitted = run.facts.get("fitted", {})
     notes += [robustness.says(fitted["robustness"])] if "robustness" in fitted else []
+    if scib := fitted.get("integration"):
+        each = ", ".join(f"{name} {value:.3f}" for name, value in scib.items() if name not in ("version", "cells"))
+        notes.append(f"scIB's metrics of {scib['cells']:,} cells (scib-metrics {scib['version']}, not scaled): {each}")
     if over := fitted.get("accuracy_over_draws"):
         notes.append(
             f"few-shot: fitted on {fitted['fitted_on']} examples, {fitted['shots_per_class']} a class, drawn {fitted['draws']} times; numbers with intervals are "
