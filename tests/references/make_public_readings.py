@@ -50,7 +50,7 @@ def cells(root: Path) -> dict[str, Any]:
                 *one.shape,
                 total(one.X),
                 said(one.obs_names),
-                said(one.var["gene_ids"]),
+                said(one.var["probe_ids" if "probe_ids" in one.var else "gene_ids"]),
             ]
     return found
 
