@@ -159,7 +159,7 @@ def test_a_tower_that_is_pooled_or_activated_otherwise_is_another() -> None:
             assert distance(model.embed_tokens(reference.ids()), expected(slug)["text"]) > LIMIT
 
 
-def test_clips_resnet_is_open_clips() -> None:
+def test_clips_resnet_is_open_clips(tmp_path: Path) -> None:
     shapes = expected("clip-resnet")["shapes"]
     weights = {**recipe(shapes), "logit_scale": torch.tensor(3.0)}
     given = {"image": {"num_heads": 8}, "text": {"num_heads": 2}}
@@ -168,6 +168,12 @@ def test_clips_resnet_is_open_clips() -> None:
     theirs = expected("clip-resnet")
     assert distance(model.forward({"pixels": reference.pixels()})["image_embedding"], theirs["image"]) <= LIMIT
     assert distance(model.embed_tokens(clip_reference.ids()), theirs["text"]) <= LIMIT
+    torch.save(weights, tmp_path / "open_clip_pytorch_model.bin")
+    sides = {"vision_cfg": {"layers": [1, 2, 1, 1], "width": 16, "image_size": 64}, "text_cfg": {"heads": 2}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {**sides, "quick_gelu": True}}))
+    told = load_model("pubmedclip:rn50", tmp_path, device="cpu")
+    assert distance(told.forward({"pixels": reference.pixels()})["image_embedding"], theirs["image"]) <= LIMIT
+    assert distance(told.forward({"token_ids": clip_reference.ids()})["text_embedding"], theirs["text"]) <= LIMIT
     for name in ("RN50", "RN50x4"):
         card = catalog.card("pubmedclip", "model")
         assert isinstance(card, ModelCard)
@@ -202,6 +208,7 @@ def test_zero_shot_scores_are_the_owners(slug: str) -> None:
         assert slide.shape == (1, 2) and distance(slide, np.exp(3) * np.asarray(want)) <= LIMIT
     with pytest.raises(RunError, match="no pictures"):
         model.classify([[]], ["a", "b"], sentences)
+    assert small(slug, zero_shot={"templates": sentences, "top": 5}).rule.top == 5
 
 
 def pixels_go_in(slug: str, model: DualEncoderModel) -> None:

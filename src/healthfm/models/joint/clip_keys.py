@@ -116,7 +116,8 @@ def stated(found: Checkpoint) -> dict[str, Any]:
         try:
             told = json.loads(beside.read_text(encoding="utf-8"))["model_cfg"]
             quick, sides = bool(told.get("quick_gelu")), (told["vision_cfg"], told["text_cfg"])
-            heads = (sides[0]["width"] // sides[0].get("head_width", HEAD), sides[1]["heads"])
+            wide = sides[0]["width"] * (32 if isinstance(sides[0].get("layers"), list) else 1)  # a ResNet's last map
+            heads = (wide // sides[0].get("head_width", HEAD), sides[1]["heads"])
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise CheckpointError(
                 f"{beside}: not the configuration of a CLIP of open_clip ({type(error).__name__})"
