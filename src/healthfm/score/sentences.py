@@ -94,6 +94,8 @@ def noun(run: Result) -> str:
     request = run.facts["request"]
     if "noun" in run.facts:
         return str(run.facts["noun"])
+    if "spearman" in run.predictions.column_names:  # a row an assay
+        return "assay"
     noun = TASKS[request["task"]].noun
     return "row" if noun == "sample" and "split" not in request else noun
 

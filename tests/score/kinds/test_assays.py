@@ -71,7 +71,12 @@ def test_the_published_average_is_made_again_of_the_published_assays(tmp_path: P
     found = made.metrics["spearman"]
     assert found["low"] < 0.414 - 0.02 < 0.414 + 0.02 < found["high"] < 0.5 and "patient-clustered" in found["method"]
     page = made.report().read_text()
-    assert "Assay by assay" in page and "OrganismalFitness (" in page and "217 assays" in page
+    assert (
+        "Assay by assay" in page
+        and "OrganismalFitness (" in page
+        and "217 assays" in page
+        and "With 217 assays looked at" in page
+    )
 
 
 def test_a_table_of_variants_is_scored_from_the_command_line(tmp_path: Path) -> None:
