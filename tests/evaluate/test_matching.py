@@ -116,6 +116,8 @@ def test_a_set_of_captions_is_asked_both_ways_to_a_report(tmp_path: Path) -> Non
     assert run.scores["rules"][2] == "ranked by lot, the mean recall would be about 0.771"
     page = run.report().read_text(encoding="utf-8")
     assert "text to image, recall at 5" in page and "Found last" in page
+    shown = run.report(show_inputs=True).read_text(encoding="utf-8")
+    assert shown.count('alt="ROCO_3#picture"') and 'alt="ROCO_3#picture"' not in page  # the set may not be shared
     few = evaluate(model, "roco", root=tmp_path / "root", task="retrieval", limit=2, output=tmp_path / "few")
     assert any("of 2 of 5 records" in one for one in few.facts["notices"])
     with pytest.raises(RunError, match="pictures with texts; these are Document"):

@@ -17,7 +17,7 @@ from healthfm.evaluate.job import Ask, Finished, Job, cut_parts, left_out, sampl
 from healthfm.evaluate.probes import size_of
 from healthfm.models.model import Model
 from healthfm.records import Record, TextRecord, Visual, unit_of
-from healthfm.score.kinds.matches import PICTURES
+from healthfm.score.kinds.matches import PICTURES, picture_id
 from healthfm.score.metrics import matching
 
 TASK = "image-text-retrieval"
@@ -100,7 +100,7 @@ def prepare(ask: Ask, records: Sequence[Record], notices: Sequence[str]) -> Job:
         texts.setdefault(text, replace(record, patient=own))
         for number, one in enumerate(record.media):
             source = next(sources)
-            name = f"{record.id}#picture" + (str(number) if number else "")
+            name = picture_id(record.id, number)
             asked = replace(
                 one, id=name, patient=one.patient or own, site=record.site, labels=record.labels, meta=record.meta
             )

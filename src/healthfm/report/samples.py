@@ -14,6 +14,7 @@ from healthfm.report.heat import reopened
 from healthfm.report.sample import ERRORS, Option, Row, Sample, SampleList, cut, names_of
 from healthfm.report.words import number
 from healthfm.score import tasks
+from healthfm.score.kinds import matches
 from healthfm.score.metrics import text as text_metrics
 from healthfm.score.result import Result
 
@@ -305,7 +306,7 @@ def inputs(run: Result, ids: Collection[str], pictured: Collection[str] = ()) ->
     seen: dict[str, Input] = {}
     noun = ""
     try:
-        for one in reopened(run):
+        for one in _rows(run):
             if (
                 one.id not in asked
                 or (isinstance(one, Visual | Signal) and one.id not in pictured)
@@ -318,6 +319,15 @@ def inputs(run: Result, ids: Collection[str], pictured: Collection[str] = ()) ->
     except (HealthfmError, KeyError):
         return {}, GONE
     return seen, "" if seen else NOTHING.format(noun) if noun else GONE
+
+
+def _rows(run: Result) -> Iterator[Any]:
+    """Yield the records again that a run's rows are of: of pictures with texts, each picture too."""
+    for record in reopened(run):
+        yield record
+        if run.scores["kind"] == "matches":
+            members = enumerate(getattr(record, "media", ()))
+            yield from (replace(one, id=matches.picture_id(record.id, number)) for number, one in members)
 
 
 def _same(record: Any, asked: str | None) -> bool:

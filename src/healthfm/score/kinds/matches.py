@@ -32,6 +32,11 @@ CHOSEN = (
 )
 
 
+def picture_id(record: str, number: int) -> str:
+    """Return the id of the row that a record's picture has, by its place among the record's pictures."""
+    return f"{record}#picture{number or ''}"
+
+
 def check(table: pa.Table) -> pa.Table:
     """Return the table with ranks as whole numbers, None where a query has no answer."""
     kind.need(table, "id", "target", "ranks")
