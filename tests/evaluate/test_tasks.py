@@ -233,6 +233,14 @@ def test_a_card_without_protocols_cannot_be_evaluated() -> None:
         protocols.choose_protocol(bare, None, None)
 
 
+def test_texts_of_a_card_without_protocols_are_classified_as_healthfm_asks() -> None:
+    name, found = protocols.choose_protocol(card("cblue"), None, "text-classification")  # type: ignore[arg-type]
+    query = Document(id="s1", split="validation", text="头痛吃什么药？", labels={"label": "method"})
+    assert name == "text-classification" and protocols.render(query, found, labels=["cause", "method"]) == (
+        "Text: 头痛吃什么药？\nWhich of these fits the text: cause, method?\nAnswer:"
+    )
+
+
 def test_a_protocol_that_the_card_does_not_have_is_named_with_those_it_has() -> None:
     with pytest.raises(RunError, match=r"no protocol 'nope' .*reasoning-free"):
         protocols.choose_protocol(pubmedqa_card(), "nope", None)
