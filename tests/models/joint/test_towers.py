@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from healthfm import CheckpointError, RunError, load_model
+from healthfm import CapabilityError, CheckpointError, RunError, load_model
 from healthfm.cards import catalog
 from healthfm.cards.schema import ModelCard
 from healthfm.models.files import checkpoint
@@ -119,6 +119,11 @@ def test_both_towers_are_the_owners(slug: str) -> None:
         3,
         {"biomedclip": 17, "conch": 17, "mi-zero": 196, "pmc-clip": 4, "keep": 17}[slug],
     )
+    alone = [model.forward({"pixels": pixels(slug)[i : i + 1]})["image_embedding"] for i in (2, 1, 0)]
+    assert np.abs(np.concatenate(alone[::-1]) - out["image_embedding"]).max() <= 1e-6
+    assert model.embed_tokens([]).shape == (0, out["image_embedding"].shape[1])
+    with pytest.raises(CapabilityError, match="attention_mask has not the shape"):
+        model.embed_tokens(reference.ids(), [[1, 1]] * 4)
     if slug == "conch":
         assert distance(out["pooled"], theirs["pooled"]) <= LIMIT
         given = torch.nn.functional.pad(reference.ids(), (0, 1))  # as the owners' tokenizer leaves the last place free
