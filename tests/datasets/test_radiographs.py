@@ -245,7 +245,12 @@ def padchest(root: Path, *labels: str) -> Path:
 def test_padchest_lists_are_pythons_with_blanks_and_none_of_them_is_no_normal_picture(tmp_path: Path) -> None:
     """torchxrayvision datasets.py, PC_Dataset: the table's name and columns, rows without Labels left out, 16 bits."""
     root = padchest(
-        tmp_path, "['normal']", "['pleural effusion', ' pleural effusion', \"aortic aneurysm\", '']", "", "[]"
+        tmp_path,
+        "['normal']",
+        "['pleural effusion', ' pleural effusion', \"aortic aneurysm\", '']",
+        "",
+        "[]",
+        "[' unchanged', 'cardiomegaly']",
     )
     records = list(open_dataset("padchest", root))
     assert [r.labels["Labels"] for r in records] == [
@@ -253,8 +258,9 @@ def test_padchest_lists_are_pythons_with_blanks_and_none_of_them_is_no_normal_pi
         {"pleural effusion", "aortic aneurysm"},
         MISSING,
         MISSING,
+        UNCERTAIN,  # as in an earlier examination, which is not told
     ]
-    assert [r.patient for r in records] == ["P0", "P0", "P1", "P1"] and records[0].id == "216840.png"
+    assert [r.patient for r in records] == ["P0", "P0", "P1", "P1", "P2"] and records[0].id == "216840.png"
     assert (
         records[1].meta["localizations"] == ["loc right", "loc basal"]
         and records[0].meta["Report"] == "sin hallazgos patologic ."

@@ -119,10 +119,11 @@ def padchest(files: Files, split: str) -> Iterator[Image]:
             name = row["ImageID"]
             pictures.know(name)
             found = _names(row["Labels"], "Labels")
+            open_ = set(found) & set(files.space("Labels").uncertain)
             places = _names(row["Localizations"], "Localizations")
             yield Image(
                 id=name, split=split, patient=row["PatientID"], **pictures.fields(name),
-                labels={"Labels": MISSING if not found else files.label("Labels", found)},
+                labels={"Labels": MISSING if not found else UNCERTAIN if open_ else files.label("Labels", found)},
                 meta={
                     "study": row["StudyID"], "localizations": places, "raw": row["Labels"],
                     **{key: row[key] for key in ("Projection", "MethodLabel", "Pediatric", "PatientBirth", "PatientSex_DICOM", "StudyDate_DICOM", "Report")},
