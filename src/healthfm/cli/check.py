@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
         if folder is not None and root is not None and folder != root:
             raise DatasetError(f"two folders are given, {folder} and --root {root}; give one")
-        with progress_bar(f"check {dataset}", quiet=json) as advance:
+        with progress_bar(f"check {dataset}", quiet=json or not sys.stderr.isatty()) as advance:
             found = check_dataset(
                 dataset_argument(dataset), root or folder, column_map(columns), pixels=pixels, progress=advance
             )
