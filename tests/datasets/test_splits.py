@@ -69,6 +69,12 @@ def test_a_molecule_that_chemistry_refuses_is_a_record_in_no_split_and_said(tmp_
     )
 
 
+def test_of_scaffolds_of_one_size_the_later_one_comes_first_as_its_owners_sort_them() -> None:
+    rings = [*("c1ccccc1" + "C" * i for i in range(8)), "C1CCCCC1", "C1CCNC1"]
+    records = [Molecule(id=str(i), smiles=one) for i, one in enumerate(rings)]
+    assert list(splits.RULES["scaffold-deepchem"].assign(records, 0)) == ["train"] * 8 + ["test", "validation"]
+
+
 def profiles(n: int) -> list[Profile]:
     return [
         Profile(id=str(i), features=("x",), load=lambda: np.zeros(1, np.float32), meta={"DRUG_ID": f"d{i % 10}", "SANGER_MODEL_ID": f"c{i // 10}", "donor_id": f"p{i % 4}"})
