@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from healthfm.datasets.ehr import spill
+from healthfm.datasets.ehr import database, spill
 from healthfm.datasets.ehr.layout import layout
 from healthfm.datasets.open import open_dataset
 from healthfm.errors import DatasetError
@@ -366,3 +367,13 @@ def test_a_dictionary_without_its_columns_is_refused_by_name(tmp_path: Path) -> 
     names.write_bytes(gzip.compress(gzip.decompress(names.read_bytes()).replace(b"fluid", b"flood")))
     with pytest.raises(DatasetError, match=r"d_labitems\.csv\.gz: it needs the column 'fluid'"):
         list(open_dataset("mimic-iv", root))
+
+
+@pytest.mark.parametrize("far", [1, 1 << 40])  # the second is too far apart to be sorted by one number
+def test_events_come_by_patient_those_without_a_time_first_and_equal_ones_as_they_stood(far: int) -> None:
+    one, two = datetime(2100, 1, 1), datetime(2150, 1, 2)
+    events = pl.DataFrame(
+        {"_rank": [far, 0, far, 0, far], "time": [two, None, None, one, two], "n": [0, 1, 2, 3, 4]}
+    ).with_columns(pl.col("time").cast(pl.Datetime("us")))
+    assert database._in_order(events)["n"].to_list() == [1, 3, 2, 0, 4]
+    assert database._in_order(events.filter(pl.col("time").is_null()))["n"].to_list() == [1, 2]
