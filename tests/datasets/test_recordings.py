@@ -26,7 +26,7 @@ def record(folder: Path, name: str, samples: np.ndarray, gain: float = 1000) -> 
     stem = Path(name).name
     lines = [
         f"{stem} 12 100 {len(samples)}",
-        *(f"{stem}.dat 16 {gain:g}(0)/mV 16 0 {samples[0, n]} 0 0 {lead}" for n, lead in enumerate(LEADS)),
+        *(f"{stem}.dat 16 {gain:g}(0)/mV 16 0 {int(samples[0, n])} 0 0 {lead}" for n, lead in enumerate(LEADS)),
     ]
     (folder / f"{name}.hea").write_text("\n".join(lines) + "\n")
 
