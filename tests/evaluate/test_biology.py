@@ -244,6 +244,8 @@ def test_a_strip_holds_every_lead_and_a_dead_one_too() -> None:
     samples[3] = np.nan
     shown = drawings.strip(Signal(id="1", load=lambda: samples, rate=100.0, channels=recordings.LEADS))
     assert shown.count("<text") == 12 and shown.count("<polyline") == 11 and ">AVR<" in shown
+    short = drawings.strip(Signal(id="1", load=lambda: samples[:, :300] + 1, rate=100.0, channels=recordings.LEADS))
+    assert short.count("<polyline") == 11  # a quarter of it a column, none stretched or empty
     few = drawings.strip(Signal(id="1", load=lambda: samples[:2], rate=100.0, channels=("<ECG>", "PPG")))
     assert "&lt;ECG>" in few and "<ECG>" not in few and few.count("<polyline") == 2
 

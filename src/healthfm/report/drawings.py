@@ -33,7 +33,7 @@ def strip(record: Signal) -> str:
     """Return twelve standard leads as an ECG is printed, in three rows of four; of other recordings the first channels below each other."""
     samples, names = record.samples, [one.upper() for one in record.channels]
     if set(STANDARD) <= set(names):
-        length = round(PART * record.rate)
+        length = max(1, min(round(PART * record.rate), samples.shape[1] // COLUMNS))  # of a short one a quarter each
         cells = [
             (i % 3, i // 3, lead, samples[names.index(lead)][(i // 3) * length : (i // 3 + 1) * length])
             for i, lead in enumerate(STANDARD)
