@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from healthfm.errors import RunError
+from healthfm.records import Profile, Record
 
 MOST = 20_000  # cells, of which the first are taken
 FEWEST = 100  # cells below which its ninety neighbours are nearly all there are
@@ -54,3 +55,14 @@ def scib(vectors: npt.NDArray[Any], labels: Sequence[str], batches: Sequence[str
         "version": importlib.metadata.version("scib-metrics"),
         "cells": len(wide),
     }
+
+
+def of_cells(vectors: npt.NDArray[Any], records: Sequence[Record], labels: Sequence[Any]) -> dict[str, Any]:
+    """Return scIB's metrics of cells of which every batch (their site) and class is known, as ``integration``; nothing where they cannot be had."""
+    batches = [str(one.site) for one in records if one.site is not None]
+    if not present() or len(batches) < len(records) or not all(isinstance(one, Profile) for one in records):
+        return {}
+    try:
+        return {"integration": scib(vectors, labels, batches)} if isinstance(labels[0], str) else {}
+    except RunError:  # too few of them
+        return {}

@@ -41,7 +41,7 @@ from healthfm.evaluate.job import (
     subgroup_columns,
 )
 from healthfm.models import own
-from healthfm.records import Molecule, Profile, Record, Slide, TextRecord, unit_of
+from healthfm.records import Molecule, Record, Slide, TextRecord, unit_of
 from healthfm.records import Sequence as Letters
 from healthfm.report import maps
 from healthfm.score import learning, robustness
@@ -100,7 +100,7 @@ class Probed(Embedded):
             **said(table, ids),
             "arithmetic": settled["arithmetic"],
             **self._robustness(vectors),
-            **self._integration(vectors),
+            **integration.of_cells(vectors, every, known),
         }
         for name, column in self.columns.items():
             whole = whole.append_column(name, column)
@@ -117,18 +117,6 @@ class Probed(Embedded):
             few = {size: self._predicted(common, one) for size, (one, _) in smaller.items()}
             beside[learning.ROOM] = learning.stack(few)
         return Finished(whole, {**how, "curve": [dict(one) for _, one in smaller.values()]}, beside)
-
-    def _integration(self, vectors: Any) -> dict[str, Any]:
-        """Return scIB's metrics of cells whose batch (their site) is known, where its package is installed."""
-        every = [*self.fit_on, *self.records]
-        named = [*self.labels, *(self.targets or ())]
-        batches = [str(one.site) for one in every if one.site is not None]
-        if not (integration.present() and all(isinstance(one, Profile) for one in every) and isinstance(named[0], str)):
-            return {}
-        try:
-            return {"integration": integration.scib(vectors, named, batches)} if len(batches) == len(every) else {}
-        except RunError:
-            return {}
 
     def _robustness(self, vectors: Any) -> dict[str, Any]:
         """Return whether the embeddings follow the class or the site, where every record has a site and it can be said."""
