@@ -124,5 +124,7 @@ def test_fewer_examples_are_among_those_of_more_and_what_cannot_be_asked_is_said
     assert np.array_equal(more[:, :2], fewer)
     with pytest.raises(RunError, match="clip-adapter needs the number of examples a class"):
         evaluate(model, pictures, task="clip-adapter", output=tmp_path / "run")
+    with pytest.raises(RunError, match="kad asks pictures by texts, which clip-adapter does not change"):
+        evaluate("kad", pictures, task="clip-adapter", shots=2, weights="random", output=tmp_path / "run")
     with pytest.raises(RunError, match="has 9 examples to fit on, 10 are asked for"):
         evaluate(model, pictures, task="clip-adapter", shots=10, output=tmp_path / "run")
