@@ -29,6 +29,7 @@ from healthfm.formats import (
     cells,
     conll,
     delimited,
+    edf,
     fasta,
     flatfile,
     gct,
@@ -46,6 +47,7 @@ from healthfm.formats import (
     tf_variables,
     tiff_picture,
     vcf,
+    vcf_columns,
     video,
     volume,
     xml,
@@ -342,6 +344,34 @@ def read_vcf(source: Source) -> Any:
             yield vcf.genotypes(row, len(header.samples))
 
 
+def recording() -> bytes:
+    """A channel of four samples a record, two records (EDF; Kemp 1992)."""
+    cells = [
+        ("0", 8),
+        ("X", 160),
+        ("01.01.20", 8),
+        ("10.00.00", 8),
+        ("512", 8),
+        ("", 44),
+        ("2", 8),
+        ("0.5", 8),
+        ("1", 4),
+    ]
+    cells += [
+        ("EEG", 16),
+        ("", 80),
+        ("uV", 8),
+        ("-100", 8),
+        ("100", 8),
+        ("-2000", 8),
+        ("2000", 8),
+        ("", 80),
+        ("4", 8),
+        ("", 32),
+    ]
+    return "".join(text.ljust(width) for text, width in cells).encode() + np.arange(8, dtype="<i2").tobytes()
+
+
 def read_structure(path: Path) -> Any:
     found = structure.parse(Source(path))
     return structure.atoms(found), structure.sequences(found), structure.facts(found)
@@ -399,6 +429,8 @@ FORMATS = [
     Format("spreadsheet", "a.xlsx", sheet, collected(spreadsheet.rows)),
     Format("structure", "a.cif", CIF.encode, read_structure),
     Format("vcf", "a.vcf.gz", lambda: gzip.compress(VCF.encode()), collected(read_vcf)),
+    Format("vcf_columns", "b.vcf", VCF.encode, collected(lambda s: (one.genotypes for one in vcf_columns.columns(s)))),
+    Format("edf", "a.edf", recording, lambda p: (edf.header(Source(p)), edf.samples(Source(p)))),
     Format("slide", "a.h5", features, lambda p: tile_files.read_features(p)),
 ]  # fmt: skip
 
