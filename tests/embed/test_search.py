@@ -55,7 +55,7 @@ def test_texts_and_pictures_of_one_size_go_through_the_network_together_and_no_v
 ) -> None:
     _, pictures, _, model = made
     monkeypatch.setenv("HEALTHFM_HOME", str(tmp_path))  # nothing is found that was computed before
-    contents = ["no heart", "lung", "no heart failure", "lungs", *sorted(pictures.rglob("*.*g"))[:5], "no lung"] * 3
+    contents = ["xyz", "no heart", "zyx", "lungs", *sorted(pictures.rglob("*.*g"))[:5], "no lung"] * 3
     alone = np.concatenate([model.embed([one]) for one in contents])
     seen: dict[str, list[int]] = {"text": [], "image": []}
     network: Any = model.network
