@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 from collections import Counter
@@ -240,6 +241,12 @@ def test_a_text_has_its_interactions_by_name(tmp_path: Path) -> None:
     assert (none.relations, none.labels) == ((), {"interaction types": frozenset()})
 
 
+@functools.cache
+def whole(name: str, root: Path, split: str) -> list[Document]:
+    """Return all documents of a split of the owners' real files, read once for the tests that ask of them."""
+    return documents(open_dataset(name, root, split))
+
+
 def counted(name: str, root: Path, splits: dict[str, int]) -> dict[str, Counter[str]]:
     """Hold the records of every split against the owner's number, and return the mentions (else relations) of each by type."""
     opened = open_dataset(name, root)
@@ -247,7 +254,7 @@ def counted(name: str, root: Path, splits: dict[str, int]) -> dict[str, Counter[
     assert {split: one["records"] for split, one in summary["splits"].items()} == splits
     assert summary["errors"] == summary["notices"] == []
     return {
-        split: Counter(one.type for record in documents(opened[split]) for one in record.spans or record.relations)
+        split: Counter(one.type for record in whole(name, root, split) for one in record.spans or record.relations)
         for split in splits
     }
 
@@ -272,19 +279,20 @@ def test_bc5cdrs_two_official_forms_say_the_same(reference_data: Path, proves_wi
     root = reference_data / "bc5cdr"
     proves_with(root / CDR)
     bioc = open_dataset("bigbio", root)
-    assert (bioc.splits, bioc.summary()["errors"], bioc.summary()["notices"]) == (("validation", "test"), [], [])
+    summary = bioc.summary()
+    assert (bioc.splits, summary["errors"], summary["notices"]) == (("validation", "test"), [], [])
     for split, mentions_of_all, relations in (("validation", 9773, 1012), ("test", 9928, 1066)):
-        records = documents(bioc[split])
+        records = whole("bigbio", root, split)
         assert (
             sum(len(r.spans) for r in records) == mentions_of_all
             and sum(len(r.relations) for r in records) == relations
         )
-        both = (documents(open_dataset(f"blue:bc5cdr-{kind}", root, split)) for kind in ("disease", "chemical"))
+        both = (whole(f"blue:bc5cdr-{kind}", root, split) for kind in ("disease", "chemical"))
         for ours, diseases, chemicals in zip(records, *both, strict=True):
             assert (ours.id, ours.text) == (diseases.id, diseases.text)
             mentions = [s for n, s in enumerate(ours.spans) if ours.meta["roles"].get(str(n)) != "IndividualMention"]
             assert Counter(mentions) == Counter((*diseases.spans, *chemicals.spans))
-    slip = next(r for r in documents(bioc["validation"]) if r.id == "6415512")
+    slip = next(r for r in whole("bigbio", root, "validation") if r.id == "6415512")
     assert [r.text[s.start : s.parts[0][1]] for r in (slip,) for s in r.spans if s.parts and s.start == 248] == [
         "atypical absence"
     ]
@@ -303,7 +311,7 @@ def test_scibert_and_biogpts_copies_have_blurbs_counts(reference_data: Path, pro
     assert open_dataset("blurb:scibert-jnlpba", root, "test").summary()["patients"] == 404
     pico = open_dataset("blurb:scibert-ebm-nlp", root, "test")
     words = Counter(
-        one.type for r in documents(pico) for one in r.spans for _ in r.text[one.start : one.end].split(" ")
+        one.type for r in whole("blurb:scibert-ebm-nlp", root, "test") for one in r.spans for _ in r.text[one.start : one.end].split(" ")
     )
     assert words == {"outcome": 5138, "participant": 4060, "intervention": 2710} and pico.summary()["patients"] == 191
     chemprot = counted("blurb:scibert-chemprot", root, {"train": 4169, "validation": 2427, "test": 3469})
@@ -321,7 +329,7 @@ def test_blues_own_reader_finds_the_same_in_bc5cdr(reference_data: Path, proves_
     root = reference_data / "bc5cdr"
     proves_with(root / CDR)
     for split, expected in EXPECTED["bc5cdr"][kind].items():
-        records = documents(open_dataset(f"blue:bc5cdr-{kind}", root, split))
+        records = whole(f"blue:bc5cdr-{kind}", root, split)
         assert digest([[r.id, r.text, [[s.start, s.end, s.concepts] for s in r.spans]] for r in records]) == expected
 
 
@@ -344,5 +352,5 @@ def test_linkberts_reader_of_blurbs_entity_sets_finds_the_same(
     proves_with(root / "data/ner" / folder)
     names = {"disease": "Disease", "cell line": "cell_line", "cell type": "cell_type"}
     for split, expected in EXPECTED["sentences"][folder].items():
-        records = documents(open_dataset(f"blurb:scibert-{folder.lower()}", root, split))
+        records = whole(f"blurb:scibert-{folder.lower()}", root, split)
         assert digest([tags_of(record, names) for record in records]) == expected
