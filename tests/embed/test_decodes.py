@@ -141,7 +141,7 @@ def test_a_volume_is_decoded_once(tower: VisionModel, tmp_path: Path, decoded: l
     for task, expected in (("knn", 14), ("linear-probe", 0), ("mil", 14)):
         for times in (expected, 0):
             decoded.clear()
-            evaluate(tower, mine, task=task, output=tmp_path / task, device="cpu")
+            evaluate(tower, mine, task=task, baseline=False, output=tmp_path / task, device="cpu")
             assert len(decoded) == times
     embed(tower, gather([mine], False), tmp_path / "embed")
     assert not decoded
