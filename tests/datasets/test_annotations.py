@@ -311,7 +311,10 @@ def test_scibert_and_biogpts_copies_have_blurbs_counts(reference_data: Path, pro
     assert open_dataset("blurb:scibert-jnlpba", root, "test").summary()["patients"] == 404
     pico = open_dataset("blurb:scibert-ebm-nlp", root, "test")
     words = Counter(
-        one.type for r in whole("blurb:scibert-ebm-nlp", root, "test") for one in r.spans for _ in r.text[one.start : one.end].split(" ")
+        one.type
+        for r in whole("blurb:scibert-ebm-nlp", root, "test")
+        for one in r.spans
+        for _ in r.text[one.start : one.end].split(" ")
     )
     assert words == {"outcome": 5138, "participant": 4060, "intervention": 2710} and pico.summary()["patients"] == 191
     chemprot = counted("blurb:scibert-chemprot", root, {"train": 4169, "validation": 2427, "test": 3469})

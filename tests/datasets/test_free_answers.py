@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from healthfm import open_dataset
+from healthfm.datasets.check import check_dataset
 from healthfm.errors import DatasetError
 from healthfm.records import QA
 from tests.formats.test_spreadsheet import book
@@ -65,6 +67,19 @@ def test_three_collections_of_the_owners_medquad(reference_data: Path, proves_wi
     assert Counter(r.site for r in records) == {"4_MPlus_Health_Topics_QA": 981, "6_NINDS_QA": 1088, "9_CDC_QA": 270}
     assert all(r.question and len(r.answers) == 1 for r in records)  # type: ignore[attr-defined]
     assert len({r.labels["qtype"] for r in records}) > 5
+
+
+def test_a_copy_of_some_whole_collections_is_said_to_be_that_and_a_collection_that_lacks_a_document_is_at_fault(
+    reference_data: Path, tmp_path: Path
+) -> None:
+    for name in ("6_NINDS_QA", "9_CDC_QA"):
+        shutil.copytree(reference_data / "medquad" / name, tmp_path / name)
+    found = check_dataset("medquad", tmp_path)
+    assert not found["faults"]
+    assert any("1358 records" in said and "ninds, cdc are here, each whole" in said for said in found["notices"])
+    next((tmp_path / "9_CDC_QA").glob("*.xml")).unlink()
+    [fault] = check_dataset("medquad", tmp_path)["faults"]
+    assert fault.startswith("split train: ") and "the card says 47441" in fault
 
 
 LIVEQA = """<?xml version="1.0" encoding="UTF-8"?>

@@ -86,11 +86,22 @@ def check(
     unfit = [one for one in decoder.faults if not one.endswith(tuple(summary["errors"]))]
     own = dataset.card.access == "own"
     files, broken = ({}, []) if own or dataset.root is None else _files(dataset, dataset.root)
-    counts = [f"split {name}: {one['records']} records, the card says {one['card']}" for name, one in summary["splits"].items() if one["card"] not in (None, one["records"])]  # fmt: skip
+    counts, partly = [], []
+    for name, one in summary["splits"].items():
+        if one["card"] not in (None, one["records"]):
+            said = f"split {name}: {one['records']} records, the card says {one['card']}"
+            whole, absent = _parts(dataset, name, one["records"])
+            if whole:
+                partly.append(
+                    f"{said}: of its parts {', '.join(whole)} are here, each whole, and not {', '.join(absent)}"
+                )
+            else:
+                counts.append(said)
     straddling = _several(
         "patients straddle splits", [f"{who} ({first} and {then})" for who, (first, then) in twice.straddling.items()]
     )
     notices = [
+        *partly,
         *_several("records are the same as another of their split", twice.same),
         *_several("records have the content of one of another split", twice.leaks),
         *_several("records say nothing", twice.blank),
@@ -109,6 +120,18 @@ def _expected(dataset: Dataset) -> int | None:
     """Return how many records the card says there are in the splits that are here; None where it does not say."""
     counts = dataset.card.counts.get(dataset.variant or "default", {})
     return sum(counts[one] for one in dataset.selected) if all(one in counts for one in dataset.selected) else None
+
+
+def _parts(dataset: Dataset, split: str, records: int) -> tuple[list[str], list[str]]:
+    """Return the variants that a split is made of, those that are here and those that are not, where the former count as many as were read."""
+    card, tree = dataset.card, Tree(dataset.root) if dataset.root is not None else None
+    mine = {pattern for _, pattern in wanted(card, dataset.variant, split)}
+    here, absent = list[str](), list[str]()
+    for variant, counts in card.counts.items():
+        patterns = {pattern for _, pattern in wanted(card, variant, split)} if split in counts else set()
+        if tree is not None and variant != dataset.variant and patterns and not patterns & mine:
+            (here if all(tree.match(one) for one in patterns) else absent).append(variant)
+    return (here, absent) if absent and records == sum(card.counts[one][split] for one in here) else ([], [])
 
 
 def _several(what: str, which: list[str]) -> list[str]:
