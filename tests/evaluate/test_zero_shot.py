@@ -84,6 +84,9 @@ def test_controls_are_of_shuffled_pictures_and_of_words_that_mean_nothing(made: 
     template = run.facts["fitted"]["zero_shot"]["templates"][0][0]
     values = [(model.classify(files, one.names, template).argmax(1) == truth).mean() for one in words]
     assert found["nonsense"]["value"] == pytest.approx(np.mean(values)) and len({one.names for one in words}) == 6
+    asked = [(one["templates"], one["names"]) for one in found["draws"]] + [([template], one.names) for one in words]
+    texts = {text.replace("{}", name) for some, names in asked for text in some for name in names}
+    assert found["texts"] == len(texts)  # those of words that mean nothing were read as well
     said = " ".join(found["says"])
     assert f"{DRAWN} prompts" in said and "pictures shuffled" in said and "words that mean nothing" in said
 
