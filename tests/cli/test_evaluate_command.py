@@ -60,7 +60,7 @@ def test_a_run_prints_its_numbers_and_a_second_one_resumes(
         (("evaluate", MODEL, "pubmedqa@cot"), ("no protocol 'cot'", "reasoning-free")),
         (("evaluate", MODEL, "pubmedqa:pqa-x"), ("no variant 'pqa-x'", "pqa-l")),
         (("evaluate", MODEL, "pubmedqa", "--root", "/nonexistent"), ("no folder /nonexistent",)),
-        (("evaluate", "conch", "pubmedqa", "--root", "examples/pubmedqa"), ("cannot run conch yet",)),
+        (("evaluate", "git-mol", "pubmedqa", "--root", "examples/pubmedqa"), ("cannot run git-mol yet",)),
         (("evaluate", MODEL, "s2orc"), ("no reader for this dataset yet",)),
         (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--split", "exam"), ("split 'exam' is absent",)),
         (("evaluate", MODEL, "pubmedqa", "--root", "examples/pubmedqa", "--limit", "0"), ("limit is 0",)),

@@ -53,7 +53,8 @@ def test_the_basic_set_is_not_read_as_the_comprehensive_one(tmp_path: Path) -> N
     lay(tmp_path, {"gencode.v29.basic.annotation.gtf": HEAD + GENE})
     assert len(records("gencode:basic", tmp_path)) == 1
     with pytest.raises(DatasetError, match="no annotation file"):
-        records("gencode", tmp_path)
+        records("gencode:comprehensive", tmp_path)
+    assert open_dataset("gencode", tmp_path).name == "gencode:basic"  # the one variant that is here, under its own name
 
 
 @pytest.mark.parametrize(("change", "reason"), [(("\t11869", "\t0"), "before the contig"), (("\t14409", "\t11000"), "end lies before"), (("\t+\t", "\tx\t"), "strand"),

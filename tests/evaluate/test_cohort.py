@@ -163,7 +163,7 @@ def test_the_real_sample_ends_in_a_report(tmp_path: Path) -> None:
     [
         ("baseline:counts", "eicu-crdv2-0", ("--task", "readmission"), "no cohort is declared for readmission (it has: in-hospital-mortality, length-of-stay)"),
         ("baseline:counts", "eicu-crdv2-0", ("--task", TASK, "--split", "tomorrow"), "has no split 'tomorrow' (it has: test, later)"),
-        ("baseline:guess", "eicu-crdv2-0", ("--task", TASK), "no baseline is called so (baselines: counts)"),
+        ("baseline:guess", "eicu-crdv2-0", ("--task", TASK), "no baseline is called so (baselines: counts, "),
         ("baseline:counts", "eicu-crdv2-0", ("--task", TASK, "--weights", "x"), "weights is for rows of the catalogue"),
         ("baseline:counts", "eicu-crdv2-0", ("--task", TASK, "--shots", "2"), "takes no number of examples"),
     ],

@@ -142,6 +142,7 @@ def sources() -> list[tuple[str, str]]:
 
 OTHERS = {  # what a manifest's source shows -> what its card then says
     r"sizes by the rows' cards": "own card", r"^transformers": "transformers' class", r"mahmoodlab/TRIDENT": "mahmoodlab/TRIDENT",
+    r"^open_clip_torch": "open_clip's class",
     r"^github\.com/(?P<name>[^,]+), a copy of": "{name}", r"^(?P<name>google-research/big_transfer|facebookresearch/mae)": "{name}",
 }  # fmt: skip
 

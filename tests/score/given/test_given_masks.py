@@ -237,6 +237,6 @@ def test_pictures_of_a_set_that_may_not_be_shown_are_not(tmp_path: Path) -> None
     root, mine = flare(tmp_path / "flare"), tmp_path / "mine"
     save(mine / "FLARE23_0001.nii.gz", np.roll(LIVER, 1, axis=0))
     done = evaluate_predictions(mine, against="flare-2023", root=root, output=tmp_path / "run")
-    assert "data:image" not in done.report().read_text()
+    assert "data:image/jpeg" not in done.report().read_text()
     page = done.report(show_inputs=True).read_text()
-    assert "data:image" in page and "may not be shared" in page
+    assert "data:image/jpeg" in page and "may not be shared" in page
