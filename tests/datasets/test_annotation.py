@@ -14,7 +14,9 @@ from healthfm.datasets.contigs import named
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import intervals
 from healthfm.formats.source import Problems, Source
+from healthfm.records import Region
 from tests.datasets.laid import lay
+from tests.formats.genomes import big_wig, two_bit
 
 ProvesWith = Callable[..., None]
 HEAD = "##description: evidence-based annotation of the human genome (GRCh38), version 29 (Ensembl 94)\n"
@@ -137,7 +139,7 @@ def test_peaks_take_their_assembly_from_the_metadata_and_every_file_is_accounted
     assert (
         "ENCFF003CCC is listed, but not here" in said and "ENCFF009ZZZ is not in" in said and len(dataset.errors) == 2
     )
-    assert dataset.passed_over == [("ENCFF002BBB", "bigWig: no peaks")]
+    assert dataset.passed_over == [("ENCFF002BBB", "bigWig: a track that is not here")]
 
 
 def test_real_bed_files_of_several_makers_are_read_whole(reference_data: Path) -> None:
@@ -148,3 +150,42 @@ def test_real_bed_files_of_several_makers_are_read_whole(reference_data: Path) -
         rows = list(intervals.bed(Source(folder / name, None, problems)))
         assert rows and not problems.found, name
         assert expected is None or len(rows) == expected, name
+
+
+@pytest.mark.evidence("encode", "layout")
+def test_a_track_is_a_record_a_contig_and_gives_the_values_of_a_stretch(tmp_path: Path) -> None:
+    listed = "ENCFF002BBB\tbigWig\tbigWig\tfold change\tGRCh38\tENCSR1\tTF ChIP-seq\tK562\tx\n"
+    lay(tmp_path, {"metadata.tsv": META + listed + listed.replace("2BBB", "3CCC")})
+    (tmp_path / "ENCFF002BBB.bigWig").write_bytes(big_wig())
+    (tmp_path / "ENCFF003CCC.bigWig").write_bytes(big_wig()[:200])
+    dataset = open_dataset("encode", tmp_path, on_error="collect")
+    one, two = dataset
+    assert isinstance(one, Region) and isinstance(two, Region) and one.runs is not None
+    assert (one.id, two.contig, one.end, one.type, one.assembly) == (
+        "ENCFF002BBB:chr1",
+        "chr2",
+        1000,
+        "fold change",
+        "GRCh38",
+    )
+    assert [part.tolist() for part in one.runs(12, 104)] == [[12, 30, 100, 102], [20, 40, 101, 103], [2.5, -1, 7, 8]]
+    assert "ENCFF003CCC.bigWig: the file is damaged or cut short" in str(dataset.errors[0])
+
+
+@pytest.mark.evidence("ucsc-genome-browser", "layout")
+def test_a_place_that_the_genome_beside_it_lacks_is_named(tmp_path: Path) -> None:
+    sql = "CREATE TABLE `a` (\n  `chrom` text,\n  `chromStart` int,\n  `chromEnd` int\n);\n"
+    lay(tmp_path, {
+        "hg38/database/a.sql": sql, "hg38/database/a.txt.gz": "chr1\t0\t23\nchr1\t0\t24\nchrUn_x\t0\t1\n",
+        "hg38/bigZips/hg38.2bit": "", "hg38/phyloP100way/hg38.phyloP100way.bw": "",
+    })  # fmt: skip
+    (tmp_path / "hg38/bigZips/hg38.2bit").write_bytes(two_bit())
+    (tmp_path / "hg38/phyloP100way/hg38.phyloP100way.bw").write_bytes(big_wig())
+    dataset = open_dataset("ucsc-genome-browser", tmp_path, on_error="collect")
+    assert [one.id for one in dataset] == ["a:1", "hg38.phyloP100way:chr1", "hg38.phyloP100way:chr2"]
+    assert ["row 2" in str(dataset.errors[0]), "row 3" in str(dataset.errors[1]), len(dataset.errors)] == [
+        True,
+        True,
+        2,
+    ]
+    assert "the genome beside it has no such place" in str(dataset.errors[0])

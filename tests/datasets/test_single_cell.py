@@ -194,13 +194,51 @@ def test_the_manifest_says_what_must_be_here_and_other_forms_are_named(tmp_path:
         tmp_path,
         {
             "manifest.tsv": head
-            + "b1\tf1\ta.h5ad\th5ad\tHeart\nb1\tf2\tb.loom\tloom\tHeart\nb1\tf3\tc.h5ad\th5ad\tHeart\n",
-            "b.loom": "x",
+            + "b1\tf1\ta.h5ad\th5ad\tHeart\nb1\tf2\tb.mtx\tmtx\tHeart\nb1\tf3\tc.h5ad\th5ad\tHeart\n",
+            "b.mtx": "x",
         },
     )
     dataset = open_dataset("human-cell-atlas", tmp_path, on_error="collect")
     (one,) = dataset
     assert (one.id, one.meta["project.project_core.project_title"]) == ("f1", "Heart")
     assert dataset.passed_over == [
-        ("b.loom", "loom: this form is not read yet")
+        ("b.mtx", "mtx: this form is not read yet")
     ] and "c.h5ad is listed, but not here" in str(dataset.errors[0])
+
+
+def new_loom(path: Path, *, version: str = "3.0.0", cells: int = 3) -> Path:
+    """A loom as its specification has it: 2 genes by 3 cells, text as variable UTF-8 (3) or as ASCII with entities (2)."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        if version < "3":
+            file.attrs["LOOM_SPEC_VERSION"] = version
+        else:
+            file["attrs/LOOM_SPEC_VERSION"] = version
+        file["matrix"] = np.array([[0, 1, 0.5], [2, 0, 0]], np.float32)
+        file["layers/counts"] = np.array([[0, 1, 7], [2, 0, 0]], np.int32)
+        file["row_attrs/Gene"] = np.array([b"ENSG1", b"ENSG2"])
+        said = [b"T&#233;", b"B"] if version < "3" else ["T\xe9", "B"]
+        file["col_attrs/cell_type"] = [said[n % 2] for n in range(cells)]
+        file["col_attrs/n_genes"], file["col_attrs/umap"] = np.arange(cells), np.zeros((cells, 2))
+    return path
+
+
+@pytest.mark.evidence("human-cell-atlas", "layout")
+@pytest.mark.parametrize("version", ["2.0.1", "3.0.0"])
+def test_a_loom_is_genes_by_cells_and_is_read_as_cells_by_genes(tmp_path: Path, version: str) -> None:
+    new_loom(tmp_path / "a.loom", version=version)
+    new_loom(tmp_path / "b.loom", cells=4)
+    (tmp_path / "c.loom").write_text("no")
+    head = "bundle_uuid\tfile_uuid\tfile_name\tfile_format\n"
+    lay(tmp_path, {"manifest.tsv": head + "".join(f"b\tf-{one}\t{one}.loom\tloom\n" for one in "cba")})
+    dataset = open_dataset("human-cell-atlas", tmp_path, on_error="collect")
+    one: Any
+    (one,) = dataset
+    assert (one.id, one.cells, one.genes, one.var("Gene")) == ("f-a", 3, 2, ["ENSG1", "ENSG2"])
+    assert one.rows(0, 3).tolist() == [[0, 2], [1, 0], [0.5, 0]] and one.rows(1, 9).tolist() == [[1, 0], [0.5, 0]]
+    assert one.layers["counts"](2, 3).tolist() == [[7, 0]] and one.chosen([2, 0]).tolist() == [[0.5, 0], [0, 2]]
+    assert (one.obs("cell_type"), one.obs("n_genes")) == (["T\xe9", "B", "T\xe9"], [0, 1, 2])
+    notices, errors = "\n".join(dataset.notices), "\n".join(map(str, dataset.errors))
+    assert "umap holds several values each" in notices and "no raw counts" in notices and "layers: counts" in notices
+    assert "c.loom: not a readable HDF5" in errors and "[4] values for 3" in errors and len(dataset.errors) == 2

@@ -25,6 +25,7 @@ from healthfm.errors import DatasetError
 from healthfm.formats import (
     archive,
     batches,
+    bigwig,
     bioc,
     cells,
     conll,
@@ -36,6 +37,7 @@ from healthfm.formats import (
     image,
     intervals,
     jsonl,
+    loom,
     molecules,
     nifti,
     pickled,
@@ -46,6 +48,7 @@ from healthfm.formats import (
     table,
     tf_variables,
     tiff_picture,
+    twobit,
     vcf,
     vcf_columns,
     video,
@@ -64,6 +67,7 @@ from healthfm.formats.slide import tile_files
 from healthfm.formats.slide.pyramid import SlideFile
 from healthfm.formats.source import DAMAGE, Problems, Source, lines
 from healthfm.formats.tf_checkpoint import TensorBundle
+from tests.formats.genomes import big_wig, two_bit
 from tests.real_files import DATA, PYDICOM
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (24, 20, 3), dtype=np.uint8)
@@ -324,6 +328,36 @@ def annotated() -> bytes:
     return out.getvalue()
 
 
+def loomed() -> bytes:
+    import h5py
+
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        file["matrix"], file["layers/counts"] = np.ones((3, 2), np.float32), np.ones((3, 2), np.int32)
+        file["row_attrs/Gene"], file["col_attrs/CellID"] = [b"a", b"b", b"c"], ["c1", "c2"]
+    return out.getvalue()
+
+
+def read_loom(path: Path) -> Any:
+    held = loom.matrix(Source(path))
+    return (
+        held.rows(0, 2),
+        [one(0, 2) for one in held.layers.values()],
+        [*map(held.obs, held.obs_names)],
+        [*map(held.var, held.var_names)],
+    )
+
+
+def read_2bit(path: Path) -> Any:
+    held = twobit.Indexed(Source(path))
+    return [held.letters(name, 0, 30) for name in held.lengths]
+
+
+def read_big_wig(path: Path) -> Any:
+    held = bigwig.Track(Source(path))
+    return [held.runs(name, 0, 1000) for name in held.lengths]
+
+
 def read_h5ad(path: Path) -> Any:
     held = cells.h5ad(Source(path))
     return (
@@ -418,6 +452,9 @@ FORMATS = [
     Format("bioc", "a.xml", BIOC.encode, collected(bioc.documents)),
     Format("batches", "a.csv.gz", lambda: gzip.compress(csv(",")), lambda p: list(batches.batches(Source(p)))),
     Format("cells", "a.h5ad", annotated, read_h5ad),
+    Format("loom", "a.loom", loomed, read_loom),
+    Format("twobit", "a.2bit", two_bit, read_2bit),
+    Format("bigwig", "a.bw", big_wig, read_big_wig),
     Format("fasta", "a.fa.gz", lambda: gzip.compress(FASTA.encode() * 9), collected(fasta.entries)),
     Format("flatfile", "a.dat", SWISS.encode, collected(lambda s: flatfile.entries(s, "swiss"))),
     Format("gct", "a.gct", GCT.encode, read_gct),

@@ -31,6 +31,7 @@ NO_BYTES = {
     "packed",
     "wfdb_record",
     "lines",
+    "mapped",
 }  # modules that read no file, or (those from packed on) for others: through archive, two files at once, for delimited
 
 

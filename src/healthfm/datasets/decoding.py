@@ -1,5 +1,5 @@
 """Can what a copy's records point to be decoded, and does it fit? Pixels, masks on their grid, outlines inside, films as long as they say; signals,
-structures, profiles and matrices of cells."""
+structures, profiles, matrices of cells and tracks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from healthfm.errors import BadValue, DatasetError, NotAnnotated
-from healthfm.records import Cells, Image, Profile, Record, Signal, Slide, Structure, Video, Visual, Volume
+from healthfm.records import Cells, Image, Profile, Record, Region, Signal, Slide, Structure, Video, Visual, Volume
 
 EDGE = 1.0  # pixels by which an outline may pass the edge: owners count from 0 or from 1
 ROWS = 64  # cells of a matrix that are read at its begin and at its end
+BASES = 1 << 16  # bases of a track that are read at the begin, in the middle and at the end of a contig
 CORNER = 2048  # pixels of a slide's smallest level that are read
 
 
@@ -89,7 +90,11 @@ def _measured(record: Record) -> None:
         _ = record.atoms
     elif isinstance(record, Cells):
         for begin in (0, max(record.cells - ROWS, 0)):
-            record.rows(begin, begin + ROWS)
+            for rows in (record.rows, *record.layers.values()):
+                rows(begin, begin + ROWS)
+    elif isinstance(record, Region) and record.runs is not None:
+        for begin in (record.start, (record.start + record.end) // 2, max(record.end - BASES, record.start)):
+            record.runs(begin, begin + BASES)
 
 
 def _outlines(visual: Visual) -> Iterator[tuple[str, str, Any, int | None]]:

@@ -5,8 +5,8 @@ folders. HDF5 is never read whole: rows are decoded as they are asked for; a pic
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Matrix:
     counts: str
     raw: bool = True  # whether the numbers are counts as they were measured
     scattered: Scattered | None = None  # any rows at once, where that is cheaper than one by one
+    layers: Mapping[str, Rows] = field(default_factory=dict)  # other numbers of the same cells and genes
 
 
 @functools.lru_cache(maxsize=8)
@@ -164,7 +165,7 @@ def _table(source: Source, file: Any, place: str) -> tuple[tuple[str, ...], Call
     """Return the names of the columns of ``obs`` or ``var``, the index first, and what reads one."""
     held = file[place]
     if not hasattr(held, "keys"):  # before AnnData 0.7: one array of rows, categories beside it in uns
-        names = tuple(name for name in held.dtype.names or () if _readable(source, place, name, held.dtype[name]))
+        names = tuple(name for name in held.dtype.names or () if readable(source, place, name, held.dtype[name]))
         if not names:
             raise DatasetError(f"{source}: {place} is no table")
 
@@ -172,21 +173,21 @@ def _table(source: Source, file: Any, place: str) -> tuple[tuple[str, ...], Call
             values = held[name]
             beside = f"uns/{name}_categories"
             return (
-                [_plain(file[beside][one]) for one in values]
+                [plain(file[beside][one]) for one in values]
                 if place == "obs" and beside in file
-                else [*map(_plain, values)]
+                else [*map(plain, values)]
             )
 
-        return names, _named(source, place, names, column)
-    index = _plain(held.attrs.get("_index", "_index"))
+        return names, named(source, place, names, column)
+    index = plain(held.attrs.get("_index", "_index"))
     names = (
         index,
-        *(_plain(one) for one in held.attrs.get("column-order", [k for k in held if k not in (index, "__categories")])),
+        *(plain(one) for one in held.attrs.get("column-order", [k for k in held if k not in (index, "__categories")])),
     )
     if index not in held:
         raise DatasetError(f"{source}: {place} does not name its rows")
-    names = tuple(one for one in names if one in held and _readable(source, place, one, _kind(held[one])))
-    return names, _named(source, place, names, lambda name: _column(held, name))
+    names = tuple(one for one in names if one in held and readable(source, place, one, _kind(held[one])))
+    return names, named(source, place, names, lambda name: _column(held, name))
 
 
 def _kind(column: Any) -> Any:
@@ -196,21 +197,23 @@ def _kind(column: Any) -> Any:
     return column.dtype
 
 
-def _readable(source: Source, place: str, name: str, kind: Any) -> bool:
+def readable(source: Source, place: str, name: str, kind: Any) -> bool:
     """Whether a column holds numbers or text. Any other object (a pickled one) is not read, and that is said."""
     import h5py
 
-    plain = kind is not None and (kind.kind in "biufSU" or h5py.check_string_dtype(kind) or h5py.check_enum_dtype(kind))
-    if not plain:
+    held = kind is not None and (kind.kind in "biufSU" or h5py.check_string_dtype(kind) or h5py.check_enum_dtype(kind))
+    if not held:
         source.problems.notices.append(
             f"{source}: the column '{name}' of {place} holds objects, no values; it is not read"
         )
-    return bool(plain)
+    return bool(held)
 
 
-def _named(
+def named(
     source: Source, place: str, names: Sequence[str], column: Callable[[str], list[Any]]
 ) -> Callable[[str], list[Any]]:
+    """Return what reads a column by its name; of a name that there is not it says which there are."""
+
     def read(name: str) -> list[Any]:
         if name not in names:
             raise DatasetError(f"{source}: {place} has no column '{name}' (it has: {', '.join(names)})")
@@ -222,18 +225,19 @@ def _named(
 def _column(held: Any, name: str) -> list[Any]:
     one = held[name]
     if hasattr(one, "keys") and "categories" in one:
-        words = [*map(_plain, one["categories"][:])]
+        words = [*map(plain, one["categories"][:])]
         return [words[code] if code >= 0 else None for code in one["codes"][:]]
     if hasattr(one, "keys"):  # a nullable column
         absent = one["mask"][:]
-        return [None if gone else _plain(value) for value, gone in zip(one["values"][:], absent, strict=True)]
+        return [None if gone else plain(value) for value, gone in zip(one["values"][:], absent, strict=True)]
     if "categories" in one.attrs:  # AnnData 0.7: a reference to __categories
-        words = [*map(_plain, held[one.attrs["categories"]][:])]
+        words = [*map(plain, held[one.attrs["categories"]][:])]
         return [words[code] if code >= 0 else None for code in one[:]]
-    return [*map(_plain, one[:])]
+    return [*map(plain, one[:])]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value of HDF5 or NumPy as Python's own."""
     return (
         value.decode("utf-8", "replace")
         if isinstance(value, bytes)
@@ -269,14 +273,14 @@ def ten_x(source: Source) -> list[tuple[str, Matrix]]:
             )
         found.append(("" if name == "matrix" else name, Matrix(
             cells, genes, compressed(source, held, cells, genes), ("barcode",), tuple(var),
-            _named(source, "barcodes", ("barcode",), partial(_texts, {"barcode": held["barcodes"]})),
-            _named(source, "features", tuple(var), partial(_texts, var)), "counts", scattered=scattered(held, genes),
+            named(source, "barcodes", ("barcode",), partial(_texts, {"barcode": held["barcodes"]})),
+            named(source, "features", tuple(var), partial(_texts, var)), "counts", scattered=scattered(held, genes),
         )))  # fmt: skip
     return found
 
 
 def _texts(columns: dict[str, Any], name: str) -> list[Any]:
-    return [*map(_plain, columns[name][:])]
+    return [*map(plain, columns[name][:])]
 
 
 def market(matrix: Source, features: list[list[str]], barcodes: list[str]) -> Matrix:
@@ -295,6 +299,6 @@ def market(matrix: Source, features: list[list[str]], barcodes: list[str]) -> Ma
     names = ("id", "name", "feature_type")[: min(map(len, features), default=1)]
     return Matrix(
         len(barcodes), len(features), lambda i, j: np.ascontiguousarray(held[:, i:j].T.toarray(), np.float32), ("barcode",), names,
-        _named(matrix, "barcodes", ("barcode",), lambda _: list(barcodes)),
-        _named(matrix, "features", names, lambda key: [row[names.index(key)] for row in features]), "counts",
+        named(matrix, "barcodes", ("barcode",), lambda _: list(barcodes)),
+        named(matrix, "features", names, lambda key: [row[names.index(key)] for row in features]), "counts",
     )  # fmt: skip

@@ -19,6 +19,7 @@ from healthfm.records.record import Record
 
 Alphabet = Literal["dna", "rna", "protein"]
 Strand = Literal["+", "-"]
+Runs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,10 @@ class Sequence(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region(Record):
-    """A stretch of a contig, ``[start, end)`` from 0. ``type`` is the owner's word for what is there; ``values`` its numbers by name."""
+    """A stretch of a contig, ``[start, end)`` from 0. ``type`` is the owner's word for what is there; ``values`` its numbers by name.
+
+    ``runs(i, j)`` decodes a track of values within ``[i, j)``: where each begins and ends (int64), from 0 and without the end, and the value (float32).
+    """
 
     noun: ClassVar[str] = "region"
 
@@ -78,6 +82,7 @@ class Region(Record):
     assembly: str | None = None
     type: str | None = None
     values: Mapping[str, float] = field(default_factory=dict)
+    runs: Callable[[int, int], Runs] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.start <= self.end:
@@ -241,6 +246,7 @@ class Cells(Record):
 
     ``obs`` gives a named column of facts about the cells, ``var`` about the genes, each a list; ``obs_names`` and ``var_names`` the
     columns there are. ``counts``: what the numbers are (raw counts, or what the file says of them).
+    ``layers``: other numbers of the same cells and genes, each decoded as ``rows`` is.
     """
 
     noun: ClassVar[str] = "matrix of cells"
@@ -255,6 +261,7 @@ class Cells(Record):
     var_names: tuple[str, ...] = ()
     counts: str | None = None
     scattered: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]] | None = None
+    layers: Mapping[str, Callable[[int, int], npt.NDArray[np.float32]]] = field(default_factory=dict)
 
     def chosen(self, places: Several[int]) -> npt.NDArray[np.float32]:
         """Decode any cells, in the order asked for, each once: float32 [places, genes]. Blocks of neighbours (``rows``) are far cheaper.

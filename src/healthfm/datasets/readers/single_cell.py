@@ -9,7 +9,7 @@ import numpy as np
 from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import dataset, one_by_one
 from healthfm.errors import BadValue, DatasetError
-from healthfm.formats import cells, delimited, gct
+from healthfm.formats import cells, delimited, gct, loom
 from healthfm.formats.source import Source, lines
 from healthfm.records import Cells
 
@@ -19,7 +19,7 @@ SEEN = 64  # cells that show whether numbers are counts
 def _matrix(id: str, split: str, held: cells.Matrix, **meta: object) -> Cells:
     return Cells(
         id=id, split=split, cells=held.cells, genes=held.genes, rows=held.rows, obs=held.obs, var=held.var,
-        obs_names=held.obs_names, var_names=held.var_names, counts=held.counts, scattered=held.scattered, meta=meta,
+        obs_names=held.obs_names, var_names=held.var_names, counts=held.counts, scattered=held.scattered, layers=held.layers, meta=meta,
     )  # fmt: skip
 
 
@@ -36,10 +36,22 @@ def _h5ad(source: Source) -> cells.Matrix:
     """Return an h5ad's matrix, and have it said where it keeps no raw counts: neither under raw nor, as the first cells show, in X."""
     found = cells.h5ad(source)
     if not found.raw:
-        first = found.rows(0, SEEN)
-        if not np.array_equal(first, np.floor(np.abs(first))):
-            source.problems.notices.append(f"{source}: it keeps no raw counts; the numbers of X were changed since")
+        _changed(source, found, "X")
     return found
+
+
+def _loom(source: Source) -> cells.Matrix:
+    """Return a loom's matrix, and have it said where its main numbers are no counts, as the first cells show: a layer may hold them."""
+    found = loom.matrix(source)
+    layers = f" (its layers: {', '.join(found.layers)})" if found.layers else ""
+    _changed(source, found, f"its matrix{layers}")
+    return found
+
+
+def _changed(source: Source, held: cells.Matrix, what: str) -> None:
+    first = held.rows(0, SEEN)
+    if not np.array_equal(first, np.floor(np.abs(first))):
+        source.problems.notices.append(f"{source}: it keeps no raw counts; the numbers of {what} were changed since")
 
 
 @dataset("cellxgene-corpus", record=Cells)
@@ -135,16 +147,19 @@ def _dense(source: Source) -> cells.Matrix:
     )  # fmt: skip
 
 
+FORMS = {"h5ad": _h5ad, "loom": _loom}
+
+
 @dataset("human-cell-atlas", record=Cells)
 def human_cell_atlas(files: Files, split: str) -> Iterator[Cells]:
-    """The manifest lists the files of an export, a row each; matrices in h5ad are read, other forms are named, and a listed one must be here."""
+    """The manifest lists the files of an export, a row each; matrices in h5ad and loom are read, other forms are named, and a listed one must be here."""
     here = {source.name: source for source in files.all("matrix")}
     for row in delimited.rows(files["manifest"], "\t"):
         with row:
             name, form = row["file_name"], row["file_format"]
             if name not in here:
                 raise BadValue(f"{name} is listed, but not here")
-            if form != "h5ad":
+            if form not in FORMS:
                 files.problems.passed.append((name, f"{form}: this form is not read yet"))
                 continue
-            yield _matrix(row["file_uuid"], split, _h5ad(here[name]), **row)
+            yield _matrix(row["file_uuid"], split, FORMS[form](here[name]), **row)

@@ -9,7 +9,7 @@ from healthfm.datasets.contigs import named
 from healthfm.datasets.locate import Files
 from healthfm.datasets.reader import dataset, one_by_one
 from healthfm.errors import BadValue, DatasetError
-from healthfm.formats import fasta, vcf
+from healthfm.formats import fasta, twobit, vcf
 from healthfm.formats.source import Source, lines
 from healthfm.records import Variant
 
@@ -26,7 +26,7 @@ def variants(
 ) -> Iterator[Variant]:
     """Yield the lines of VCF files. ``panel``: the samples that the owners describe; one that is not among them is a problem of its file.
 
-    ``reference``: the sequences of the assembly (FASTA); a REF that is not what stands there is a problem of its line.
+    ``reference``: the sequences of the assembly (FASTA or 2bit); a REF that is not what stands there is a problem of its line.
     """
     sequences = _Sequences(reference, assembly)
     yield from one_by_one(sources, lambda source: _variants(source, split, assembly, panel, sequences))
@@ -57,9 +57,9 @@ class _Sequences:
     """The contigs of an assembly, by their one name, where its sequences are here."""
 
     def __init__(self, sources: Sequence[Source], assembly: str) -> None:
-        self.held: dict[str, tuple[fasta.Indexed, str]] = {}
+        self.held: dict[str, tuple[fasta.Indexed | twobit.Indexed, str]] = {}
         for source in sources:
-            found = fasta.Indexed(source)
+            found = (twobit if source.name.endswith(".2bit") else fasta).Indexed(source)
             self.held |= {named(assembly, name): (found, name) for name in found.lengths}
 
     def confirm(self, contig: str, position: int, ref: str) -> None:
