@@ -32,6 +32,7 @@ ITEMS: dict[int, Kind] = {
     FIXED: [("value", "f4")],
 }
 Runs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
+NOTHING: Runs = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 class Track:
@@ -77,15 +78,9 @@ class Track:
             )
             return np.asarray((low < number * WIDE + end) & (high > number * WIDE + start))
 
-        items = (
-            [one for leaf in self._leaves(self._places + 48, BLOCK, NODE, touches) for one in leaf]
-            if start < end
-            else []
-        )
-        blocks = [self._block(number, int(one["at"]), int(one["size"])) for one in items] or [
-            (np.zeros(0, np.int64),) * 2 + (np.zeros(0, np.float32),)
-        ]
-        begins, ends, values = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        leaves = self._leaves(self._places + 48, BLOCK, NODE, touches) if start < end else ()
+        blocks = [self._block(number, int(one["at"]), int(one["size"])) for leaf in leaves for one in leaf]
+        begins, ends, values = (np.concatenate(parts) for parts in zip(NOTHING, *blocks, strict=True))
         chosen = np.argsort(begins, kind="stable")
         chosen = chosen[(ends[chosen] > start) & (begins[chosen] < end)]
         begins, ends = begins[chosen].clip(start), ends[chosen].clip(max=end)
