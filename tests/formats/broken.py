@@ -67,7 +67,7 @@ from healthfm.formats.slide import tile_files
 from healthfm.formats.slide.pyramid import SlideFile
 from healthfm.formats.source import DAMAGE, Problems, Source, lines
 from healthfm.formats.tf_checkpoint import TensorBundle
-from tests.formats.genomes import big_wig, two_bit
+from tests.formats.genomes import big_wig, indexed_vcf, two_bit
 from tests.real_files import DATA, PYDICOM
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (24, 20, 3), dtype=np.uint8)
@@ -348,6 +348,11 @@ def read_loom(path: Path) -> Any:
     )
 
 
+def read_region(path: Path, other: bytes, beside: Path) -> Any:
+    beside.write_bytes(other)
+    return collected(lambda s: vcf.region(s, "chr1", 20_000, 900_000))(path if path.suffix == ".gz" else beside)
+
+
 def read_2bit(path: Path) -> Any:
     held = twobit.Indexed(Source(path))
     return [held.letters(name, 0, 30) for name in held.lengths]
@@ -453,6 +458,8 @@ FORMATS = [
     Format("batches", "a.csv.gz", lambda: gzip.compress(csv(",")), lambda p: list(batches.batches(Source(p)))),
     Format("cells", "a.h5ad", annotated, read_h5ad),
     Format("loom", "a.loom", loomed, read_loom),
+    Format("tabix", "a.vcf.gz.tbi", lambda: indexed_vcf()[1], lambda p: read_region(p, indexed_vcf()[0], p.with_suffix(""))),
+    Format("tabix", "a.vcf.gz", lambda: indexed_vcf()[0], lambda p: read_region(p, indexed_vcf()[1], p.with_name(p.name + ".tbi"))),
     Format("twobit", "a.2bit", two_bit, read_2bit),
     Format("bigwig", "a.bw", big_wig, read_big_wig),
     Format("fasta", "a.fa.gz", lambda: gzip.compress(FASTA.encode() * 9), collected(fasta.entries)),

@@ -1,10 +1,14 @@
-"""Small files of genomes, written by UCSC's own description of them: 2bit and bigWig, in either order of bytes."""
+"""Small files of genomes, written by their owners' descriptions: UCSC's 2bit and bigWig, in either order of bytes, and samtools' tabix index."""
 
 from __future__ import annotations
 
+import functools
+import gzip
+import io
 import re
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Mapping
 
 GENOME = {"chr1": "NNNNacgtACGTNNnnACGTTTT", "chr2": "acgtA"}
@@ -64,3 +68,41 @@ def big_wig(order: str = "<", packed: bool = True) -> bytes:
         order + "I2H3Q2H2QIQ", 0x888FFC26, 4, 0, 64, begin - 8, tree, 0, 0, 0, 0, 4096 if packed else 0, 0
     )
     return head + names + struct.pack(order + "Q", len(sections)) + data + index
+
+
+@functools.cache
+def indexed_vcf() -> tuple[bytes, bytes]:
+    """Variants of two contigs in bgzip's blocks of 40 lines, and their index: some reach over its bins, one by its END alone."""
+    from Bio import bgzf
+
+    out = io.BytesIO()
+    writer = bgzf.BgzfWriter(fileobj=out)
+    writer.write(
+        "##fileformat=VCFv4.2\n##contig=<ID=chr1>\n##contig=<ID=chr2>\n##INFO=<ID=END,Number=1,Type=Integer,Description=x>\n"
+    )
+    writer.write("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
+    places: dict[str, list[tuple[int, int, int, int]]] = defaultdict(list)
+    for n in range(400):
+        contig, at, ref = f"chr{1 + n // 300}", 1 + n % 300 * 5000, "ACGT" * 5 if n % 7 == 0 else "A"
+        info = "END=900000" if n == 3 else "."
+        if n % 40 == 0:
+            writer.flush()
+        begin = writer.tell()
+        writer.write(f"{contig}\t{at}\t.\t{ref}\t{'<DEL>' if n == 3 else 'C'}\t.\t.\t{info}\n")
+        places[contig].append((at - 1, 900_000 if n == 3 else at - 1 + len(ref), begin, writer.tell()))
+    writer.flush()
+    raw = struct.pack("<4s8i", b"TBI\1", 2, 2, 1, 2, 0, ord("#"), 0, 10) + b"chr1\0chr2\0"
+    for lines in places.values():
+        bins, windows = defaultdict(list), dict[int, int]()
+        for start, end, begin, last in lines:
+            levels = [(bits, ((1 << 29 - bits) - 1) // 7) for bits in (14, 17, 20, 23, 26, 29)]
+            number = next(first + (start >> bits) for bits, first in levels if start >> bits == end - 1 >> bits)
+            bins[number].append((begin, last))
+            for window in range(start >> 14, (end - 1 >> 14) + 1):
+                windows.setdefault(window, begin)
+        raw += struct.pack("<i", len(bins))
+        for number, chunks in bins.items():
+            raw += struct.pack("<Ii", number, len(chunks)) + b"".join(struct.pack("<2Q", *one) for one in chunks)
+        size = max(windows) + 1
+        raw += struct.pack("<i", size) + struct.pack(f"<{size}Q", *(windows.get(n, 0) for n in range(size)))
+    return out.getvalue() + bgzf._bgzf_eof, gzip.compress(raw)

@@ -1,4 +1,4 @@
-"""2bit and bigWig: letters and values by place, in either order of bytes."""
+"""2bit, bigWig and tabix: letters, values and lines by place."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 
 from healthfm import open_dataset
 from healthfm.errors import DatasetError
-from healthfm.formats import bigwig, twobit
+from healthfm.formats import bigwig, twobit, vcf
 from healthfm.formats.source import Source
 from tests.datasets.laid import lay
 from tests.datasets.test_variants import HEAD, PHASE3
-from tests.formats.genomes import GENOME, big_wig, two_bit
+from tests.formats.genomes import GENOME, big_wig, indexed_vcf, two_bit
 
 
 @pytest.mark.parametrize(("order", "version"), [("<", 0), (">", 0), ("<", 1)])
@@ -60,3 +60,24 @@ def test_a_genome_file_that_is_none_or_packed_is_refused(tmp_path: Path, of: typ
         (tmp_path / name).write_bytes(data)
         with pytest.raises(DatasetError, match=reason):
             of(Source(tmp_path / name))
+
+
+def test_variants_of_a_stretch_are_those_that_cyvcf2_finds_and_few_lines_are_read_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cyvcf2
+
+    path = tmp_path / "a.vcf.gz"
+    path.write_bytes(indexed_vcf()[0])
+    with pytest.raises(DatasetError, match="there is none"):
+        list(vcf.region(Source(path), "chr1", 0, 1))
+    (tmp_path / "a.vcf.gz.tbi").write_bytes(indexed_vcf()[1])
+    theirs, seen = cyvcf2.VCF(str(path)), []
+    monkeypatch.setattr(vcf, "fields", lambda line, header, of=vcf.fields: seen.append(line) or of(line, header))
+    for contig in ("chr1", "chr2"):
+        for i, j in [(0, 1), (0, 10**7), (20, 5000), (5000, 5001), (35_010, 35_020), (35_020, 35_021), (16_384, 32_768), (131_072, 131_073), (899_999, 900_000), (900_001, 905_000)]:  # fmt: skip
+            found = [(row["contig"], row["position"]) for _, row in vcf.region(Source(path), contig, i, j)]
+            assert found == [(one.CHROM, one.POS - 1) for one in theirs(f"{contig}:{i + 1}-{j}")], (contig, i, j)
+    seen.clear()
+    assert len(list(vcf.region(Source(path), "chr2", 100_000, 100_001))) == 1 and len(seen) < 10
+    assert not list(vcf.region(Source(path), "chr3", 0, 1))

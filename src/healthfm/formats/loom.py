@@ -21,7 +21,7 @@ def matrix(source: Source) -> Matrix:
     """Return the main matrix of a loom file, its layers beside it. Raises ``DatasetError``: no loom, or its parts do not fit together."""
     try:
         return _matrix(source, hdf5(source))
-    except (KeyError, RuntimeError, ValueError, TypeError, *DAMAGE) as error:
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, *DAMAGE) as error:
         raise DatasetError(f"{source}: the file is damaged ({type(error).__name__})") from None
 
 
@@ -55,6 +55,8 @@ def _columns(source: Source, file: Any, place: str, count: int) -> dict[str, Any
     """Return the attributes that hold one value a cell or gene; those with several (an embedding) are named."""
     found = {}
     for name, one in file[place].items():
+        if not hasattr(one, "dtype"):
+            raise DatasetError(f"{source}: {place}/{name} is no list of values")
         if one.shape[:1] != (count,):
             raise DatasetError(f"{source}: {place}/{name} has {list(one.shape)} values for {count}")
         if one.ndim > 1:
