@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,7 @@ def test_a_track_is_a_record_a_contig_and_gives_the_values_of_a_stretch(tmp_path
     )
     assert [part.tolist() for part in one.runs(12, 104)] == [[12, 30, 100, 102], [20, 40, 101, 103], [2.5, -1, 7, 8]]
     assert "ENCFF003CCC.bigWig: the file is damaged or cut short" in str(dataset.errors[0])
+    assert one.digest() != replace(one, id="ENCFF004DDD:chr1").digest()
 
 
 @pytest.mark.evidence("ucsc-genome-browser", "layout")

@@ -239,6 +239,7 @@ def test_a_loom_is_genes_by_cells_and_is_read_as_cells_by_genes(tmp_path: Path, 
     assert one.rows(0, 3).tolist() == [[0, 2], [1, 0], [0.5, 0]] and one.rows(1, 9).tolist() == [[1, 0], [0.5, 0]]
     assert one.layers["counts"](2, 3).tolist() == [[7, 0]] and one.chosen([2, 0]).tolist() == [[0.5, 0], [0, 2]]
     assert (one.obs("cell_type"), one.obs("n_genes")) == (["T\xe9", "B", "T\xe9"], [0, 1, 2])
+    assert not {"layers", "rows"} & set(dataset.to_arrow().column_names)
     notices, errors = "\n".join(dataset.notices), "\n".join(map(str, dataset.errors))
     assert "umap holds several values each" in notices and "no raw counts" in notices and "layers: counts" in notices
     assert "c.loom: not a readable HDF5" in errors and "[4] values for 3" in errors and len(dataset.errors) == 2

@@ -258,7 +258,7 @@ def as_row(record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for one in fields(record):
         value = getattr(record, one.name)
-        if callable(value) or one.name in ("media", "masks", "ratio", "load", "codes"):
+        if callable(value) or one.name in ("media", "masks", "ratio", "load", "codes", "layers", "runs"):
             continue
         if isinstance(value, Mapping | tuple):
             value = json.dumps(value, ensure_ascii=False, default=_plain)

@@ -89,8 +89,9 @@ class Region(Record):
             raise BadValue("a region does not end where it begins or later, or begins before 0")
 
     def digest(self) -> str:
-        """Return a short, stable fingerprint of the place."""
-        return _short(f"{self.assembly} {self.contig} {self.start} {self.end} {self.strand} {self.type}")
+        """Return a short, stable fingerprint of the place, of a track also of its id: any two of an assembly have the same places."""
+        track = "" if self.runs is None else f" {self.id}"
+        return _short(f"{self.assembly} {self.contig} {self.start} {self.end} {self.strand} {self.type}{track}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
