@@ -13,6 +13,7 @@ import pytest
 from healthfm import CapabilityError, RunError, evaluate, load_model, load_run, open_dataset
 from healthfm.cards import catalog
 from healthfm.cards.schema import DatasetCard, ZeroShot
+from healthfm.engine.pipeline import ordered
 from healthfm.engine.store import RunFolder
 from healthfm.evaluate import prompts, zero_shot
 from healthfm.records import UNCERTAIN, Image
@@ -226,3 +227,12 @@ def test_what_cannot_be_asked_is_said_in_a_line(
         from healthfm.models.joint.zero_shot import spaces
 
         spaces(load_model(lambda x: x, verb="embed", card={"slug": "own", "name": "Own"}))
+
+
+def test_texts_that_threads_prepare_are_each_cut_and_counted(pair: Path) -> None:
+    """A fast tokenizer keeps how it cuts as a state of its own, which one thread would change under another."""
+    model: Any = load_model("pathasst", pair, device="cpu")
+    texts = ["a tumour of the lung " * (1 if i % 2 else 60) for i in range(400)]
+    made = list(ordered(model.prepare, texts, 8, 16))
+    assert max(len(one.inputs[0]) for one in made) == model.longest
+    assert [one.cut for one in made] == [i % 2 == 0 for i in range(len(texts))]

@@ -15,6 +15,7 @@ from healthfm.errors import CapabilityError, CheckpointError
 from healthfm.models.joint import clip_text, zero_shot
 from healthfm.models.joint.bert_tower import OVER_PADDING
 from healthfm.models.joint.towers.kind import Made
+from healthfm.models.language.text_model import TURN
 from healthfm.models.model import Float32, Model
 from healthfm.models.prepared import Prepared
 from healthfm.models.vision.native import DualModel
@@ -197,8 +198,9 @@ class DualEncoderModel(DualModel):
         """Return an item's pictures, or a text's token ids (see ``DualModel.prepare``)."""
         if not isinstance(content, str):
             return super().prepare(content)
-        ids = self._encoded([content])["input_ids"][0].numpy()
-        return Prepared([ids], cut=len(self.tokenizer(self._plain(content))["input_ids"]) > self._longest)  # type: ignore[misc]
+        with TURN:
+            ids = self._encoded([content])["input_ids"][0].numpy()
+            return Prepared([ids], cut=len(self.tokenizer(self._plain(content))["input_ids"]) > self._longest)  # type: ignore[misc]
 
     def _plain(self, text: str) -> str:
         return clip_text.repaired(text) if self.words.repaired else text
@@ -210,7 +212,8 @@ class DualEncoderModel(DualModel):
             text for text, mask in zip(texts, made["attention_mask"], strict=True) if int(mask.sum()) >= self.longest
         ]
         if full:  # most likely cut; those that just fit are told apart
-            cut = sum(len(ids) > self.longest for ids in self.tokenizer(full)["input_ids"])  # type: ignore[misc]
+            with TURN:
+                cut = sum(len(ids) > self.longest for ids in self.tokenizer(full)["input_ids"])  # type: ignore[misc]
             self.provenance["texts_cut"] = self.provenance.get("texts_cut", 0) + cut
         return made
 

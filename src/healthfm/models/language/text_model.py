@@ -23,7 +23,9 @@ from healthfm.models.prepared import Prepared
 from healthfm.records import QA, Conversation, Document, MultipleChoice
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken", "vocab.json", "vocab.txt", "spiece.model")
-TURN = threading.Lock()  # a tokenizer is not safe to ask from several threads
+TURN = (
+    threading.RLock()
+)  # a tokenizer is not safe to ask from several threads: how it cuts and fills is a state of its own
 
 LENGTHS = ("max_position_embeddings", "seq_length", "max_seq_len", "n_positions")  # BLOOM, MPT, T5
 BOUNDLESS = 1 << 30

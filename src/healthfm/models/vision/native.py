@@ -19,7 +19,7 @@ from healthfm.errors import CapabilityError, CheckpointError
 from healthfm.models.files.folder import Opened
 from healthfm.models.files.opening import place
 from healthfm.models.joint import zero_shot
-from healthfm.models.language.text_model import TextModel, read_tokenizer
+from healthfm.models.language.text_model import TURN, TextModel, read_tokenizer
 from healthfm.models.model import Float32
 from healthfm.models.prepared import Prepared
 from healthfm.models.vision import transform
@@ -133,8 +133,9 @@ class DualModel(VisionModel):
         """Return an item's pictures, or a text's token ids, int64 [length], as the network takes them (see ``Model.prepare``)."""
         if not isinstance(content, str):
             return super().prepare(content)
-        ids = self._encoded([content])["input_ids"][0].numpy()
-        return Prepared([ids], cut=len(self.tokenizer(content)["input_ids"]) > self._longest)  # type: ignore[misc]
+        with TURN:
+            ids = self._encoded([content])["input_ids"][0].numpy()
+            return Prepared([ids], cut=len(self.tokenizer(content)["input_ids"]) > self._longest)  # type: ignore[misc]
 
     def embed_prepared(self, inputs: Sequence[Any]) -> Float32:
         """Return the vectors, float32 [n, d], of pictures or of token ids; those of one size go through the network together."""
@@ -162,9 +163,10 @@ class DualModel(VisionModel):
         """Return the token ids and the mask of texts, cut to the longest that the text side reads; SigLIP's are padded to it, as it was trained."""
         if self.tokenizer is None:
             raise CheckpointError(f"{self.name}: no tokenizer beside the weights; it reads pictures only")
-        return self.tokenizer(
-            list(texts), padding="max_length" if self._fills else True, truncation=True, max_length=self._longest, return_tensors="pt"
-        )  # fmt: skip
+        with TURN:
+            return self.tokenizer(
+                list(texts), padding="max_length" if self._fills else True, truncation=True, max_length=self._longest, return_tensors="pt"
+            )  # fmt: skip
 
     @torch.inference_mode()
     def _of_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> Float32:
