@@ -116,7 +116,10 @@ class DualEncoderModel(DualModel):
 
     def embed_tokens(self, token_ids: Any, attention_mask: Any = None) -> Float32:
         """Return the vectors, float32 [n, d], of token ids: an array [n, length], or lists of several lengths; ``attention_mask`` like them."""
-        rows = [torch.as_tensor(np.asarray(one, np.int64)) for one in token_ids]
+        try:
+            rows = [torch.as_tensor(np.asarray(one, np.int64)) for one in token_ids]
+        except (TypeError, ValueError):
+            raise CapabilityError(f"{self.name}: embed_tokens takes token ids; texts go to embed") from None
         if not rows:
             return np.zeros((0, self.network.text.width), np.float32)
         beyond = max(len(one) for one in rows) - self.places
