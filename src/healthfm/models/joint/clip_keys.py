@@ -16,10 +16,6 @@ from healthfm.models.joint.towers.clip import ACTIVATIONS, EPS
 
 HEAD = 64  # numbers a head of attention has in every CLIP, where the card does not say otherwise
 OPEN_CLIP = "open_clip_config.json"
-UNKNOWN = (
-    f"nothing beside the weights says whether they want GELU or quick-GELU ({OPEN_CLIP} does): GELU, open_clip's default, was taken; "
-    "config={'activation': 'quick-gelu'} takes the other"
-)
 SPARE = ("input_resolution", "context_length", "vocab_size")  # what OpenAI's files hold beside the tensors
 PLAIN = {  # OpenAI's names, and ours
     "visual.class_embedding": "image.tower.embeddings.class_embedding",
@@ -44,7 +40,7 @@ FRONTS = {"vision_model.": "image.tower.", "text_model.": "text.tower.", "visual
 
 @dataclass(frozen=True, kw_only=True)
 class PairNumbers:
-    """``activation``: between the layers of both towers' blocks. A card that leaves it out leaves it to the files."""
+    """``activation``: between the layers of both towers' blocks. A file beside the weights that states one wins."""
 
     activation: str = "gelu"
 

@@ -173,12 +173,6 @@ def _load(
         run = _shared(settings(card, variant, _sized(plain, seen, words), config), plain, seen, config)
         network = build(run)
         checkpoint.load_strict(network, tensors, run.ignore_keys)
-    if (
-        plain.architecture == "clip"
-        and plain.config.get("activation") is None
-        and not {"activation"} & {*words, *config}
-    ):
-        said.append(clip_keys.UNKNOWN)
     place(network, run, device, dtype)
     model = _model(card, variant, run, network, found)
     model.provenance = {**provenance(found, network), "notices": said}
