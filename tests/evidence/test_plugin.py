@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from importlib.util import module_from_spec, spec_from_file_location
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.evidence import digests
+from tests.evidence import digests, plugin
 
 pytest_plugins = ["pytester"]
 
@@ -48,20 +50,38 @@ from tests.evidence import plugin
 from tests.evidence.plugin import *
 plugin.RESULT = Path({result!r})
 """
+ALONE = ("-p", "no:cacheprovider", "-p", "no:unraisableexception")  # which collects the garbage of the whole process
+
+
+@pytest.fixture(scope="module")
+def another() -> ModuleType:
+    """The plugin once more, for runs inside this one: what these find is no evidence of the project's."""
+    spec = spec_from_file_location("evidence_of_another_run", plugin.__file__)
+    assert spec is not None and spec.loader is not None
+    made = module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
 
 
 @pytest.fixture
-def found(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
+def found(pytester: pytest.Pytester, another: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function: arguments of pytest -> what the run found out."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # importing others' costs more than the run
     result = pytester.path / "result.json"
     pytester.makeini("[pytest]\ntestpaths = inner\n")
     pytester.mkdir("inner")
     (pytester.path / "inner/test_suite.py").write_text(SUITE)
-    (pytester.path / "conftest.py").write_text(CONFTEST.format(project=str(digests.PROJECT), result=str(result)))
 
     def run(*arguments: str) -> dict[str, Any]:
-        pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+        if "xdist" in arguments:  # whose workers are processes
+            (pytester.path / "conftest.py").write_text(
+                CONFTEST.format(project=str(digests.PROJECT), result=str(result))
+            )
+            pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+        else:
+            monkeypatch.setattr(another, "RESULT", result)
+            monkeypatch.setattr(another, "EVIDENCE", another.Evidence())
+            pytester.runpytest_inprocess(*ALONE, *arguments, plugins=[another])
         return dict(json.loads(result.read_text()))
 
     return run

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import itertools
 import os
 import random
@@ -148,6 +149,7 @@ def _end(child: int) -> None:
 def _become(root: Path, tests: Sequence[str], log: Path) -> None:
     """Be the process that runs tests in the copy; does not return."""
     code = 3
+    gc.freeze()  # a collection would write to, and so copy, all that came from the parent
     try:
         os.setsid()
         with log.open("w") as handle:
