@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +106,56 @@ def test_the_version_names_the_commit_where_it_is_known(tmp_path: Path) -> None:
 def test_completion_knows_the_commands() -> None:
     done = run(_HEALTHFM_COMPLETE="complete_bash", COMP_WORDS="healthfm eva", COMP_CWORD="1")
     assert done.stdout.split() == ["evaluate"]
+
+
+def completed(line: str, **environment: str) -> list[str]:
+    """What bash offers for the last word of a line."""
+    words = line.split(" ")
+    return run(_HEALTHFM_COMPLETE="complete_bash", COMP_WORDS="\n".join(words), COMP_CWORD=str(len(words) - 1), **environment).stdout.split()  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("healthfm evaluate smollm2-", ["smollm2-135m-instruct"]),
+        ("healthfm evaluate smollm2-135m-instruct medq", ["medqa", "medquad"]),
+        ("healthfm weights ctran", ["ctranspath"]),
+        ("healthfm fetch pubmedq", ["pubmedqa"]),
+        ("healthfm show pubmedq", ["pubmedqa"]),
+        ("healthfm lineage pmc-ll", ["pmc-llama"]),
+        ("healthfm lineage pmc-llama medqa", ["medqa"]),
+        ("healthfm contamination medqa --against pubmedq", ["pubmedqa"]),
+        ("healthfm embed uni medqu", ["medquad"]),
+        ("healthfm check ctran", []),  # a model is no dataset
+        ("healthfm evaluate hf:./", []),  # the shell's own files
+        ("healthfm evaluate", ["evaluate"]),
+    ],
+)
+def test_completion_knows_the_rows(line: str, offered: list[str]) -> None:
+    assert completed(line) == offered
+
+
+def test_completion_offers_every_row_and_a_users_own_cards_and_stays_silent_where_they_are_not_there(
+    tmp_path: Path,
+) -> None:
+    shipped = completed("healthfm check ")
+    assert len(shipped) >= 144 and "pubmedqa" in shipped and "uni" not in shipped
+    (tmp_path / "models/language").mkdir(parents=True)
+    (tmp_path / "models/language/ward-llama.toml").write_text("not read for it")
+    assert completed("healthfm generate ward", HEALTHFM_CARDS=str(tmp_path)) == ["ward-llama"]
+    assert completed("healthfm generate ward", HEALTHFM_CARDS=str(tmp_path / "none")) == []
+
+
+def test_a_shell_that_asks_loads_one_verb_and_nothing_heavy() -> None:
+    code = "import sys\nfrom healthfm import cli\ntry:\n cli.main()\nexcept SystemExit: pass\nprint(sorted({one.split('.')[0] for one in sys.modules} & {'torch', 'numpy', 'polars', 'pyarrow', 'rich'}), sorted(one for one in sys.modules if one.startswith('healthfm.cli.')))"
+    told = {"_HEALTHFM_COMPLETE": "complete_bash", "COMP_WORDS": "healthfm show pubmedq", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **told}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n")[:2] == [
+        "pubmedqa",
+        "[] ['healthfm.cli.console', 'healthfm.cli.options', 'healthfm.cli.show']",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,12 @@ def card_files() -> list[str]:
     return [path for path, _, _ in stats()]
 
 
+def slugs(kind: str | None = None) -> list[str]:
+    """Return the names of the cards of a kind (None: of all), by their files alone. Raises ``CardError``: ``HEALTHFM_CARDS`` names no folder of cards."""
+    found = [Path(path) for path in card_files()]
+    return sorted({one.stem for one in found if kind in (None, _kind(one))})
+
+
 def stats() -> Stats:
     found = list(_shipped())
     for folder in [Path(p).expanduser() for p in os.environ.get("HEALTHFM_CARDS", "").split(os.pathsep) if p]:
@@ -62,6 +68,11 @@ def _below(folder: Path) -> Iterator[tuple[str, int, int]]:
                         yield path, 0, 0  # a link to nothing: said when it is read
 
 
+def _kind(path: Path) -> str:
+    """Return what a card is of, by the folder that it lies in."""
+    return KINDS[next(part for part in reversed(path.parts) if part in KINDS)]
+
+
 def parse(path: Path) -> Entry:
     """Read one card file into a plain dictionary, with its ``kind`` and ``path`` set."""
     import tomllib
@@ -72,8 +83,7 @@ def parse(path: Path) -> Entry:
         raise CardError(f"{path}: not valid TOML: {error}") from None
     except OSError as error:
         raise CardError(f"{path}: cannot be read: {error.strerror}") from None
-    top = next(part for part in reversed(path.parts) if part in KINDS)
-    entry.setdefault("kind", KINDS[top])
+    entry.setdefault("kind", _kind(path))
     entry["path"] = str(path)
     if entry.get("slug") != path.stem:
         raise CardError(f"{path}: slug is {entry.get('slug')!r}, the file says {path.stem!r}")

@@ -20,6 +20,7 @@ from healthfm.cli.options import (
     Seed,
     column_map,
     dataset_argument,
+    row_names,
 )
 
 if TYPE_CHECKING:
@@ -38,10 +39,14 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 help="Search this corpus: a file or folder of text, JSON or Parquet (also .gz, .zst, .bz2), or of pictures, or a dataset.",
                 metavar="CORPUS",
+                autocompletion=row_names("dataset"),
             ),
         ] = None,
         model: Annotated[
-            str | None, typer.Option(help="Probe the likelihoods of this language model: MODEL[:VARIANT].")
+            str | None,
+            typer.Option(
+                help="Probe the likelihoods of this language model: MODEL[:VARIANT].", autocompletion=row_names("model")
+            ),
         ] = None,
         root: Root = None,
         against_root: Annotated[

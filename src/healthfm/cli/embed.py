@@ -23,6 +23,7 @@ from healthfm.cli.options import (
     Weights,
     Window,
     column_map,
+    row_names,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def register(app: typer.Typer) -> None:
         model: ModelName,
         items: Annotated[
             list[str],
-            typer.Argument(help="Files, folders, globs, slides, manifests (CSV, Parquet), or datasets by name."),
+            typer.Argument(
+                help="Files, folders, globs, slides, manifests (CSV, Parquet), or datasets by name.",
+                autocompletion=row_names("dataset"),
+            ),
         ],
         output: Annotated[
             Path | None, typer.Option(help="Folder for the vectors (default: runs/embed--MODEL--DIGEST).")

@@ -25,6 +25,7 @@ from healthfm.cli.options import (
     Window,
     column_map,
     dataset_argument,
+    row_names,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +36,12 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def evaluate(
         model: ModelName,
-        dataset: Annotated[str, typer.Argument(help="DATASET[:VARIANT][@PROTOCOL], or own data (e.g. ./ward).")],
+        dataset: Annotated[
+            str,
+            typer.Argument(
+                help="DATASET[:VARIANT][@PROTOCOL], or own data (e.g. ./ward).", autocompletion=row_names("dataset")
+            ),
+        ],
         root: Root = None,
         weights: Weights = None,
         task: Annotated[
@@ -76,7 +82,8 @@ def register(app: typer.Typer) -> None:
         judge: Annotated[
             str | None,
             typer.Option(
-                help="Model that marks free-text answers: one whose weights are here, or http(s)://HOST[:PORT][#MODEL]."
+                help="Model that marks free-text answers: one whose weights are here, or http(s)://HOST[:PORT][#MODEL].",
+                autocompletion=row_names("model"),
             ),
         ] = None,
         human: Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from healthfm.cli.console import emit_fields, emit_json, progress_bar
-from healthfm.cli.options import JsonFlag
+from healthfm.cli.options import JsonFlag, ListedDataset
 
 if TYPE_CHECKING:
     from healthfm.fetch.plan import Plan
@@ -19,7 +19,7 @@ SHOWN = 20  # files of a plan that are printed; --json lists all
 def register(app: typer.Typer) -> None:
     @app.command()
     def fetch(
-        dataset: Annotated[str, typer.Argument(help="SLUG[:VARIANT] of the catalogue.")],
+        dataset: ListedDataset,
         root: Annotated[
             Path | None, typer.Option(help="Folder to put the files in (default: where they are looked for).")
         ] = None,

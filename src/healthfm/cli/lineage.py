@@ -7,14 +7,16 @@ from typing import Annotated
 import typer
 
 from healthfm.cli.console import emit_json
-from healthfm.cli.options import JsonFlag
+from healthfm.cli.options import JsonFlag, row_names
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def lineage(
-        model: Annotated[str, typer.Argument(help="A model's slug, name or alias.")],
-        dataset: Annotated[str, typer.Argument(help="A dataset's slug, name or alias.")],
+        model: Annotated[str, typer.Argument(help="A model's slug, name or alias.", autocompletion=row_names("model"))],
+        dataset: Annotated[
+            str, typer.Argument(help="A dataset's slug, name or alias.", autocompletion=row_names("dataset"))
+        ],
         json: JsonFlag = False,
     ) -> None:
         """Show every way by which a dataset's content can have reached a model, from the cards.

@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from healthfm.errors import DatasetError
+from healthfm.errors import CardError, DatasetError
+
+
+def row_names(kind: str | None = None) -> Callable[[str], list[str]]:
+    """Return what completes the names of rows in a shell. Cards are not read for it; what is no row's name the shell completes as a file."""
+
+    def complete(incomplete: str) -> list[str]:
+        from healthfm.cards import files
+
+        try:
+            return [slug for slug in files.slugs(kind) if slug.startswith(incomplete)]
+        except CardError:  # a shell's prompt is no place for it: the command itself will say it
+            return []
+
+    return complete
+
 
 ModelName = Annotated[
     str,
-    typer.Argument(help="MODEL[:VARIANT]; or your own: hf:FOLDER, endpoint:URL[#MODEL], python:MODULE:OBJECT[:VERB]."),
+    typer.Argument(
+        help="MODEL[:VARIANT]; or your own: hf:FOLDER, endpoint:URL[#MODEL], python:MODULE:OBJECT[:VERB].",
+        autocompletion=row_names("model"),
+    ),
 ]
-DatasetName = Annotated[str, typer.Argument(help="SLUG[:VARIANT], or own data (a folder with a slash: ./ward).")]
+DatasetName = Annotated[
+    str,
+    typer.Argument(
+        help="SLUG[:VARIANT], or own data (a folder with a slash: ./ward).", autocompletion=row_names("dataset")
+    ),
+]
+ListedModel = Annotated[
+    str, typer.Argument(help="MODEL[:VARIANT] of the catalogue.", autocompletion=row_names("model"))
+]
+ListedDataset = Annotated[
+    str, typer.Argument(help="SLUG[:VARIANT] of the catalogue.", autocompletion=row_names("dataset"))
+]
 Kind = Annotated[str | None, typer.Option(help="model or dataset.")]
 Root = Annotated[Path | None, typer.Option(help="Folder with the dataset's official files, packed or not.")]
 Split = Annotated[str | None, typer.Option(help="One split of a dataset or manifest; all present ones without it.")]

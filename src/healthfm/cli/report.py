@@ -11,7 +11,7 @@ import typer
 
 from healthfm.cli.console import emit_json
 from healthfm.cli.evaluate import show_run
-from healthfm.cli.options import JsonFlag, Root, ShowInputs, column_map
+from healthfm.cli.options import JsonFlag, Root, ShowInputs, column_map, row_names
 
 if TYPE_CHECKING:
     from healthfm.report.run import Run
@@ -32,7 +32,8 @@ def register(app: typer.Typer) -> None:
         against: Annotated[
             str | None,
             typer.Option(
-                help="The dataset whose masks or boxes those of --predictions are held against: SLUG[:VARIANT], or own data."
+                help="The dataset whose masks or boxes those of --predictions are held against: SLUG[:VARIANT], or own data.",
+                autocompletion=row_names("dataset"),
             ),
         ] = None,
         root: Root = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from healthfm.cli.console import emit_fields, emit_json
-from healthfm.cli.options import JsonFlag
+from healthfm.cli.options import JsonFlag, row_names
 
 if TYPE_CHECKING:
     from healthfm.cards.schema import DatasetCard, ModelCard, Variant
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     @app.command()
     def show(
-        name: Annotated[str, typer.Argument(help="A slug, name or alias.")],
+        name: Annotated[str, typer.Argument(help="A slug, name or alias.", autocompletion=row_names())],
         kind: Annotated[str | None, typer.Option(help="model or dataset, where both have the name.")] = None,
         data_card: Annotated[
             bool, typer.Option("--data-card", help="Of a dataset: its card as a page of Markdown.")

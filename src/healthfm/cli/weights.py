@@ -9,7 +9,7 @@ import typer
 
 from healthfm.cli.console import emit_fields, emit_json
 from healthfm.cli.fetch import carry_out, told_size
-from healthfm.cli.options import JsonFlag
+from healthfm.cli.options import JsonFlag, ListedModel
 
 if TYPE_CHECKING:
     from healthfm.cards.schema import ModelCard
@@ -28,7 +28,7 @@ STEPS = {
 def register(app: typer.Typer) -> None:
     @app.command()
     def weights(
-        model: Annotated[str, typer.Argument(help="MODEL[:VARIANT] of the catalogue.")],
+        model: ListedModel,
         download: Annotated[
             bool, typer.Option("--download", help="Download them into the folder where they are looked for.")
         ] = False,
