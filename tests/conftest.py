@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +33,12 @@ SMALL_LLAMA = {
     "vocab_size": 49152, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 8192, "tie_word_embeddings": True,
 }  # fmt: skip
+
+
+def pytest_collection_finish() -> None:
+    """What thousands of collected tests are made of lives to the end: no collection of garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -135,10 +143,20 @@ def reference_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """New paths, one after the other (a numbered folder of pytest's looks through all that are there, each time)."""
-    root = tmp_path_factory.mktemp("homes")
+    root = tmp_path_factory.mktemp("places")
     return (root / str(number) for number in itertools.count())
+
+
+@pytest.fixture
+def tmp_path(places: Iterator[Path], request: pytest.FixtureRequest) -> Path:
+    """A folder of the test's own, empty, whose name tells which test's it is."""
+    place = next(places)
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    folder = place.with_name(f"{name}_{place.name}")
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture
@@ -172,9 +190,9 @@ def compiled_once() -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_home(places: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a HEALTHFM_HOME of its own, empty."""
-    home = next(homes)
+    home = next(places)
     home.mkdir()
     monkeypatch.setenv("HEALTHFM_HOME", str(home))
     monkeypatch.delenv("HEALTHFM_CARDS", raising=False)

@@ -48,7 +48,7 @@ class Tally:
         split = record.split or ""
         if record.patient is not None:
             self.patients[split].add(record.patient)
-        self.missing += Counter(self._lacks(record))
+        self.missing.update(self._lacks(record))
         for name, label in _labels(record):
             for one in label if isinstance(label, frozenset) else (label,):
                 if isinstance(one, str | Mark):

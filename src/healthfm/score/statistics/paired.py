@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
 from healthfm.score.statistics import bootstrap, draws
 from healthfm.score.statistics.bootstrap import AT_ONCE, FEW_CLUSTERS, RESAMPLES
@@ -101,32 +101,42 @@ def detectable_hits(discordant: int, n: int) -> float | None:
     As many rows as seen differ between the runs (all of those that must, for a larger difference). None where no row differs, or
     where no difference would be found so often.
     """
-    if discordant == 0 or power_of_hits(1.0, discordant / n, n) < POWER:
+    if discordant == 0:
+        return None
+    most = _critical(n)
+    if power_of_hits(1.0, discordant / n, most) < POWER:
         return None
     low, high = 0.0, 1.0
     while high - low > 1e-4:
         middle = (low + high) / 2
-        low, high = (low, middle) if power_of_hits(middle, discordant / n, n) >= POWER else (middle, high)
+        low, high = (low, middle) if power_of_hits(middle, discordant / n, most) >= POWER else (middle, high)
     return high
 
 
-def power_of_hits(apart: float, discordance: float, n: int) -> float:
-    """Return how often McNemar's exact test finds a true difference ``apart`` when a share ``discordance`` of rows differs."""
-    share = max(apart, discordance)
+def _critical(n: int) -> Floats:
+    """Return how many rows the fewer side may have, at most, for p <= ``ALPHA``, where 0 to ``n`` rows differ [n + 1]; -1 where none will do."""
+    rows = np.arange(n + 1)
+    most = stats.binom.ppf(ALPHA / 2, rows, 0.5)
+    return np.asarray(np.where(stats.binom.cdf(most, rows, 0.5) <= ALPHA / 2, most, most - 1), np.float64)
+
+
+def power_of_hits(apart: float, discordance: float, most: Floats) -> float:
+    """Return how often McNemar's exact test finds a true difference ``apart`` when a share ``discordance`` of n rows differs.
+
+    ``most`` [n + 1]: the fewer side's largest count that is found, by the number of rows that differ.
+    """
+    n, share = len(most) - 1, max(apart, discordance)
     rows = np.arange(n + 1)
     chance = stats.binom.pmf(rows, n, share)
-    rows, chance = rows[chance > 1e-12], chance[chance > 1e-12]
-    most = stats.binom.ppf(ALPHA / 2, rows, 0.5)  # of the fewer side, at most, for p <= ALPHA
-    most = np.where(stats.binom.cdf(most, rows, 0.5) <= ALPHA / 2, most, most - 1)
+    found = (chance > 1e-12) & (most >= 0)
     ahead = (1 + apart / share) / 2
-    found = stats.binom.cdf(most, rows, 1 - ahead) + stats.binom.cdf(most, rows, ahead)
-    return float(chance @ np.where(most >= 0, found, 0.0))
+    return float(chance[found] @ sum(special.bdtr(most[found], rows[found], side) for side in (ahead, 1 - ahead)))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
     """Return the two-sided exact p-value from the counts of rows where one run alone is right; 1 where there are none."""
     discordant = only_a + only_b
-    return float(stats.binomtest(only_a, discordant).pvalue) if discordant else 1.0
+    return min(1.0, 2 * float(special.bdtr(min(only_a, only_b), discordant, 0.5))) if discordant else 1.0
 
 
 def _newcombe(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, float]:
