@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from healthfm.errors import DatasetError
-from healthfm.formats import delimited, table
-from healthfm.formats.source import Problems, Source
+from healthfm.formats import delimited, lines, table
+from healthfm.formats.source import Held, Problems, Source
 
 
 def read(folder: Path, name: str, content: str | bytes) -> tuple[list[dict[str, str]], list[str]]:
@@ -238,3 +238,57 @@ PIECES = (
     b",,\n",
 )
 WEIGHTS = (9, 9, 4, 6, 3, 2, 1, 0.3, 0.3, 8, 5, 3, 1, 0.3, 9, 2, 2, 2)
+
+
+ODD = ("", '1,"x, y",z', '1,"x', ",,", "a\0,b,c", "\udcff,b,c", "a,b", "a,b,c,d")
+
+
+def drawn(draw: random.Random) -> tuple[list[str], str]:
+    """Return some lines, most of them of three plain cells, and what ends them."""
+    cells = [
+        draw.choices("ab1 é痛㙓\xa0\x0b\x0c\x1c\x85\u2028\u3000", k=draw.randrange(4))
+        for _ in range(3 * draw.randrange(30))
+    ]
+    plain = [",".join(map("".join, cells[at : at + 3])) for at in range(0, len(cells), 3)]
+    odd = draw.random() ** 6
+    return [draw.choice(ODD) if draw.random() < odd else line for line in plain], draw.choice(
+        ["\n", "\r\n", "\r", "\n\r"]
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16"])
+def test_lines_cut_all_at_once_are_read_as_the_careful_way_reads_them(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends a line, wherever a part of the file ends, whatever else Python would end a line at; the numbers of rows and problems too."""
+    quick, draw, seen = delimited._plain_rows, random.Random(0), list[tuple[int, int]]()
+    for _ in range(150):
+        held, end = drawn(draw)
+        promised, mark = draw.choice([(",", ","), (",", "|"), ("\t", "\t")])
+        text = (end.join(["a,b,c", *held]) + draw.choice(["", end])).replace(",", mark)
+        raw = text.encode(encoding, "surrogateescape" if encoding == "utf-8" else "replace")
+        monkeypatch.setattr(lines, "BLOCK", draw.choice([1, 40, 1 << 14]))
+
+        def found(raw: bytes = raw, promised: str = promised) -> tuple[list[object], list[str]]:
+            problems = Problems("collect")
+            source = Held(Path("t"), None, problems, raw)
+            rows = delimited.rows(source, promised, encoding=encoding)
+            return [(row.number, list(row.items()), row.source is source) for row in rows], [*map(str, problems.found)]
+
+        monkeypatch.setattr(delimited, "_plain_rows", lambda *_: iter(()))
+        careful = found()
+        monkeypatch.setattr(delimited, "_plain_rows", quick)
+        assert found() == careful
+        seen.append((len(careful[0]), len(careful[1])))
+    assert sum(rows > 5 and not problems for rows, problems in seen) > 30
+    assert sum(rows > 0 and problems > 0 for rows, problems in seen) > 30
+
+
+def test_what_is_gbk_is_the_same_text_in_gb18030() -> None:
+    """GB18030 is decoded as GBK where it can be, which is quicker."""
+    for pair in (bytes([one, two]) for one in range(128, 256) for two in range(256)):
+        try:
+            text = pair.decode("gbk")
+        except UnicodeDecodeError:
+            continue
+        assert text == pair.decode("gb18030")

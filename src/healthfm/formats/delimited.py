@@ -7,8 +7,11 @@ enclose a whole cell.
 
 from __future__ import annotations
 
+import ast
 import csv
 import functools
+import io
+import itertools
 import operator
 import re
 from collections import Counter
@@ -16,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats.lines import UNSEEN, Lines, texts
-from healthfm.formats.source import DAMAGE, Row, Source
+from healthfm.formats.source import DAMAGE, Made, Row, Source
 
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
@@ -34,14 +37,18 @@ def rows(
     ``names`` are the columns of a file that has no header. ``encoding``: of an owner who does not write UTF-8; a byte that is not of
     it becomes U+FFFD, which the reader has to name.
     """
+    return _rows(Lines(_texts(source, encoding)), source, delimiter, names)
+
+
+def _texts(source: Source, encoding: str) -> Iterator[tuple[str, bool]]:
+    """Yield the text of a file, a part at a time. Raises ``DatasetError``: it is damaged, or not whole UTF-16."""
     try:
         if encoding == "utf-8":
             with source.open() as raw:
                 utf16 = raw.read(2) in MARKS
-            found = texts(source, "utf-16" if utf16 else "utf-8", "strict" if utf16 else "surrogateescape")
+            yield from texts(source, "utf-16" if utf16 else "utf-8", "strict" if utf16 else "surrogateescape")
         else:
-            found = texts(source, encoding, "replace")
-        yield from _rows(Lines(found), source, delimiter, names)
+            yield from texts(source, encoding, "replace")
     except UnicodeDecodeError:
         raise DatasetError(f"{source}: not whole UTF-16; save it as UTF-8") from None
     except DAMAGE as error:
@@ -85,50 +92,72 @@ def _plain_rows(
     lines: Lines, width: int, naming: Callable[..., dict[str, str]], delimiter: str, source: Source
 ) -> Iterator[Row]:
     """Yield the rows of the lines that hold nothing to ponder, up to one that does, which is put back."""
-    new = Row.__new__
+    cells_of = functools.partial(_plain_cells, delimiter=delimiter, width=width)
     while lines.more():
-        rest, number = lines.block[lines.place :], lines.number
-        all_cells = _all_cells(lines.text, rest, width, delimiter) if lines.fresh else None
-        lines.fresh = False
-        for cells in all_cells or map(functools.partial(_plain_cells, delimiter=delimiter, width=width), rest):
-            if cells is None:
-                lines.place += number - lines.number
-                lines.number = number
-                return
+        found = _all_plain(lines, width, naming, delimiter) if lines.fresh else None
+        whole = found is not None
+        if found is None:
+            rest = lines.lines()[lines.place :]
+            found = itertools.starmap(naming, itertools.takewhile(bool, map(cells_of, rest)))
+        number = lines.number
+        for row in map(Made, found):
             number += 1
-            row = new(Row)  # without Row's own beginning, which would be a third of the time
-            row |= naming(*cells)
             row.source, row.number = source, number
             yield row
-        lines.place, lines.number = len(lines.block), number
+        if whole:
+            lines.pass_over(number)
+            continue
+        lines.place, lines.number = lines.place + number - lines.number, number
+        if lines.place < len(lines.block):
+            return
 
 
-def _plain_cells(line: str, delimiter: str, width: int) -> list[str] | None:
-    """Return the cells of a line that holds nothing to ponder, None for another."""
+def _plain_cells(line: str, delimiter: str, width: int) -> list[str]:
+    """Return the cells of a line that holds nothing to ponder, none of another."""
     if '"' in line:
         cells = _enclosed(line, delimiter) if delimiter != "\t" else []
     else:
         cells = line.rstrip("\r\n").split(delimiter)
     if len(cells) != width or "\0" in line or not (line.isascii() or _is_utf8(line)) or not cells[0].strip():
-        return None
+        return []
     return cells
 
 
-def _all_cells(text: str, lines: Sequence[str], width: int, delimiter: str) -> list[list[str]] | None:
-    """Return the cells of some lines, which are in ``text``, where none of them holds anything to ponder; None where one may."""
-    if "\0" in text or not (text.isascii() or _is_utf8(text)):
+def _all_plain(
+    lines: Lines, width: int, naming: Callable[..., dict[str, str]], delimiter: str
+) -> Iterator[dict[str, str]] | None:
+    """Return what a fresh text's lines hold by name where none of them holds anything to ponder; None where one may."""
+    text = lines.text
+    if not lines.sound and ("\0" in text or not _is_utf8(text)):
         return None
     if '"' not in text:
-        found = [line.rstrip("\r\n").split(delimiter) for line in lines]
-    elif delimiter == "\t" or _quoted_after_a_blank(text, delimiter):
+        cells = _bare_cells(text, width, delimiter)
+        return None if cells is None else map(naming, *[iter(cells)] * (width + 1))
+    if delimiter == "\t" or _quoted_after_a_blank(text, delimiter):
         return None
-    else:
-        try:
-            found = list(csv.reader(lines, delimiter=delimiter, strict=True))
-        except csv.Error:
-            return None
-    plain = len(found) == len(lines) and set(map(len, found)) == {width}  # a cell of several lines makes fewer
-    return found if plain and all(map(str.strip, map(operator.itemgetter(0), found))) else None
+    held = lines.lines()
+    try:
+        found = list(csv.reader(held, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return None
+    plain = len(found) == len(held) and set(map(len, found)) == {width}  # a cell of several lines makes fewer
+    return (
+        itertools.starmap(naming, found) if plain and all(map(str.strip, map(operator.itemgetter(0), found))) else None
+    )
+
+
+def _bare_cells(text: str, width: int, delimiter: str) -> list[str] | None:
+    """Return the cells of whole lines without quotes, one behind another and a line's end behind each line's; None where a line has more or fewer.
+
+    To cut all of them at once takes half the time of cutting one by one.
+    """
+    text = io.IncrementalNewlineDecoder(None, translate=True).decode(text, final=True)
+    text = text if text.endswith("\n") else text + "\n"
+    marked = text.replace("\n", f"{delimiter}\n{delimiter}")
+    cells = marked.split(delimiter)
+    cells.pop()
+    ends = cells[width :: width + 1] == ["\n"] * ((len(marked) - len(text)) // 2)
+    return cells if ends and all(map(str.strip, cells[:: width + 1])) else None
 
 
 def _quoted_after_a_blank(text: str, delimiter: str) -> bool:
@@ -142,15 +171,19 @@ def _quoted_after_a_blank(text: str, delimiter: str) -> bool:
 
 
 def _naming(header: Sequence[str]) -> Callable[..., dict[str, str]]:
-    """Return what makes a mapping of a row's cells: a display of keys and values is four times as fast as ``dict(zip(header, cells))``.
+    """Return what makes a mapping of a row's cells: a display of keys and values is twice as fast as ``dict(zip(header, cells))``.
 
-    Its text is made of numbers alone, never of a file's; a table of more columns than ``SHOWN`` is zipped.
+    The names are put in as constants, never as text of a program; a table of more columns than ``SHOWN`` is zipped. One more cell, a
+    line's end, may stand behind the row's.
     """
     if len(header) > SHOWN:
-        return lambda *cells: dict(zip(header, cells, strict=True))
+        return lambda *cells: dict(zip(header, cells, strict=False))
     places = range(len(header))
-    text = f"lambda {', '.join(f'c{n}' for n in places)}: {{{', '.join(f'k{n}: c{n}' for n in places)}}}"
-    return eval(text, {f"k{n}": name for n, name in enumerate(header)})  # type: ignore[no-any-return]
+    made = ast.parse(
+        f"lambda {', '.join(f'c{n}' for n in places)}, end='': {{{', '.join(f'0: c{n}' for n in places)}}}", mode="eval"
+    )
+    made.body.body.keys = [ast.copy_location(ast.Constant(name), made.body.body) for name in header]  # type: ignore[attr-defined]
+    return eval(compile(made, "<columns>", "eval"))  # type: ignore[no-any-return]
 
 
 def _enclosed(line: str, delimiter: str) -> list[str]:

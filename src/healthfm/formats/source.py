@@ -146,6 +146,13 @@ class Row(dict[str, Any]):
         return True
 
 
+class Made(Row):
+    """A row that is made of its values alone, which takes a third of the time; whoever makes it gives it ``source`` and ``number``."""
+
+    __slots__ = ()
+    __init__ = dict.__init__
+
+
 def reason_of(error: BaseException) -> str:
     """Say what went wrong without repeating any value: our own errors in full, others by their kind."""
     return str(error) if isinstance(error, BadValue) else type(error).__name__
