@@ -1,11 +1,12 @@
 """FASTA: ``>`` and a header, then lines of letters (Lipman and Pearson 1985; NCBI's description of the format).
 
-Read in blocks, never whole; the entries of a block are cut at once, and one that is longer is held alone. Letters keep their case, which marks
+Read in blocks, never whole; the entries of a block are cut at once, and of one that is longer only the letters are held. Letters keep their case, which marks
 repeats in genomes.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -33,20 +34,76 @@ def entries(source: Source) -> Iterator[Row]:
 
 def pairs(source: Source) -> Iterator[tuple[int, str, str]]:
     """Yield (number from 1, header, letters) of each entry: what ``entries`` yields, without the cost of a row."""
-    number = 0
+    number = 1
     try:
-        for block in _blocks(source):
-            for header, letters, plain in _cut(block):
-                number += 1
-                if not plain:
-                    letters = letters.translate(NO_BLANKS)
-                    if not LETTERS.fullmatch(letters):
-                        why = "it holds what is no letter of a sequence" if letters else "it holds no letters"
-                        source.problems.add(Row({}, source, number).error(why))
-                        continue
-                yield number, header.strip(BLANKS) if header.isascii() else _text(header).strip(BLANKS), letters
+        for headers, letters, plain in _whole(source):
+            if plain and all(letters):
+                yield from zip(itertools.count(number), headers, letters)
+            else:
+                yield from _sound(source, number, headers, letters)
+            number += len(headers)
     except DAMAGE as error:
         source.problems.add(DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})"))
+
+
+def _sound(source: Source, number: int, headers: list[str], letters: list[str]) -> Iterator[tuple[int, str, str]]:
+    """Yield the entries that hold letters and nothing else; the others are problems."""
+    for place, (header, held) in enumerate(zip(headers, letters, strict=True), number):
+        if not (held.isascii() and held.encode().isalpha()):
+            held = held.translate(NO_BLANKS)
+            if not LETTERS.fullmatch(held):
+                why = "it holds what is no letter of a sequence" if held else "it holds no letters"
+                source.problems.add(Row({}, source, place).error(why))
+                continue
+        yield place, header, held
+
+
+def _whole(source: Source) -> Iterator[tuple[list[str], list[str], bool]]:
+    """Yield headers and letters of the entries that end in a block, and whether these are A to Z alone."""
+    header: str | None = None
+    parts, plain = list[str](), True  # of the entry that no header has ended so far
+    for block in _blocks(source):
+        if header is None:
+            block = block.removeprefix(MARK).lstrip()
+            if not block:
+                continue
+            if block[0] != OPENS:
+                raise DatasetError(f"{source}: not FASTA: it does not begin with '>'")
+        headers, letters, good = _cut(block if block[0] == OPENS else b">\n" + block)
+        if block[0] != OPENS:  # more of the last block's last entry
+            parts.append(letters.pop(0))
+            del headers[0]
+        plain = plain and good
+        if headers:
+            if header is not None:
+                headers.insert(0, header)
+                letters.insert(0, "".join(parts))
+            header, parts = headers.pop(), [letters.pop()]
+            yield headers, letters, plain
+            plain = good
+    if header is not None:
+        yield [header], ["".join(parts)], plain
+
+
+def _cut(block: bytes) -> tuple[list[str], list[str], bool]:
+    """Return headers and letters of whole lines, of which the first is a header, and whether all letters are A to Z."""
+    raw = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(raw == NEWLINE)
+    first = np.append(0, np.flatnonzero(raw[ends[:-1] + 1] == OPENS) + 1)  # lines that are headers
+    begins = np.append(0, ends[first[1:] - 1] + 1) - first  # where they stand once no line has its end
+    text = (joined := block.replace(b"\n", b"")).decode("latin-1")
+    heads, tails = (ends[first] - first).tolist(), [*begins[1:].tolist(), len(joined)]
+    headers = [text[i:j] for i, j in zip(begins.tolist(), heads, strict=True)]
+    letters = [text[i:j] for i, j in zip(heads, tails, strict=True)]
+    plain = _odd(joined) == _odd("".join(headers).encode("latin-1"))
+    if text.isascii():
+        return [one[1:].strip(BLANKS) for one in headers], letters, plain
+    return [_text(one[1:]).strip(BLANKS) for one in headers], letters, plain
+
+
+def _odd(text: bytes) -> int:
+    """Return how many bytes are no letters A to Z, of either case."""
+    return int(np.count_nonzero((np.frombuffer(text, np.uint8) | CASE) - FIRST > LAST - FIRST))
 
 
 def _text(header: str) -> str:
@@ -57,59 +114,21 @@ def _text(header: str) -> str:
         return header
 
 
-def _cut(block: bytes) -> Iterator[tuple[str, str, bool]]:
-    """Return header, letters and whether these are A to Z alone, of whole entries: ``>`` first, the end of a line last."""
-    raw = np.frombuffer(block, np.uint8)
-    ends = np.flatnonzero(raw == NEWLINE)
-    first = np.concatenate([[0], np.flatnonzero(raw[ends[:-1] + 1] == OPENS) + 1])  # lines that are headers
-    begins = np.concatenate([[0], ends[first[1:] - 1] + 1]) - first  # where they stand once no line has its end
-    joined = block.replace(b"\n", b"")
-    heads, tails = ends[first] - first, np.append(begins[1:], len(joined))
-    odd = np.flatnonzero((np.frombuffer(joined, np.uint8) | CASE) - FIRST > LAST - FIRST)
-    plain = (np.searchsorted(odd, heads) == np.searchsorted(odd, tails)) & (heads < tails)
-    text = joined.decode("latin-1")
-    headers = [text[i:j] for i, j in zip((begins + 1).tolist(), heads.tolist(), strict=True)]
-    letters = [text[i:j] for i, j in zip(heads.tolist(), tails.tolist(), strict=True)]
-    return zip(headers, letters, plain.tolist(), strict=True)
-
-
 def _blocks(source: Source) -> Iterator[bytes]:
-    """Yield the entries of a file, whole ones, as many as stand in a block."""
-    held: list[bytes] = []  # of the entry that the last block cut
-    last, begun = b"", False  # an end of a line stays with what follows it
+    """Yield a file in blocks of whole lines, every end of a line a newline."""
+    held, tail = list[bytes](), b""  # of a line that has no end so far; a carriage return that may be half an end
     with source.open() as handle:
         while read := handle.read(BLOCK):
-            block, last = _held_back(last + read)
-            if not begun:
-                block = block.removeprefix(MARK).lstrip()
-                begun = _opens(source, block)
-            place = block.rfind(b"\n>") + 1
+            if tail or b"\r" in read:
+                read, tail = tail + read, b"\r" if read.endswith(b"\r") else b""
+                read = read.removesuffix(tail).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            place = read.rfind(b"\n") + 1
             if place:
-                yield b"".join([*held, block[:place]])
+                yield b"".join([*held, read[:place]])
                 held = []
-            held.append(block[place:])
-    rest = b"".join([*held, last.replace(b"\r", b"\n")])
-    rest = rest if begun else rest.removeprefix(MARK).lstrip()
-    if begun or _opens(source, rest):
-        yield rest + b"\n"
-
-
-def _opens(source: Source, block: bytes) -> bool:
-    """Whether there is anything in a file's begin. Raises ``DatasetError``: something that is no entry."""
-    if block and block[0] != OPENS:
-        raise DatasetError(f"{source}: not FASTA: it does not begin with '>'")
-    return bool(block)
-
-
-def _held_back(block: bytes) -> tuple[bytes, bytes]:
-    """Return a block up to its last line's end, every end of a line a newline, and what comes after."""
-    tail = b""
-    if b"\r" in block:
-        tail = b"\r" if block.endswith(b"\r") else b""
-        block = block.removesuffix(tail).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    place = block.rfind(b"\n")
-    place = place if place >= 0 else len(block)
-    return block[:place], block[place:] + tail
+            held.append(read[place:])
+    if rest := b"".join(held) + tail.replace(b"\r", b"\n"):
+        yield rest.removesuffix(b"\n") + b"\n"
 
 
 class Indexed:
