@@ -69,20 +69,29 @@ def _whole(source: Source) -> Iterator[tuple[list[str], list[str], bool]]:
                 continue
             if block[0] != OPENS:
                 raise DatasetError(f"{source}: not FASTA: it does not begin with '>'")
-        headers, letters, good = _cut(block if block[0] == OPENS else b">\n" + block)
-        if block[0] != OPENS:  # more of the last block's last entry
-            parts.append(letters.pop(0))
-            del headers[0]
-        plain = plain and good
-        if headers:
-            if header is not None:
-                headers.insert(0, header)
-                letters.insert(0, "".join(parts))
-            header, parts = headers.pop(), [letters.pop()]
-            yield headers, letters, plain
-            plain = good
+        begin = _header(block)  # where letters of the last block's last entry end
+        if begin:
+            more = block[:begin].replace(b"\n", b"")
+            plain = plain and more.isalpha()
+            parts.append(more.decode("latin-1"))
+        if begin == len(block):
+            continue
+        headers, letters, good = _cut(block[begin:])
+        if header is not None:
+            headers.insert(0, header)
+            letters.insert(0, "".join(parts))
+        header, parts = headers.pop(), [letters.pop()]
+        yield headers, letters, plain and good
+        plain = good
     if header is not None:
         yield [header], ["".join(parts)], plain
+
+
+def _header(block: bytes) -> int:
+    """Return where the first header of whole lines begins, else their length."""
+    if block[0] == OPENS:
+        return 0
+    return len(block) if b">" not in block or (place := block.find(b"\n>")) < 0 else place + 1
 
 
 def _cut(block: bytes) -> tuple[list[str], list[str], bool]:
@@ -90,20 +99,24 @@ def _cut(block: bytes) -> tuple[list[str], list[str], bool]:
     raw = np.frombuffer(block, np.uint8)
     ends = np.flatnonzero(raw == NEWLINE)
     first = np.append(0, np.flatnonzero(raw[ends[:-1] + 1] == OPENS) + 1)  # lines that are headers
-    begins = np.append(0, ends[first[1:] - 1] + 1) - first  # where they stand once no line has its end
-    text = (joined := block.replace(b"\n", b"")).decode("latin-1")
-    heads, tails = (ends[first] - first).tolist(), [*begins[1:].tolist(), len(joined)]
-    headers = [text[i:j] for i, j in zip(begins.tolist(), heads, strict=True)]
-    letters = [text[i:j] for i, j in zip(heads, tails, strict=True)]
-    plain = _odd(joined) == _odd("".join(headers).encode("latin-1"))
-    if text.isascii():
-        return [one[1:].strip(BLANKS) for one in headers], letters, plain
-    return [_text(one[1:]).strip(BLANKS) for one in headers], letters, plain
+    heads = ends[first] - first  # where a header ends once no line has its end
+    begins = np.append(0, ends[first[1:] - 1] + 1) - first
+    joined = block.replace(b"\n", b"")
+    text = joined.decode("latin-1")
+    cuts = np.append(begins, len(text)).tolist()
+    headers = [text[i:j] for i, j in zip((begins + 1).tolist(), heads.tolist(), strict=True)]
+    letters = [text[i:j] for i, j in zip(heads.tolist(), cuts[1:], strict=True)]
+    plain = _odd(joined) == _odd("".join(headers).encode("latin-1")) + len(headers)
+    if not text.isascii():
+        headers = [*map(_text, headers)]
+    return [one.strip(BLANKS) for one in headers], letters, plain
 
 
 def _odd(text: bytes) -> int:
     """Return how many bytes are no letters A to Z, of either case."""
-    return int(np.count_nonzero((np.frombuffer(text, np.uint8) | CASE) - FIRST > LAST - FIRST))
+    found = np.frombuffer(text, np.uint8) | CASE
+    found -= FIRST
+    return int(np.count_nonzero(found > LAST - FIRST))
 
 
 def _text(header: str) -> str:
