@@ -174,6 +174,32 @@ def test_a_name_the_server_does_not_hold_is_refused(llama_cpp: str) -> None:
         load_model(MODEL, endpoint=f"{llama_cpp}#other")
 
 
+@pytest.mark.parametrize("asked", ["small-Q4_1.gguf", "small-Q4_1", "other/small-Q4_1.gguf"])
+def test_a_path_in_a_servers_list_goes_by_its_last_part_where_no_other_does(asked: str) -> None:
+    lists: list[str] = ["/models/of/small-Q4_1.gguf", "/models/of/large-Q4_1.gguf"]
+    names: set[str] = set()
+
+    def answer(path: str, body: Any, _: dict[str, str]) -> Any:
+        if path == "/v1/models":
+            return {"data": [{"id": one} for one in lists]}
+        names.update([body["model"]] if body and "model" in body else [])
+        return (200, {}, b'{"choices": [{"message": {"content": "x"}}]}') if "chat" in path else (404, {}, b"{}")
+
+    with serving(answer) as url:
+        if "/" in asked:
+            with pytest.raises(CapabilityError, match=r"holds no 'other/small-Q4_1\.gguf'"):
+                load_model(f"endpoint:{url}#{asked}")
+            return
+        model = load_model(f"endpoint:{url}#{asked}")
+        assert names == {lists[0]}
+        [told] = model.provenance["notices"]
+        assert told == f"the server lists no '{asked}'; '{lists[0]}', the only one that ends so, is asked"
+        assert load_model(f"endpoint:{url}#{lists[0]}").provenance["notices"] == []
+        lists.append("/elsewhere/small-Q4_1.gguf")
+        with pytest.raises(CapabilityError, match=f"holds no '{asked}'"):
+            load_model(f"endpoint:{url}#{asked}")
+
+
 def test_an_evaluation_names_the_endpoint_and_counts_its_tokens(
     llama_cpp: str, smollm2_file: Path, short_medqa: Path, tmp_path: Path
 ) -> None:

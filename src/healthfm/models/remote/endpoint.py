@@ -77,8 +77,14 @@ class EndpointModel(Model):
             "weights": f"'{self.served}', as the server names it", "endpoint": f"{client.url}#{self.served}", "server": about,
             "digest": None, "device": client.host, "dtype": "the server's precision", "scoring": self.scoring,
             "tokenizer": "local" if tokenizer is not None else "the server's", "usage": client.usage,
-            "notices": framing.notices(self._end_words()),
+            "notices": [*self._called(), *framing.notices(self._end_words())],
         }  # fmt: skip
+
+    def _called(self) -> list[str]:
+        """Say by which of the server's names the model is asked, where that is not the one given."""
+        if self.client.model in (None, self.served):
+            return []
+        return [f"the server lists no '{self.client.model}'; '{self.served}', the only one that ends so, is asked"]
 
     def settings(self) -> dict[str, Any]:
         """Return what is known of the server's model (see ``Model.settings``): what it says of itself, and the tokenizer here."""

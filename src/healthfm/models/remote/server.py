@@ -7,11 +7,13 @@ log-probability of the token that was taken, before any bias: a logit bias makes
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from healthfm.errors import CapabilityError, RunError
 from healthfm.models.remote.client import Client
+from healthfm.models.remote.served import FILES
 
 PROBE = "The capital of France is"
 BIAS = 1e4
@@ -108,7 +110,7 @@ def listed(client: Client, before: str | None = None) -> tuple[str, dict[str, An
         raise CapabilityError(
             f"{client.url} holds {len(known) or 'no'} models by its own list; name one: {client.url}#MODEL ({', '.join(list(known)[:5])})"
         )
-    name = before or client.model or next(iter(known))
+    name = before or _meant(client.model, list(known)) or next(iter(known))
     if known and name not in known:
         raise CapabilityError(f"{client.url} holds no '{name}' (it lists {', '.join(list(known)[:5])})")
     entry = known.get(name, {})
@@ -117,6 +119,20 @@ def listed(client: Client, before: str | None = None) -> tuple[str, dict[str, An
         meta["root"] = (client.attempt(f"{client.path.removesuffix('/v1')}/props") or {}).get("model_path")
     kept = ("owned_by", "root", "ftype", "n_params", "n_vocab", "n_ctx", "size", "max_model_len")
     return name, {key: meta[key] for key in kept if isinstance(meta.get(key), (str, int, float))}
+
+
+def _meant(asked: str | None, known: Sequence[str]) -> str | None:
+    """Return the listed model that a name means: itself, else the only one whose path or repository ends so (a file's ending aside)."""
+    if asked is None or asked in known:
+        return asked
+    ends = [one for one in known if asked in _last(one)]
+    return ends[0] if len(ends) == 1 else asked
+
+
+def _last(name: str) -> tuple[str, str]:
+    """Return the last part of a path or repository, with and without the ending of a file of weights."""
+    last = re.split(r"[/\\]", name)[-1]
+    return last, next((last.removesuffix(one) for one in FILES if last.endswith(one)), last)
 
 
 def echoed(answer: Mapping[str, Any]) -> list[Any] | None:
