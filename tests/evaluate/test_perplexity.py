@@ -49,6 +49,10 @@ def test_the_numbers_are_the_harness_own(
     assert run.metrics["word_perplexity"]["value"] == pytest.approx(weighted_perplexity(by_word), rel=1e-4)
     assert run.metrics["byte_perplexity"]["value"] == pytest.approx(weighted_perplexity(by_byte), rel=1e-4)
     assert run.metrics["bits_per_byte"]["value"] == pytest.approx(bits_per_byte(by_byte), rel=1e-4)
+    found = run.scores["baselines"]  # random weights know less than counts of bytes
+    [rival] = found["rivals"]
+    assert (found["metric"], rival["name"], found["fit_on"]) == ("bits_per_byte", "bytes", "train") and rival["n"] == 3
+    assert 1.5 < rival["value"] < 3 < run.metrics["bits_per_byte"]["value"] and not found["strongest"]["beats"]
 
 
 def test_a_text_in_one_window_is_the_sum_of_its_tokens(smollm2: CausalLM) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from healthfm import RunError, evaluate_predictions
 from healthfm.errors import HealthfmError
+from healthfm.score import baselines, scoring
 from healthfm.score.tables import read_predictions
 
 
@@ -149,3 +150,17 @@ def test_a_subgroup_is_found_by_either_name_of_its_column(tmp_path: Path) -> Non
         assert table[f"subgroup.{name}"].to_pylist() == ["north", "south"]
     with pytest.raises(RunError, match="no column ward"):
         read_predictions(tmp_path / "p.csv", columns, ["ward"])
+
+
+def test_where_lower_is_better_a_model_with_larger_errors_is_beaten_by_its_rival() -> None:
+    n = 40
+    ids, target = [str(i) for i in range(n)], [float(i % 7) for i in range(n)]
+    rival = {"baseline": ["mean"] * n, "id": ids, "target": target, "prediction": [one + 0.1 for one in target]}
+    rivals = pa.table(rival).replace_schema_metadata({"baselines": json.dumps({"made": {"mean": "the mean"}})})
+
+    def said(off: float) -> str:
+        table = scoring.check_table(pa.table({"id": ids, "target": target, "prediction": [one + off for one in target]}), "regression", None)  # fmt: skip
+        return baselines.verdict(baselines.against(table, rivals, "regression", "mae", None, 0))
+
+    assert said(2.0).startswith("It is beaten by") and said(0.01).startswith("It beats")
+    assert said(0.1).startswith("It is not shown to beat")

@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from healthfm.adapt import baselines as rivals
+from healthfm.adapt.byte_model import ORDER, ByteModel
 from healthfm.adapt.glimpses import AFAR, Several
 from healthfm.errors import HealthfmError
 from healthfm.evaluate import lookups
 from healthfm.evaluate.bags import Bagged
 from healthfm.evaluate.fitted import Fitted, answers
 from healthfm.evaluate.job import Ask, Job, sample_columns
+from healthfm.evaluate.perplexity import WholeTexts, words_of
 from healthfm.evaluate.retrieval import DEPTH, Retrieval
 from healthfm.evaluate.similarity import EmbeddedPairs
 from healthfm.evaluate.taught import Taught, inside, taught
@@ -33,6 +35,7 @@ MOST_CHARACTERS = 20_000_000  # of texts, in all
 MOST_DRAWN = 4_000  # pictures, to fit on and to predict together
 MOST_PIXELS = 700_000_000  # of all pictures, were they as large as the first
 MOST_VOXELS = 2_000_000_000  # of all volumes, the same
+MOST_BYTES = 5_000_000  # of texts whose every byte is predicted, and of those to fit on
 MOST_WRITTEN = 2_000  # answers in words, which are scored for each rival
 FITTED = "those that are fitted"
 BESIDE = {"spans": "prediction", "candidates": "scores"}  # by kind: the column that a way beside the samples fills
@@ -50,6 +53,8 @@ def predictions(ask: Ask, job: Job) -> pa.Table:
     kind, letters = TASKS[job.task].kind, TASKS[job.task].letters
     if kind == "text" and job.targets is not None:
         return _written(ask, job)
+    if isinstance(job, WholeTexts):
+        return _of_bytes(ask, job)
     if isinstance(job, lookups.LISTINGS):
         found, left = lookups.ways(ask, job)
         columns = {name: values for name, (_, values) in found.items()}
@@ -237,6 +242,27 @@ def _columns(job: Job, column: str, found: dict[str, pa.Array], made: dict[str, 
         for name, values in found.items()
     ]
     return _table(tables, made, {"why_not": why_not})
+
+
+# What a byte costs ----------------------------------------------------------------------------------------------------
+
+
+def _of_bytes(ask: Ask, job: WholeTexts) -> pa.Table:
+    """Return the rival of a language model's likelihoods: counts of bytes, fitted on as many of the training texts as are a minute's work."""
+    known = taught(ask, job)
+    size = sum(len(one.encode()) for one in job.texts)
+    why_not = known.why_not or (f"{size:,} bytes of text, more than {MOST_BYTES:,}" if size > MOST_BYTES else "")
+    if why_not:
+        return _table([], {}, {"why_not": f"{FITTED}: {why_not}"})
+    ends = np.cumsum([len(text.encode()) for text in known.labels])
+    fit = list(known.labels)[: max(1, int(np.searchsorted(ends, MOST_BYTES, side="right")))]
+    ids, octets = [one.id for one in job.records], [len(text.encode()) for text in job.texts]
+    table = pa.table({
+        BY: pa.array(["bytes"] * len(ids), pa.string()), "id": pa.array(ids, pa.string()), "log_likelihood": ByteModel(fit).log_likelihoods(job.texts),
+        "tokens": pa.array(octets, pa.int64()), "words": pa.array([words_of(text) for text in job.texts], pa.int64()), "bytes": pa.array(octets, pa.int64()),
+    })  # fmt: skip
+    made = {"bytes": f"counts of each byte behind the {ORDER} before it, without knowledge of words"}
+    return _table([table], made, {"fit_on": known.source, "fitted_on": len(fit), "left_out": known.left_out})
 
 
 # Words that two texts share -------------------------------------------------------------------------------------------

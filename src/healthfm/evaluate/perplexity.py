@@ -32,7 +32,7 @@ class WholeTexts(Job):
             **sample_columns(self.records[rows.start : rows.stop]),
             "log_likelihood": pa.array([value for value, _ in found], pa.float64()),
             "tokens": pa.array([tokens for _, tokens in found], pa.int64()),
-            "words": pa.array([len(re.split(r"\s+", spaced(text))) for text in part], pa.int64()),
+            "words": pa.array([words_of(text) for text in part], pa.int64()),
             "bytes": pa.array([len(text.encode()) for text in part], pa.int64()),
             **rows_of(self.columns, rows),
         })  # fmt: skip
@@ -57,6 +57,11 @@ def prepare(ask: Ask) -> Job:
             "notices": list(split.notices),
         },
     )  # fmt: skip
+
+
+def words_of(text: str) -> int:
+    """Return how many words a text has, as lm-evaluation-harness counts them."""
+    return len(re.split(r"\s+", spaced(text)))
 
 
 def whole_text(record: Record) -> str:

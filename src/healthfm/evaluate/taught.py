@@ -17,6 +17,7 @@ from healthfm.evaluate.few_labels import Few
 from healthfm.evaluate.fitted import Fitted
 from healthfm.evaluate.free_text import as_question
 from healthfm.evaluate.job import Ask, Job
+from healthfm.evaluate.perplexity import WholeTexts, whole_text
 from healthfm.evaluate.probes import Probed
 from healthfm.evaluate.zero_shot import Named, right
 from healthfm.records import QA, Conversation, Image, MultipleChoice, Record
@@ -53,9 +54,10 @@ def taught(ask: Ask, job: Job) -> Taught:
     if isinstance(job, Bagged):
         fit, labels = [inside(bag) for bag in job.fit], [bag.label for bag in job.fit]
         return _drawn(fit, labels, str(job.asked["fit_on"]), 0, ask)
-    words = TASKS[job.task].kind == "text"
+    words, whole = TASKS[job.task].kind == "text", isinstance(job, WholeTexts)
     if (
         not words
+        and not whole
         and not isinstance(job, ScoredClasses | Named)
         and not all(isinstance(one, MultipleChoice) for one in job.records)
     ):
@@ -93,6 +95,8 @@ def _right(ask: Ask, job: Job, record: Record) -> Any:
         space = space_of(ask.opened.card, protocols.choose_protocol(ask.opened.card, ask.protocol, ask.task)[1].label)
         found = labels_of(record, space) if job.several else label_of(record, ask.opened, space)
         return found if job.several or found in (job.classes or ()) else None
+    if isinstance(job, WholeTexts):
+        return (whole_text(record).strip() and whole_text(record)) or None
     if isinstance(record, QA):
         return record.answers or None
     if not isinstance(record, MultipleChoice) or not isinstance(record.answer, str):

@@ -27,7 +27,7 @@ def against(
     table: pa.Table, rivals: pa.Table, task: str, headline: str, classes: Sequence[str] | None, seed: int, draws: Sequence[pa.Table] = ()
 ) -> dict[str, Any]:  # fmt: skip
     """Return what the rivals' predictions say: each one's headline metric with its interval, best first, and the model's paired difference to the
-    best (``beats``: yes, no, or None where it cannot be tested).
+    best (``beats``: yes, no, or None where it cannot be tested; ``beaten``: it is shown to be worse).
 
     ``table``: the model's predictions, checked; ``draws`` those of every draw of few examples.
     """
@@ -61,7 +61,14 @@ def against(
         found["strongest"] = {"name": order[0], "beats": None, "why": str(error)}
         return found
     better = (difference.value < 0) if lower else (difference.value > 0)
-    found["strongest"] = {"name": order[0], "beats": bool(better and difference.p < ALPHA), **difference.asdict()}
+    told_apart = difference.p < ALPHA
+    beaten = bool(told_apart and not better and difference.value)
+    found["strongest"] = {
+        "name": order[0],
+        "beats": bool(better and told_apart),
+        "beaten": beaten,
+        **difference.asdict(),
+    }
     return found
 
 
@@ -88,13 +95,7 @@ def verdict(found: Mapping[str, Any] | None) -> str:
     if found is None or best is None or best["beats"] is None:
         return ""
     first = found["rivals"][0]
-    beats = (
-        "It beats"
-        if best["beats"]
-        else "It is not shown to beat"
-        if best["value"] > 0 or best["p"] >= ALPHA
-        else "It is beaten by"
-    )
+    beats = "It beats" if best["beats"] else "It is beaten by" if best["beaten"] else "It is not shown to beat"
     metric = "token F1 " if found["metric"] == WITHOUT_JUDGE else ""
     return f"{beats} the strongest cheap rival here ({first['says']}: {metric}{first['value']:.3f}), {_p(best['p'])}."
 
