@@ -84,7 +84,11 @@ def test_a_size_that_no_card_tells_is_asked_of_the_server(server: Server, tmp_pa
 @pytest.mark.usefixtures("cards")
 def test_fetch_brings_the_files_to_where_they_are_looked_for(server: Server, tmp_path: Path) -> None:
     done = run("fetch", "wardquiz")
-    assert done.returncode == 0 and "1 of 1 file fetched" in done.stdout and "CC BY 4.0" in done.stdout
+    assert (
+        done.returncode == 0
+        and "1 file fetched; it has its owner's digest: " in done.stdout
+        and "CC BY 4.0" in done.stdout
+    )
     assert (tmp_path / "home/datasets/wardquiz/data/train.jsonl").read_bytes() == b"abc"
     again = json.loads(run("fetch", "wardquiz:small", "--json").stdout)
     assert again["fetched"] == [] and again["bytes"] == 3 and len(server.asked) == 1
@@ -139,10 +143,28 @@ def test_weights_come_from_one_commit_to_where_they_are_looked_for(
     assert told["revision"] == COMMIT and told["fetched"] == [] and told["licences"]
     folder = tmp_path / "home/models/meditron/7b"
     assert not folder.exists()
-    assert run("weights", "meditron:7b", "--download").returncode == 0
+    done = run("weights", "meditron:7b", "--download")
+    assert done.returncode == 0 and f"4 files fetched; each has its owner's digest: {folder}\n" in done.stdout
+    (folder / "config.json").unlink()
+    assert "1 of 4 files fetched, the others were here; each" in run("weights", "meditron:7b", "--download").stdout
+    assert "all 4 files were here; each" in run("weights", "meditron:7b", "--download").stdout
     came = {one.name for one in folder.iterdir() if not one.name.startswith(".")}
     assert {"config.json", "tokenizer.json"} < came and "README.md" not in came and not (folder / "deep").exists()
     assert run("weights", "meditron:7b", "--json").stdout.count(f'"loads_from": "{folder}"') == 1
+
+
+def test_a_mirror_may_have_a_path_and_what_is_no_address_is_said(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository(server, "epfl-llm/meditron-7b", {"model.safetensors": b"s" * 300, "config.json": b"{}"})
+    server.files = {f"/mirror/of{path}": data for path, data in server.files.items()}
+    monkeypatch.setenv("HF_ENDPOINT", f"{server.url}/mirror/of/")
+    done = run("weights", "meditron:7b", "--download")
+    assert done.returncode == 0 and "2 files fetched" in done.stdout, done.stderr
+    for wrong in ("hf-mirror.com", "ftp://host", "http://", "http://a b"):
+        monkeypatch.setenv("HF_ENDPOINT", wrong)
+        done = run("weights", "meditron:7b", "--dry-run")
+        assert done.returncode == 2 and done.stderr.startswith("healthfm: HF_ENDPOINT is no address"), done.stderr
 
 
 def test_safetensors_are_preferred_to_pickles_of_the_same_tensors(server: Server, tmp_path: Path) -> None:
@@ -176,6 +198,12 @@ def test_a_download_under_way_is_no_weights(tmp_path: Path) -> None:
     (tmp_path / "models/meditron/7b/.healthfm").mkdir(parents=True)
     [told] = json.loads(run("weights", "meditron:7b", "--json", HEALTHFM_HOME=str(tmp_path)).stdout)
     assert told["loads_from"] is None
+    (tmp_path / "models/meditron/7b/model-00002-of-00002.safetensors").write_bytes(b"whole")
+    (tmp_path / "models/meditron/7b/.healthfm/0a1b.part").write_bytes(b"half of the first shard")
+    says = "a download into it is not finished; healthfm weights meditron:7b --download goes on with it"
+    assert says in " ".join(run("weights", "meditron:7b", HEALTHFM_HOME=str(tmp_path)).stdout.split())
+    done = run("generate", "meditron:7b", "x", HEALTHFM_HOME=str(tmp_path))
+    assert done.returncode == 2 and says in done.stderr
 
 
 @pytest.mark.parametrize(

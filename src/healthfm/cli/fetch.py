@@ -72,7 +72,22 @@ def carry_out(plan: Plan, dry_run: bool, json: bool) -> None:
     elif dry_run:
         print("nothing was fetched (--dry-run)")
     else:
-        print(f"{len(came)} of {_files(len(plan.items))} fetched, the others were here: {plan.folder}")
+        print(f"{_outcome(plan, len(came))}: {plan.folder}")
+
+
+def _outcome(plan: Plan, came: int) -> str:
+    """Say how many files came, and what they were held against."""
+    every = len(plan.items)
+    known = sum(one.digest is not None for one in plan.items)
+    held = {
+        every: f"{'it' if every == 1 else 'each'} has its owner's digest",
+        0: "nobody gives digests to hold them against",
+    }
+    told = held.get(known, f"{known} have their owner's digest, of the others nobody gives one")
+    if came == 0:
+        return f"{'it was' if every == 1 else f'all {_files(every)} were'} here; {told}"
+    rest = ", the others were here" if came < every else ""
+    return f"{f'{came} of ' if rest else ''}{_files(every)} fetched{rest}; {told}"
 
 
 def _state(plan: Plan) -> None:

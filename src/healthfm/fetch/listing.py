@@ -37,10 +37,9 @@ def chosen(items: Iterable[Item], patterns: Sequence[str]) -> list[Item]:
 
 def hub(url: str, revision: str | None, manners: Manners) -> tuple[list[Item], str]:
     """Return the files of a repository of the hub at one commit, and that commit. ``url``: its page, ``revision``: branch, tag or commit."""
-    parts = urlsplit(url)
-    name = parts.path.strip("/")
+    base = _endpoint() if url.startswith(f"{_endpoint()}/") else "{0.scheme}://{0.netloc}".format(urlsplit(url))
+    name = url.removeprefix(base).strip("/")
     kind, bare = ("datasets", name.removeprefix("datasets/")) if name.startswith("datasets/") else ("models", name)
-    base = f"{parts.scheme}://{parts.netloc}"
     commit = str(
         _json(f"{base}/api/{kind}/{bare}/revision/{quote(revision or 'main', safe='')}", manners).get("sha", "")
     )
@@ -64,7 +63,15 @@ def hub(url: str, revision: str | None, manners: Manners) -> tuple[list[Item], s
 
 def hub_page(repository: str) -> str:
     """Return the page of a repository of models, at the hub or at the mirror that HF_ENDPOINT names."""
-    return f"{os.environ.get('HF_ENDPOINT', f'https://{HUB}').rstrip('/')}/{repository}"
+    return f"{_endpoint()}/{repository}"
+
+
+def _endpoint() -> str:
+    """Return the hub's address, or its mirror's, which may have a path. Raises ``FetchError``: HF_ENDPOINT is none."""
+    told = (os.environ.get("HF_ENDPOINT") or f"https://{HUB}").rstrip("/")
+    if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", told):
+        raise FetchError("HF_ENDPOINT is no address; a mirror of the hub is http(s)://HOST[:PORT][/PATH]")
+    return told
 
 
 def _pages(url: str, manners: Manners) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,10 @@ FULL_HASH = 4 << 30  # files up to this size are hashed whole
 ENDS = 64 << 20  # bytes read at either end of a larger one
 
 
+DOWNLOADS = ".healthfm"  # where a download keeps what is not whole yet
+UNFINISHED = "a download into it is not finished"
+
+
 def locate(card: ModelCard, variant: str | None) -> Path:
     """Return where the weights of a card lie on this machine: ``HEALTHFM_HOME/models/SLUG[/VARIANT]`` or a package.
 
@@ -35,6 +39,9 @@ def locate(card: ModelCard, variant: str | None) -> Path:
             (folder != base or one.name not in card.variants) and not one.name.startswith(".")
             for one in folder.iterdir()
         ):
+            if any((folder / DOWNLOADS).glob("*.part")):
+                name = f"{card.slug}:{chosen}" if chosen else card.slug
+                raise CheckpointError(f"{folder}: {UNFINISHED}; healthfm weights {name} --download goes on with it")
             return folder
     published = [w for w in card.weights if w.variant in (None, chosen)]
     for weights in published:
@@ -84,7 +91,7 @@ def places(card: ModelCard, variant: str | None = None) -> list[Place]:
         try:
             here, problem = locate(card, of), None
         except CheckpointError as error:
-            here, problem = None, str(error) if "digest differs" in str(error) else None
+            here, problem = None, str(error) if "digest differs" in str(error) or UNFINISHED in str(error) else None
         found.append(Place(one, of, folder, here, _command(one, folder, "text" in card.modalities), problem))
     return found
 
