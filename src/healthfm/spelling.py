@@ -58,6 +58,11 @@ def short(name: str) -> str:
     return "".join(one if one.isprintable() else "?" for one in last[:LONGEST])
 
 
+def counted(n: int, one: str, several_of: str | None = None) -> str:
+    """Return a count with its noun, or with what is said of one and of several: ``counted(n, "row is left out", "rows are left out")``."""
+    return f"{n:,} {one if n == 1 else several_of or several(one)}"
+
+
 def several(noun: str) -> str:
     """Return the plural of a noun."""
     return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"

@@ -243,7 +243,12 @@ def test_a_strip_holds_every_lead_and_a_dead_one_too() -> None:
     samples[1] = np.sin(np.arange(1000) / 8)
     samples[3] = np.nan
     shown = drawings.strip(Signal(id="1", load=lambda: samples, rate=100.0, channels=recordings.LEADS))
-    assert shown.count("<text") == 12 and shown.count("<polyline") == 11 and ">AVR<" in shown
+    assert (
+        shown.count("<text") == 12 + 1
+        and "2.5 s across each, all to one scale" in shown
+        and shown.count("<polyline") == 11
+        and ">AVR<" in shown
+    )
     short = drawings.strip(Signal(id="1", load=lambda: samples[:, :300] + 1, rate=100.0, channels=recordings.LEADS))
     assert short.count("<polyline") == 11  # a quarter of it a column, none stretched or empty
     few = drawings.strip(Signal(id="1", load=lambda: samples[:2], rate=100.0, channels=("<ECG>", "PPG")))

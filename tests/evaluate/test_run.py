@@ -74,7 +74,7 @@ def test_the_notes_of_a_table_name_baseline_and_unanswered_rows() -> None:
     run = evaluate_predictions(TABLE, "yes-no-maybe")
     notes = "\n".join(headline_notes(run))
     assert "always 'yes' is right for 50.0% of these 4 rows" in notes
-    assert "1 predictions are missing and count as wrong" in notes
+    assert "1 prediction is missing and counts as wrong" in notes
     assert "not asked" in contamination_line(run)
 
 

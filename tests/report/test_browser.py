@@ -122,6 +122,25 @@ def test_a_map_fits_its_screen_and_its_signs_can_be_seen(visit: Callable[..., An
         assert contrast(page, "svg .point")["svg .point"] >= LINES
 
 
+def test_a_phone_breaks_no_heading_within_a_word_and_names_what_wide_screens_name_in_headings(
+    visit: Callable[..., Any], pages: dict[str, Path]
+) -> None:
+    words = """[...document.querySelectorAll('.scroll table:not(.forest) thead th')].flatMap((head) => { const range = document.createRange();
+      return [...head.childNodes].filter((one) => one.nodeType === 3).flatMap((one) => [...one.data.matchAll(/[\\w%]+/g)].map((word) => {
+        range.setStart(one, word.index); range.setEnd(one, word.index + word[0].length); return [word[0], range.getClientRects().length]; })); })"""
+    found = visit(pages["clinical"], "phone").evaluate(words)
+    assert len(found) > 10 and [word for word, lines in found if lines > 1] == []
+    page = visit(pages["full"], "phone")
+    names = page.evaluate(
+        "[...document.querySelectorAll('#classes + table tbody tr:first-child td[data-name]')].map((one) => one.dataset.name)"
+    )
+    assert names == ["AUROC", "average precision"]
+    assert (
+        page.get_by_text("Dashed: commonest class.").is_visible() and page.get_by_text("Dashed: chance.").is_visible()
+    )
+    assert not visit(pages["full"]).get_by_text("Dashed: chance.").is_visible()
+
+
 def test_a_page_that_cannot_be_read_is_found_out(
     visit: Callable[..., Any], pages: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from healthfm import compare, evaluate_predictions, load_run, open_dataset
 from healthfm.evaluate.contamination import store
-from healthfm.report import comparison
+from healthfm.report import comparison, plots, words
 from healthfm.report.export import to_markdown
 from healthfm.report.page import render
 from healthfm.score.sentences import contamination_line, headline_notes
@@ -29,7 +29,7 @@ def test_a_table_of_predictions_gets_a_page_though_it_has_no_split_protocol_or_m
 def test_a_table_without_probabilities_gets_a_page_without_calibration() -> None:
     html = render(evaluate_predictions({"id": [1, 2], "target": ["a", "b"], "prediction": ["a", None]}, "multi-class"))
     assert "Calibration" not in html
-    assert "unanswered: 1 predictions" in text_of(html)
+    assert "unanswered: 1 prediction is missing" in text_of(html)
 
 
 def test_tables_have_no_column_and_no_scale_for_what_no_row_has() -> None:
@@ -387,3 +387,52 @@ def test_free_answers_are_inputs_too() -> None:
     assert "secretly" not in render(run) and "Aspirin, 100 mg" not in render(run)
     shown = render(run, show_inputs=True)
     assert "secretly" in shown and "Aspirin, 100 mg" in shown and 'class="stamp"' in shown
+
+
+def test_one_of_something_is_said_as_one(pages: dict[str, Path]) -> None:
+    numbers, told = (text_of(pages[name].read_text()) for name in ("regression", "clinical"))
+    assert "1 prediction is missing and is left out" in numbers and "1 row without a prediction is left out" in numbers
+    assert "1 of 4 groups is too small" in told and "Interval of mean absolute error, " in numbers
+    assert "lower limit of agreement, upper limit of agreement" in numbers
+    assert words.counted(1, "row is", "rows are") == "1 row is" and words.counted(1_000, "query") == "1,000 queries"
+    assert words.listed(["recall at 1", "recall at 5"]) == "recall at 1, recall at 5"
+    assert words.listed(["to text, at 1", "to text, at 5"]) == "to text, at 1; to text, at 5"
+
+
+def test_lists_of_samples_call_their_columns_what_they_hold_and_have_none_that_is_empty() -> None:
+    texts = lxml.html.fromstring(render(of_kind("perplexity"))).xpath("//h2[@id='errors']/following::thead[1]//th")
+    assert [one.text for one in texts] == ["id", "bytes", "tokens", "bits per byte"]
+    n = 12
+    genes = evaluate_predictions(
+        {"id": [f"g{i}" for i in range(n)], "target": [[float(i), 1.0, 2.0 * i % 5] for i in range(n)], "prediction": [[float(i % 3), 2.0, 1.0] for i in range(n)]},
+        "expression-regression", classes=["a", "b", "c"],
+    )  # fmt: skip
+    heads = lxml.html.fromstring(render(genes)).xpath("//h2[@id='errors']/following::thead[1]//th")
+    assert [one.text for one in heads] == ["id", "correlation"]
+
+
+def test_a_headline_without_an_interval_says_so_once(tmp_path: Path) -> None:
+    html = render(
+        evaluate_predictions({"id": ["a", "b"], "target": [1.0, 2.0], "prediction": [1.0, 2.0]}, "regression")
+    )
+    [said] = lxml.html.fromstring(html).find_class("of")
+    assert " ".join(said.text_content().split()) == "no interval, n = 2"
+    assert 'data-name="95 %"' not in html.partition('id="metrics"')[2].partition("</table>")[0]
+
+
+def test_the_same_number_has_the_same_interval_everywhere(pages: dict[str, Path]) -> None:
+    page = lxml.html.fromstring(pages["clinical"].read_text())
+    [asked] = [row for row in page.iter("tr") if "(asked)" in row.text_content()]
+    told = next(row for row in page.iter("tr") if row.text_content().startswith("net benefit"))
+    assert asked.findall("td")[2].text == told.findall("td")[1].text != ""
+
+
+def test_intervals_have_the_colour_of_their_line() -> None:
+    point = {"low": 0.2, "high": 0.9, "value": 0.5, "n": 9, "method": "m"}
+    points = [{**point, "by": name, "shots": shots} for name in ("adapter", "probe") for shots in (1, 2)]
+    drawn, _ = plots.few_labels({"zero": point, "by": ["adapter", "probe"], "points": points})
+    assert drawn.count('class="whisker c1"') == drawn.count('class="whisker c2"') == 2
+
+
+def test_a_title_breaks_at_its_signs_and_is_escaped() -> None:
+    assert words.broken("roco:radiology#retrieval <b>") == "roco<wbr>:radiology<wbr>#retrieval &lt;b&gt;"

@@ -19,7 +19,7 @@ from healthfm.score.metrics.structure import lddt
 def sample(row: Row) -> Sample:
     """Return a variant with its target and score, or an assay with its value."""
     if "spearman" in row:
-        return Sample(row["id"], row["assay"], number(row["spearman"]), "")
+        return Sample(row["id"], row["assay"] if row["assay"] != row["id"] else "", "", number(row["spearman"]))
     said = row["prediction"]
     return Sample(row["id"], number(row["target"]), None if said is None else number(said), "")
 
@@ -31,7 +31,7 @@ def worst(rows: Sequence[Row]) -> SampleList:
         return SampleList(
             "The assays read worst",
             f"the {len(low)} of {len(rows):,} assays with the lowest Spearman correlation",
-            "",
+            "Spearman correlation",
             [sample(row) for row in low],
         )
     by_assay: dict[str, list[Row]] = {}
@@ -88,7 +88,7 @@ def worst_signatures(rows: Sequence[Row]) -> SampleList:
 
 def chain(row: Row) -> Sample:
     """Return a chain with its local agreement."""
-    return Sample(row["id"], f"{len(row['target'])} residues", "", number(_local(row)))
+    return Sample(row["id"], f"{len(row['target']):,}", "", number(_local(row)))
 
 
 def _local(row: Row) -> float:

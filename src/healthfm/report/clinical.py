@@ -8,12 +8,13 @@ from typing import Any
 from markupsafe import Markup
 
 from healthfm.report import plots
-from healthfm.report.words import number, span, word
+from healthfm.report.words import listed, number, span, word
 
 Found = Mapping[str, Any]
 CALIBRATION = ("auroc", "o_e", "calibration_intercept", "calibration_slope")
 AT_THRESHOLD = ("sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence", "npv_at_prevalence", "net_benefit")
 BY_GROUP = ("auroc", "sensitivity", "o_e")
+WORTH = AT_THRESHOLD[-1]
 SHOWN = 6  # thresholds of the decision curve that a table has
 
 
@@ -56,7 +57,7 @@ def methods(found: Found) -> list[str]:
     if found["decision"]:
         ways.setdefault(found["decision"]["method"], []).append("the decision curve")
     return [
-        f"{'No interval' if way.startswith('degenerate') else 'Interval'} of {', '.join(names)}: {way}." for way, names in ways.items()
+        f"{'No interval' if way.startswith('degenerate') else 'Interval'} of {listed(names)}: {way}." for way, names in ways.items()
     ]  # fmt: skip
 
 
@@ -120,7 +121,8 @@ def decision_rows(found: Found) -> list[dict[str, Any]]:
         "avoided": "avoided",
     }
     rows = [{key: curve[column][i] for key, column in names.items()} for i in sorted(places)]
-    return [{**row, "asked": row["threshold"] == asked} for row in rows]
+    ends = {key: found["metrics"][WORTH][key] for key in ("low", "high")} if WORTH in found["metrics"] else {}
+    return [{**row, "asked": row["threshold"] == asked, **(ends if row["threshold"] == asked else {})} for row in rows]
 
 
 def to_markdown(found: Found | None) -> list[tuple[str, Sequence[str], Sequence[tuple[str, ...]]]]:

@@ -31,7 +31,17 @@ PAGES = Environment(
 PAGES.globals.update(
     {
         one.__name__: one
-        for one in (words.word, words.number, words.span, words.big, words.big_span, words.chance, words.counted)
+        for one in (
+            words.word,
+            words.number,
+            words.span,
+            words.big,
+            words.big_span,
+            words.chance,
+            words.counted,
+            words.listed,
+            words.broken,
+        )
     }
 )
 HIDDEN = (

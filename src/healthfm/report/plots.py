@@ -216,7 +216,7 @@ def few_labels(found: Facts) -> tuple[Markup, list[tuple[Facts, str]]]:
     for shift, (name, some) in zip((-0.004, 0.004), by.items(), strict=False):
         xs, values = [one["shots"] + shift * last for one in some], [one["value"] for one in some]
         marks += [
-            frame.whiskers(xs, [one["low"] for one in some], [one["high"] for one in some]),
+            frame.whiskers(xs, [one["low"] for one in some], [one["high"] for one in some], kinds[name]),
             frame.line(xs, values, kinds[name]), frame.dots(xs, values, [3.5] * len(xs), kinds[name]),
         ]  # fmt: skip
     says = f"Zero-shot {number(zero['value'])}; " + ", ".join(f"{name} {number(some[0]['value'])} to {number(some[-1]['value'])}" for name, some in by.items())  # fmt: skip

@@ -35,12 +35,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class SampleList:
-    """Samples under a title; ``measure`` names their number, ``note`` says how they were chosen."""
+    """Samples under a title; ``measure`` names their number, ``note`` says how they were chosen, ``heads`` what target and said are called."""
 
     title: str
     note: str
     measure: str
     samples: Sequence[Sample]
+    heads: tuple[str, str] = ("target", "answer")
 
 
 def names_of(names: Sequence[str]) -> str:

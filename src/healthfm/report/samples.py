@@ -25,7 +25,8 @@ WRONG = 0.5  # the distance from the truth at which a decision about a class is 
 
 def errors(run: Result, private: bool) -> SampleList:
     """Return the errors to read first: the most confident ones, the farthest off, the last found. ``private``: no free text."""
-    found = _kind(run).errors(run.predictions.to_pylist())
+    kind = _kind(run)
+    found = replace(kind.errors(run.predictions.to_pylist()), heads=kind.heads)
     return _private(run, found) if private else found
 
 
@@ -33,7 +34,11 @@ def listed(run: Result, most: int, private: bool) -> SampleList:
     """Return the first rows of a run, as they come. ``private``: no free text."""
     kind = _kind(run)
     found = SampleList(
-        "Samples", "", kind.measure, [kind.sample(row) for row in run.predictions.slice(0, most).to_pylist()]
+        "Samples",
+        "",
+        kind.measure,
+        [kind.sample(row) for row in run.predictions.slice(0, most).to_pylist()],
+        kind.heads,
     )
     return _private(run, found) if private else found
 
@@ -180,7 +185,7 @@ def _late_matches(rows: Sequence[Row]) -> SampleList:
 
 
 def _likelihood(row: Row) -> Sample:
-    return Sample(row["id"], f"{row['bytes']:,} bytes", f"{row['tokens']:,} tokens", number(_bits(row)))
+    return Sample(row["id"], f"{row['bytes']:,}", f"{row['tokens']:,}", number(_bits(row)))
 
 
 def _bits(row: Row) -> float:
@@ -201,6 +206,7 @@ class _Kind:
     sample: Callable[[Row], Sample]
     errors: Callable[[Sequence[Row]], SampleList]
     free: bool = False
+    heads: tuple[str, str] = ("target", "answer")
 
 
 _KINDS: Mapping[str, _Kind] = {
@@ -208,11 +214,11 @@ _KINDS: Mapping[str, _Kind] = {
     "labels": _Kind("highest probability", _labels, _wrong_labels), "numbers": _Kind("error", _number, _far_numbers),
     "text": _Kind("score", _text, _far_texts, free=True), "ranking": _Kind("first hit at rank", _ranked, _late_hits),
     "matches": _Kind("first that belongs at rank", _matched, _late_matches),
-    "likelihood": _Kind("bits per byte", _likelihood, _unlikely_texts), "spans": _Kind("F1", found.found_in, found.worst_found),
+    "likelihood": _Kind("bits per byte", _likelihood, _unlikely_texts, heads=("bytes", "tokens")), "spans": _Kind("F1", found.found_in, found.worst_found),
     "reading": _Kind("token F1", found.read_answer, found.far_answers, free=True), "candidates": _Kind("first right one at rank", found.candidates, found.late_candidates),
     "assays": _Kind("places off", assays.sample, assays.worst),
     "expression": _Kind("correlation", assays.gene, assays.worst_genes), "signatures": _Kind("correlation", assays.gene, assays.worst_signatures),
-    "structures": _Kind("lDDT", assays.chain, assays.worst_chains),
+    "structures": _Kind("lDDT", assays.chain, assays.worst_chains, heads=("residues", "answer")),
     "similarity": _Kind("places off", found.similar, found.apart),
     "tags": _Kind("F1", lambda row: found.found_in(found.chunked(row)), lambda rows: found.worst_found([found.chunked(row) for row in rows])), "relations": _Kind("F1", found.found_in, found.worst_found, free=True), "sets": _Kind("F1", found.found_in, found.worst_found, free=True),
     "masks": _Kind("Dice", given.mask, given.worst_masks), "boxes": _Kind("boxes wrong", given.boxes, given.worst_boxes),

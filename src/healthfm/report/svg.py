@@ -107,12 +107,12 @@ class PlotArea:
             kind, "".join(f"M{_n(x)} {_n(y)}{SIGNS[sign]}" for x, y in places)
         )
 
-    def whiskers(self, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> Markup:
-        """Return an upright interval at each point."""
+    def whiskers(self, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], kind: str = "c1") -> Markup:
+        """Return an upright interval at each point, in the colour of its line."""
         found = []
         for x, low, high in zip(xs, lows, highs, strict=True):
             (px, bottom), (_, top) = self.at(x, low), self.at(x, high)
-            found.append(f'<path class="whisker" d="M{_n(px)} {_n(bottom)}V{_n(top)}"/>')
+            found.append(f'<path class="whisker {kind}" d="M{_n(px)} {_n(bottom)}V{_n(top)}"/>')
         return _join(found)
 
     def band(self, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> Markup:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup, escape
+
+from healthfm.spelling import counted
 from healthfm.spelling import several as plural
 
 
@@ -92,8 +96,8 @@ WORDS: Mapping[str, Word] = {
     "ndcg": Word("nDCG of the top tenth", "how much of an assay's best comes first; 1 is perfect"),
     "top_recall": Word("top recall", "share of an assay's best tenth that is among the tenth scored highest; chance is 0.1"),
     "bias": Word("bias", "mean difference, prediction less target, in its units; 0 is best", None, None),
-    "agreement_low": Word("limit of agreement, lower", "about 2.5 % of differences lie below it, where they are normal (Bland and Altman)", None, None),
-    "agreement_high": Word("limit of agreement, upper", "about 2.5 % of differences lie above it, where they are normal (Bland and Altman)", None, None),
+    "agreement_low": Word("lower limit of agreement", "about 2.5 % of differences lie below it, where they are normal (Bland and Altman)", None, None),
+    "agreement_high": Word("upper limit of agreement", "about 2.5 % of differences lie above it, where they are normal (Bland and Altman)", None, None),
     "c_index": Word("concordance index", f"chance that the larger of two targets is predicted larger; {AREA}"),
     "exact_match": Word("exact match", "share of answers worded as an accepted one", share=True),
     "token_f1": Word("token F1", OVERLAP),
@@ -161,9 +165,9 @@ WORDS: Mapping[str, Word] = {
     "froc_deeplesion": Word("FROC (DeepLesion)", "mean sensitivity at 1/2, 1, 2 and 4 false ones a picture"),
     **{f"sensitivity_at_{rate}_fp": Word(f"sensitivity at {rate} false", f"share of true boxes found at {rate} false ones a picture")
        for rate in ("0.125", "0.25", "0.5", "1", "2", "4", "8", "16")},
-    **{f"localised_{above}": Word(f"localised, T(IoBB) {above}", f"share of true boxes that a given one lies on with over {above} of its area")
+    **{f"localised_{above}": Word(f"localised at T(IoBB) {above}", f"share of true boxes that a given one lies on with over {above} of its area")
        for above in ("0.1", "0.25", "0.5", "0.75", "0.9")},
-    **{f"false_boxes_{above}": Word(f"false boxes, T(IoBB) {above}", f"given boxes a picture that lie on no true one with over {above} of their area; 0 is best", None, 0)
+    **{f"false_boxes_{above}": Word(f"false boxes at T(IoBB) {above}", f"given boxes a picture that lie on no true one with over {above} of their area; 0 is best", None, 0)
        for above in ("0.1", "0.25", "0.5", "0.75", "0.9")},
 }  # fmt: skip
 
@@ -207,9 +211,14 @@ def chance(p: float | None) -> str:
     return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def counted(n: int, one: str, several: str | None = None) -> str:
-    """Return a count with its noun."""
-    return f"{n:,} {one if n == 1 else several or plural(one)}"
+def listed(names: Sequence[str]) -> str:
+    """Return names as one text, whatever commas they hold themselves."""
+    return ("; " if any("," in one for one in names) else ", ").join(names)
+
+
+def broken(name: str) -> Markup:
+    """Return a name that a narrow screen may break at its signs rather than within a word."""
+    return Markup(re.sub(r"([:#@/_])", r"<wbr>\1", str(escape(name))))
 
 
 def big(name: str, one: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from healthfm.score.statistics.estimate import estimate, number_patients
 from healthfm.score.statistics.intervals import Interval, clopper_pearson, wilson_ends
 from healthfm.score.statistics.statistic import Bools, Cells, Floats, Ints, Statistic, of_cells, of_counts
 from healthfm.score.tasks import TASKS
-from healthfm.spelling import fit
+from healthfm.spelling import counted, fit
 
 ENOUGH = 100  # rows of a class that calibration asks for (Vergouwe et al. 2005; Collins, Ogundimu and Altman 2016)
 SMALL_SIDE = 5  # rows of a class under which a group is not called the worst
@@ -225,7 +225,7 @@ def _recalibrated(rows: _Rows, clusters: Ints | None, says: list[str]) -> dict[s
     if left:
         wrong = int(((rows.risk == 0) & rows.truth).sum() + ((rows.risk == 1) & ~rows.truth).sum())
         says.append(
-            f"{left} rows state a risk of exactly 0 or 1, whose log-odds are infinite; {wrong} of these are wrong. They are left out of the calibration "
+            f"{counted(left, 'row states', 'rows state')} a risk of exactly 0 or 1, whose log-odds are infinite; {wrong} of these {'is' if wrong == 1 else 'are'} wrong. Such rows are left out of the calibration "
             "intercept and slope, and of nothing else"
         )
     if truth.all() or not truth.any():
@@ -374,7 +374,7 @@ def worst(groups: Mapping[str, Sequence[Mapping[str, Any]]], threshold: float | 
         ends = "no interval" if cell["low"] is None else f"95 % interval {cell['low']:.3f} to {cell['high']:.3f}"
         told = subgroups.apart({**cell, "too_few": False})
         said.append(
-            f"{_called(name)}{f' from a risk of {threshold:.3g} on' if name == 'sensitivity' else ''} is lowest in {column} = {row['group']}: {cell['value']:.3f} ({ends}; {row['n']:,} rows, {row['positives']:,} positive), "
+            f"{_called(name)}{f' from a risk of {threshold:.3g} on' if name == 'sensitivity' else ''} is lowest in {column} = {row['group']}: {cell['value']:.3f} ({ends}; {counted(row['n'], 'row')}, {row['positives']:,} positive), "
             f"{'and told apart from the rest' if told else 'which is not told apart from the rest'}"
         )
     return said
@@ -389,7 +389,9 @@ def _rules(found: Mapping[str, Any], rows: _Rows) -> list[str]:
         says.append(f"{'every' if positives else 'no'} row is positive: what needs both classes is not given")
     elif fewer < ENOUGH:
         side = "positive" if positives <= n - positives else "negative"
-        says.append(f"{fewer} rows are {side}: calibration is hardly told with fewer than {ENOUGH} of each class")
+        says.append(
+            f"{counted(fewer, 'row is', 'rows are')} {side}: calibration is hardly told with fewer than {ENOUGH} of each class"
+        )
     if found["threshold"] is None:
         says.append(
             "no threshold was named (--threshold), so there is no sensitivity, specificity or predictive value here"

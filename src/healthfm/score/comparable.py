@@ -10,6 +10,7 @@ import pyarrow as pa
 from healthfm.errors import RunError
 from healthfm.score import tasks
 from healthfm.score.result import Result
+from healthfm.spelling import counted
 
 NAMED = 5  # how many differing samples an error names
 # What may differ between runs that are ranked: the model, and how and where it was run. ``dataset``, ``split``, ``cards``
@@ -54,7 +55,7 @@ def unlike_samples(a: Result, b: Result) -> list[str]:
     for here, there, which in ((rows_a, rows_b, "first"), (rows_b, rows_a, "second")):
         alone = [i for i in here if i not in there]
         if alone:
-            found.append(f"{len(alone)} samples are in the {which} only ({_some(alone)})")
+            found.append(f"{counted(len(alone), 'sample is', 'samples are')} in the {which} only ({_some(alone)})")
     shared = [i for i in rows_a if i in rows_b]
     for column, what in (("input", "inputs"), ("target", "targets")):
         apart = [i for i in shared if _differ(rows_a[i].get(column), rows_b[i].get(column), column == "input")]

@@ -8,10 +8,11 @@ from healthfm.cards import catalog
 from healthfm.errors import CardError
 from healthfm.score.result import Result, not_the_row
 from healthfm.score.sentences import carved, environment, groups_apart, noun, without_interval
-from healthfm.spelling import several
+from healthfm.spelling import counted, several
 
 FEW = 100  # rows under which the headline's interval is wide whatever the model
 FEW_PATIENTS = 50  # under which a cluster bootstrap's intervals are too narrow
+STAND_INS = ("assays", "signatures")  # kinds whose column patient holds assays, proteins or drugs
 DEVICE = "Research use only. This is not a medical device, and no number here speaks of a patient's care."
 OVERLAP = "Exact match, token F1, BLEU and ROUGE count shared words. They do not measure clinical correctness: a wrong dose shares most words with the right one."
 
@@ -38,12 +39,15 @@ def _of_sample(run: Result) -> Iterator[str]:
         yield f"Only {n} of the split's {facts['split_records']} {whole} were asked: the intervals carry that."
     yield from without_interval(run)
     if n < FEW:
-        yield f"{n} rows are few: the intervals are wide, and those of small classes and groups say little."
+        yield f"{counted(n, 'row is', 'rows are')} few: the intervals are wide, and those of small classes and groups say little."
     patients = _patients(run)
     if not patients:
         yield "The data name no patients. Should several rows be of one patient, the intervals are too narrow."
     elif len(patients) < run.predictions.num_rows and len(patients) < FEW_PATIENTS:
-        yield f"The rows come from {len(patients)} patients: with so few, intervals over patients are too narrow."
+        if run.scores.get("kind") in STAND_INS:
+            yield f"The rows come from {counted(len(patients), 'group')}, resampled whole in the place of patients: with so few, intervals are too narrow."
+        else:
+            yield f"The rows come from {counted(len(patients), 'patient')}: with so few, intervals over patients are too narrow."
     fitted = facts.get("fitted") if not facts.get("fitted", {}).get("draws") else None
     drawn = (facts["request"].get("limit"), fitted, facts["request"].get("shots_order") == "random")
     if any(drawn):
@@ -91,7 +95,7 @@ def _of_metrics(run: Result) -> Iterator[str]:
     yield from groups_apart(run)
     groups = [one for group in scores["subgroups"].values() for one in group]
     if few := sum(one["too_few"] for one in groups):
-        yield f"{few} of {len(groups)} groups are too small to say anything of."
+        yield f"{few} of {counted(len(groups), 'group')} {'is' if few == 1 else 'are'} too small to say anything of."
     gaps = sum(one.get("gap") is not None for one in groups)
     if gaps > 4:
         yield f"{gaps} gaps between groups were looked at, without correction: about one in twenty leaves out zero by chance."

@@ -15,7 +15,7 @@ from healthfm.score.result import Result, not_the_row
 from healthfm.score.statistics.subgroups import apart
 from healthfm.score.tasks import TASKS
 from healthfm.score.written import finishes, judged
-from healthfm.spelling import several
+from healthfm.spelling import counted, several
 
 SAME = 0.95  # the share of rows with one answer from which that is said
 CALLERS = "the caller's"  # where and in which precision code of the user's own computes is not known
@@ -118,7 +118,13 @@ def headline_notes(run: Result) -> list[str]:
     request, scores = run.facts["request"], run.scores
     notes = [f"another model? {one}" for one in not_the_row(run.facts)]
     if majority := scores.get("majority"):
-        whole = of_split(run, majority["n"]) if run.facts.get("majority") else f"these {majority['n']} rows"
+        whole = (
+            of_split(run, majority["n"])
+            if run.facts.get("majority")
+            else f"these {majority['n']} rows"
+            if majority["n"] != 1
+            else "this row"
+        )
         notes.append(f"baseline: always '{majority['class']}' is right for {majority['accuracy']:.1%} of {whole}")
     notes += baselines.says(scores["baselines"]) if scores.get("baselines") else []
     compared = (scores.get("baselines") or {}).get("strongest") is not None
@@ -182,8 +188,13 @@ def headline_notes(run: Result) -> list[str]:
             "left out; evaluated, it counts as wrong"
         )
     if scores["unanswered"]:
-        how = "are left out" if scores.get("kind") == "numbers" else "count as wrong"
-        notes.append(f"unanswered: {scores['unanswered']} predictions are missing and {how}")
+        one, more = (
+            ("is left out", "are left out")
+            if scores.get("kind") == "numbers"
+            else ("counts as wrong", "count as wrong")
+        )
+        what = counted(scores["unanswered"], f"prediction is missing and {one}", f"predictions are missing and {more}")
+        notes.append(f"unanswered: {what}")
     notes += _ends(run)
     if found := judged(run.predictions):
         notes.append(f"judge: {judge_sentence(found)}")

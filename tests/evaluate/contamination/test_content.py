@@ -99,7 +99,7 @@ def test_a_finding_is_told_in_sentences_with_its_caution(own: Path, folder: Path
         says[0].startswith("question: 1 of 3 records found in")
         and "1 as a whole and 0 nearly (95 % interval" in says[0]
     )
-    assert "question: 1 records have under 3 words and were not looked for." in says
+    assert "question: 1 record has under 3 words: not looked for." in says
     assert says[-1] == CAUTION
     (folder / "notes.txt").write_text(FILLER)
     assert hfm.contamination(own, folder).says[0].startswith("question: 0 of 3 records found in")

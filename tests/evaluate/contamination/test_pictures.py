@@ -56,7 +56,7 @@ def test_pictures_of_a_set_are_found_below_a_folder(mine: Path, theirs: Path) ->
     assert (counts["looked_for"], counts["too_short"], counts["exact"], counts["near"]) == (3, 1, 1, 1)
     assert (found.pictures, found.unread, found.skipped) == (5, 1, ("notes.pdf",))
     words = " ".join(found.says)
-    for part in ("picture: 2 of 3 records", "(5 pictures)", "1 the very pixels", "1 records have pictures that show too little", "1 pictures of", CAUTION):  # fmt: skip
+    for part in ("picture: 2 of 3 records", "(5 pictures)", "1 the very pixels", "1 record has pictures that show too little", "1 picture of", CAUTION):  # fmt: skip
         assert part in words, part
 
 

@@ -99,7 +99,7 @@ def test_word_for_word_right_answers_score_1_in_any_script_and_the_rule_is_said(
     said = run.scores["rules"]
     assert any(one.startswith("what counts in an answer") for one in said)
     assert any("are a word each in 4 of 8 of the rows" in one for one in said)
-    assert any("1 rows accept nothing but punctuation" in one for one in said)
+    assert any("1 row accepts nothing but punctuation" in one for one in said)
     notes = headline_notes(run)
     assert any(one.startswith("what counts in an answer") for one in notes) and any(
         "scripts without blanks" in one for one in notes
@@ -112,7 +112,7 @@ def test_a_parsed_answer_wins_over_the_output_and_a_judge_is_the_headline() -> N
     assert run.predictions["prediction"].to_pylist() == ["heart", "A large heart", "no"]
     assert run.metrics["judge"]["value"] == pytest.approx(0.75) and run.metrics["judge"]["n"] == 2
     assert run.scores["headline"] == "judge" and any(
-        "1 rows have no judge's score" in rule for rule in run.scores["rules"]
+        "1 row has no judge's score" in rule for rule in run.scores["rules"]
     )
 
 

@@ -13,6 +13,7 @@ from healthfm.evaluate.contamination import content
 from healthfm.evaluate.contamination.content import Finding, Progress
 from healthfm.report.run import Run
 from healthfm.score.statistics import wilson
+from healthfm.spelling import counted
 
 CAUTION = "What stands in the other set was within reach of a model trained on it; whether the model learned it, this does not say."
 
@@ -97,14 +98,16 @@ def _entry(way: kin.Way, some: list[kin.Kinship]) -> dict[str, Any]:
 def _says(finding: Finding, opened: Dataset, place: Dataset, way: kin.Way, copies: int, unlooked: int) -> list[str]:
     one = finding.parts[way.part]
     told = [
-        f"{way.part}: {one['exact'] + one['near']} of {one['looked_for']} records found in {finding.corpus} ({finding.documents:,} records), {one['exact']} the same and "
+        f"{way.part}: {one['exact'] + one['near']} of {one['looked_for']} records found in {finding.corpus} ({counted(finding.documents, 'record')}), {one['exact']} the same and "
         f"{one['near']} nearly (95 % interval {one['low']:.1%} to {one['high']:.1%}).",
         f"What counts: {way.says}.",
     ]
     if one["too_short"]:
-        told.append(f"{one['too_short']} records have nothing that they could be known by, and were not looked for.")
+        told.append(
+            f"{counted(one['too_short'], 'record has', 'records have')} nothing to be known by: not looked for."
+        )
     if unlooked or finding.unread:
-        told.append(f"{unlooked} records here and {finding.unread} there could not be read.")
+        told.append(f"{counted(unlooked, 'record')} here and {finding.unread} there could not be read.")
     if copies:
         told.append(
             f"{copies} {way.part}s of {opened.name} are marked as not primary data (is_primary_data): each stands in another set of its owner's too."

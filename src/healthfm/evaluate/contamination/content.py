@@ -21,6 +21,7 @@ from healthfm.report.run import Run
 from healthfm.score import scoring
 from healthfm.score.statistics import estimate, in_words, wilson
 from healthfm.score.statistics.subgroups import gap
+from healthfm.spelling import counted
 
 PLACES = 5  # kept of each text; all are counted
 AT_A_CHARACTER = 16  # characters that a word and the space behind it may take, generously
@@ -278,17 +279,23 @@ def _says(finding: Finding, unread: int) -> list[str]:
             )
         if one["too_short"]:
             told.append(
-                f"{kind}: {one['too_short']} records have under {search.SHORTEST} words and were not looked for."
+                f"{kind}: {counted(one['too_short'], 'record has', 'records have')} under {search.SHORTEST} words: not looked for."
             )
     told += _says_skipped(finding)
     if unread:
-        told.append(f"{unread} rows of the corpus could not be read.")
+        told.append(f"{counted(unread, 'row')} of the corpus could not be read.")
     return told
 
 
 def _says_skipped(finding: Finding) -> list[str]:
     many = len(finding.skipped)
-    return [f"{many} files of the corpus are of a kind that is not read, e.g. {finding.skipped[0]}."] if many else []
+    return (
+        [
+            f"{counted(many, 'file of the corpus is', 'files of the corpus are')} of a kind that is not read, e.g. {finding.skipped[0]}."
+        ]
+        if many
+        else []
+    )
 
 
 def _says_scores(scores: Mapping[str, Any]) -> str:
@@ -298,6 +305,6 @@ def _says_scores(scores: Mapping[str, Any]) -> str:
     dirty, clean, apart = scores["dirty"], scores["clean"], scores["difference"]
     shows = "no difference is shown" if apart["low"] is None or apart["low"] <= 0 <= apart["high"] else "they differ"
     return (
-        f"{name} is {dirty['value']:.3f} on the {dirty['n']} records found and {clean['value']:.3f} on the {clean['n']} others: {shows} "
+        f"{name} is {dirty['value']:.3f} on the {counted(dirty['n'], 'record')} found and {clean['value']:.3f} on the {clean['n']} others: {shows} "
         f"({apart['value']:+.3f}, {in_words(apart)})."
     )

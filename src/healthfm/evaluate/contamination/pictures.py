@@ -15,6 +15,7 @@ from healthfm.datasets.dataset import Dataset
 from healthfm.errors import BadValue, DatasetError
 from healthfm.formats.source import Problems
 from healthfm.score.statistics import wilson
+from healthfm.spelling import counted
 
 PLACES = 5  # kept of each picture; all are counted
 KINDS = ("picture", "figure", "paper")
@@ -141,10 +142,12 @@ def says(found: Found, where: str) -> list[str]:
         )
         if one["too_short"]:
             told.append(
-                f"{kind}: {one['too_short']} records have pictures that show too little to be told from others."
+                f"{kind}: {counted(one['too_short'], 'record has', 'records have')} pictures that show too little to be told from others."
             )
     if found.blind:
-        told.append(f"{found.blind} pictures of the dataset could not be read, and were not looked for.")
+        told.append(
+            f"{counted(found.blind, 'picture of the dataset', 'pictures of the dataset')} could not be read: not looked for."
+        )
     if found.unread:
-        told.append(f"{found.unread} pictures of {where} could not be read, and were not searched.")
+        told.append(f"{counted(found.unread, 'picture')} of {where} could not be read: not searched.")
     return [*told, CAUTION]

@@ -18,7 +18,7 @@ from healthfm.score.given.files import names, some, stem, told
 from healthfm.score.kinds.boxes import GIVEN, TRUE
 from healthfm.score.kinds.kind import label as as_label
 from healthfm.score.tables import read_predictions
-from healthfm.spelling import fold
+from healthfm.spelling import counted, fold
 
 PICTURE, LABEL = (
     ("image", "image_id", "picture", "id"),
@@ -187,10 +187,10 @@ def _said(
     given: Given, opened: Dataset, splits: Sequence[str], unlooked: int, problems: Sequence[str]
 ) -> Iterator[str]:
     if extra := set(given.boxes) - given.used:
-        yield f"not scored: boxes of {len(extra)} pictures that are no record here: {some(extra)}"
+        yield f"not scored: boxes of {counted(len(extra), 'picture that is', 'pictures that are')} no record here: {some(extra)}"
     if unlooked:
-        yield f"left out: {unlooked} pictures without a true box, with what was given for them: most pictures of this set were never looked at for boxes"
+        yield f"left out: {counted(unlooked, 'picture')} without a true box, with what was given for them: most pictures of this set were never looked at for boxes"
     if left := [one for one in opened.selected if one not in splits]:
         yield f"left out: split {', '.join(left)}, of whose pictures no box is"
     if problems:
-        yield f"left out: {len(problems)} rows or files of the set that cannot be read: {' | '.join(problems[:3])}"
+        yield f"left out: {counted(len(problems), 'row or file', 'rows or files')} of the set that cannot be read: {' | '.join(problems[:3])}"

@@ -21,7 +21,7 @@ from healthfm.records import Image, Visual, Volume
 from healthfm.score import masks
 from healthfm.score.given.files import INDEX, Files, Folder, folder, some, told
 from healthfm.score.metrics.arrays import Bools
-from healthfm.spelling import fold
+from healthfm.spelling import counted, fold
 
 NEAREST = "nearest"  # the one way to bring a mask onto the reference's grid
 OFF = 1e-2  # millimetres (and their cosines) by which two grids may differ and still be one
@@ -272,21 +272,21 @@ def _rules(reader: Reader, seen: Seen, tolerance: float | None) -> list[str]:
         said.append(_lesion_rule(how))
     if seen.resampled:
         said.append(
-            f"resampled by nearest neighbour: {len(seen.resampled)} cases whose masks lay on another grid: {some(seen.resampled)}"
+            f"resampled by nearest neighbour: {counted(len(seen.resampled), 'case whose masks', 'cases whose masks')} lay on another grid: {some(seen.resampled)}"
         )
     if seen.missing:
         said.append(
-            f"no file was given for {len(seen.missing)} records, which count as masks without a voxel: {some(seen.missing)}"
+            f"no file was given for {counted(len(seen.missing), 'record, which counts', 'records, which count')} as masks without a voxel: {some(seen.missing)}"
         )
     if extra := folder_.unused():
-        said.append(f"not scored: {len(extra)} files for no record or label here: {some(extra)}")
+        said.append(f"not scored: {counted(len(extra), 'file')} for no record or label here: {some(extra)}")
     if seen.without:
-        said.append(f"left out: {seen.without} records that have no masks")
+        said.append(f"left out: {counted(seen.without, 'record that has', 'records that have')} no masks")
     if left := [one for one in reader.opened.selected if one not in seen.splits]:
         said.append(f"left out: split {', '.join(left)}, for whose records there is no file")
     if seen.problems:
         said.append(
-            f"left out: {len(seen.problems)} rows or files of the set that cannot be read: {' | '.join(seen.problems[:3])}"
+            f"left out: {counted(len(seen.problems), 'row or file', 'rows or files')} of the set that cannot be read: {' | '.join(seen.problems[:3])}"
         )
     return [one.replace("; ", ", ") for one in said]
 

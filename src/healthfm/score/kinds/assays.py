@@ -18,6 +18,7 @@ from healthfm.score.kinds.kind import Read
 from healthfm.score.metrics import assays
 from healthfm.score.metrics.arrays import ratio
 from healthfm.score.statistics.statistic import Counts, Floats, Ints, Values, of_counts
+from healthfm.spelling import counted
 
 FEWEST = 3  # variants of an assay below which nothing is measured
 ONE = "all"  # the function class where a table names none
@@ -97,7 +98,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         *([] if protein else ["no column protein: each assay counts as a protein of its own"]),
         *([] if function else ["no column function: all proteins count as one class"]),
         *([f"assays without a value (under {FEWEST} variants, or all equal) are left out: {', '.join(lost)}"] if lost else []),
-        *([f"{missing} variants without a prediction are left out of their assays"] if missing else []),
+        *([f"{counted(missing, 'variant without a prediction is left out of its assay', 'variants without a prediction are left out of their assays')}"] if missing else []),
     ]  # fmt: skip
     shown = [
         {"assay": one, "protein": p, "function": f, "variants": len(some), **{k: None if np.isnan(v) else v for k, v in values.items()}}

@@ -20,6 +20,7 @@ from healthfm.score.metrics import detection
 from healthfm.score.metrics.arrays import Floats, ratio
 from healthfm.score.metrics.detection import Found
 from healthfm.score.statistics.statistic import Counts, Statistic, Values, of_counts
+from healthfm.spelling import counted
 
 TRUE = pa.list_(pa.struct([("label", pa.string()), ("corners", pa.list_(pa.float64()))]))
 GIVEN = pa.list_(pa.struct([("label", pa.string()), ("corners", pa.list_(pa.float64())), ("score", pa.float64())]))
@@ -112,7 +113,11 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     if strangers := [label for label in labels if label not in seen]:
         rules.append(f"labels without a true box, not in the mean: {', '.join(strangers)}")
     without = sum(not row for row in given)
-    rules += [f"{without} of {len(given)} pictures have no given box"] if without else []
+    rules += (
+        [f"{without} of {counted(len(given), 'picture')} {'has' if without == 1 else 'have'} no given box"]
+        if without
+        else []
+    )
     statistics, undefined = kind.defined(measured)
     positives = {label: sum(map(len, boxes)) for label, (_, boxes) in split.items()}
     return Read(statistics, headline, rules + undefined, {"classes": labels, "unanswered": 0, "positives": positives})

@@ -13,6 +13,7 @@ from healthfm.score.kinds import kind
 from healthfm.score.kinds.kind import Read
 from healthfm.score.metrics import ranking
 from healthfm.score.statistics.statistic import Statistic, of_mean
+from healthfm.spelling import counted
 
 TIES = "ties: of candidates with equal scores the wrong ones count as standing first, so that no order of a file helps"
 RELEVANT = "a candidate is right from relevance 1 on; MAP and the rest do not weigh relevance"
@@ -65,7 +66,7 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     orders = [in_order(right, given) for right, given in zip(target, scores, strict=True)]
     tied = sum(given is not None and len(set(given)) < len(given) for given in scores)
     missing = sum(given is None for given in scores)
-    rules = [f"{TIES} ({tied} rows have some)", RELEVANT, *([NONE] if missing else [])]
+    rules = [f"{TIES} ({counted(tied, 'row has', 'rows have')} some)", RELEVANT, *([NONE] if missing else [])]
     rivals = {
         name.removeprefix(kind.RIVAL): {
             "mrr": _measured([in_order(r, g) for r, g in zip(target, table[name].to_pylist(), strict=True)])[0].value

@@ -14,6 +14,7 @@ from healthfm.score.kinds.kind import Read
 from healthfm.score.metrics.arrays import lanes
 from healthfm.score.metrics.regression import Concordance, Spearman, errors
 from healthfm.score.statistics.statistic import Counts, Floats, Statistic, Values, of_counts
+from healthfm.spelling import counted
 
 SCALE_FREE = ("pearson", "spearman", "c_index")
 AGREEMENT = ("bias", "agreement_low", "agreement_high")  # of Bland and Altman: no more is better
@@ -65,7 +66,9 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     else:
         rules.append(f"the concordance index is given up to {PAIRS_UP_TO:,} rows")
     if missing:
-        rules.append(f"{missing} rows without a prediction are left out: a number has no worst value")
+        rules.append(
+            f"{counted(missing, 'row without a prediction is', 'rows without a prediction are')} left out: a number has no worst value"
+        )
     statistics, lost = kind.defined(found)
     return Read(statistics, "mae", rules + lost, {"unanswered": missing})
 

@@ -17,6 +17,7 @@ from healthfm.score.kinds.found import Thing
 from healthfm.score.kinds.kind import Read
 from healthfm.score.metrics.spans import Places, overlaps
 from healthfm.score.statistics.statistic import Statistic, Values, of_counts
+from healthfm.spelling import counted
 
 PLACE = pa.struct([("start", pa.int64()), ("end", pa.int64())])
 SPAN = pa.struct([*PLACE, ("type", pa.string()), ("concepts", pa.list_(pa.string())), ("parts", pa.list_(PLACE))])
@@ -97,9 +98,17 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
     lost, outside = sum(map(len, nowhere)), _outside(table)
     rules += [found.UNANSWERED] if missing else []
     rules += [found.ONCE.format(twice)] if twice else []
-    rules += [f"{lost} mentions were named that the text does not hold: each counts as an invented one"] if lost else []
     rules += (
-        [f"{outside} predicted spans reach behind the end of the text: each counts as an invented one"]
+        [
+            f"{counted(lost, 'mention was', 'mentions were')} named that the text does not hold: each counts as an invented one"
+        ]
+        if lost
+        else []
+    )
+    rules += (
+        [
+            f"{counted(outside, 'predicted span reaches', 'predicted spans reach')} behind the end of the text: each counts as an invented one"
+        ]
         if outside
         else []
     )

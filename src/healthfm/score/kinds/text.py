@@ -16,6 +16,7 @@ from healthfm.score.metrics import text, wording
 from healthfm.score.metrics.arrays import Bools, Floats, ratio
 from healthfm.score.scripts import spaceless
 from healthfm.score.statistics.statistic import Counts, Statistic, Values, of_counts, of_mean
+from healthfm.spelling import counted
 
 OVERLAP = "exact match, token F1, BLEU and ROUGE measure shared words; none of them measures clinical correctness"
 WORDING = (
@@ -77,7 +78,9 @@ def read(table: pa.Table, task: str, classes: Sequence[str] | None, uncertain: s
         rules.append(LETTERS.format(f"{without} of {len(pairs)}" if without < len(pairs) else "all"))
     bare = sum(not any(map(wording.clinical, answers)) for answers in accepted)
     if bare:
-        rules.append(f"{bare} rows accept nothing but punctuation or articles: no answer matches them")
+        rules.append(
+            f"{counted(bare, 'row accepts', 'rows accept')} nothing but punctuation or articles: no answer matches {'it' if bare == 1 else 'them'}"
+        )
     missing = int((~answered).sum())
     if missing:
         rules.append("a missing answer scores 0")
@@ -153,7 +156,7 @@ def _entities(table: pa.Table) -> list[Statistic]:
 def _judged(scores: Floats, rules: list[str]) -> Statistic:
     known = ~np.isnan(scores)
     if not known.all():
-        rules.append(f"{int((~known).sum())} rows have no judge's score and are left out of its mean")
+        rules.append(f"{counted(int((~known).sum()), 'row has', 'rows have')} no judge's score: left out of its mean")
     values = np.nan_to_num(scores)
 
     def at(counts: Counts) -> Values:
