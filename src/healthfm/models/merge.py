@@ -30,8 +30,8 @@ def merged(
     run = card.runner(variant)
     _refuse_unread(f"{card.slug}:{variant}" if variant else card.slug, run, reads, parts)
     try:
-        plain = run.under(_layer(stated, (), dict.fromkeys(parts, ())))
-        return plain.under(_layer(given, reads, parts))
+        plain = run.under(_layer(stated, (), dict.fromkeys(parts, ()))) if stated else run
+        return plain.under(_layer(given, reads, parts)) if given else plain
     except ValueError as error:
         raise CheckpointError(f"{card.slug}: config does not fit the card: {error}") from None
 

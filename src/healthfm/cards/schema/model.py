@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -165,10 +166,21 @@ class ModelCard(Card):
         name = variant or self.default_variant or ""
         if name not in self.variants:
             return self.run
-        try:
-            return self.run.under(_layer(self.variants[name]))
-        except ValueError as error:
-            raise ValueError(f"variants.{name}.run.{error}") from None
+        of = (self.run, self.variants[name])
+        kept = self.runners.get(name)
+        if (
+            kept is None or kept[0] is not of[0] or kept[1] is not of[1]
+        ):  # a changed copy of a card shares what was kept
+            try:
+                kept = self.runners[name] = (*of, self.run.under(_layer(of[1])))
+            except ValueError as error:
+                raise ValueError(f"variants.{name}.run.{error}") from None
+        return kept[2]
+
+    @functools.cached_property
+    def runners(self) -> dict[str, tuple[Runner, Variant, Runner]]:
+        """What ``runner`` made: each variant's [run], after what it was made of. One look at a checkpoint asks every card for all of them."""
+        return {}
 
     @model_validator(mode="after")
     def _variants_run(self) -> ModelCard:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,6 +36,14 @@ class Pictures(nn.Module):
         return BaseModelOutputWithPooling(last_hidden_state=tokens, pooler_output=pooled)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a dialect of key names asks of the tower that is to be filled."""
+
+    n: Any
+    num_classes: int = 0
+
+
 def of(family: Any, numbers: type[Any], shown: Callable[[Mapping[str, Any]], Sizes], **words: Any) -> Kind:
     """Return the kind of tower that a vision family's networks are."""
 
@@ -50,8 +59,7 @@ def of(family: Any, numbers: type[Any], shown: Callable[[Mapping[str, Any]], Siz
         if part.dialect is not None:
             if part.dialect not in family.DIALECTS:
                 raise CheckpointError(f"parts.image: key dialect is '{part.dialect}'; use {', '.join(family.DIALECTS)}")
-            with torch.device("meta"):
-                bare = family.DIALECTS[part.dialect](bare, family.build(part))
+            bare = family.DIALECTS[part.dialect](bare, Told(vision.numbers(numbers, part.config)))
         return {FRONT + key: value for key, value in bare.items()}
 
     return Kind(numbers, build, lambda tensors: shown(_bare(tensors)), names=names, **words)
