@@ -16,6 +16,7 @@ from healthfm.curate.search import Index, run_length
 from healthfm.curate.texts import Part, parts
 from healthfm.curate.words import fold
 from healthfm.records import Document, MultipleChoice
+from tests.curate.planted import Document as Text
 from tests.curate.planted import change, corpus, plant, records
 from tests.real_files import ELSEWHERE
 
@@ -42,19 +43,24 @@ def medqa(medqa_root: Path) -> list[Part]:
 
 
 @pytest.fixture(scope="module")
-def texts(medqa_root: Path, pubmedqa_root: Path) -> dict[str, list[tuple[str, int, str]]]:
+def texts(medqa_root: Path, pubmedqa_root: Path) -> dict[str, list[Text]]:
     return {"medqa": corpus(records("medqa", medqa_root)), "pubmedqa": corpus(records("pubmedqa", pubmedqa_root))}
+
+
+@pytest.fixture(scope="module")
+def indexes(pubmedqa: list[Part], medqa: list[Part]) -> dict[str, Index]:
+    return {"pubmedqa": Index(pubmedqa), "medqa": Index(medqa)}
 
 
 @pytest.mark.parametrize(("which", "where"), [("pubmedqa", "medqa"), ("medqa", "pubmedqa")])
 @pytest.mark.parametrize("changed", [False, True])
 def test_planted_texts_are_found(
-    which: str, where: str, changed: bool, texts: dict, request: pytest.FixtureRequest
+    which: str, where: str, changed: bool, texts: dict[str, list[Text]], indexes: dict[str, Index]
 ) -> None:
     """Recall 1 for whole texts, 0.95 and more with a tenth of the words changed; of every kind of text, and in its place."""
-    looked_for: list[Part] = request.getfixturevalue(which)
+    looked_for = indexes[which].parts
     documents, places = plant(looked_for, texts[where], changed)
-    met = {(m.part, m.document): m for m in Index(looked_for).search(documents)}
+    met = {(m.part, m.document): m for m in indexes[which].search(documents)}
     for kind in {looked_for[i].kind for i in places}:
         planted = {i: name for i, name in places.items() if looked_for[i].kind == kind}
         recall = sum((i, name) in met for i, name in planted.items()) / len(planted)
@@ -75,24 +81,25 @@ def alike(one: Part, planted: Part) -> bool:
 
 @pytest.mark.parametrize(("which", "where"), [("pubmedqa", "medqa"), ("medqa", "pubmedqa")])
 def test_disjoint_real_corpora_raise_no_alarm(
-    which: str, where: str, texts: dict, request: pytest.FixtureRequest
+    which: str, where: str, texts: dict[str, list[Text]], indexes: dict[str, Index]
 ) -> None:
-    assert list(Index(request.getfixturevalue(which)).search(texts[where])) == []
+    assert list(indexes[which].search(texts[where])) == []
 
 
 @pytest.mark.skipif(not MEDQUAD.is_dir(), reason="needs MedQuAD's files")
-def test_medquad_answers_are_found_and_raise_no_alarm(pubmedqa: list[Part], texts: dict) -> None:
+def test_medquad_answers_are_found_and_raise_no_alarm(indexes: dict[str, Index], texts: dict[str, list[Text]]) -> None:
     medquad = records("medquad", MEDQUAD, "train")[::4]
     looked_for = [one for one in parts(medquad) if one.kind == "question and answer"]
-    assert list(Index(pubmedqa).search(corpus(medquad))) == []
-    assert list(Index(looked_for).search(texts["medqa"])) == []
+    index = Index(looked_for)
+    assert list(indexes["pubmedqa"].search(corpus(medquad))) == []
+    assert list(index.search(texts["medqa"])) == []
     for changed in (False, True):
         documents, places = plant(looked_for, texts["pubmedqa"], changed)
-        met = {(m.part, m.document) for m in Index(looked_for).search(documents)}
+        met = {(m.part, m.document) for m in index.search(documents)}
         assert sum(one in met for one in places.items()) / len(places) >= (0.99 if changed else 1)
 
 
-def test_whole_questions_are_those_that_aho_corasick_finds(pubmedqa: list[Part], texts: dict) -> None:
+def test_whole_questions_are_those_that_aho_corasick_finds(pubmedqa: list[Part], texts: dict[str, list[Text]]) -> None:
     questions = [one for one in pubmedqa if one.kind == "question"]
     documents, _ = plant(questions, texts["medqa"], changed=False)
     automaton = ahocorasick.Automaton()
@@ -227,14 +234,16 @@ def test_records_with_the_same_text_are_one_part_and_are_all_named() -> None:
     assert one.ids == ("a", "b")
 
 
-@pytest.mark.parametrize("size", [1, 300, 1 << 20])
 def test_the_size_of_a_block_does_not_matter(
-    size: int, pubmedqa: list[Part], texts: dict, monkeypatch: pytest.MonkeyPatch
+    pubmedqa: list[Part], texts: dict[str, list[Text]], indexes: dict[str, Index], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Neither of what is searched, nor of what is looked for."""
     documents, _ = plant(pubmedqa, texts["medqa"][:60], changed=True)
-    whole = sorted(Index(pubmedqa).search(documents), key=str)
-    monkeypatch.setattr(search, "BLOCK", size)
-    assert sorted(Index(pubmedqa).search(documents), key=str) == whole and whole
+    whole = sorted(indexes["pubmedqa"].search(documents), key=str)
+    for size in (1, 300, 1 << 14):
+        monkeypatch.setattr(search, "BLOCK", size)
+        index = Index(pubmedqa) if size > 1 else indexes["pubmedqa"]
+        assert sorted(index.search(documents), key=str) == whole and whole
 
 
 COPIED = {

@@ -67,22 +67,24 @@ class Index:
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
         self.too_short = {i for i, part in enumerate(parts) if part.length < SHORTEST}
-        counts = Counter(word for part in parts for word in set().union(*map(set, part.segments)))
+        counts: Counter[bytes] = Counter()
+        for part in parts:
+            counts.update(set().union(*part.segments))
         self._weight = {word: math.log(1 + len(parts) / count) for word, count in counts.items()}
         self.length = np.array([part.length for part in parts], np.int64)
         self.need = np.ones(len(parts), np.int64)
-        rows: dict[int, list[tuple[Hashes, int]]] = {}
+        using: dict[int, list[int]] = {}
         for i, part in enumerate(parts):
             if i not in self.too_short:
                 n, self.need[i] = run_length(list(map(len, part.segments)))
-                rows.setdefault(n, []).append((_runs_within(part, n), i))
-        self.runs = [self._runs(n, found) for n, found in sorted(rows.items())]
+                using.setdefault(n, []).append(i)
+        self.runs = [self._runs(n, mine) for n, mine in sorted(using.items())]
 
-    def _runs(self, n: int, found: list[tuple[Hashes, int]]) -> _Runs:
-        """Sort the runs of one length; those of many parts are left out, as long as each part keeps one."""
-        numbers = np.concatenate([grams for grams, _ in found])
-        part = np.concatenate([np.full(len(grams), i) for grams, i in found])
-        at = np.concatenate([np.arange(len(grams)) for grams, _ in found])
+    def _runs(self, n: int, mine: list[int]) -> _Runs:
+        """Sort the runs of one length, of the parts that use it; those of many parts are left out, as long as each part keeps one."""
+        blocks = np.flatnonzero(np.diff(np.cumsum(self.length[mine]) // (BLOCK // 8 + 1))) + 1
+        found = [_runs_within(self.parts, block, n) for block in np.split(np.array(mine), blocks)]
+        numbers, part, at = (np.concatenate(columns) for columns in zip(*found, strict=True))
         order = np.argsort(numbers, kind="stable")
         numbers, part, at = numbers[order], part[order], at[order]
         _, group, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
@@ -120,6 +122,7 @@ class Index:
         begins = np.cumsum([0, *(len(one) + len(BREAK) for one in folded)])[:-1]
         first = np.searchsorted(starts, begins)  # each document's first word in the block
         split: dict[int, list[bytes]] = {}
+        stand: dict[int, list[tuple[int, int]]] = {}
         for part, number, low, high in self._candidates(words, first):
             name, offset, text = documents[number]
             if number not in split:
@@ -127,8 +130,10 @@ class Index:
             found = self._look(part, split[number], low, high)
             if found is not None:
                 how, share, start, end = found
-                where = _offsets(text, start, end)
-                yield Hit(part, name, offset + where[0], offset + where[1], how, share, text[where[0] : where[1]])
+                if number not in stand:
+                    stand[number] = spans(text)
+                (begin, _), (_, finish) = stand[number][start], stand[number][end - 1]
+                yield Hit(part, name, offset + begin, offset + finish, how, share, text[begin:finish])
 
     def _candidates(self, words: Hashes, first: Places) -> Iterator[tuple[int, int, int, int]]:
         """Yield (part, document, first and last word of the hints within it) where enough runs of a part stand close together."""
@@ -178,7 +183,8 @@ class Index:
         part = self.parts[number]
         before = max(0, low - part.length)
         window = words[before : high + part.length]
-        whole = [_find(segment, window) for segment in part.segments]
+        text = _text(window)
+        whole = [_find(segment, text) for segment in part.segments]
         if all(place is not None for place in whole):
             ends = [
                 (place, place + len(segment))
@@ -197,12 +203,13 @@ class Index:
     def _share(self, part: Part, window: list[bytes]) -> tuple[float, float]:
         """Return the share of a part's words that the window covers: as they are, and by weight."""
         size = 2 if part.length < LONG else 3
-        there = {tuple(window[place : place + size]) for place in range(len(window) - size + 1)}
+        there = set(_in_runs(window, size))
+        text = _text(window)
         weight, total, count = 0.0, 0.0, 0
         for segment in part.segments:
-            inside = [len(segment) < size and _find(segment, window) is not None] * len(segment)
-            for i in range(len(segment) - size + 1):
-                if segment[i : i + size] in there:
+            inside = [len(segment) < size and _find(segment, text) is not None] * len(segment)
+            for i, run in enumerate(_in_runs(segment, size)):
+                if run in there:
                     inside[i : i + size] = [True] * size
             weights = [self._weight[word] for word in segment]
             total += sum(weights)
@@ -211,12 +218,20 @@ class Index:
         return count / part.length, weight / total
 
 
-def _runs_within(part: Part, n: int) -> Hashes:
-    """Return the numbers of a part's runs that do not reach from one segment into another."""
-    words, _ = word_hashes(BREAK.join(b" ".join(segment) for segment in part.segments))
+def _runs_within(parts: Sequence[Part], block: Places, n: int) -> tuple[Hashes, Places, Places]:
+    """Return (number, part, place) of each run of ``n`` words in a block of parts; none reaches from one segment into another."""
+    segments = [(i, segment) for i in block.tolist() for segment in parts[i].segments]
+    words, _ = word_hashes(BREAK.join(b" ".join(segment) for _, segment in segments))
+    part = np.repeat([i for i, _ in segments], [len(segment) + 1 for _, segment in segments])
     breaks = np.cumsum(np.append(0, words == word_hashes(BREAK)[0]))
     grams = gram_hashes(words, n)
-    return np.asarray(grams[breaks[n : n + len(grams)] == breaks[: len(grams)]])
+    place = np.flatnonzero(breaks[n : n + len(grams)] == breaks[: len(grams)])
+    return grams[place], part[place], place
+
+
+def _in_runs(words: Sequence[bytes], size: int) -> Iterator[tuple[bytes, ...]]:
+    """Yield every run of ``size`` words."""
+    return zip(*(words[i:] for i in range(size)), strict=False)
 
 
 def run_length(segments: Sequence[int]) -> tuple[int, int]:
@@ -247,14 +262,11 @@ def _one_change(segment: Sequence[bytes], window: Sequence[bytes]) -> tuple[int,
     return None
 
 
-def _find(segment: Sequence[bytes], window: Sequence[bytes]) -> int | None:
-    """Return where a segment begins in a window, as a whole and in order; None where it does not."""
-    text, wanted = b" " + b" ".join(window) + b" ", b" " + b" ".join(segment) + b" "
-    place = text.find(wanted)
+def _text(words: Sequence[bytes]) -> bytes:
+    return b" " + b" ".join(words) + b" "
+
+
+def _find(segment: Sequence[bytes], text: bytes) -> int | None:
+    """Return the word at which a segment begins in the ``_text`` of a window, as a whole and in order; None where it does not."""
+    place = text.find(_text(segment))
     return None if place < 0 else text.count(b" ", 0, place)
-
-
-def _offsets(text: str, first: int, last: int) -> tuple[int, int]:
-    """Return the characters that words ``first`` to ``last`` (not included) stand at."""
-    places = spans(text)
-    return places[first][0], places[last - 1][1]
