@@ -100,6 +100,21 @@ def test_every_variant_is_itself_alone(slug: str) -> None:
         assert [v for v, one in found.items() if one is Match.EXACT] == [None if name == "only" else name]
 
 
+def test_sizes_that_were_seen_before_are_held_against_the_cards_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, shapes = catalog.card("uni", "model"), manifest("virchow")["only"]
+    assert recognise.rows_of(card, meta(shapes)) == ["virchow"]  # type: ignore[arg-type]
+    assert recognise.rows_of(card, meta({**shapes, "pos_embed": [1, 9, 1280]})) == []  # type: ignore[arg-type]
+    text = Path(catalog.lookup("virchow", "model")["path"]).read_text("utf-8")
+    (tmp_path / "models/vision").mkdir(parents=True)
+    (tmp_path / "models/vision/ours.toml").write_text(
+        text.replace('slug = "virchow"', 'slug = "ours"').replace('name = "Virchow"', 'name = "Ours"'), "utf-8"
+    )
+    monkeypatch.setenv("HEALTHFM_CARDS", str(tmp_path))
+    assert sorted(recognise.rows_of(card, meta(shapes))) == ["ours", "virchow"]  # type: ignore[arg-type]
+
+
 def test_the_names_of_another_release_make_no_other_row() -> None:
     """DINOv2 as transformers names it has RAD-DINO's sizes and names; it is still the variant of DINOv2."""
     shapes = manifest("rad-dino")["only"]

@@ -17,6 +17,8 @@ from healthfm.errors import CardError, CheckpointError
 from healthfm.models.families import family_of
 
 NAMED = 6  # names that one message lists
+KEPT = 256  # answers of ``rows_of`` that are kept
+_ROWS: dict[tuple[Any, ...], list[str]] = {}
 
 
 class Match(enum.IntEnum):
@@ -87,7 +89,27 @@ def match(
 
 
 def rows_of(card: ModelCard, tensors: Mapping[str, Any]) -> list[str]:
-    """Return the names of all other rows' variants whose every size the tensors have; of a network of several parts, not those of one of them."""
+    """Return the names of all other rows' variants whose every size the tensors have; of a network of several parts, not those of one of them.
+
+    The same sizes are held against all cards once, as long as these stay as they are.
+    """
+    key = (card.slug, _outline(tensors), files.stats())
+    if key not in _ROWS:
+        if len(_ROWS) == KEPT:
+            _ROWS.clear()
+        _ROWS[key] = _rows_of(card, tensors)
+    return _ROWS[key]
+
+
+def _outline(tensors: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return all that ``match`` sees of tensors: names, types, shapes."""
+    return tuple(
+        (name, type(one), _outline(one) if isinstance(one, Mapping) else tuple(getattr(one, "shape", ())))
+        for name, one in tensors.items()
+    )
+
+
+def _rows_of(card: ModelCard, tensors: Mapping[str, Any]) -> list[str]:
     found: list[tuple[int, str]] = []
     for (kind, slug), entry in files.entries().items():
         if kind != "model" or slug == card.slug or "run" not in entry:
