@@ -15,10 +15,10 @@ import torch
 
 from healthfm import CapabilityError, CheckpointError, RunError, load_model
 from healthfm.cards import catalog
-from healthfm.cards.schema import ModelCard, ZeroShot
+from healthfm.cards.schema import ModelCard, Runner, ZeroShot
 from healthfm.models.files import checkpoint
 from healthfm.models.joint import clip_keys, pair
-from healthfm.models.joint.dual_encoder import DualEncoderModel, Ensemble
+from healthfm.models.joint.dual_encoder import DualEncoder, DualEncoderModel, Ensemble
 from tests.models import road
 from tests.models.joint.near import LIMIT, distance
 from tests.models.vision.test_vision_road import class_folders
@@ -40,7 +40,12 @@ def manifest(name: str) -> dict[str, dict[str, list[int]]]:
 
 def openai(name: str = "open-clip") -> dict[str, torch.Tensor]:
     """A reference's small weights, under OpenAI's names; their scale is exp(3)."""
-    return {**recipe(expected(name)["shapes"]), "logit_scale": torch.tensor(3.0)}
+    return {**filled(name), "logit_scale": torch.tensor(3.0)}
+
+
+@functools.cache
+def filled(name: str) -> dict[str, torch.Tensor]:
+    return recipe(expected(name)["shapes"])
 
 
 def hub() -> dict[str, torch.Tensor]:
@@ -80,15 +85,22 @@ def run_of(slug: str) -> dict[str, Any]:
 
 def fits(slug: str, shapes: Mapping[str, list[int]]) -> int:
     """Load a manifest strictly into the row's full-size network, without memory; return how many numbers it has."""
-    card, variant = catalog.card(slug, "model"), slug.partition(":")[2] or None
-    assert isinstance(card, ModelCard)
-    run = pair.settings(card, variant, {}, {})
+    _, network = whole(slug)
     with torch.device("meta"):
-        network = pair.build(run)
         checkpoint.load_strict(
             network, clip_keys.own_names({k: torch.empty(s, device="meta") for k, s in shapes.items()})
         )
     return sum(one.numel() for one in network.parameters())
+
+
+@functools.cache
+def whole(name: str) -> tuple[Runner, DualEncoder]:
+    """A row's [run] and its full-size network without memory."""
+    card = catalog.card(name, "model")
+    assert isinstance(card, ModelCard)
+    run = pair.settings(card, name.partition(":")[2] or None, {}, {})
+    with torch.device("meta"):
+        return run, pair.build(run)
 
 
 @pytest.mark.parametrize("slug", ticks("keys"))

@@ -21,7 +21,7 @@ from healthfm.models.joint import pair
 from healthfm.models.joint.dual_encoder import DualEncoderModel
 from tests.models import road
 from tests.models.joint.near import LIMIT, distance, disturbed
-from tests.models.joint.test_dual_encoder import expected, manifest
+from tests.models.joint.test_dual_encoder import expected, manifest, whole
 from tests.models.vision.test_vision_road import class_folders
 from tests.models.vision.towers import recipe
 from tests.references import dual_encoders as clip_reference
@@ -77,11 +77,8 @@ def pixels(slug: str) -> torch.Tensor:
 
 def fits(name: str, shapes: Mapping[str, list[int]]) -> int:
     """Load a manifest strictly into a row's full-size network, without memory; return how many numbers that has."""
-    card = catalog.card(name, "model")
-    assert isinstance(card, ModelCard)
-    run = pair.settings(card, name.partition(":")[2] or None, {}, {})
+    run, network = whole(name)
     with torch.device("meta"):
-        network = pair.build(run)
         full = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
         checkpoint.load_strict(network, pair.own_names(full, run))
     return sum(one.numel() for one in network.parameters())

@@ -44,10 +44,16 @@ def recipe(shapes: Mapping[str, list[int]]) -> dict[str, torch.Tensor]:
     }  # fmt: skip
 
 
+@functools.cache
+def filled(name: str) -> dict[str, torch.Tensor]:
+    """The weights of the small network of ``expected(name)``."""
+    return recipe(expected(name)["shapes"])
+
+
 def small(slug: str, name: str = "", weights: Any = None, **config: Any) -> VisionModel:
     """The row with the small network of ``expected(name)`` in it."""
-    facts = expected(name or slug.partition(":")[0])
-    weights = recipe(facts["shapes"]) if weights is None else weights
+    name = name or slug.partition(":")[0]
+    facts, weights = expected(name), dict(filled(name)) if weights is None else weights
     return load_model(slug, weights, config={**facts["config"], **config}, device="cpu")  # type: ignore[return-value]
 
 
