@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.evidence.plugin"]
 
 settings.register_profile(
-    "healthfm", deadline=None, derandomize=True
-)  # the same examples everywhere, none of them timed
+    "healthfm", deadline=None, derandomize=True, max_examples=50
+)  # the same examples everywhere, none of them timed; the second fifty of a hundred take as long and are like the first
 settings.load_profile("healthfm")
 
 PROJECT = Path(__file__).parent.parent
@@ -143,16 +143,16 @@ def reference_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def fresh_paths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """New paths, one after the other (a numbered folder of pytest's looks through all that are there, each time)."""
-    root = tmp_path_factory.mktemp("places")
+    root = tmp_path_factory.mktemp("fresh")
     return (root / str(number) for number in itertools.count())
 
 
 @pytest.fixture
-def tmp_path(places: Iterator[Path], request: pytest.FixtureRequest) -> Path:
+def tmp_path(fresh_paths: Iterator[Path], request: pytest.FixtureRequest) -> Path:
     """A folder of the test's own, empty, whose name tells which test's it is."""
-    place = next(places)
+    place = next(fresh_paths)
     name = re.sub(r"\W", "_", request.node.name)[:30]
     folder = place.with_name(f"{name}_{place.name}")
     folder.mkdir()
@@ -169,7 +169,7 @@ def small_at_home(own_home: Path, small_folder: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def few_resamples() -> Iterator[None]:
-    """A bootstrap draws a thousand times; where intervals are the matter (tests/score) ten thousand times, as for a user."""
+    """A bootstrap draws a thousand times; where intervals are the matter (tests/score/statistics) ten thousand times, as for a user."""
     with pytest.MonkeyPatch.context() as patch:
         draw(1_000, patch)
         yield
@@ -190,9 +190,9 @@ def compiled_once() -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_home(places: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_home(fresh_paths: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a HEALTHFM_HOME of its own, empty."""
-    home = next(places)
+    home = next(fresh_paths)
     home.mkdir()
     monkeypatch.setenv("HEALTHFM_HOME", str(home))
     monkeypatch.delenv("HEALTHFM_CARDS", raising=False)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import inspect
 import pydoc
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 import healthfm as hfm
+from tests.forked import Server
 
 ORDERS = (
     "import healthfm.evaluate.runner as runner; import healthfm as hfm",
@@ -21,7 +20,7 @@ ORDERS = (
 )
 
 
-def test_evaluate_is_the_verb_in_whatever_order_things_are_imported() -> None:
+def test_evaluate_is_the_verb_in_whatever_order_things_are_imported(forked: Server) -> None:
     """And the room's modules are where dotted names look for them."""
     tests = ";".join(
         f"[sys.modules.pop(one) for one in [*sys.modules] if one.partition('.')[0] == 'healthfm']; {order}; "
@@ -29,7 +28,7 @@ def test_evaluate_is_the_verb_in_whatever_order_things_are_imported() -> None:
         "assert hfm.evaluate.protocols is room and room.choose_protocol and callable(hfm.contamination)"
         for order in ORDERS
     )
-    subprocess.run([sys.executable, "-c", f"import sys; {tests}"], check=True)
+    assert forked.fork((), 1, 2, f"import sys; {tests}").wait() == 0
 
 
 @pytest.mark.parametrize("name", [one for one in hfm.__all__ if one[0].islower()])

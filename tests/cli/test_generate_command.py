@@ -53,7 +53,7 @@ def test_a_prompt_is_answered_and_continued_raw(run: Run) -> None:
     found = json.loads(out)
     assert code == 0 and found["text"].startswith(" Paris")
     assert found["temperature"] == 0 and found["max_new_tokens"] == 2 and "Q4_1" in found["weights"]
-    asked = run(MODEL, "What is the capital of France?", "--max-new-tokens", 12)[1]
+    asked = run(MODEL, "What is the capital of France?", "--max-new-tokens", 8)[1]
     assert "Paris" in asked and asked.endswith("\n")
 
 
@@ -62,10 +62,10 @@ def test_a_pipe_is_one_prompt(run: Run) -> None:
 
 
 def test_a_stop_string_ends_the_answer(run: Run) -> None:
-    long = run(MODEL, "Count: one two three", "--raw", "--max-new-tokens", 12)[1].removesuffix("\n")
+    long = run(MODEL, "Count: one two three", "--raw", "--max-new-tokens", 7)[1].removesuffix("\n")
     word = long.split()[3]
     assert (
-        run(MODEL, "Count: one two three", "--raw", "--max-new-tokens", 12, "--stop", word)[1]
+        run(MODEL, "Count: one two three", "--raw", "--max-new-tokens", 7, "--stop", word)[1]
         == long[: long.index(word)] + "\n"
     )
 
@@ -120,15 +120,15 @@ def test_a_bad_line_of_a_file_is_named_but_not_shown(run: Run, tmp_path: Path, t
 
 
 def test_a_chat_keeps_its_turns_until_it_is_cleared(
-    smollm2: CausalLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small_llama: CausalLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = iter(["My name is Ada.", "What is my name?", "/clear", "What is my name?", "/exit"])
     monkeypatch.setattr(builtins, "input", lambda _: next(said))
-    generate._chat(smollm2, "Be brief.", {"max_new_tokens": 8})
+    generate._chat(small_llama, "Be brief.", {"max_new_tokens": 8})
     out = capsys.readouterr().out
 
     def answer(*turns: Message) -> str:
-        return smollm2.generate([[Message("system", "Be brief."), *turns]], max_new_tokens=8)[0]  # type: ignore[no-any-return]
+        return small_llama.generate([[Message("system", "Be brief."), *turns]], max_new_tokens=8)[0]  # type: ignore[no-any-return]
 
     name, again = Message("user", "My name is Ada."), Message("user", "What is my name?")
     first = answer(name)
@@ -175,12 +175,12 @@ class Terminal:
 
 
 def test_an_answer_that_is_stopped_stays_as_far_as_it_came(
-    smollm2: CausalLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small_llama: CausalLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C behind the second piece: the line ends, nothing more is made, and the next turn knows what was said."""
     said = iter(["Tell me a long story about the sea.", "Go on.", "/exit"])
     monkeypatch.setattr(builtins, "input", lambda _: next(said))
-    whole = smollm2.generate
+    whole = small_llama.generate
     made: list[str] = []
     heard: list[Any] = []
 
@@ -192,8 +192,8 @@ def test_an_answer_that_is_stopped_stays_as_far_as_it_came(
             made.append(piece)
             yield piece
 
-    monkeypatch.setattr(smollm2, "generate", stopped)
-    generate._chat(smollm2, None, {"max_new_tokens": 6})
+    monkeypatch.setattr(small_llama, "generate", stopped)
+    generate._chat(small_llama, None, {"max_new_tokens": 6})
     first = "".join(made[:2])
     assert capsys.readouterr().out == f"{MODEL}: {first}\n{MODEL}: {''.join(made[2:])}\n"
     assert [(turn.role, turn.content) for turn in heard[1]] == [
@@ -201,7 +201,7 @@ def test_an_answer_that_is_stopped_stays_as_far_as_it_came(
     ]  # fmt: skip
 
 
-def test_a_chat_in_a_terminal_streams_and_edits(forked: Server) -> None:
+def test_a_chat_in_a_terminal_streams_and_edits(forked: Server, small_at_home: Path) -> None:
     """One chat, as somebody types it: a slip, an unknown command, a line from the history, the end."""
     with Terminal(forked, "generate", MODEL, "--max-new-tokens", "6") as chat:
         chat.wait("you: ")

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from scipy.stats import rankdata
 
 from healthfm.report.sample import ERRORS, Row, Sample, SampleList
 from healthfm.report.svg import Axis, PlotArea
 from healthfm.report.words import number
 from healthfm.score.kinds.assays import summary
+from healthfm.score.metrics.arrays import midranks
 from healthfm.score.metrics.structure import lddt
 
 
@@ -40,7 +40,9 @@ def worst(rows: Sequence[Row]) -> SampleList:
             by_assay.setdefault(row["assay"], []).append(row)
     off = []
     for some in by_assay.values():
-        places = [rankdata([row[name] for row in some]) / len(some) for name in ("target", "prediction")]
+        places = [
+            midranks(np.array([row[name] for row in some], np.float64)) / len(some) for name in ("target", "prediction")
+        ]
         off += [(float(b - a), row) for a, b, row in zip(*places, some, strict=True)]
     first = sorted(off, key=lambda one: -abs(one[0]))[:ERRORS]
     note = f"the {len(first)} of {len(off):,} variants whose place in their assay is farthest from where it should be, as a share of the assay"

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import PIL.ImageDraw
-from scipy import stats
 
 from healthfm.datasets.cellwise import cellwise
 from healthfm.datasets.open import open_dataset
@@ -26,6 +25,7 @@ from healthfm.engine.store import RunFolder
 from healthfm.errors import RunError
 from healthfm.formats.slide.tiling import scale_of
 from healthfm.records import Slide
+from healthfm.score.metrics.arrays import midranks
 from healthfm.score.result import Result
 
 ROOM = "attention"
@@ -55,7 +55,7 @@ class Heat:
     def ranks(self) -> Grid:
         """The place of each tile's weight among all, 0 the lowest to 1 the highest; equal weights share theirs."""
         n = len(self.weights)
-        return np.full(n, 0.5) if n == 1 else np.asarray((stats.rankdata(self.weights) - 1) / (n - 1))
+        return np.full(n, 0.5) if n == 1 else np.asarray((midranks(self.weights) - 1) / (n - 1))
 
 
 def attention(run: Result) -> dict[str, list[dict[str, Any]]]:

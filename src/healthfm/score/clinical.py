@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy import special, stats
+from scipy import special
 
 from healthfm.errors import RunError
 from healthfm.score.kinds import kind
 from healthfm.score.kinds.classes import ranking
-from healthfm.score.metrics.arrays import ratio
+from healthfm.score.metrics.arrays import midranks, ratio
 from healthfm.score.scoring import groups_of, patients_of
 from healthfm.score.statistics import decision, recalibration, subgroups, widest
 from healthfm.score.statistics.bootstrap import RESAMPLES
@@ -280,7 +280,7 @@ def _curve(rows: _Rows, clusters: Ints | None) -> list[dict[str, float]]:
     """
     n = len(rows.risk)
     bins = max(1, min(10, n // 10))
-    place = np.ceil(stats.rankdata(rows.risk) / n * bins - 1e-9).astype(int)
+    place = np.ceil(midranks(rows.risk) / n * bins - 1e-9).astype(int)
     curve = []
     for number in np.unique(place):
         inside = place == number
@@ -291,7 +291,7 @@ def _curve(rows: _Rows, clusters: Ints | None) -> list[dict[str, float]]:
         else:
             share = widest.rate(truth, clusters[inside])
             assert share is not None and share.patients is not None
-            low, high = wilson_ends(share.value, share.size, float(stats.t.ppf(0.975, max(1, share.patients - 1))))
+            low, high = wilson_ends(share.value, share.size, float(special.stdtrit(max(1, share.patients - 1), 0.975)))
         curve.append(
             {
                 "risk": float(rows.risk[inside].mean()),

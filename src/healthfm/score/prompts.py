@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.stats import rankdata
 
 from healthfm.errors import RunError
 from healthfm.score import scoring
+from healthfm.score.metrics.arrays import midranks
 from healthfm.score.pairing import Side, paired
 from healthfm.score.statistics import estimate, in_words
 
@@ -35,7 +35,7 @@ def value(metric: str, truth: npt.NDArray[Any], chances: npt.NDArray[Any]) -> fl
     both = there.any(0) & ~there.all(0)
     if not both.any():
         return float("nan")
-    there, ranks = there[:, both], rankdata(chances[:, both], axis=0)
+    there, ranks = there[:, both], np.column_stack([midranks(one) for one in chances[:, both].T])
     positives = there.sum(0)
     above = (ranks * there).sum(0) - positives * (positives + 1) / 2
     return float((above / (positives * (len(there) - positives))).mean())

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from healthfm.score import scoring
 from healthfm.score.result import Result
@@ -112,6 +111,8 @@ def draw(columns: Sequence[Column], seed: int) -> None:
 
 def ranks(column: Column, among: Sequence[Cell]) -> tuple[Values, Values]:
     """Return the ranks of cells among each other: as they are [cells], and on the resamples [cells, resamples] (NaN: not defined)."""
+    from scipy import stats  # a second to import
+
     sign = 1 if column.lower else -1
     now = stats.rankdata(np.round(sign * np.array([cell.value for cell in among]), SAME))
     drawn = np.round(sign * np.stack([cell.drawn for cell in among]), SAME)

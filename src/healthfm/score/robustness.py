@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.neighbors import NearestNeighbors
 
 from healthfm.errors import RunError
 from healthfm.score.statistics import estimate, in_words, of_counts
@@ -30,6 +28,8 @@ def neighbours(vectors: Array, groups: Sequence[str], most: int = MOST_NEIGHBOUR
 
     Every row has as many as the one that has fewest. Raises ``RunError``: one has none.
     """
+    from sklearn.neighbors import NearestNeighbors  # seconds to import
+
     wide = np.asarray(vectors, np.float64)
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     if not np.isfinite(wide).all() or not lengths.all():
@@ -53,6 +53,8 @@ def robustness_index(
     takes the one whose majority of neighbours predicts the class best (balanced accuracy), among 1, 3, ... 9, 11, 21, ... as the owners do.
     Raises ``RunError``: fewer than two classes or sites, or no neighbour of the two kinds.
     """
+    from sklearn.metrics import balanced_accuracy_score
+
     who = [str(i) for i in range(len(classes))] if groups is None else list(groups)
     for what, names in (("class", classes), ("site", sites)):
         if len(set(names)) < 2:

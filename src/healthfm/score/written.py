@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-from sklearn.metrics import cohen_kappa_score
 
 from healthfm.score import statistics
 
@@ -52,6 +51,8 @@ def agreement(pairs: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
     """Return how often a judge and people agree, of pairs (judge says correct, people say correct)."""
     if not pairs:
         return {"n": 0, "raw": None, "kappa": None}
+    from sklearn.metrics import cohen_kappa_score  # seconds to import
+
     same = sum(a == b for a, b in pairs)
     kappa = (
         float(cohen_kappa_score([a for a, _ in pairs], [b for _, b in pairs]))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from healthfm.models.model import Model
 from healthfm.records import MultipleChoice
@@ -78,7 +78,7 @@ def _bounds(hits: int, n: int) -> dict[str, Any]:
 def _p_at_least(hits: int, chances: Sequence[float]) -> float:
     """Return the chance of so many hits or more: binomial, or Poisson-binomial where questions differ in their orders."""
     if len(set(chances)) == 1:
-        return float(stats.binomtest(hits, len(chances), chances[0], alternative="greater").pvalue)
+        return float(special.bdtrc(hits - 1, len(chances), chances[0]))
     spread = np.ones(1)
     for chance in chances:
         spread = np.convolve(spread, [1 - chance, chance])

@@ -26,3 +26,10 @@ def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Floats:
     """Return ``above / below``; NaN where ``below`` is not positive."""
     found: Floats = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)
     return found
+
+
+def midranks(values: Array) -> Floats:
+    """Return the ranks [n] of values [n], from 1; equal values share the mean of their ranks."""
+    _, place, times = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(times) - (times - 1) / 2)[place]
+    return ranks

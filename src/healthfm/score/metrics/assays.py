@@ -6,16 +6,15 @@ Source: github.com/OATML-Markslab/ProteinGym@bb685245 proteingym/performance_DMS
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
 
-from healthfm.score.metrics.arrays import Bools, Floats
+from healthfm.score.metrics.arrays import Bools, Floats, midranks
 
 TOP = 10  # per cent of an assay's variants that count as its best
 
 
 def spearman(target: Floats, guess: Floats) -> float:
     """Return the correlation of ranks; NaN where a side does not vary."""
-    x, y = rankdata(target), rankdata(guess)
+    x, y = midranks(target), midranks(guess)
     x, y = x - x.mean(), y - y.mean()
     size = np.sqrt((x * x).sum() * (y * y).sum())
     return float((x * y).sum() / size) if size else np.nan
@@ -43,7 +42,7 @@ def auroc(hit: Bools, guess: Floats) -> float:
     n = int(hit.sum())
     if n in (0, len(hit)):
         return np.nan
-    return float((rankdata(guess)[hit].sum() - n * (n + 1) / 2) / (n * (len(hit) - n)))
+    return float((midranks(guess)[hit].sum() - n * (n + 1) / 2) / (n * (len(hit) - n)))
 
 
 def mcc(hit: Bools, guess: Floats) -> float:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score
 
 from healthfm.score.metrics.arrays import Bools, Floats
 
@@ -31,6 +30,8 @@ def by_video(
 
     NaN where a video has no frame with the part.
     """
+    from sklearn.metrics import average_precision_score  # a second to import
+
     found = np.full((len(videos), len(groups)), np.nan)
     for row, frames in enumerate(videos):
         for column, group in enumerate(groups):

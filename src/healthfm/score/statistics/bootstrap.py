@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse, stats
+from scipy import sparse, special
 
 from healthfm.score.statistics.intervals import LEVEL, NOISE, NONE, Interval, degenerate
 from healthfm.score.statistics.statistic import Cells, Counts, Ints, Statistic, Values
@@ -20,7 +20,7 @@ FEW_CLUSTERS = 50
 AT_ONCE = 4_000_000  # numbers of resampled counts held in memory at a time
 BLOCK = 640_000  # numbers of counts in a block of resampled rows: it stays in a core's cache
 JACKKNIFE = 5_000  # rows or patients up to which BCa's jackknife is worth its cost; above, its correction is far below the interval's width
-NORMAL = float(stats.norm.ppf(0.5 + LEVEL / 2))
+NORMAL = float(special.ndtri(0.5 + LEVEL / 2))
 
 Array = npt.NDArray[Any]
 Formula = Callable[[Array], Array]
@@ -128,19 +128,19 @@ def _percentiles(resampled: Values) -> tuple[float, float]:
 
 def _expanded(n: int) -> float:
     """Return the quantile of a mean of ``n`` that makes up for a bootstrap's variance, (n - 1) / n of what it should be."""
-    return float(np.sqrt(n / (n - 1)) * stats.t.ppf(0.5 + LEVEL / 2, n - 1))
+    return float(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, 0.5 + LEVEL / 2))
 
 
 def _bca(resampled: Array, point: float, jackknife: Array, weight: Array, reach: float = NORMAL) -> tuple[float, float]:
     below = (np.sum(resampled < point) + 0.5 * np.sum(resampled == point)) / len(resampled)
     if not 0 < below < 1:
         return _percentiles(resampled)
-    bias = stats.norm.ppf(below)
+    bias = special.ndtri(below)
     away = np.average(jackknife, weights=weight) - jackknife
     spread = np.sum(weight * away**2) ** 1.5
     skew = np.sum(weight * away**3) / (6 * spread) if spread > 0 else 0.0
     z = np.array([-reach, reach]) + bias
-    low, high = np.quantile(resampled, stats.norm.cdf(bias + z / (1 - skew * z)))
+    low, high = np.quantile(resampled, special.ndtr(bias + z / (1 - skew * z)))
     return float(low), float(high)
 
 

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
+from healthfm.score.metrics.arrays import midranks
 from healthfm.score.statistics.statistic import Bools, Floats
 
 LEVEL = 0.95
@@ -56,7 +57,7 @@ def degenerate(resampled: Floats, method: str) -> str:
 
 def wilson(hits: int, n: int) -> Interval:
     """Return the Wilson score interval of a proportion (Wilson 1927)."""
-    low, high = wilson_ends(hits / n, n, float(stats.norm.ppf(0.5 + LEVEL / 2)))
+    low, high = wilson_ends(hits / n, n, float(special.ndtri(0.5 + LEVEL / 2)))
     return Interval(low, high, "Wilson score")
 
 
@@ -70,8 +71,8 @@ def wilson_ends(p: float, n: float, z: float) -> tuple[float, float]:
 def clopper_pearson(hits: int, n: int) -> Interval:
     """Return the exact interval of a proportion (Clopper and Pearson 1934): never below its level, so often wider."""
     tail = (1 - LEVEL) / 2
-    low = stats.beta.ppf(tail, hits, n - hits + 1) if hits > 0 else 0.0
-    high = stats.beta.ppf(1 - tail, hits + 1, n - hits) if hits < n else 1.0
+    low = special.betaincinv(hits, n - hits + 1, tail) if hits > 0 else 0.0
+    high = special.betaincinv(hits + 1, n - hits, 1 - tail) if hits < n else 1.0
     return Interval(float(low), float(high), "Clopper-Pearson (exact)")
 
 
@@ -92,7 +93,7 @@ def delong(truth: Bools, score: Floats) -> Interval:
         return Interval(found.low, found.high, PERFECT)
     if error == 0:
         return Interval(NONE, NONE, "degenerate: every score is equal (DeLong)")
-    half = stats.t.ppf(0.5 + LEVEL / 2, freedom) * error / (area * (1 - area))
+    half = special.stdtrit(freedom, 0.5 + LEVEL / 2) * error / (area * (1 - area))
     low, high = special.expit(special.logit(area) + np.array([-half, half]))
     return Interval(float(low), float(high), "DeLong, logit scale")
 
@@ -108,7 +109,7 @@ def delong_error(truth: Bools, score: Floats) -> tuple[float, float, float]:
 def placements(truth: Bools, score: Floats) -> tuple[float, Floats, Floats]:
     """Return the AUROC, each positive's share of negatives below it and each negative's share of positives above it."""
     one, none = score[truth], score[~truth]
-    together = stats.rankdata(np.concatenate([one, none]))
-    by_positive = (together[: len(one)] - stats.rankdata(one)) / len(none)
-    by_negative = 1 - (together[len(one) :] - stats.rankdata(none)) / len(one)
+    together = midranks(np.concatenate([one, none]))
+    by_positive = (together[: len(one)] - midranks(one)) / len(none)
+    by_negative = 1 - (together[len(one) :] - midranks(none)) / len(one)
     return float(by_positive.mean()), by_positive, by_negative

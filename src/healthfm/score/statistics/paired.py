@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
 from healthfm.score.statistics import bootstrap, draws
 from healthfm.score.statistics.bootstrap import AT_ONCE, FEW_CLUSTERS, RESAMPLES
@@ -17,7 +17,7 @@ from healthfm.score.statistics.statistic import Bools, Counts, Floats, Ints, Sta
 
 POWER = 0.8
 ALPHA = 0.05
-Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+Z = float(special.ndtri(0.5 + LEVEL / 2))
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,8 @@ def detectable_hits(discordant: int, n: int) -> float | None:
 
 def _critical(n: int) -> Floats:
     """Return how many rows the fewer side may have, at most, for p <= ``ALPHA``, where 0 to ``n`` rows differ [n + 1]; -1 where none will do."""
+    from scipy import stats  # a second to import
+
     rows = np.arange(n + 1)
     most = stats.binom.ppf(ALPHA / 2, rows, 0.5)
     return np.asarray(np.where(stats.binom.cdf(most, rows, 0.5) <= ALPHA / 2, most, most - 1), np.float64)
@@ -125,6 +127,8 @@ def power_of_hits(apart: float, discordance: float, most: Floats) -> float:
 
     ``most`` [n + 1]: the fewer side's largest count that is found, by the number of rows that differ.
     """
+    from scipy import stats
+
     n, share = len(most) - 1, max(apart, discordance)
     rows = np.arange(n + 1)
     chance = stats.binom.pmf(rows, n, share)
@@ -164,7 +168,7 @@ def of_aurocs(truth: Bools, a: Floats, b: Floats) -> Difference:
     area_b, positive_b, negative_b = placements(truth, b)
     value, ahead = area_a - area_b, (positive_a - positive_b, negative_a - negative_b)
     error = float(np.sqrt(sum(one.var(ddof=1) / len(one) for one in ahead if len(one) > 1)))
-    p = float(2 * stats.norm.sf(abs(value) / error)) if error else 1.0
+    p = float(2 * special.ndtr(-abs(value) / error)) if error else 1.0
     low, high = max(-1.0, value - Z * error), min(1.0, value + Z * error)
     test = f"DeLong, paired ({truth.sum()} positive, {(~truth).sum()} negative)"
     if not error:
@@ -306,4 +310,4 @@ def holm(p: Sequence[float]) -> list[float]:
 def detectable(error: float | npt.ArrayLike) -> float | None:
     """Return the true difference that a two-sided 5 % test with this standard error finds in ``POWER`` of cases."""
     error = float(np.asarray(error))
-    return float((Z + stats.norm.ppf(POWER)) * error) if error > 0 else None
+    return float((Z + special.ndtri(POWER)) * error) if error > 0 else None

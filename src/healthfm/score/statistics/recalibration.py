@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from healthfm.score.statistics.bootstrap import FEW_CLUSTERS
 from healthfm.score.statistics.intervals import LEVEL, Interval
@@ -99,14 +99,14 @@ def _interval(truth: Bools, design: Array, at: Array, offset: Floats, patients: 
     p = special.expit(design @ at + offset)
     bread = np.linalg.inv((design * (p * (1 - p))[:, None]).T @ design)
     if patients is None:
-        half = stats.norm.ppf(0.5 + LEVEL / 2) * np.sqrt(bread[which, which])
+        half = special.ndtri(0.5 + LEVEL / 2) * np.sqrt(bread[which, which])
         return Interval(float(at[which] - half), float(at[which] + half), "Wald, logistic regression")
     _, who = np.unique(patients, return_inverse=True)
     clusters, (n, k) = int(who.max()) + 1, design.shape
     scores = np.zeros((clusters, k))
     np.add.at(scores, who, design * (truth - p)[:, None])
     spread = bread @ (scores.T @ scores) @ bread * clusters / max(clusters - 1, 1) * (n - 1) / max(n - k, 1)
-    half = stats.t.ppf(0.5 + LEVEL / 2, max(clusters - 1, 1)) * np.sqrt(spread[which, which])
+    half = special.stdtrit(max(clusters - 1, 1), 0.5 + LEVEL / 2) * np.sqrt(spread[which, which])
     few = f"; only {clusters} patients, too few to trust" if clusters < FEW_CLUSTERS else ""
     method = f"Wald, logistic regression, patient-clustered (sandwich, Student's t){few}"
     return Interval(float(at[which] - half), float(at[which] + half), method)

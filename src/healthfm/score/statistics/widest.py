@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from healthfm.score.statistics.bootstrap import FEW_CLUSTERS
 from healthfm.score.statistics.intervals import LEVEL, Interval, wilson_ends
@@ -67,7 +67,7 @@ def _bounds(one: Rate, other: Rate, level: float) -> tuple[float, float]:
     """Return what the absolute difference of two rates is at least and at most."""
     tail = 0.5 + level / 2
     whole = None if one.patients is None or other.patients is None else one.patients + other.patients - 2
-    reach = float(stats.norm.ppf(tail) if whole is None else stats.t.ppf(tail, max(1, whole)))
+    reach = float(special.ndtri(tail) if whole is None else special.stdtrit(max(1, whole), tail))
     (a, b), (c, d) = (wilson_ends(rate.value, rate.size, reach) for rate in (one, other))
     apart = one.value - other.value
     low = apart - float(np.hypot(one.value - a, d - other.value))
