@@ -46,8 +46,8 @@ def tower() -> VisionModel:
     return small()
 
 
-def fit_briefly(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(mil.attention_mil.__kwdefaults__, "epochs", 5)
+def fit_briefly(patch: pytest.MonkeyPatch, epochs: int = 5) -> None:
+    patch.setitem(mil.attention_mil.__kwdefaults__, "epochs", epochs)
 
 
 @pytest.fixture
@@ -56,7 +56,14 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     fit_briefly(monkeypatch)
 
 
-BRIEF = pytest.mark.usefixtures("brief")
+@pytest.fixture
+def learning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit of 40 rounds, by which these few bags are told apart."""
+    fit_briefly(monkeypatch, LEARNED)
+
+
+LEARNED = 40
+BRIEF, LEARNING = pytest.mark.usefixtures("brief"), pytest.mark.usefixtures("learning")
 
 
 def tissue(rng: np.random.Generator, marked: int) -> tuple[np.ndarray, set[tuple[int, int]]]:
@@ -100,7 +107,9 @@ def slides(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Marks]:
 @pytest.fixture(scope="module")
 def finished(tower: VisionModel, slides: tuple[Path, Marks], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run on the slides."""
-    return run_apart(tower, slides[0], tmp_path_factory)
+    with pytest.MonkeyPatch.context() as changed:
+        fit_briefly(changed, LEARNED)
+        return run_apart(tower, slides[0], tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +127,15 @@ def whole(tower: VisionModel, few: Path, tmp_path_factory: pytest.TempPathFactor
     """The tables of a run on few slides that was never stopped; its fit is brief."""
     with pytest.MonkeyPatch.context() as changed:
         fit_briefly(changed)
-        return tables(run_apart(tower, few, tmp_path_factory))
+        return tables(run_apart(tower, few, tmp_path_factory, baseline=False))
 
 
-def run_apart(tower: VisionModel, data: Path, folders: pytest.TempPathFactory) -> Path:
+def run_apart(tower: VisionModel, data: Path, folders: pytest.TempPathFactory, baseline: bool = True) -> Path:
     """The folder of a run that finds no vectors of others and leaves none."""
     with pytest.MonkeyPatch.context() as changed:
         changed.setenv("HEALTHFM_HOME", str(folders.mktemp("home")))
-        return evaluate(tower, data, task="mil", output=folders.mktemp("runs") / "run", device="cpu").path  # type: ignore[no-any-return]
+        output = folders.mktemp("runs") / "run"
+        return evaluate(tower, data, task="mil", output=output, device="cpu", baseline=baseline).path  # type: ignore[return-value]
 
 
 def tables(folder: Path) -> dict[str, bytes]:
@@ -243,9 +253,9 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(
     with pytest.MonkeyPatch.context() as broken:
         broken.setattr(RunFolder, "publish", publish)
         with pytest.raises(KeyboardInterrupt):
-            evaluate(tower, few, task="mil", output=tmp_path / "run", device="cpu")
+            evaluate(tower, few, task="mil", output=tmp_path / "run", device="cpu", baseline=False)
     assert len(tables(tmp_path / "run")) == left < len(whole)
-    evaluate(tower, few, task="mil", output=tmp_path / "run", device="cpu")
+    evaluate(tower, few, task="mil", output=tmp_path / "run", device="cpu", baseline=False)
     assert tables(tmp_path / "run") == whole
 
 
@@ -257,7 +267,7 @@ def test_tiles_that_embed_has_made_are_not_computed_again(
     monkeypatch.setattr(engines, "vectors", lambda n, inputs, *more: computed.append(len(inputs)) or real(n, inputs, *more))  # fmt: skip
     embed(tower, gather([few], False), tmp_path / "vectors")
     assert sum(computed) == 12 * 32 + check.CHECKED
-    evaluate(tower, few, task="mil", output=tmp_path / "run", device="cpu")
+    evaluate(tower, few, task="mil", output=tmp_path / "run", device="cpu", baseline=False)
     assert sum(computed) == 12 * 32 + 2 * check.CHECKED  # each run holds its arithmetic against torch's
     assert tables(tmp_path / "run") == whole
 
@@ -297,6 +307,7 @@ def write_images(folder: Path, change: Callable[[list[str]], None] = lambda _: N
     return folder / "list.csv"
 
 
+@LEARNING
 def test_the_images_of_a_patient_are_one_bag(tower: VisionModel, tmp_path: Path) -> None:
     manifest = write_images(tmp_path / "mine")
     run = evaluate(tower, manifest, task="mil", subgroups=["ward"], output=tmp_path / "run", device="cpu")
@@ -384,6 +395,7 @@ def write_film(path: Path, frames: np.ndarray) -> None:
         film.mux(stream.encode())
 
 
+@LEARNING
 @pytest.mark.parametrize(("suffix", "noun"), [(".nii.gz", "volume"), (".mp4", "film")])
 def test_a_volumes_slices_and_a_films_frames_are_bags(
     tower: VisionModel, tmp_path: Path, suffix: str, noun: str
@@ -477,7 +489,7 @@ def test_a_model_that_was_changed_since_does_not_get_the_old_run(tmp_path: Path)
     model, manifest = small(), write_images(tmp_path / "mine")
 
     def again(output: str = "run") -> str:
-        run = evaluate(model, manifest, task="knn", output=tmp_path / output, device="cpu")
+        run = evaluate(model, manifest, task="knn", output=tmp_path / output, device="cpu", baseline=False)
         return str(run.facts["request"]["weights"])
 
     first = again()
@@ -526,7 +538,7 @@ def test_real_tiles_are_bags_by_a_manifest(tower: VisionModel, tmp_path: Path) -
         (tmp_path / f"{manifest}.csv").write_text("\n".join(["id,patient,image,label,split", *lines]))
     with pytest.raises(RunError, match="two classes and five patients"):
         evaluate(tower, tmp_path / "slides.csv", task="mil", output=tmp_path / "run", device="cpu")
-    run = evaluate(tower, tmp_path / "rows.csv", task="mil", output=tmp_path / "run", device="cpu")
+    run = evaluate(tower, tmp_path / "rows.csv", task="mil", output=tmp_path / "run", device="cpu", baseline=False)
     assert (run.facts["request"]["fitted_on"], run.predictions.num_rows) == (13, 6)
     assert run.facts["fitted"]["pictures"] == len(files) == 190
     assert {one.partition("-")[0] for one in run.predictions["id"].to_pylist()} == {"507", "515"}

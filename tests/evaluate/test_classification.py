@@ -87,9 +87,10 @@ def test_each_hallmark_is_asked_by_name_and_several_or_none_may_hold(finder: Mod
 
 
 def test_real_weights_classify_real_sentences(smollm2: CausalLM, reference_data: Path, tmp_path: Path) -> None:
-    run = evaluate(smollm2, "hoc", root=reference_data / "ddi_hoc", limit=1, output=tmp_path / "run")
+    root = reference_data / "ddi_hoc"
+    run = evaluate(smollm2, "hoc", root=root, limit=1, output=tmp_path / "run", baseline=False)
     table = run.predictions.to_pylist()
-    truth = {r.id: r.labels["hallmarks"] for r in open_dataset("hoc", reference_data / "ddi_hoc", "test")}
+    truth = {r.id: r.labels["hallmarks"] for r in open_dataset("hoc", root, "test")}
     assert [set(row["target"]) for row in table] == [truth[row["id"]] for row in table]
     assert all(0 < p < 1 for row in table for p in row["probabilities"])
 

@@ -13,6 +13,7 @@ from healthfm.models.model import Model
 from tests.datasets.drawn import put, text
 from tests.datasets.test_labelled_text import write_hoc
 from tests.datasets.test_radiographs import CHEXPERT
+from tests.models.road import few_questions
 
 WORDS = ("significant", "not", "no", "improved", "however", "may", "increase", "risk")
 
@@ -29,8 +30,11 @@ def counter() -> Model:
 
 @pytest.mark.parametrize("task", ["linear-probe", "knn"])
 def test_a_probe_on_real_texts(counter: Model, pubmedqa_root: Path, tmp_path: Path, task: str) -> None:
-    run = evaluate(counter, "pubmedqa", root=pubmedqa_root, task=task, limit=60, output=tmp_path / "run")
-    assert run.predictions.num_rows == 60
+    rivals = task == "knn"  # whose fit on 500 abstracts is the same for both
+    run = evaluate(
+        counter, "pubmedqa", root=pubmedqa_root, task=task, limit=60, output=tmp_path / "run", baseline=rivals
+    )
+    assert run.predictions.num_rows == 60 and ("baselines" in run.scores) is rivals
     assert run.facts["request"]["fitted_on"] == 500
     assert run.facts["fitted"]["probe"]
     assert run.scores["classes"] == ["yes", "no", "maybe"]
@@ -40,12 +44,15 @@ def test_a_probe_on_real_texts(counter: Model, pubmedqa_root: Path, tmp_path: Pa
 
 
 def test_a_lost_part_of_embeddings_is_redone_and_the_predictions_are_the_same(
-    counter: Model, pubmedqa_root: Path, tmp_path: Path
+    counter: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = evaluate(counter, "pubmedqa", root=pubmedqa_root, task="linear-probe", output=tmp_path / "run")
+    monkeypatch.setattr("healthfm.evaluate.job.CHARACTERS_PER_PART", 20_000)
+    root = few_questions(tmp_path / "root", train=90, test=30)
+    asked = {"root": root, "task": "linear-probe", "output": tmp_path / "run", "baseline": False}
+    first = evaluate(counter, "pubmedqa", **asked)  # type: ignore[arg-type]
     (tmp_path / "run/predictions/part-00000.parquet").unlink()
     sorted((tmp_path / "run/embeddings").glob("part-*"))[2].unlink()
-    again = evaluate(counter, "pubmedqa", root=pubmedqa_root, task="linear-probe", output=tmp_path / "run")
+    again = evaluate(counter, "pubmedqa", **asked)  # type: ignore[arg-type]
     assert again.predictions.equals(first.predictions)
 
 

@@ -81,7 +81,7 @@ def texts(folder: Path, length: int = 3) -> Path:
 
 @pytest.mark.parametrize("task", ["knn", "linear-probe", "few-shot"])
 def test_a_run_stopped_at_any_file_ends_with_the_same_files(tmp_path: Path, task: str, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    monkeypatch.setattr("healthfm.evaluate.job.CHARACTERS_PER_PART", 120)
+    monkeypatch.setattr("healthfm.evaluate.job.CHARACTERS_PER_PART", 250)
     monkeypatch.setattr(few_shot, "__defaults__", (5,))  # draws: more of them are more of the same
     data = texts(tmp_path)
 
@@ -92,13 +92,13 @@ def test_a_run_stopped_at_any_file_ends_with_the_same_files(tmp_path: Path, task
     assert whole.facts["usage"]["requests"] == TEXTS + 6
     whole.report()
     expected, at = files(tmp_path / "whole"), 1
-    while stopped(run, tmp_path / f"{at}-False", at, False):
-        assert stopped(run, tmp_path / f"{at}-True", at, True)
-        for after in (False, True):
-            run(tmp_path / f"{at}-{after}").report()
-            assert files(tmp_path / f"{at}-{after}") == expected, (at, after)
+    while stopped(run, tmp_path / str(at), at, after=False):  # then as much is there as after the file before it
+        run(tmp_path / str(at)).report()
+        assert files(tmp_path / str(at)) == expected, at
         at += 1
-    assert at > 6
+    assert at > 6 and stopped(run, tmp_path / "last", at - 1, after=True)
+    run(tmp_path / "last").report()
+    assert files(tmp_path / "last") == expected
 
 
 def volumes(folder: Path) -> Path:

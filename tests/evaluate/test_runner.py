@@ -54,10 +54,10 @@ def part_files(path: Path) -> dict[str, tuple[int, int]]:
 
 def test_a_real_model_on_real_questions(smollm2: CausalLM, pubmedqa_root: Path, tmp_path: Path) -> None:
     name = "pubmedqa@reasoning-free"  # the protocol with the shortest texts
-    run = evaluate(smollm2, name, root=pubmedqa_root, limit=5, subgroups=["year"], output=tmp_path / "run")
+    run = evaluate(smollm2, name, root=pubmedqa_root, limit=3, subgroups=["year"], output=tmp_path / "run")
     assert run.path == tmp_path / "run"
     table = run.predictions.to_pylist()
-    assert len(table) == 5
+    assert len(table) == 3
     official = json.loads((pubmedqa_root / "data/test_ground_truth.json").read_text())
     assert all(row["target"] == official[row["id"]] for row in table)
     for row in table:
@@ -202,7 +202,9 @@ def test_a_limit_is_a_seeded_sample_not_the_head(guesser: Model, pubmedqa_root: 
     ids = [r.id for r in open_dataset("pubmedqa", pubmedqa_root, "test")]
     chosen = {}
     for seed in (0, 1):
-        run = evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=20, seed=seed, output=tmp_path / str(seed))
+        run = evaluate(
+            guesser, "pubmedqa", root=pubmedqa_root, limit=20, seed=seed, output=tmp_path / str(seed), baseline=False
+        )
         chosen[seed] = run.predictions["id"].to_pylist()
         assert len(set(run.predictions["target"].to_pylist())) > 1
     assert chosen[0] != ids[:20]
@@ -231,7 +233,7 @@ def test_a_folder_that_holds_something_else_is_refused_before_the_model_is_asked
 
 def test_changed_official_files_are_another_request(guesser: Model, pubmedqa_root: Path, tmp_path: Path) -> None:
     shutil.copytree(pubmedqa_root / "data", tmp_path / "data")
-    evaluate(guesser, "pubmedqa", root=tmp_path, limit=5, output=tmp_path / "run")
+    evaluate(guesser, "pubmedqa", root=tmp_path, limit=5, output=tmp_path / "run", baseline=False)
     path = tmp_path / "data/ori_pqal.json"
     path.write_text(path.read_text().replace('QUESTION": "', 'QUESTION": "Really: '))
     with pytest.raises(RunError, match=r"another request \(items differ\)"):
@@ -243,7 +245,7 @@ def test_default_folders_of_different_requests_differ(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     asked = [(f"pubmedqa@{p}", n) for p in ("reasoning-required", "reasoning-free") for n in (2, 3)]
-    paths = {str(evaluate(guesser, name, root=pubmedqa_root, limit=n).path) for name, n in asked}
+    paths = {str(evaluate(guesser, name, root=pubmedqa_root, limit=n, baseline=False).path) for name, n in asked}
     assert len(paths) == 4
     assert all(path.startswith("runs/guesser--pubmedqa-pqa-l-reasoning-") for path in paths)
 
@@ -271,7 +273,7 @@ def test_counts_that_differ_from_the_card_stand_in_the_run(guesser: Model, pubme
     shutil.copytree(pubmedqa_root / "data", tmp_path / "data")
     truth = tmp_path / "data/test_ground_truth.json"
     truth.write_text(json.dumps(dict(list(json.loads(truth.read_text()).items())[:490])))
-    run = evaluate(guesser, "pubmedqa", root=tmp_path, limit=5, output=tmp_path / "run")
+    run = evaluate(guesser, "pubmedqa", root=tmp_path, limit=5, output=tmp_path / "run", baseline=False)
     assert run.facts["notices"] == ["pubmedqa:pqa-l, split test: 490 records read, the card says 500"]
     assert "490 records read" in run.report().read_text()
 
@@ -358,10 +360,10 @@ def test_subgroups_are_reported_and_unknown_ones_refused(guesser: Model, medqa_r
 def test_the_lineage_finding_stands_in_the_run(
     pubmedqa_root: Path, tmp_path: Path, medqa_root: Path, guesser: Model
 ) -> None:
-    unknown = evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=3, output=tmp_path / "a")
+    unknown = evaluate(guesser, "pubmedqa", root=pubmedqa_root, limit=3, output=tmp_path / "a", baseline=False)
     assert unknown.facts["lineage"] == {"asked": False, "overlaps": []}
     named = load_model(guess, verb="score", card=card("pmc-llama", "model"))  # type: ignore[arg-type]
-    run = evaluate(named, "medqa", root=medqa_root, limit=3, output=tmp_path / "b")
+    run = evaluate(named, "medqa", root=medqa_root, limit=3, output=tmp_path / "b", baseline=False)
     kinds = {one["kind"]: one for one in run.facts["lineage"]["overlaps"]}
     assert kinds["direct"]["splits"] == ["train"]
     page = run.report().read_text()

@@ -23,7 +23,6 @@ from healthfm.models.files.weights import locate
 from healthfm.models.language.causal_lm import CausalLM
 from tests.evidence import record as evidence_record
 
-LIMIT = 3
 WHOLE = "pubmedqa@reasoning-free"  # the protocol with the shortest texts: all 500 records are asked
 NOTHING: dict[str, Any] = {"claims": [], "collected": []}  # what a run that proved nothing found
 TINY = {
@@ -87,7 +86,7 @@ def lm_eval_accuracy(network: Any, tokenizer: Any, dataset: str, root: Path, lim
     protocol = card.protocols[dataset.partition("@")[2] or card.default_protocol or ""]
     items = make_items([records[i] for i in sample(len(records), limit, 0)], protocol)
     pairs = [(item.prompt, option) for item in items for option in item.continuations]
-    harness = HFLM(pretrained=network, tokenizer=tokenizer, batch_size=8, device="cpu")
+    harness = HFLM(pretrained=network, tokenizer=tokenizer, batch_size=32, device="cpu")
     flat = iter([v for v, _ in harness.loglikelihood([Instance("loglikelihood", {}, p, i) for i, p in enumerate(pairs)], disable_tqdm=True)])  # fmt: skip
     right = [i.keys[int(np.argmax([next(flat) for _ in i.continuations]))] == i.target for i in items]
     return float(np.mean(right))
@@ -102,7 +101,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, pubmedqa_root: Path) -> Path:
     torch.manual_seed(7)
     transformers.LlamaForCausalLM(transformers.LlamaConfig(**TINY)).save_pretrained(folder)
     trained = ByteLevelBPETokenizer()
-    texts = [record.context for record in open_dataset("pubmedqa", pubmedqa_root, "test")]  # type: ignore[attr-defined]
+    texts = [record.context for record in list(open_dataset("pubmedqa", pubmedqa_root, "test"))[:80]]  # type: ignore[attr-defined]
     trained.train_from_iterator(texts, vocab_size=TINY["vocab_size"], show_progress=False)
     transformers.PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token="Ġ").save_pretrained(folder)
     return folder
@@ -129,17 +128,17 @@ def test_smollm2s_own_number_comes_out_and_a_wrong_one_does_not(
     smollm2: CausalLM, short_medqa: Path, medqa_root: Path, small_folder: Path, cards: Path, tmp_path: Path
 ) -> None:
     path = locate(smollm2.card, None)
-    measured = lm_eval_accuracy(smollm2.network, smollm2.tokenizer, "medqa", short_medqa, LIMIT)
+    measured = lm_eval_accuracy(smollm2.network, smollm2.tokenizer, "medqa", short_medqa, 2)
     digest = smollm2.provenance["digest"]
     write_card(cards, "right", measured, "medqa@letters", digest)
     write_card(cards, "wrong", 0.99, "medqa@letters")
-    right = verify("right", weights=path, root=short_medqa, limit=LIMIT, output=tmp_path / "right")
+    right = verify("right", weights=path, root=short_medqa, limit=2, output=tmp_path / "right")
     assert right.evidence["verdict"] == "sample agrees"
     assert right.agrees
     assert right.evidence["measured"]["value"] == measured
     assert right.evidence["digest"] == digest
     assert right.evidence["digest_on_card"] is True
-    wrong = verify("wrong", weights=small_folder, root=medqa_root, limit=2 * LIMIT, output=tmp_path / "wrong")
+    wrong = verify("wrong", weights=small_folder, root=medqa_root, limit=6, output=tmp_path / "wrong")
     assert wrong.evidence["verdict"] == "sample differs"
     assert not wrong.agrees
     for found in (right, wrong):

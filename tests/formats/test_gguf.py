@@ -22,6 +22,7 @@ def path(tmp_path: Path) -> Path:
     writer.add_block_count(2)
     writer.add_name("small")
     writer.add_token_list(["<s>", "Ġa", "ü"])
+    writer.add_token_types([3, 1, 1])
     writer.add_tensor("norm.weight", FLOATS[0])
     writer.add_tensor("plain.weight", FLOATS)
     for name in KINDS:
@@ -40,6 +41,31 @@ def test_metadata_are_plain_values(path: Path) -> None:
     assert metadata["general.name"] == "small"
     assert metadata["llama.block_count"] == 2
     assert metadata["tokenizer.ggml.tokens"] == ["<s>", "Ġa", "ü"]
+    assert metadata["tokenizer.ggml.token_type"] == [3, 1, 1]
+
+
+def test_a_file_of_a_machine_with_the_other_order_of_bytes_has_the_same_metadata(tmp_path: Path) -> None:
+    writer = reference.GGUFWriter(tmp_path / "m.gguf", "llama", endianess=reference.GGUFEndian.BIG)
+    writer.add_block_count(2)
+    writer.add_token_list(["<s>", "Ġa", "ü", ""])
+    writer.add_array("scores", [1.5, -2.0])
+    writer.add_tensor("norm.weight", FLOATS[0])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    file = GGUF(tmp_path / "m.gguf")
+    assert (file.metadata["llama.block_count"], file.metadata["scores"]) == (2, [1.5, -2.0])
+    assert file.metadata["tokenizer.ggml.tokens"] == ["<s>", "Ġa", "ü", ""]
+    assert list(file) == ["norm.weight"]
+
+
+def test_a_text_that_ends_behind_the_file_is_refused(path: Path) -> None:
+    whole = path.read_bytes()
+    at = whole.index("Ġa".encode()) - 8
+    path.write_bytes(whole[:at] + (2**40).to_bytes(8, "little") + whole[at + 8 :])
+    with pytest.raises(CheckpointError, match="not a readable GGUF file, or cut short"):
+        GGUF(path)
 
 
 def test_float_tensors_come_back_bit_for_bit_with_rows_first(path: Path) -> None:

@@ -125,7 +125,7 @@ def _train(
 
     Return that epoch's loss on the held-out bags, and its number.
     """
-    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
+    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY, fused=True)
     best, kept, state = float("inf"), 0, network.state_dict()
     for epoch in range(1, epochs + 1):
         network.train()

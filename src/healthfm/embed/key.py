@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -65,5 +66,10 @@ def code(model: Model) -> str | None:
         if file is None:
             return None
         seen.update(Path(file).read_bytes())
-    libraries = {name: metadata.version(name) for name in LIBRARIES}
-    return f"{metadata.version('healthfm')}+{seen.hexdigest()[:12]} {json.dumps(libraries)}"
+    return f"{_version('healthfm')}+{seen.hexdigest()[:12]} {json.dumps({name: _version(name) for name in LIBRARIES})}"
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Return the version of a package, read once: what is imported stays what it is."""
+    return metadata.version(package)

@@ -31,7 +31,7 @@ def questions(medqa_root: Path) -> list[MultipleChoice]:
 def test_min_k_plus_plus_equals_what_the_authors_script_computes(smollm2: Any, questions: list[MultipleChoice]) -> None:
     """Real weights; the script works in float32, so a hundredth of a thousandth may differ."""
     stored = zip(questions, EXPECTED["min_k"]["scores"], strict=False)
-    for record, theirs in sorted(stored, key=lambda one: len(text_of(one[0])))[:4]:
+    for record, theirs in sorted(stored, key=lambda one: len(text_of(one[0])))[:2]:
         ids = smollm2.encode(text_of(record))
         assert min_k_plus_plus(smollm2.logits([ids])[0], ids) == pytest.approx(theirs, abs=2e-4)
 
@@ -44,8 +44,9 @@ def test_orders_of_options_have_the_likelihoods_that_the_authors_script_sums(
     question, theirs = min(stored, key=lambda one: len(text_of(one[0])))
     texts = [question.options[key] for key in "ABCD"]
     blocks = ["A:{}\nB:{}\nC:{} \nD:{}\n".format(*order) for order in itertools.permutations(texts)]
-    ours = smollm2.score([f"\n{question.question}:\n"], [blocks])[0]
-    assert ours - ours[0] == pytest.approx(np.array(theirs) - theirs[0], abs=2e-3)
+    some = range(0, 24, 5)  # each is read for itself
+    ours = smollm2.score([f"\n{question.question}:\n"], [[blocks[i] for i in some]])[0]
+    assert ours - ours[0] == pytest.approx(np.array(theirs)[::5] - theirs[0], abs=2e-3)
     assert float(EXPECTED["order"]["printed"]) == np.mean(
         [np.argmax(sums) == 0 for sums in EXPECTED["order"]["log_likelihoods"]]
     )
