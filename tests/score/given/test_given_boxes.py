@@ -66,8 +66,8 @@ def test_pictures_that_nobody_looked_at_for_boxes_are_left_out_and_told(tmp_path
     assert done.returncode == 0, done.stderr
     for said in (
         "localised-0.9",
-        "left out: 1 pictures without a true box",
-        "not scored: boxes of 1 pictures that are no record here: else",
+        "left out: 1 picture without a true box",
+        "not scored: boxes of 1 picture that is no record here: else",
         "left out: split train",
     ):
         assert said in done.stdout

@@ -79,7 +79,7 @@ def test_every_file_of_a_folder_is_scored_or_named(official: Path, tmp_path: Pat
     )  # of each label over cases, then of labels
     assert "patient" in done.metrics["dice"]["method"] and done.metrics["dice"]["n"] == 6
     said = " | ".join(done.scores["rules"])
-    for words in ("not scored: 1 files for no record or label here: s8/liver.nii.gz", "no file was given for 1 records, which count as masks without a voxel: s3",
+    for words in ("not scored: 1 file for no record or label here: s8/liver.nii.gz", "no file was given for 1 record, which counts as masks without a voxel: s3",
                   "rule reference-only", "left out: split train", "1 of 9 rows: the reference has no voxel", "worst cases by Dice: s2/spleen (0.000)"):  # fmt: skip
         assert words in said
 
@@ -102,7 +102,7 @@ def test_a_mask_on_another_grid_is_refused_and_resampled_when_asked(official: Pa
     done, rows = against(mine, official, resample="nearest")
     assert rows["s1/liver"]["dice"] == 1 and rows["s1/liver"]["resampled"]
     assert 0.8 < rows["s1/spleen"]["dice"] <= 1
-    assert "resampled by nearest neighbour: 1 cases" in " ".join(done.scores["rules"])
+    assert "resampled by nearest neighbour: 1 case " in " ".join(done.scores["rules"])
     save(
         mine / "s1/spleen.nii.gz", SPLEEN, AFFINE + 0.004
     )  # headers in float32 are off by less than a hundredth of a millimetre

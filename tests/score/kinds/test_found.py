@@ -107,14 +107,14 @@ def test_spans_that_are_none_are_refused_and_those_behind_the_text_are_invention
         evaluate_predictions(spans([[span(0, 9)]], [[]], characters=[8]), "named-entities")
     run = evaluate_predictions(spans([[span(0, 2)]], [[span(0, 2), span(7, 9)]], characters=[8]), "named-entities")
     assert values(run)["micro_precision"] == 0.5
-    assert any(rule.startswith("1 predicted spans reach behind") for rule in run.scores["rules"])
+    assert any(rule.startswith("1 predicted span reaches behind") for rule in run.scores["rules"])
 
 
 def test_a_named_mention_that_the_text_does_not_hold_is_an_invented_one() -> None:
     table = spans([[span(0, 2)]], [[span(0, 2)]], unplaced=[[{"text": "flu", "type": "disease"}]])
     run = evaluate_predictions(table, "named-entities")
     assert values(run)["micro_precision"] == 0.5 and values(run)["overlap_f1"] == pytest.approx(2 / 3)
-    assert any("1 mentions were named that the text does not hold" in rule for rule in run.scores["rules"])
+    assert any("1 mention was named that the text does not hold" in rule for rule in run.scores["rules"])
 
 
 def test_concepts_are_scored_with_their_mentions_and_by_text() -> None:
