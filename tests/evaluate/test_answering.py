@@ -230,8 +230,8 @@ def test_candidates_are_ranked_by_cosine_beside_bm25(tmp_path: Path) -> None:
     assert [row["id"] for row in table] == ["q1", "q2"] and [row["target"] for row in table] == [[0, 1, 0], [0, 1]]
     assert np.argmax(table[0]["scores"]) == 1 and max(table[0]["scores"]) <= 1 + 1e-6
     assert run.scores["rivals"] == {"bm25": {"mrr": 1.0}} and values(run)["mrr"] == 1
-    assert "1 queries withhold what is right and are left out: q4" in run.facts["notices"]
-    assert "1 queries have no right candidate and are left out: q3" in run.facts["notices"]
+    assert "1 query withholds what is right and is left out: q4" in run.facts["notices"]
+    assert "1 query has no right candidate and is left out: q3" in run.facts["notices"]
     page = run.report().read_text(encoding="utf-8")
     assert "strongest cheap rival: BM25, which knows shared words alone, mrr 1.000; the model beats it: no" in page
 

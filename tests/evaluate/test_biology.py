@@ -206,7 +206,7 @@ def test_recordings_are_evaluated_as_their_owners_do_with_strips_of_the_worst(ec
     done = run(
         "evaluate", "baseline:leads", "ptb-xl:records100", "--root", ecgs, "--output", tmp_path / "run", "--no-baseline"
     )
-    assert done.returncode == 0 and "1 records have no label and are left out: 40" in done.stdout, (
+    assert done.returncode == 0 and "1 record has no label and is left out: 40" in done.stdout, (
         done.stderr
     )  # no diagnostic statement
     made = load_run(tmp_path / "run")

@@ -47,7 +47,7 @@ def test_without_a_judge_the_result_says_so_and_unsolved_questions_are_left_out(
     run = evaluate(writer(["vitamin C", "two", ""]), own, output=tmp_path / "run")
     assert run.predictions["target"].to_pylist() == [["vitamin C"], ["four"], ["the liver"]]
     assert run.predictions["prediction"].to_pylist() == ["vitamin C", "two", None]
-    assert "1 questions have no accepted answer and are left out: q4" in run.facts["notices"]
+    assert "1 question has no accepted answer and is left out: q4" in run.facts["notices"]
     assert any("no judge looked at the answers" in one for one in run.facts["notices"])
     assert "judge" not in run.predictions.column_names and "judge" not in run.facts
 

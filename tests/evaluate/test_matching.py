@@ -111,7 +111,7 @@ def test_a_set_of_captions_is_asked_both_ways_to_a_report(tmp_path: Path) -> Non
     ):
         assert row["ranks"] == [int((likeness >= likeness[other]).sum())]
     said = " ".join(run.facts["notices"])
-    assert "1 texts and 1 pictures are equal to others" in said and "ROCO_5" in said
+    assert "1 text and 1 picture are equal to others" in said and "ROCO_5" in said
     assert run.scores["headline"] == "mean_recall" and "image_to_text_median_rank" in run.metrics
     assert run.scores["rules"][2] == "ranked by lot, the mean recall would be about 0.771"
     page = run.report().read_text(encoding="utf-8")

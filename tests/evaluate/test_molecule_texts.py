@@ -67,9 +67,7 @@ def test_one_of_t_is_moleculestms_accuracy_over_all_draws(drugs: Path, tmp_path:
             assert found["low"] < found["value"] < found["high"]
     assert "text_to_molecule_choose_20" not in made.metrics  # there are no twenty
     notices = " ".join(made.facts["notices"])
-    assert (
-        "1 molecules have no structure" in notices and "1 records have a molecule or a text that another has" in notices
-    )
+    assert "1 molecule has no structure" in notices and "1 record has a molecule or a text that another has" in notices
     assert made.predictions.num_rows == 2 * N and "text to molecule, one of 10" in made.report().read_text()
     with pytest.raises(RunError, match=r"no molecule has a text 'toxicity' \(texts: description\)"):
         evaluate(

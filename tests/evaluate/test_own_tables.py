@@ -74,7 +74,7 @@ def test_questions_without_an_answer_are_left_out_by_name(asked: Asked, tmp_path
     path = put(tmp_path / "q.csv", "id,question,A,B,answer\n0,q,x,y,B\n1,q,x,y,\n2,q,x,y,A\n")
     run = evaluate(asked.model("score"), path, output=tmp_path / "run")
     assert run.predictions["id"].to_pylist() == ["0", "2"]
-    assert "1 questions have no answer and are left out: 1" in run.facts["notices"]
+    assert "1 question has no answer and is left out: 1" in run.facts["notices"]
 
 
 def test_equal_accepted_answers_are_one(asked: Asked, tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_rows_without_a_label_are_no_class_and_left_out_by_name(asked: Asked, tm
         and run.facts["request"]["fitted_on"] == 19
     )
     assert {
-        "to fit on: 1 records have no label and are left out: 3",
-        "1 records have no label and are left out: 33",
+        "to fit on: 1 record has no label and is left out: 3",
+        "1 record has no label and is left out: 33",
     } <= set(run.facts["notices"])
     assert set(run.predictions["subgroup.ward"].to_pylist()) == {"0", "1"}
 
@@ -146,7 +146,7 @@ def test_the_classes_of_a_manifest_are_asked_in_one_spelling(asked: Asked, tmp_p
     )
     assert run.predictions["target"].to_pylist() == ["yes", "yes", "no"]
     assert run.predictions["subgroup.site"].to_pylist() == ["0", "0", "1"]
-    assert "1 records have no label and are left out: 3" in run.facts["notices"]
+    assert "1 record has no label and is left out: 3" in run.facts["notices"]
 
 
 def test_pictures_without_a_label_are_no_class_of_a_bag(asked: Asked, tmp_path: Path) -> None:
@@ -174,8 +174,8 @@ def test_pictures_without_a_label_are_no_class_of_a_bag(asked: Asked, tmp_path: 
     )
     assert job.classes == ["a", "b"] and set(job.targets or ()) == {"a", "b"}
     assert {
-        "to fit on: 1 records have no label and are left out: 3",
-        "1 records have no label and are left out: 25",
+        "to fit on: 1 record has no label and is left out: 3",
+        "1 record has no label and is left out: 25",
     } <= set(job.facts["notices"])
 
 

@@ -44,7 +44,7 @@ def test_answers_are_ranked_by_the_cosine_of_embeddings(counter: Model, tmp_path
     assert table[1]["ranking"] == ["q2", "q2#1", "q1"]
     assert table[1]["scores"] == sorted(table[1]["scores"], reverse=True)
     assert table[1]["scores"][0] == pytest.approx(1)
-    assert "1 records have no passage and are left out: q4" in run.facts["notices"]
+    assert "1 record has no passage and is left out: q4" in run.facts["notices"]
     assert run.facts["fitted"] == {"retrieval": "cosine of embeddings", "passages": 3, "kept": 3}
 
 

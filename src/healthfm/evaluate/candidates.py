@@ -116,9 +116,14 @@ def _queries(ask: Ask) -> tuple[list[Ranking], int, dict[str, pa.Array], list[st
     records = [solved[i] for i in protocols.sample(len(solved), ask.request.limit, ask.request.seed)]
     columns = subgroup_columns(records, ask.request.subgroups)
     columns[f"{RIVAL}bm25"] = pa.array(bm25(records, every), NUMBERS)
-    withheld = left_out([one for one in every if one.relevance is None], "queries withhold what is right")
+    withheld = left_out(
+        [one for one in every if one.relevance is None],
+        "query withholds what is right",
+        "queries withhold what is right",
+    )
     wrong = left_out(
         [one for one in every if one.relevance is not None and not any(one.relevance)],
+        "query has no right candidate",
         "queries have no right candidate",
     )
     return records, len(solved), columns, [*split.notices, *withheld, *wrong]

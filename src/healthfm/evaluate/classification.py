@@ -165,7 +165,11 @@ def labelled(records: Sequence[Record], read: Callable[[Record], Any]) -> tuple[
     if records and len(lost) == len(records):
         raise RunError(f"record {records[0].id} has no label, nor has any other of its split, which this task needs")
     kept = [record for record, label in zip(records, found, strict=True) if label is not None]
-    return kept, [label for label in found if label is not None], left_out(lost, "records have no label")
+    return (
+        kept,
+        [label for label in found if label is not None],
+        left_out(lost, "record has no label", "records have no label"),
+    )
 
 
 def label_of(record: Record, opened: Dataset, space: Labels | None = None) -> str | None:

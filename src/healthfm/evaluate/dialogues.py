@@ -199,7 +199,11 @@ def findings(ask: Ask) -> Job:
     words = next((list(one.classes) for one in ask.opened.card.labels if every <= set(one.classes)), sorted(every))
     prompts = [protocols.render(one, protocol, text=said_before(one.turns), labels=words) for one in records]  # type: ignore[attr-defined]
     writing = Writing.by_protocol(protocol, prompts)
-    lost = left_out([record for record in talks if record not in known], "consultations withhold their findings")
+    lost = left_out(
+        [record for record in talks if record not in known],
+        "consultation withholds their findings",
+        "consultations withhold their findings",
+    )
     return Findings(
         task=protocol.task, name=f"{ask.opened.name}@{name}", records=records, total=len(known), writing=writing, seed=request.seed, words=words, codes=codes,
         targets=targets, columns=subgroup_columns(records, request.subgroups), parts=cut_parts([len(text) + writing.characters for text in writing.prompts]),

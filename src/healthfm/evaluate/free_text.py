@@ -64,7 +64,11 @@ def prepare(ask: Ask) -> Job:
         )
     records = [solved[i] for i in protocols.sample(len(solved), request.limit, request.seed)]
     writing = Writing.by_protocol(protocol, [protocols.render(record, protocol) for record in records])
-    lost = left_out([record for record in every if not record.answers], "questions have no accepted answer")
+    lost = left_out(
+        [record for record in every if not record.answers],
+        "question has no accepted answer",
+        "questions have no accepted answer",
+    )
     return FreeText(
         task=protocol.task, name=f"{ask.opened.name}@{name}", records=records, total=len(solved), writing=writing, seed=request.seed,
         targets=[record.answers for record in records], columns=subgroup_columns(records, request.subgroups),

@@ -17,6 +17,7 @@ from healthfm.errors import RunError
 from healthfm.models.model import Model
 from healthfm.models.remote.client import Endpoint
 from healthfm.records import Mark, Record, Visual
+from healthfm.spelling import counted
 
 CHARACTERS_PER_PART = 12_000
 SETTLED = "settled"  # the metadata of a part that says what the run goes by from then on
@@ -214,12 +215,13 @@ def _group(record: Record, name: str) -> str | None:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def left_out(records: Sequence[Record], what: str) -> list[str]:
-    """Return the notice that names records which cannot be evaluated, ``what`` ("records have no label"); none for no records."""
+def left_out(records: Sequence[Record], one: str, several: str) -> list[str]:
+    """Return the notice that names records which cannot be evaluated ("record has no label", "records have no label"); none for no records."""
     if not records:
         return []
     more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
-    return [f"{len(records)} {what} and are left out: {', '.join(record.id for record in records[:NAMED])}{more}"]
+    what = counted(len(records), f"{one} and is left out", f"{several} and are left out")
+    return [f"{what}: {', '.join(record.id for record in records[:NAMED])}{more}"]
 
 
 def need_split(opened: Dataset, split: str) -> Dataset:

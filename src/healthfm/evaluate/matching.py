@@ -19,6 +19,7 @@ from healthfm.models.model import Model
 from healthfm.records import Record, TextRecord, Visual, unit_of
 from healthfm.score.kinds.matches import PICTURES, picture_id
 from healthfm.score.metrics import matching
+from healthfm.spelling import counted
 
 TASK = "image-text-retrieval"
 
@@ -89,7 +90,11 @@ def prepare(ask: Ask, records: Sequence[Record], notices: Sequence[str]) -> Job:
     if not whole:
         raise RunError(f"{ask.opened.name}: no record of split '{ask.split}' has both a picture and a text")
     kept = set(map(id, whole))
-    lost = left_out([one for one in records if id(one) not in kept], "records have no picture, or no text,")
+    lost = left_out(
+        [one for one in records if id(one) not in kept],
+        "record has no picture, or no text,",
+        "records have no picture, or no text,",
+    )
     chosen = [whole[i] for i in protocols.sample(len(whole), ask.request.limit, ask.request.seed)]
     sources = iter(identity.of_records([one for record in chosen for one in record.media]))
     pictures: dict[str, tuple[Record, str]] = {}
@@ -124,8 +129,8 @@ def prepare(ask: Ask, records: Sequence[Record], notices: Sequence[str]) -> Job:
 
 def _merged(chosen: Sequence[Any], pictures: Mapping[str, Any], texts: Mapping[str, Any]) -> list[str]:
     """Say how many texts and pictures were equal to others."""
-    more = {"texts": len(chosen) - len(texts), "pictures": sum(len(one.media) for one in chosen) - len(pictures)}
-    said = " and ".join(f"{n:,} {what}" for what, n in more.items() if n)
+    more = {"text": len(chosen) - len(texts), "picture": sum(len(one.media) for one in chosen) - len(pictures)}
+    said = " and ".join(counted(n, what) for what, n in more.items() if n)
     return (
         [f"{said} are equal to others and count as one with them, which belongs to all that they belong to"]
         if said

@@ -14,6 +14,7 @@ from healthfm.evaluate.probes import PICTURE
 from healthfm.models.model import Model
 from healthfm.records import Molecule, TextRecord, unit_of
 from healthfm.score.kinds.matches import MOLECULES
+from healthfm.spelling import counted
 
 TASK = "molecule-text-retrieval"
 
@@ -48,7 +49,11 @@ def prepare(ask: Ask) -> Job:
     kind = _kind(ask, every)
     whole = [one for one in every if one.reason is None and one.texts.get(kind, "").strip()]
     kept = set(map(id, whole))
-    lost = left_out([one for one in every if id(one) not in kept], f"molecules have no structure, or no text '{kind}',")
+    lost = left_out(
+        [one for one in every if id(one) not in kept],
+        f"molecule has no structure, or no text '{kind}',",
+        f"molecules have no structure, or no text '{kind}',",
+    )
     chosen = [whole[i] for i in protocols.sample(len(whole), ask.request.limit, ask.request.seed)]
     molecules: dict[str, Molecule] = {}
     texts: dict[str, Molecule] = {}
@@ -69,7 +74,7 @@ def prepare(ask: Ask) -> Job:
     same = len(chosen) - min(len(molecules), len(texts))
     said = [
         f"the texts '{kind}' of {len(molecules):,} molecules",
-        *([f"{same:,} records have a molecule or a text that another has too, and count as one with it"] if same else []),
+        *([f"{counted(same, 'record has', 'records have')} a molecule or a text that another has too: one with it"] if same else []),
         *([f"what is ranked is of {len(chosen):,} of {len(whole):,} molecules: among fewer all is found earlier"] if len(chosen) < len(whole) else []),
     ]  # fmt: skip
     return Told(

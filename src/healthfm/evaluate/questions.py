@@ -115,8 +115,12 @@ def _asked(ask: Ask, no_shots: bool = False) -> _Asked:
 def _lost(records: list[Record]) -> list[str]:
     """Return the notices that name the questions without one right answer, which no question of one answer can ask."""
     asked = [r for r in records if isinstance(r, MultipleChoice)]
-    none = left_out([r for r in asked if r.answer is None], "questions have no answer")
-    return none + left_out([r for r in asked if isinstance(r.answer, tuple)], "questions have several right answers")
+    none = left_out([r for r in asked if r.answer is None], "question has no answer", "questions have no answer")
+    return none + left_out(
+        [r for r in asked if isinstance(r.answer, tuple)],
+        "question has several right answers",
+        "questions have several right answers",
+    )
 
 
 def _limited(every: list[Item], whole: Sequence[Record] | None, ask: Ask) -> list[Item]:

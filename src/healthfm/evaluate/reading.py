@@ -108,7 +108,9 @@ def _prepared(ask: Ask, target_of: Any, reading: str, numbered: bool = False) ->
     writing = Writing.by_protocol(protocol, prompts)
     kept = {record.id for record, _ in found}
     lost = left_out(
-        [record for record in every if record.id not in kept], "questions have no passage or no accepted answer"
+        [record for record in every if record.id not in kept],
+        "question has no passage or no accepted answer",
+        "questions have no passage or no accepted answer",
     )
     targets = [target for _, target in chosen]
     return ReadAnswers(

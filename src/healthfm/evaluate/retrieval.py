@@ -61,7 +61,9 @@ def prepare(ask: Ask) -> Job:
     records = [asking[i] for i in protocols.sample(len(asking), ask.request.limit, ask.request.seed)]
     targets = [list(dict.fromkeys(names[passage] for passage in passages_of(record))) for record in records]
     texts = [*names, *(record.question for record in records)]  # type: ignore[attr-defined]
-    lost = left_out([record for record in every if not passages_of(record)], "records have no passage")
+    lost = left_out(
+        [record for record in every if not passages_of(record)], "record has no passage", "records have no passage"
+    )
     return Retrieval(
         task=ask.task, name=f"{ask.opened.name}#{ask.task}", records=records, total=len(asking), inputs=texts, ids=list(names.values()),
         targets=targets, columns=subgroup_columns(records, ask.request.subgroups), parts=cut_parts([len(text) for text in texts]),
