@@ -116,6 +116,13 @@ def make_vcf(path: Path, lines: int, samples: int) -> None:
             )
 
 
+def make_entries(path: Path, count: int) -> None:
+    """A folder of entries of 10,000 atoms, as sets of structures are."""
+    path.mkdir()
+    for n in range(count):
+        make_mmcif(path / f"{n}.cif", 10_000)
+
+
 def make_mmcif(path: Path, atoms: int) -> None:
     """A protein of one chain as the wwPDB writes it, 21 columns an atom."""
     names = ["group_PDB", "id", "type_symbol", "label_atom_id", "label_alt_id", "label_comp_id", "label_asym_id", "label_entity_id", "label_seq_id", "pdbx_PDB_ins_code", "Cartn_x", "Cartn_y", "Cartn_z", "occupancy", "B_iso_or_equiv", "pdbx_formal_charge", "auth_seq_id", "auth_comp_id", "auth_asym_id", "auth_atom_id", "pdbx_PDB_model_num"]  # fmt: skip
@@ -326,19 +333,22 @@ def vcf_theirs(path: Path) -> Iterator[Any]:
 
 
 def mmcif_ours(path: Path) -> Iterator[Any]:
-    """Atoms and the letters of the chains."""
+    """Atoms and the letters of the chains, of every entry of a folder."""
     import gemmi  # noqa: F401  # imports are not measured
 
     from healthfm.datasets.readers.structures import load
     from healthfm.formats.source import Source
 
     yield
-    atoms, _ = load(Source(path))
-    yield digest(
-        np.round(atoms.positions.sum(0, dtype=float), 1),
-        len(atoms.names),
-        len(set(zip(atoms.chains, atoms.residues, strict=True))),
-    )
+    found: list[Any] = []
+    for one in sorted(path.glob("*.cif")):
+        atoms, _ = load(Source(one))
+        found += [
+            np.round(atoms.positions.sum(0, dtype=float), 1),
+            len(atoms.names),
+            len(set(zip(atoms.chains, atoms.residues, strict=True))),
+        ]
+    yield digest(*found)
 
 
 def mmcif_theirs(path: Path) -> Iterator[Any]:
@@ -346,9 +356,12 @@ def mmcif_theirs(path: Path) -> Iterator[Any]:
     from Bio.PDB.MMCIFParser import MMCIFParser
 
     yield
-    model = next(iter(MMCIFParser(QUIET=True).get_structure("x", str(path))))
-    places = np.array([one.coord for one in model.get_atoms()])
-    yield digest(np.round(places.sum(0, dtype=float), 1), len(places), sum(1 for _ in model.get_residues()))
+    found: list[Any] = []
+    for one in sorted(path.glob("*.cif")):
+        model = next(iter(MMCIFParser(QUIET=True).get_structure("x", str(one))))
+        places = np.array([atom.coord for atom in model.get_atoms()])
+        found += [np.round(places.sum(0, dtype=float), 1), len(places), sum(1 for _ in model.get_residues())]
+    yield digest(*found)
 
 
 def morgan_ours(path: Path) -> Iterator[Any]:
@@ -498,7 +511,7 @@ CASES: dict[str, tuple[Callable[[Path, float], None], Pass, Pass]] = {
     "fasta": (make_fasta, fasta_ours, fasta_theirs),
     "vcf": (lambda path, scale: make_vcf(path, round(200_000 * scale), 100), vcf_ours, vcf_theirs),
     "sites": (lambda path, scale: make_vcf(path, round(2_000_000 * scale), 0), vcf_ours, vcf_theirs),
-    "mmcif": (lambda path, scale: make_mmcif(path, round(200_000 * scale)), mmcif_ours, mmcif_theirs),
+    "mmcif": (lambda path, scale: make_entries(path, max(1, round(20 * scale))), mmcif_ours, mmcif_theirs),
     "morgan": (lambda path, scale: make_molecules(path, round(20_000 * scale)), morgan_ours, morgan_theirs),
     "edf": (lambda path, scale: make_edf(path, round(3_600 * scale)), edf_ours, edf_theirs),
     "h5ad": (lambda path, scale: make_h5ad(path, round(40_000 * scale)), h5ad_ours, h5ad_theirs),
@@ -510,7 +523,7 @@ ENDS = {
     "fasta": "x.fasta",
     "vcf": "x.vcf",
     "sites": "x.vcf",
-    "mmcif": "x.cif",
+    "mmcif": "entries",
     "morgan": "x.smi",
     "edf": "x.edf",
     "gctx": "x.gctx",

@@ -54,7 +54,7 @@ def test_hdf5_and_folder_of_one_experiment_hold_the_same_counts(
         and one.rows(5, 5).shape == (0, 507)
     )
     places = [1106, 3, 500, 4, 0]
-    assert one.scattered is not None and two.scattered is None
+    assert one.scattered is not None and two.scattered is None  # Matrix Market is held in memory
     assert np.array_equal(one.chosen(places), one.rows(0, 1107)[places]) and np.array_equal(
         two.chosen(places), one.chosen(places)
     )

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from healthfm.errors import DatasetError, MissingExtra
+from healthfm.formats import stretches
 from healthfm.formats.source import DAMAGE, Source
 
 Rows = Callable[[int, int], npt.NDArray[np.float32]]
@@ -84,7 +85,7 @@ def h5ad(source: Source) -> Matrix:
         var[1],
         place if raw else "X, no raw counts are kept",
         raw is not None,
-        scattered(file[place], width),
+        scattered(source, file[place], width),
     )
 
 
@@ -111,54 +112,65 @@ def compressed(source: Source, held: Any, count: int, width: int) -> Rows:
     if (
         held["data"].dtype.kind not in "biuf"
         or len(starts) != count + 1
-        or np.any(np.diff(starts) < 0)
-        or starts[-1] > len(held["data"])
+        or starts[0] < 0
+        or np.any(starts[1:] < starts[:-1])
+        or starts[-1] > min(len(held["data"]), len(held["indices"]))
     ):
         raise DatasetError(f"{source}: the parts of its compressed matrix do not fit together")
 
+    filled = _filling(source, held, width)
+
     def rows(i: int, j: int) -> npt.NDArray[np.float32]:
         i, j, _ = slice(i, j).indices(count)
-        found = np.zeros((max(j - i, 0), width), np.float32)
-        begin, end = int(starts[i]), int(starts[max(i, j)])
-        places = held["indices"][begin:end]
-        if len(places) and not 0 <= places.min() <= places.max() < width:
-            raise DatasetError(f"{source}: a value lies beyond the last column")
-        found[np.repeat(np.arange(max(j - i, 0)), np.diff(starts[i : max(i, j) + 1])), places] = held["data"][begin:end]
-        return found
+        j = max(i, j)
+        of = np.repeat(np.arange(j - i) * width, np.diff(starts[i : j + 1]))
+        return filled(j - i, of, starts[i : i + 1].astype(np.int64), (starts[j : j + 1] - starts[i]).astype(np.int64))
 
     return rows
 
 
-def scattered(held: Any, width: int) -> Scattered | None:
-    """Return what reads any rows of a compressed matrix with one request to HDF5 for all of them; None: it is dense."""
+def scattered(source: Source, held: Any, width: int) -> Scattered:
+    """Return what reads any rows of a matrix, dense or compressed, unpacking what is stored together once for all of them."""
     if not hasattr(held, "keys"):
-        return None
-    starts = held["indptr"][:].astype(np.int64)
+
+        def picked(places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+            found = np.empty((len(places), width), np.float32)
+            ascending = np.sort(places)
+            found[np.argsort(places)] = stretches.rows(held, ascending, np.ones_like(ascending))
+            return found
+
+        return picked
+    starts, filled = held["indptr"][:].astype(np.int64), _filling(source, held, width)
 
     def chosen(places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        order = np.argsort(places, kind="stable")
+        order = np.argsort(places)
         begins, counts = starts[places][order], (starts[places + 1] - starts[places])[order]
-        found = np.zeros((len(places), width), np.float32)
-        row = np.repeat(order, counts)
-        found[row, _gathered(held["indices"], begins, counts)] = _gathered(held["data"], begins, counts)
-        return found
+        return filled(len(places), np.repeat(order * width, counts), begins, counts)
 
     return chosen
 
 
-def _gathered(values: Any, begins: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-    """Return several stretches of an array, one behind the other, in ascending order of where they begin."""
-    from h5py import h5s
+Filling = Callable[
+    [int, npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    npt.NDArray[np.float32],
+]
 
-    space = values.id.get_space()
-    space.select_none()
-    for begin, count in zip(begins.tolist(), counts.tolist(), strict=True):
-        if count:
-            space.select_hyperslab((begin,), (count,), op=h5s.SELECT_OR)
-    found = np.empty(int(counts.sum()), values.dtype)
-    if len(found):
-        values.id.read(h5s.create_simple(found.shape), space, found)
-    return found
+
+def _filling(source: Source, held: Any, width: int) -> Filling:
+    """Return what makes rows of a compressed matrix dense: of (rows, where the row of each value begins, where stretches of values begin, how many are in each)."""
+    columns, values = stretches.Stretches(held["indices"]), stretches.Stretches(held["data"])
+
+    def filled(
+        count: int, of: npt.NDArray[np.int64], begins: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        places = columns.read(begins, counts).astype(np.int64, copy=False)
+        if len(places) and not 0 <= places.min() <= places.max() < width:
+            raise DatasetError(f"{source}: a value lies beyond the last column")
+        found = np.zeros((count, width), np.float32)
+        found.reshape(-1)[of + places] = values.read(begins, counts)
+        return found
+
+    return filled
 
 
 def _table(source: Source, file: Any, place: str) -> tuple[tuple[str, ...], Callable[[str], list[Any]]]:
@@ -274,7 +286,7 @@ def ten_x(source: Source) -> list[tuple[str, Matrix]]:
         found.append(("" if name == "matrix" else name, Matrix(
             cells, genes, compressed(source, held, cells, genes), ("barcode",), tuple(var),
             named(source, "barcodes", ("barcode",), partial(_texts, {"barcode": held["barcodes"]})),
-            named(source, "features", tuple(var), partial(_texts, var)), "counts", scattered=scattered(held, genes),
+            named(source, "features", tuple(var), partial(_texts, var)), "counts", scattered=scattered(source, held, genes),
         )))  # fmt: skip
     return found
 

@@ -88,13 +88,14 @@ def atoms(found: Any) -> dict[str, Any]:
     names, kinds = np.unique(name, return_inverse=True)
     _, kept = np.unique(residue * len(names) + kinds, return_index=True)
     kept.sort()
-    of, insertions = residue[kept].tolist(), [chr(one).strip() for one in insertion[first].tolist()]
-    ids = [*zip(number[first].tolist(), insertions, strict=True)]
-    elements = [one.decode() for one in flat.element_names[:count].tolist()]
+    of = residue[kept]
+    letters = {one: chr(one).strip() for one in np.unique(insertion).tolist()}
+    ids = [*zip(number[first].tolist(), map(letters.__getitem__, insertion[first].tolist()), strict=True)]
+    elements, element = np.unique(flat.element_names[:count], return_inverse=True)
     return {
         "positions": flat.pos[:count][kept].astype(np.float32), "b": flat.b_iso[:count][kept].astype(np.float32), "hetero": flat.het_flags[:count][kept] == ord("H"),
-        "names": _each(_words(names), kinds[kept].tolist()), "elements": _each(elements, kept.tolist()), "residues": _each(ids, of),
-        "residue_names": _each(_words(residue_name[first]), of), "chains": _each([chains[one].name for one in chain[first].tolist()], of),
+        "names": _each(_words(names), kinds[kept]), "elements": _each([one.decode() for one in elements.tolist()], element[kept]), "residues": _each(ids, of),
+        "residue_names": _each(_words(residue_name[first]), of), "chains": _each([one.name for one in chains], chain[kept]),
     }  # fmt: skip
 
 
@@ -107,8 +108,8 @@ def _words(keys: npt.NDArray[np.int64]) -> list[str]:
     return [one.decode() for one in keys.view("S8").tolist()]
 
 
-def _each(values: Sequence[T], places: list[int]) -> tuple[T, ...]:
-    return tuple(map(values.__getitem__, places))
+def _each(values: Sequence[T], places: npt.NDArray[np.int64]) -> tuple[T, ...]:
+    return tuple(np.fromiter(values, object, len(values))[places].tolist())
 
 
 def sequences(found: Any) -> dict[str, str]:
