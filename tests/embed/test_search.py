@@ -1,9 +1,10 @@
-"""Search over a store: exact, over many parts, by words and by a picture; a store of another model is refused in a line."""
+"""Search over a store: exact, over many parts, by words and by a picture; of a large one by an index; another model's is refused in a line."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from healthfm import RunError, load_model
+from healthfm import MissingExtra, RunError, load_model
+from healthfm.embed import nearest
+from healthfm.embed import search as searching
 from healthfm.embed.embedder import Embedder
 from healthfm.embed.items import gather
 from healthfm.embed.run import embed
@@ -126,3 +129,64 @@ def test_a_store_of_another_model_or_no_store_is_refused_in_a_line(
     part.write_bytes(part.read_bytes()[:50])
     with pytest.raises(RunError, match="a part is damaged"):
         search(tmp_path / "copy", "heart", model)
+
+
+def filled(store: Path, seed: int) -> np.ndarray:
+    """Put 80 random vectors into each part of a store, none in its first row; return those that are there, by part and row."""
+    random, folder, every = np.random.default_rng(seed), RunFolder(store, "embeddings"), []
+    for number in sorted(folder.published("embeddings")):
+        part = pa.concat_tables([folder.part(number, "embeddings")] * 27)[:80]
+        vectors = random.normal(size=(80, len(part["embedding"][0])))
+        for name, column in (
+            ("id", pa.array([f"{number} {i}" for i in range(80)])),
+            ("embedding", pa.array([None, *vectors[1:].tolist()], pa.list_(pa.float32()))),
+            ("problem", pa.array(["cannot be read", *([None] * 79)], pa.string())),
+        ):
+            part = part.set_column(part.column_names.index(name), name, column)
+        folder.publish(number, part, "embeddings")
+        every.append(vectors[1:])
+    return np.concatenate(every).astype(np.float32)
+
+
+def test_a_store_above_the_limit_is_asked_by_an_index_whose_recall_is_the_measured_one(
+    made: tuple[Path, Path, Path, Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Index = pytest.importorskip("usearch.index").Index  # noqa: N806
+    one, two = (shutil.copytree(made[0], tmp_path / name) for name in ("one", "two"))
+    vectors, _ = filled(one, 0), filled(two, 1)
+    exact = [search(store, "heart", made[3], 5) for store in (one, two)]
+    monkeypatch.setattr(searching, "EXACT", 4 * 80)
+    assert search(one, "heart", made[3], 5) == exact[0] and not (one / nearest.FILES[0]).exists()
+    monkeypatch.setattr(searching, "EXACT", 4 * 80 - 1)
+    monkeypatch.setattr(nearest, "SAMPLE", 4 * 80)
+    good = search(one, "heart", made[3], 5)
+    assert [one.id for one in good.hits] == [one.id for one in exact[0].hits]
+    assert [one.cosine for one in good.hits] == pytest.approx([one.cosine for one in exact[0].hits], abs=1e-6)
+    assert (good.vectors, good.recall) == (4 * 79, 1)
+    for name in nearest.FILES:
+        shutil.copy2(one / name, two / name)
+    other = search(two, "heart", made[3], 5)
+    assert [one.id for one in other.hits] == [one.id for one in exact[1].hits]  # another store's index is not asked
+    poor = {"connectivity": 4, "expansion_add": 8, "expansion_search": 8}
+    monkeypatch.setattr(nearest, "SETTINGS", {**nearest.SETTINGS, **poor})
+    told = run("search", one, "heart", "--weights", made[2], "--device", "cpu", "--top", 5)
+    index = Index.restore(str(one / nearest.FILES[0]))
+    index.expansion_search = 8
+    keys = np.array([80 * part + row for part in range(4) for row in range(79)])  # of those that have a vector
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    likeness = unit @ unit.T
+    np.fill_diagonal(likeness, -1)
+    true = keys[np.argsort(-likeness, 1)[:, :5]]
+    asked = [index.search(vector, 6).keys.astype(np.int64) for vector in vectors]
+    hits = [len({*some[some != key][:5]} & {*best}) for some, key, best in zip(asked, keys, true, strict=True)]
+    assert 0.05 < np.mean(hits) / 5 < 0.95
+    assert f"of the 5 nearest of this store's own vectors the index finds {np.mean(hits) / 5:.1%}" in told.stdout
+
+
+def test_a_store_above_the_limit_names_the_extra_that_it_needs(
+    made: tuple[Path, Path, Path, Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "EXACT", 11)
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    with pytest.raises(MissingExtra, match=r"healthfm\[search\]"):
+        search(made[0], "heart", made[3])

@@ -26,7 +26,10 @@ def register(app: typer.Typer) -> None:
         top: Annotated[int, typer.Option(help="How many to show.", min=1)] = 10,
         json: JsonFlag = False,
     ) -> None:
-        """Find what is most like a text or a picture in a folder of vectors: every vector is compared.
+        """Find what is most like a text or a picture in a folder of vectors.
+
+        Every vector is compared. Of more than a million an approximate index is asked (extra [search]), built beside the store the first
+        time; how many of the truly nearest it finds is measured on the store and printed.
 
         Words need a model of pictures and texts (plip, chexzero, ...), or a store of texts. A store that another model made is refused.
 
@@ -45,10 +48,12 @@ def register(app: typer.Typer) -> None:
         found = find(store, asked, loaded, top)
         if json:
             hits = [one.asdict() for one in found.hits]
-            emit_json({"store": str(store), "model": loaded.name, "query": query, "vectors": found.vectors, "notices": found.notices, "hits": hits})  # fmt: skip
+            emit_json({"store": str(store), "model": loaded.name, "query": query, "vectors": found.vectors, "recall": found.recall, "notices": found.notices, "hits": hits})  # fmt: skip
             return
         for notice in found.notices:
             print(f"notice: {notice}", file=sys.stderr)
+        if found.recall is not None:
+            print(f"approximate: of the {top} nearest of this store's own vectors the index finds {found.recall:.1%}")
         placed = any(one.x is not None for one in found.hits)
         numbered = placed or any(one.number for one in found.hits)
         emit_table(

@@ -1,4 +1,4 @@
-"""What in a folder of embeddings is most like a text or a picture: every vector is looked at, from parts that are mapped into memory."""
+"""What in a folder of embeddings is most like a text or a picture: every vector is looked at, or, of more than ``EXACT``, an index asked."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from healthfm.embed import engines
+from healthfm.embed import engines, nearest, stored
 from healthfm.embed.embedder import Embedder
 from healthfm.embed.items import of_file
 from healthfm.embed.key import key_of
-from healthfm.embed.plan import ROOM, matrix
+from healthfm.embed.plan import ROOM
 from healthfm.embed.run import FORMAT
-from healthfm.engine.pipeline import ordered
 from healthfm.engine.store import RunFolder
 from healthfm.errors import CapabilityError, RunError
 from healthfm.formats import image
@@ -24,8 +22,7 @@ from healthfm.models.model import Float32, Model
 from healthfm.records import Slide, TextRecord, Visual
 
 SAME = ("model", "weights", "settings")  # what of a key makes vectors comparable; the rest is how they were computed
-READERS = 4
-COLUMNS = ["id", "number", "x", "y", "embedding", "problem"]
+EXACT = 1_000_000  # vectors up to which all are compared
 
 
 @dataclass(frozen=True)
@@ -46,11 +43,15 @@ class Hit:
 
 @dataclass(frozen=True)
 class Found:
-    """The ``hits`` of a search, the most alike first (of equals the earlier), among ``vectors`` of a store; ``notices`` of the query."""
+    """The ``hits`` of a search, the most alike first (of equals the earlier), among ``vectors`` of a store; ``notices`` of the query.
+
+    ``recall``: the share of the truly nearest that an approximate index finds on this store; None where every vector was compared.
+    """
 
     hits: list[Hit]
     vectors: int
     notices: list[str]
+    recall: float | None = None
 
 
 def made_by(store: Path) -> str:
@@ -61,8 +62,9 @@ def made_by(store: Path) -> str:
 def search(store: Path, query: str | Path, model: Model, top: int = 10) -> Found:
     """Return what a store holds that is most like a text, or a picture's file (a ``Path``), by the cosine of ``model``'s vectors.
 
-    Exact: every vector is compared. Parts are read as they are needed, so that memory does not grow with the store. Raises ``RunError``: no
-    store, one of another model, an empty query; ``CapabilityError``: the model does not take such a query.
+    Every vector is compared; parts are read as they are needed, so that memory does not grow with the store. Of more than ``EXACT`` vectors an
+    index is asked (``nearest``), which is built beside the store the first time. Raises ``RunError``: no store, one of another model, an
+    empty query; ``CapabilityError``: the model does not take such a query; ``MissingExtra``: no package for such an index.
     """
     if top < 1:
         raise RunError(f"top is {top}; it must be 1 or more")
@@ -71,12 +73,19 @@ def search(store: Path, query: str | Path, model: Model, top: int = 10) -> Found
     _refuse_others(store, manifest, model)
     folder = RunFolder(store, ROOM)
     parts = sorted(folder.published(ROOM))
-    best = _Best(top)
-    for part in ordered(lambda number: _part(store, number), parts, READERS, 2 * READERS):
-        best.take(_alike(store, part, vector), part)
+    best, recall, rows = _Best(top), None, stored.counts(store, parts)
+    if sum(rows) > EXACT:
+        found = nearest.near(folder, parts, rows, vector, top)
+        for number, some in found.rows.items():
+            table = stored.part(store, number).take(some)
+            best.take(stored.alike(store, table, vector[None])[:, 0], table)
+        best.seen, recall = found.vectors, found.recall
+    else:
+        for table in stored.parts(store, parts):
+            best.take(stored.alike(store, table, vector[None])[:, 0], table)
     if not manifest.get("finished"):
         notices.append("the store is unfinished: what it has so far was searched")
-    return Found(best.hits(), best.seen, notices)
+    return Found(best.hits(), best.seen, notices, recall)
 
 
 def is_picture(word: str) -> bool:
@@ -137,29 +146,6 @@ def _query(query: str | Path, model: Model) -> tuple[Float32, list[str]]:
     return unit.vector / length, [*cut, *unit.notices]
 
 
-def _part(store: Path, number: int) -> pa.Table:
-    path = store / ROOM / f"part-{number:05d}.parquet"
-    try:
-        table = pq.read_table(path, columns=COLUMNS, memory_map=True)
-    except (pa.ArrowException, OSError) as error:
-        raise RunError(f"{store / ROOM}: a part is damaged ({type(error).__name__})") from None
-    return table.filter(pa.compute.is_null(table["problem"]))
-
-
-def _alike(store: Path, part: pa.Table, query: Float32) -> Float32:
-    """Return the cosines of a part's vectors to the query."""
-    if not part.num_rows:
-        return np.zeros(0, np.float32)
-    vectors = matrix(part)
-    if vectors.shape[1] != len(query):
-        raise RunError(
-            f"{store}: its vectors have {vectors.shape[1]} numbers, the query's {len(query)}: it was made by another model"
-        )
-    lengths = np.linalg.norm(vectors, axis=1)
-    found: Float32 = (vectors @ query) / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return found
-
-
 class _Best:
     """The most alike so far."""
 
@@ -174,7 +160,7 @@ class _Best:
         least = self.cosines[-1] if len(self.rows) == self.top else -np.inf
         some = np.flatnonzero(cosines > least)
         some = some[np.argsort(-cosines[some], kind="stable")][: self.top]
-        rows = [*self.rows, *part.select(COLUMNS[:4]).take(some).to_pylist()]
+        rows = [*self.rows, *part.select(stored.COLUMNS[:4]).take(some).to_pylist()]
         both = np.concatenate([self.cosines, cosines[some]])
         order = np.argsort(-both, kind="stable")[: self.top]
         self.cosines, self.rows = both[order], [rows[i] for i in order]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from healthfm import CapabilityError, CheckpointError, RunError, load_model
 from healthfm.cards import catalog
@@ -228,6 +229,35 @@ def test_vectors_do_not_depend_on_the_batch_or_the_padding() -> None:
     x = reference.pixels()
     one = np.concatenate([model.forward({"pixels": x[i : i + 1]})["image_embedding"] for i in range(3)])
     assert np.abs(one - model.forward({"pixels": x})["image_embedding"]).max() <= 1e-6
+
+
+def test_texts_that_begin_the_same_have_the_vectors_of_transformers_own_layers() -> None:
+    model, end = small("plip"), reference.ids().max()
+    network = model.network.text
+    ids = [
+        [1, 5, end],
+        [1, 5, 9, 7, end],
+        [1, 5, 9, end],
+        [1, 6, 9, 7, end],
+        [1, 5, end],
+        [2, end],
+        [1, 6, 9, 7, 7, end],
+    ]
+    made = [np.array(one) for one in ids]
+    found = model.embed_prepared(made)
+    hidden = torch.tensor([[1, 5, 9, end]]), torch.tensor([[1, 0, 1, 1]])
+    with torch.inference_mode():
+        for one, vector in zip(made, found, strict=True):
+            state = transformers.CLIPTextModel.forward(network.tower, torch.from_numpy(one)[None]).pooler_output
+            assert np.abs(network.joint(state)[0].numpy() - vector).max() <= 1e-6
+        state = transformers.CLIPTextModel.forward(network.tower, *hidden).pooler_output
+        assert np.abs(network.joint(state).numpy() - model.embed_tokens(*hidden)).max() <= 1e-6
+    x = reference.pixels()
+    plain = model.forward({"pixels": x})["image_embedding"]
+    assert np.abs(plain - model.embed_prepared(list(x.numpy()))).max() <= 1e-6
+    inner = network.tower.encoder.layers[-1].self_attn.register_forward_hook(lambda _, given, out: (0 * out[0], None))
+    assert np.abs(model.embed_prepared(made) - found).max() > 1e-3  # a function of the caller's inside is called
+    inner.remove()
 
 
 def with_tokens(folder: Path) -> dict[str, torch.Tensor]:

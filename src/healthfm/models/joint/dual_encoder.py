@@ -65,6 +65,12 @@ class DualEncoder(Tower):
         out = self.image.tower(pixel_values=pixels)
         return out.last_hidden_state, out.pooler_output
 
+    def of_pictures(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the vectors [n, d] of pictures, without their tokens."""
+        tower: Any = self.image.tower
+        pooled = tower.vectors(pixels) if hasattr(tower, "vectors") else tower(pixel_values=pixels).pooler_output
+        return self.image.joint(pooled)
+
     def of_texts(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Return the vectors [n, d] of token ids [n, length]."""
         joint: torch.Tensor = self.text.joint(self.text.tower(input_ids=ids, attention_mask=mask).pooler_output)
@@ -201,9 +207,15 @@ class DualEncoderModel(DualModel):
         """Return an item's pictures, or a text's token ids (see ``DualModel.prepare``)."""
         if not isinstance(content, str):
             return super().prepare(content)
-        with TURN:
-            ids = self._encoded([content])["input_ids"][0].numpy()
-            return Prepared([ids], cut=len(self.tokenizer(self._plain(content))["input_ids"]) > self._longest)  # type: ignore[misc]
+        made = self._encoded([content])
+        return Prepared([made["input_ids"][0].numpy()], cut=self._beyond([self._plain(content)], made) > 0)
+
+    def _together(self, inputs: Sequence[Any]) -> list[list[int]]:
+        if getattr(self.network.text.tower, "packs", False) and all(one.ndim == 1 for one in inputs):
+            return [
+                sorted(range(len(inputs)), key=lambda i: inputs[i].tolist())
+            ]  # those that begin the same are neighbours
+        return super()._together(inputs)
 
     def _plain(self, text: str) -> str:
         return clip_text.repaired(text) if self.words.repaired else text
@@ -211,14 +223,23 @@ class DualEncoderModel(DualModel):
     def _encoded(self, texts: Sequence[str]) -> Any:
         texts = [self._plain(text) for text in texts]
         made = super()._encoded(texts)
+        self.provenance["texts_cut"] = self.provenance.get("texts_cut", 0) + self._beyond(texts, made)
+        return made
+
+    def _beyond(self, texts: Sequence[str], made: Any) -> int:
+        """Return how many of the texts that became these ids were longer than the context."""
         full = [
             text for text, mask in zip(texts, made["attention_mask"], strict=True) if int(mask.sum()) >= self.longest
         ]
-        if full:  # most likely cut; those that just fit are told apart
-            with TURN:
-                cut = sum(len(ids) > self.longest for ids in self.tokenizer(full)["input_ids"])  # type: ignore[misc]
-            self.provenance["texts_cut"] = self.provenance.get("texts_cut", 0) + cut
-        return made
+        if not full:  # else most are cut; those that just fit are told apart
+            return 0
+        with TURN:
+            return sum(len(ids) > self.longest for ids in self.tokenizer(full)["input_ids"])  # type: ignore[misc]
+
+    @torch.inference_mode()
+    def _of_pixels(self, pixels: torch.Tensor) -> Float32:
+        first = next(self.network.parameters())
+        return self.network.of_pictures(pixels.to(first.device, first.dtype)).float().cpu().numpy()
 
     def _of_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> Float32:
         return self.forward({"token_ids": ids, "attention_mask": mask})["text_embedding"]

@@ -13,6 +13,7 @@ import numpy as np
 import PIL.Image
 import torch
 import transformers
+from torch import nn
 
 from healthfm.cards.schema import ModelCard, Transform, ZeroShot
 from healthfm.errors import CapabilityError, CheckpointError
@@ -27,7 +28,7 @@ from healthfm.models.vision.vision_model import Tower, VisionModel
 
 SAME = 1e-4  # the largest difference of a pixel from the processor's own
 FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
-TEXTS_AT_ONCE = 32
+TOKENS_AT_ONCE = 4096
 
 
 class NativeTower(Tower):
@@ -87,7 +88,7 @@ class DualModel(VisionModel):
     capabilities = VisionModel.capabilities | {"classify"}
     takes = (*VisionModel.takes, *TextModel.takes)
     stacks = False  # the network takes texts too
-    together = (8, 64)
+    together = (8, 256)
 
     def __init__(
         self, card: ModelCard, network: Tower, rule: Transform | None, tokenizer: transformers.PreTrainedTokenizerBase | None,
@@ -108,7 +109,7 @@ class DualModel(VisionModel):
             return super().embed(items, output, batch_size)
         if output != "pooled":
             raise CapabilityError(f"{self.name} gives one vector a text, not tokens")
-        size = TEXTS_AT_ONCE if batch_size == "auto" else int(batch_size)
+        size = self.together[1] if batch_size == "auto" else int(batch_size)
         return np.concatenate([self._texts(items[i : i + size]) for i in range(0, len(items), size)])
 
     def classify(
@@ -138,18 +139,33 @@ class DualModel(VisionModel):
             return Prepared([ids], cut=len(self.tokenizer(content)["input_ids"]) > self._longest)  # type: ignore[misc]
 
     def embed_prepared(self, inputs: Sequence[Any]) -> Float32:
-        """Return the vectors, float32 [n, d], of pictures or of token ids; those of one size go through the network together."""
+        """Return the vectors, float32 [n, d], of pictures or of token ids."""
         found: dict[int, Float32] = {}
-        for shape in dict.fromkeys(one.shape for one in inputs):
-            rows = [i for i, one in enumerate(inputs) if one.shape == shape]
-            some = [inputs[i] for i in rows]
-            if len(shape) == 1:
-                ids = torch.from_numpy(np.stack(some))
-                made = self._of_ids(ids, torch.ones_like(ids))
+        for rows in self._together(inputs):
+            if inputs[rows[0]].ndim == 1:
+                found |= self._of_rows(inputs, rows)
             else:
-                made = self.forward({"pixels": torch.from_numpy(np.stack(some))})[self.vector]
-            found |= dict(zip(rows, made, strict=True))
+                made = self._of_pixels(torch.from_numpy(np.stack([inputs[i] for i in rows])))
+                found |= dict(zip(rows, made, strict=True))
         return np.stack([found[i] for i in range(len(inputs))])
+
+    def _together(self, inputs: Sequence[Any]) -> list[list[int]]:
+        """Return the numbers of those that go through the network together: of one size, so that no text is filled up."""
+        return [
+            [i for i, one in enumerate(inputs) if one.shape == shape]
+            for shape in dict.fromkeys(a.shape for a in inputs)
+        ]
+
+    def _of_rows(self, inputs: Sequence[Any], rows: Sequence[int]) -> dict[int, Float32]:
+        """Return the vectors of some of the token ids, by their numbers; they are filled up to the longest."""
+        ids = [torch.from_numpy(inputs[i]) for i in rows]
+        size = max(TOKENS_AT_ONCE // max(map(len, ids)), 1)
+        found: dict[int, Float32] = {}
+        for start in range(0, len(rows), size):
+            some = nn.utils.rnn.pad_sequence(ids[start : start + size], batch_first=True)
+            made = self._of_ids(some, torch.ones_like(some))
+            found |= dict(zip(rows[start : start + size], made, strict=True))
+        return found
 
     @property
     def _fills(self) -> bool:
@@ -167,6 +183,9 @@ class DualModel(VisionModel):
             return self.tokenizer(
                 list(texts), padding="max_length" if self._fills else True, truncation=True, max_length=self._longest, return_tensors="pt"
             )  # fmt: skip
+
+    def _of_pixels(self, pixels: torch.Tensor) -> Float32:
+        return self.forward({"pixels": pixels})[self.vector]
 
     @torch.inference_mode()
     def _of_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> Float32:

@@ -1,19 +1,23 @@
 """Exact ranks of what belongs together, both ways, in bounded memory: pictures among captions and captions among pictures.
 
 Vectors are of length 1 and written in fixed point, so that every product and every partial sum is a whole number that float64 holds: the
-similarities, and with them ranks and ties, are the same whatever the order of additions, the chunk or the machine.
+similarities, and with them ranks and ties, are the same whatever the order of additions, the chunk or the machine. All are computed in
+float32 first, and so those alone whose rounding could change an answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 ONE = 2.0**26  # what length 1 is: a partial sum of products is at most ONE squared, 2 to the power of 52
-CHUNK = 2_048  # vectors of each side that are compared at once: 2,048 x 2,048 similarities are 34 MB
+CHUNK = 512  # vectors of each side that are compared at once: their similarities stay in the processor's cache
+DENSE = 64  # where more than one in so many similarities is in doubt, all of a block are computed in whole numbers
+PAIRS = 4_096  # that are computed in whole numbers at once, where few are in doubt
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 TIES = "of equal similarities those of what does not belong count first: a tie counts against the model"
@@ -45,12 +49,12 @@ def ranks(
     for side in both:
         side.expect(likeness)
     for start in range(0, len(queries), chunk):
-        rows = both[0].whole(np.arange(start, min(start + chunk, len(queries))))
+        rows = both[0].short(np.arange(start, min(start + chunk, len(queries))))
         for begin in range(0, len(gallery), chunk):
-            columns = both[1].whole(np.arange(begin, min(begin + chunk, len(gallery))))
+            columns = both[1].short(np.arange(begin, min(begin + chunk, len(gallery))))
             block = rows @ columns.T
-            both[0].count(block, start, begin)
-            both[1].count(block.T, begin, start)
+            both[0].count(both[1], block, start, begin)
+            both[1].count(both[0], np.ascontiguousarray(block.T), begin, start)
     return both[0].ranks(), both[1].ranks()
 
 
@@ -69,11 +73,24 @@ class _Side:
         self.scales = (1 - 2.0**-40) * ONE / lengths  # a little less than 1, so that rounding makes none longer
         self.best = np.full(len(vectors), -np.inf)
         self.first = np.zeros(len(vectors), np.int64)
+        self.doubt = (
+            self.vectors.shape[1] + 8
+        ) * 2.0**-24  # float32's similarities are no further off: Higham 2002, 3.1
 
     def whole(self, rows: Ints) -> npt.NDArray[np.float64]:
         """Return vectors of length 1 in fixed point: whole numbers as float64."""
         found: npt.NDArray[np.float64] = np.trunc(self.vectors[rows] * self.scales[rows, None])
         return found
+
+    def short(self, rows: Ints) -> npt.NDArray[np.float32]:
+        """Return vectors of length 1 as float32."""
+        return self.vectors[rows] * (self.scales[rows, None] / ONE).astype(np.float32)
+
+    def exact(self, other: _Side, mine: Ints, theirs: Ints) -> npt.NDArray[np.float64]:
+        """Return the similarities of pairs in whole numbers."""
+        starts = range(0, max(len(mine), 1), PAIRS)
+        both = ((self.whole(mine[k : k + PAIRS]), other.whole(theirs[k : k + PAIRS])) for k in starts)
+        return np.concatenate([np.einsum("ij,ij->i", *some) for some in both])
 
     def expect(self, likeness: npt.NDArray[np.float64]) -> None:
         """Take in the similarities of all pairs."""
@@ -84,19 +101,40 @@ class _Side:
         self.wanted = likeness[order]
         self.above = np.zeros(len(order), np.int64)
 
-    def count(self, block: npt.NDArray[np.float64], start: int, begin: int) -> None:
+    def count(self, other: _Side, block: npt.NDArray[np.float32], start: int, begin: int) -> None:
         """Count, of similarities [rows, columns] from (``start``, ``begin``) on, those that are at least as great as each one that belongs."""
         rows = np.arange(start, start + len(block))
+        whole: Any = None  # the block in whole numbers, where much is in doubt
         for place in range(int(self.sizes[rows].max())):
             has = np.flatnonzero(self.sizes[rows] > place)
             at = self.starts[rows[has]] + place
             part = block if len(has) == len(rows) else block[has]
-            self.above[at] += (part >= self.wanted[at, None]).sum(1)
+            wanted = self.wanted[at] / ONE**2
+            surely = part >= (wanted + self.doubt).astype(np.float32)[:, None]
+            doubted = surely ^ (part >= (wanted - self.doubt).astype(np.float32)[:, None])
+            i, j = np.divmod(np.flatnonzero(doubted), doubted.shape[1])
+            if len(i) * DENSE > block.size:
+                whole = self._block(other, start, begin, block) if whole is None else whole
+                self.above[at] += (whole[has] >= self.wanted[at, None]).sum(1)
+                continue
+            near = self.exact(other, rows[has[i]], begin + j) >= self.wanted[at[i]]
+            self.above[at] += np.count_nonzero(surely, 1) + np.bincount(i[near], minlength=len(at))
         highest = block.max(1)
-        better = np.flatnonzero(highest > self.best[rows])
-        if len(better):
-            self.best[rows[better]] = highest[better]
-            self.first[rows[better]] = begin + block[better].argmax(1)
+        could = np.flatnonzero(highest + self.doubt > self.best[rows] / ONE**2)
+        part = block[could] >= (highest[could] - 2 * self.doubt)[:, None]
+        i, j = np.divmod(np.flatnonzero(part), part.shape[1])
+        if len(i) * DENSE > block.size:
+            whole = self._block(other, start, begin, block) if whole is None else whole
+            i, j = np.arange(len(could)), whole[could].argmax(1)
+        likeness = self.exact(other, rows[could[i]], begin + j)
+        last = np.lexsort((-j, likeness, i))[np.append(np.diff(i) > 0, True)[: len(i)]]  # of each row the most alike
+        last = last[likeness[last] > self.best[rows[could[i[last]]]]]
+        at = rows[could[i[last]]]
+        self.best[at], self.first[at] = likeness[last], begin + j[last]
+
+    def _block(self, other: _Side, start: int, begin: int, block: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        rows, columns = (begins + np.arange(size) for begins, size in zip((start, begin), block.shape, strict=True))
+        return self.whole(rows) @ other.whole(columns).T
 
     def ranks(self) -> Ranks:
         """Return the rank of each one that belongs: behind all others that are at least as like, and behind those of its own that are more so."""
@@ -110,4 +148,5 @@ class _Side:
             upto[last[np.searchsorted(last, np.arange(len(groups)))]] + 1
         )  # those of one's own that are at least as like
         found = self.above - alike + upto + 1
-        return Ranks(np.split(found, self.starts[1:]), self.first)
+        ends = self.starts + self.sizes
+        return Ranks([found[a:b] for a, b in zip(self.starts, ends, strict=True)], self.first)

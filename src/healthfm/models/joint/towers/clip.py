@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import transformers
+from transformers.initialization import no_init_weights
 
 from healthfm.cards.schema import Runner
 from healthfm.cards.schema import Tokenizer as TokenizerFacts
 from healthfm.errors import CheckpointError
 from healthfm.models.files import recognise
 from healthfm.models.joint import clip_bpe
+from healthfm.models.joint.clip_layers import Pictures, Texts
 from healthfm.models.joint.towers.kind import Kind, Made, Sizes
 from healthfm.models.language.text_model import build_network
 from healthfm.models.vision import vision_model as vision
@@ -52,7 +55,11 @@ def image(part: Runner, whole: Any, initial: bool) -> Made:
     """Build the picture side; the class token stands first."""
     n = vision.numbers(ImageNumbers, part.config)
     sizes = {"image_size": n.img_size, "patch_size": n.patch_size}
-    return Made(_network("Vision", {**_shared(n, whole), **sizes}, initial), n.embed_dim, prefix=1)
+    return Made(
+        _network(Pictures, "CLIPVisionConfig", {**_shared(n, whole), **sizes}, initial),
+        n.embed_dim,
+        prefix=1,
+    )
 
 
 def text(part: Runner, whole: Any, initial: bool) -> Made:
@@ -62,7 +69,7 @@ def text(part: Runner, whole: Any, initial: bool) -> Made:
         "vocab_size": n.vocab_size, "max_position_embeddings": n.context_length,
         "eos_token_id": 2, "bos_token_id": 0, "pad_token_id": 1,  # 2: transformers' sign for "the highest number"
     }  # fmt: skip
-    return Made(_network("Text", {**_shared(n, whole), **sizes}, initial), n.embed_dim)
+    return Made(_network(Texts, "CLIPTextConfig", {**_shared(n, whole), **sizes}, initial), n.embed_dim)
 
 
 def _shared(n: ImageNumbers | TextNumbers, whole: Any) -> dict[str, Any]:
@@ -74,9 +81,12 @@ def _shared(n: ImageNumbers | TextNumbers, whole: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _network(side: str, numbers: Mapping[str, Any], initial: bool) -> transformers.PreTrainedModel:
-    network = build_network(f"CLIP{side}Config", f"CLIP{side}Model", numbers)
-    return getattr(transformers, f"CLIP{side}Model")(network.config) if initial else network  # type: ignore[no-any-return]
+def _network(
+    kind: type[transformers.PreTrainedModel], config: str, numbers: Mapping[str, Any], initial: bool
+) -> transformers.PreTrainedModel:
+    checked = build_network(config, config.replace("Config", "Model"), numbers).config
+    with nullcontext() if initial else no_init_weights():
+        return kind(checked)
 
 
 def image_sizes(tensors: Mapping[str, Any]) -> Sizes:
