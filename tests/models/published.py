@@ -160,7 +160,7 @@ def biogpt_files(folder: Path) -> int:
 @functools.cache
 def _fast_bpe(merges: int) -> tuple[list[str], list[tuple[str, str]]]:
     """Return a vocabulary and the merges that made it."""
-    words = Counter(word for text in texts()[:60] for word in text.split())
+    words = Counter(word for text in texts()[:15] for word in text.split())
     split = {word: [*word[:-1], word[-1] + "</w>"] for word in words}
     symbols = {symbol for parts in split.values() for symbol in parts}
     symbols |= {s for c in map(chr, range(33, 127)) for s in (c, c + "</w>")}

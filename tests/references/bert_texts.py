@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ HEAVY = "EVQLVESGGGLVQPGGSLRLSCAASGFTFSSYAMSWVRQAPGKGLEWVSAISGSGGSTYYADSVKGRFTIS
 LIGHT = "DIQMTQSPSSLSASVGDRVTITCRASQSISSYLNWYQQKPGKAPKLLIYAASSLQSGVPSRFSGSGSGTDFTLTISSLQPEDFATYYCQQSYSTPLTFGGGTKVEIK"
 
 
+@functools.cache
 def texts() -> list[str]:
     """Return 26 texts: 20 PubMedQA questions, 4 of them with contexts over 512 pieces, 2 with accents and odd spaces."""
     rows = json.loads((PROJECT / "examples" / "pubmedqa" / "data" / "ori_pqal.json").read_text(encoding="utf-8"))
@@ -31,6 +33,7 @@ def sequences() -> list[str]:
     return [HEAVY, LIGHT, *changed, "EVQXBZ_ZVESG-evq", LIGHT * 6]
 
 
+@functools.cache
 def vocabulary() -> list[str]:
     """Return a small vocabulary of the texts' letters, and of half of their words as written and half as lowered."""
     whole = " ".join(texts())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,22 @@ def written(path: Path, data: bytes) -> tuple[Path, ...]:
 def test_a_file_is_known_by_all_of_its_bytes(tmp_path: Path) -> None:
     found = {fingerprint(written(tmp_path / "a.bin", data)) for data in (b"abc", b"abd", b"bbc", b"abcd", b"")}
     assert len(found) == 5 and all(one.startswith("sha256:") for one in found)
+
+
+def test_a_file_that_stays_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not before its last change is some seconds ago; and another file in its place is another."""
+    read: list[object] = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *words: read.append(1) or digest(*words))
+    files = written(tmp_path / "a.bin", b"abc")
+    assert fingerprint(files) == fingerprint(files) and len(read) == 2
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + 60)
+    first = fingerprint(files)
+    assert fingerprint(files) == first and len(read) == 3
+    [other] = written(tmp_path / "b.bin", b"abd")
+    os.utime(other, ns=(files[0].stat().st_atime_ns, files[0].stat().st_mtime_ns))
+    other.replace(files[0])
+    assert fingerprint(files) == f"sha256:{hashlib.sha256(b'abd').hexdigest()}" != first
 
 
 def test_a_folder_is_known_by_every_file_and_their_order(tmp_path: Path) -> None:

@@ -194,13 +194,14 @@ def test_a_card_decodes_by_the_owners_numbers(name: str, which: Sequence[str], m
 @pytest.mark.evidence("bentsao", "output")
 def test_bentsao_searches_as_its_owners_script(name: str, which: str, tmp_path: Path) -> None:
     """``infer.py`` itself read these weights with their adapter, and printed what its 4 beams found in 256 tokens."""
-    theirs = THEIRS["bentsao searched"][: 2 if name == "bentsao" else None][-2:]
+    theirs = THEIRS["bentsao searched"][0 if name == "bentsao" else 2]  # the first question's of each
     model = load_model(name, pub.bentsao_adapter(tmp_path, name), device="cpu")
     prompt = prompt_of("bentsao", which)
-    asked = [prompts.render(prompt, question=q.question) for q in medqa()[:2]]
-    assert model.generate(asked, None, None) == [one.removesuffix("</s>").rstrip() for one in theirs]
+    asked = prompts.render(prompt, question=medqa()[0].question)
+    assert model.generate([asked], None, None) == [theirs.removesuffix("</s>").rstrip()]
     greedy = prompt.model_copy(update={"decode": prompt.decode.model_copy(update={"beams": 1})})
-    assert model.generate([prompts.render(greedy, question=medqa()[0].question)], None, None)[0] != theirs[0]
+    [other] = model.generate([prompts.render(greedy, question=medqa()[0].question)], 64, None)
+    assert other and not theirs.startswith(other)
 
 
 def test_omnina_says_what_its_owners_training_teaches() -> None:

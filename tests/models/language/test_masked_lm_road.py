@@ -81,10 +81,9 @@ def test_a_linear_probe_on_pubmedqa_from_published_files_to_a_report(
     fit = [one for one in owners if one not in test]
     assert [row["target"] for row in rows] == [owners[one]["final_decision"] for one in test]
     embed = reference(slug, tmp_path / "reference")
-    vectors = [
-        embed(["\n".join([*owners[one]["CONTEXTS"], owners[one]["QUESTION"]]) for one in ids]) for ids in (fit, test)
-    ]
-    road.assert_probed(tmp_path / "run", rows, [owners[one]["final_decision"] for one in fit], *vectors)
-    others = road.disturb(hub_folder(tmp_path / "other", slug, KINDS.get(slug, "BertForPreTraining")))
-    again = road.evaluated(tmp_path / "again", *asked, others)
-    road.assert_moved(road.scores(rows), road.scores(again))
+    asked_of = [["\n".join([*owners[one]["CONTEXTS"], owners[one]["QUESTION"]]) for one in ids] for ids in (fit, test)]
+    labels = [owners[one]["final_decision"] for one in fit]
+    road.assert_probed(tmp_path / "run", rows, labels, *map(embed, asked_of))
+    others = load(slug, road.disturb(hub_folder(tmp_path / "other", slug, KINDS.get(slug, "BertForPreTraining"))))
+    again = road.probabilities(tmp_path / "run", rows, labels, *map(others.embed, asked_of))
+    road.assert_moved(road.scores(rows), again)  # the same questions by other weights

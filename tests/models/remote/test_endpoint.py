@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import ssl
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from healthfm import CapabilityError, CheckpointError, RunError, card, evaluate, load_model, load_run, open_dataset
 from healthfm.evaluate.protocols import Item, make_items
@@ -35,8 +35,9 @@ MODEL = "smollm2-135m-instruct"
 HELLO = [Message(role="user", content="Say hello.")]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(llama_cpp: str) -> EndpointModel:
+    """The server's model. No test may change it."""
     return load_model(MODEL, endpoint=llama_cpp)  # type: ignore[return-value]
 
 
@@ -276,11 +277,10 @@ def completions(model: CausalLM, tokenize: bool) -> Callable[[str, Any, dict[str
         choices, count = [], 0
         for i, prompt in enumerate(prompts):
             ids = model.encode(prompt) if isinstance(prompt, str) else prompt
-            logits = model.logits([ids])[0].astype(np.float64)
-            logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-            new = int(logs[-1].argmax())
-            values = [None, *(float(logs[j, t]) for j, t in enumerate(ids[1:])), float(logs[-1, new])]
-            top = [None, *({"top": float(row.max())} for row in logs)]
+            logs = torch.from_numpy(model.logits([ids])[0]).log_softmax(-1)
+            best = logs.max(-1).values.tolist()
+            values = [None, *logs[range(len(ids) - 1), ids[1:]].tolist(), best[-1]]
+            top = [None, *({"top": one} for one in best)]
             choices.append({"index": i, "text": "", "logprobs": {"token_logprobs": values, "top_logprobs": top}})
             count += len(ids)
         return {"choices": choices, "usage": {"prompt_tokens": count, "completion_tokens": len(prompts)}}
@@ -308,7 +308,7 @@ def test_echoed_scores_equal_lm_evals_client_on_the_same_server(
 
     assert small_llama.tokenizer is not None
     small_llama.tokenizer.save_pretrained(tmp_path)
-    items = medqa_items(short_medqa, "letters", 3)
+    items = medqa_items(short_medqa, "letters", 2)
     with serving(completions(small_llama, True)) as url:
         theirs = LocalCompletionsAPI(
             base_url=f"{url}/v1/completions", model="real", tokenizer=str(tmp_path), tokenizer_backend="huggingface", batch_size=1
@@ -520,7 +520,7 @@ def test_requests_keep_to_the_rate_and_the_bound() -> None:
     assert times[-1] - times[0] >= 5 * 0.2 * 0.9
 
 
-def test_a_certificate_nobody_vouches_for_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_certificate_nobody_vouches_for_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = tmp_path / "both.pem"
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
@@ -533,11 +533,8 @@ def test_a_certificate_nobody_vouches_for_is_refused_at_once(tmp_path: Path) -> 
         with pytest.raises(RunError, match="certificate is not valid here"):
             Client(url).ask("/")
         assert times == []
-        script = f"from healthfm.models.remote.client import Client; print(Client({url!r}).ask('/'))"
-        trusted = subprocess.run(
-            [sys.executable, "-c", script], env={**os.environ, "SSL_CERT_FILE": str(certificate)}, capture_output=True, text=True
-        )  # fmt: skip
-        assert trusted.stdout.strip() == "{'fine': True}", trusted.stderr
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert Client(url).ask("/") == {"fine": True}
 
 
 def test_a_proxy_in_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -664,9 +661,11 @@ def test_the_watch_sees_sockets(tmp_path: Path, llama_cpp: str) -> None:
     assert "endpoint:" in found.stdout
 
 
-def test_a_loaded_model_is_held_to_the_same_rule(tmp_path: Path, served: EndpointModel) -> None:
+def test_a_loaded_model_is_held_to_the_same_rule(
+    tmp_path: Path, served: EndpointModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "own.csv").write_text("question,A,B,answer\nIs Alma ill?,yes,no,A\nIs Bob?,yes,no,B\n")
-    served.client = Client("https://llm.example.invalid/v1")
+    monkeypatch.setattr(served, "client", Client("https://llm.example.invalid/v1"))
     with pytest.raises(RunError, match=r"llm\.example\.invalid is not this machine"):
         evaluate(served, tmp_path / "own.csv", output=tmp_path / "run")
     with pytest.raises(RunError, match="loaded already"):

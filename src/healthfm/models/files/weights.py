@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -143,17 +144,30 @@ def beside(path: Path) -> str:
 
 def fingerprint(files: tuple[Path, ...]) -> str:
     """Digest the files' names and contents; of a file over 4 GiB only its size, first and last 64 MiB (then ``sampled:``)."""
-    hashes, sampled = [], False
-    for path in files:
-        size = path.stat().st_size
-        with path.open("rb") as handle:
-            if size <= FULL_HASH:
-                hashes.append(hashlib.file_digest(handle, "sha256").hexdigest())
-            else:
-                sampled = True
-                part = hashlib.sha256(str(size).encode() + handle.read(ENDS))
-                handle.seek(-ENDS, 2)
-                part.update(handle.read())
-                hashes.append(part.hexdigest())
+    sampled = any(path.stat().st_size > FULL_HASH for path in files)
+    hashes = [_hash(path) for path in files]
     whole = hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
     return f"{'sampled' if sampled else 'sha256'}:{whole}"
+
+
+def _hash(path: Path) -> str:
+    """Digest a file, once while it stays as it is: a run asks for its weights' digest before it loads them and again when it does."""
+    one = path.stat()
+    state = (one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns)
+    if state in _HASHES:
+        return _HASHES[state]
+    with path.open("rb") as handle:
+        if one.st_size <= FULL_HASH:
+            found = hashlib.file_digest(handle, "sha256").hexdigest()
+        else:
+            part = hashlib.sha256(str(one.st_size).encode() + handle.read(ENDS))
+            handle.seek(-ENDS, 2)
+            part.update(handle.read())
+            found = part.hexdigest()
+    if time.time() - one.st_ctime > SETTLED:
+        _HASHES[state] = found
+    return found
+
+
+_HASHES: dict[tuple[int, ...], str] = {}
+SETTLED = 2  # seconds: a file changed within the clock's grain of its last change looks as it did
