@@ -51,7 +51,8 @@ class GGUF(Mapping[str, npt.NDArray[np.float32]]):
 
         tensor = self._tensors[name]
         shape = tuple(int(n) for n in reversed(tensor.shape))
-        return np.array(dequantize(_wide(tensor.data), tensor.tensor_type), dtype=np.float32).reshape(shape)
+        values = dequantize(_wide(tensor.data), tensor.tensor_type)  # of floats a view of the file, which nobody may change
+        return np.require(values, np.float32, "W").reshape(shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)

@@ -380,7 +380,9 @@ def test_numbers_of_a_call_are_pooling_alone(tmp_path: Path) -> None:
 # The road ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_evaluated_resumed_and_compared_with_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_evaluated_resumed_and_compared_with_a_row(
+    tmp_path: Path, small_at_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     llama(tmp_path / "biogpt")  # a row has this name: its lineage is not this folder's
     rows = [f"q{i},which is it ?,yes,no,{'AB'[i % 2]}" for i in range(6)]

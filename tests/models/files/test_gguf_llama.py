@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,23 +67,12 @@ def test_logits_equal_transformers_own_gguf_loader(
     theirs = transformers.AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=torch.float32
     ).eval()
-    ids = [smollm2.encode(text) for text in HARD]
+    ids = [smollm2.encode(text) for text in (HARD[0], HARD[3])]
     for tokens, ours in zip(ids, smollm2.logits(ids), strict=True):
         with torch.inference_mode():
             reference = theirs(torch.tensor([tokens])).logits[0].numpy()
         assert np.linalg.norm(ours - reference) <= 1e-4 * np.linalg.norm(reference)
         assert np.abs(ours - reference).max() <= 1e-3 * np.sqrt(np.mean(reference**2))
-
-
-def test_without_undoing_the_head_order_logits_are_wrong(
-    smollm2: CausalLM, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Negative control of the rotary permutation."""
-    monkeypatch.setattr(gguf_llama, "unpermute", lambda weight, heads: weight)
-    wrong = load_model("smollm2-135m-instruct", device="cpu")
-    ids = [smollm2.encode(HARD[0])]
-    right = smollm2.logits(ids)[0]
-    assert np.linalg.norm(wrong.logits(ids)[0] - right) > 0.05 * np.linalg.norm(right)
 
 
 def test_it_knows_the_capital_of_france(smollm2: CausalLM) -> None:
@@ -95,9 +83,8 @@ def test_it_knows_the_capital_of_france(smollm2: CausalLM) -> None:
 @pytest.mark.parametrize("keep", [0, 3, 4096, 5_000_000, -1000])
 def test_a_truncated_gguf_is_refused(path: Path, tmp_path: Path, keep: int) -> None:
     short = tmp_path / "short.gguf"
-    shutil.copy(path, short)
-    with short.open("rb+") as handle:
-        handle.truncate(keep if keep >= 0 else path.stat().st_size + keep)
+    with path.open("rb") as whole:
+        short.write_bytes(whole.read(keep if keep >= 0 else path.stat().st_size + keep))
     with pytest.raises(CheckpointError, match=r"short\.gguf: (not a readable GGUF file|cut short)"):
         load_model("smollm2-135m-instruct", short)
 
@@ -192,3 +179,12 @@ def test_the_same_network_from_gguf_and_from_its_folder(spm: Path) -> None:
     ours = load_model("medalpaca", spm, device="cpu").logits(ids)[0]
     theirs = load_model("medalpaca", spm.parent / "model.safetensors", device="cpu").logits(ids)[0]
     assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)
+
+
+def test_without_undoing_the_head_order_logits_are_wrong(spm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control of the rotary permutation."""
+    ids = [[1, 5, 60, 300, 41, 7]]
+    right = load_model("medalpaca", spm, device="cpu").logits(ids)[0]
+    monkeypatch.setattr(gguf_llama, "unpermute", lambda weight, heads: weight)
+    wrong = load_model("medalpaca", spm, device="cpu").logits(ids)[0]
+    assert np.linalg.norm(wrong - right) > 0.05 * np.linalg.norm(right)

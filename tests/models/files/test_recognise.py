@@ -208,13 +208,13 @@ def test_a_default_gives_way_to_the_variant_that_the_tensors_are(row: Path, besi
     assert load_model("two-sizes:small", row, device="cpu").provenance["notices"] == []
 
 
-def test_a_run_says_which_variant_it_ran(row: Path, pubmedqa_root: Path, tmp_path: Path) -> None:
+def test_a_run_says_which_variant_it_ran(row: Path, few_pubmedqa: Path, tmp_path: Path) -> None:
     words = [
         "evaluate",
         "two-sizes",
         "pubmedqa",
         "--root",
-        pubmedqa_root,
+        few_pubmedqa,
         "--weights",
         row,
         "--limit",

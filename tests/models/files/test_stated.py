@@ -221,7 +221,7 @@ def test_wishes_that_the_card_decides_are_named(folder: Path) -> None:
 # Tokenizers -------------------------------------------------------------------------------------------------------------------
 
 
-def test_an_end_token_that_the_files_add_is_left_off_and_told(tmp_path: Path, pubmedqa_root: Path) -> None:
+def test_an_end_token_that_the_files_add_is_left_off_and_told(tmp_path: Path, few_pubmedqa: Path) -> None:
     plain = pub.publish(tmp_path / "plain", pub.LLAMA, pub.sentencepiece_model, shards=1)
     ended = pub.publish(tmp_path / "ended", pub.LLAMA, pub.sentencepiece_model, shards=1)
     change(ended, "tokenizer_config.json", add_eos_token=True)
@@ -229,7 +229,7 @@ def test_an_end_token_that_the_files_add_is_left_off_and_told(tmp_path: Path, pu
         evaluate(
             "medalpaca",
             "pubmedqa",
-            root=pubmedqa_root,
+            root=few_pubmedqa,
             weights=one,
             output=tmp_path / f"run-{one.name}",
             limit=4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import ssl
@@ -64,7 +65,7 @@ def test_tokens_are_the_rows_own(served: EndpointModel, small_llama: CausalLM, m
 
 def test_a_score_is_the_sum_over_llama_cpps_own_full_distributions(served: EndpointModel, llama_cpp: str) -> None:
     """Chain rule, from another answer of the same server: the log-probabilities of the whole vocabulary."""
-    prompt, options = "Aspirin is used to treat", (" mild pain", " zzyzx")
+    prompt, options = "Aspirin is used to treat", (" mild pain", " zz")
     given = served.encode(prompt)
     for option, score in zip(options, served.score([prompt], [options])[0], strict=True):
         whole, expected = served.encode(prompt + option), 0.0
@@ -83,13 +84,13 @@ def test_scores_agree_with_the_same_weights_here(
     served: EndpointModel, smollm2: CausalLM, short_medqa: Path, protocol: str
 ) -> None:
     """llama.cpp computes with the quantised weights, healthfm with the dequantised ones: close, not equal."""
-    items = medqa_items(short_medqa, protocol, 4)
+    items = medqa_items(short_medqa, protocol, 3)
     prompts, options = [i.prompt for i in items], [i.continuations for i in items]
     there, here = served.score(prompts, options), smollm2.score(prompts, options)
     apart = np.concatenate(there) - np.concatenate(here)
     assert np.abs(apart).mean() < 0.4
     assert np.corrcoef(np.concatenate(there), np.concatenate(here))[0, 1] > 0.99
-    assert sum(a.argmax() == b.argmax() for a, b in zip(there, here, strict=True)) >= 3
+    assert sum(a.argmax() == b.argmax() for a, b in zip(there, here, strict=True)) >= 2
 
 
 def test_white_space_at_the_prompts_end_moves_to_the_option(served: EndpointModel) -> None:
@@ -619,14 +620,21 @@ WATCHED = ("socket.__new__", "socket.connect", "socket.sendto", "socket.sendmsg"
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """What this process does with sockets while the block runs. A hook cannot be taken out again: it then hears nothing."""
+    """What this process does with sockets while the block runs."""
     seen: list[str] = []
-    listening = True
-    sys.addaudithook(lambda event, _: seen.append(event) if listening and event in WATCHED else None)
+    hearers().append(seen)
     try:
         yield seen
     finally:
-        listening = False
+        hearers().remove(seen)
+
+
+@functools.cache
+def hearers() -> list[list[str]]:
+    """Who is told of sockets. A hook cannot be taken out again, and costs at everything that Python does: there is one."""
+    found: list[list[str]] = []
+    sys.addaudithook(lambda event, _: [one.append(event) for one in found] if found and event in WATCHED else None)
+    return found
 
 
 @pytest.mark.parametrize("host", ["localhost.evil.invalid", "192.0.2.1", "0.0.0.0", "[::ffff:192.0.2.1]"])
