@@ -51,8 +51,10 @@ class GGUF(Mapping[str, npt.NDArray[np.float32]]):
 
         tensor = self._tensors[name]
         shape = tuple(int(n) for n in reversed(tensor.shape))
-        values = dequantize(_wide(tensor.data), tensor.tensor_type)  # of floats a view of the file, which nobody may change
-        return np.require(values, np.float32, "W").reshape(shape)
+        values = dequantize(_wide(tensor.data), tensor.tensor_type)
+        return np.require(values, np.float32, "W").reshape(
+            shape
+        )  # floats are a view of the file, which nobody may change
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
