@@ -151,12 +151,12 @@ def test_bigbio_reads_bioc_with_mentions_in_pieces(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "places", [{"start": 1, "abstract": 16}, {"start": 0, "abstract": 17}, {"start": 0, "abstract": 9}]
+    "begins", [{"start": 1, "abstract": 16}, {"start": 0, "abstract": 17}, {"start": 0, "abstract": 9}]
 )
 def test_a_bioc_place_that_does_not_hold_its_words_is_an_error_without_them(
-    tmp_path: Path, places: dict[str, int]
+    tmp_path: Path, begins: dict[str, int]
 ) -> None:
-    write_cdr(tmp_path, "CDR_TestSet.BioC.xml", BIOC.format(**places))
+    write_cdr(tmp_path, "CDR_TestSet.BioC.xml", BIOC.format(**begins))
     with pytest.raises(
         DatasetError, match=r"CDR_TestSet\.BioC\.xml, row 1: cannot be read: (the text at|a passage)"
     ) as caught:

@@ -92,3 +92,10 @@ def test_whatever_the_bytes_are_it_is_rows_or_a_dataset_error(
     except DatasetError:
         return
     assert all(isinstance(value, str | None) for row in found for value in row.values())
+
+
+def test_a_row_may_be_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
+    """Of many lines too: a note; a batch is as large as its longest row needs."""
+    notes = ["a, b\n" * 200, "c" * 900, 'she said ""no""\n' * 100, "d"]
+    (tmp_path / "t.csv").write_text("id,note\n" + "".join(f'{n},"{note}"\n' for n, note in enumerate(notes)))
+    assert [row["note"] for row in rows(tmp_path / "t.csv", block=64)] == [note.replace('""', '"') for note in notes]

@@ -178,3 +178,13 @@ def test_lines_that_are_read_at_once_are_what_each_is_by_itself(
     assert sum(len(rows) for rows, _ in quick) > 200 and sum(len(problems) for _, problems in quick) > 200
     monkeypatch.setattr(jsonl, "_objects", lambda held: [None] * len(held))
     assert str(quick) == str(list(map(found, texts)))  # as text, since NaN is not itself
+
+
+def test_keys_of_a_whole_file_are_counted_whatever_its_strings_hold(tmp_path: Path) -> None:
+    """A string may begin with a colon, hold a quote and a colon, or end in a backslash; a key that stands twice is found beside it."""
+    odd = [": a", '"', '":', "\\", '\\"', '\\":', "a\\\\", "", " : ", '{"a": 1}', "\u2028"]
+    value = {"rows": [{one: one, "list": [one, {one: [one]}]} for one in odd], ": ": odd}
+    for text in (json.dumps(value), json.dumps(value, indent=1, separators=(" , ", " : ")), json.dumps(odd)):
+        assert jsonl._written(text.encode()) == jsonl._keys(json.loads(text))
+        assert jsonl._whole(text.encode()) == json.loads(text)
+    assert jsonl._whole(b'{"a": ": b", "a": 2}') is None

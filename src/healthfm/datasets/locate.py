@@ -42,6 +42,9 @@ class Files:
     variant: str | None
     found: Mapping[str, list[Source]]
     problems: Problems = field(default_factory=Problems)
+    met: dict[tuple[str, str], str | None] = field(
+        default_factory=dict
+    )  # classes of values that were asked for, by space
 
     def __getitem__(self, role: str) -> Source:
         sources = self.all(role)
@@ -84,14 +87,22 @@ class Files:
 
     def one(self, space: str, raw: Any) -> str:
         """Return the one class that a raw value means. Raises ``BadValue``: it means none, or the card does not know it."""
-        found = _class_of(raw, self.space(space))
+        found = self.answer(space, raw)
         if found is None:
             raise BadValue(f"'{space}' holds nothing")
         return found
 
     def answer(self, space: str, raw: Any) -> str | None:
         """Return the class that a raw value means, as the answer to a question: None where it is withheld."""
-        return _class_of(raw, self.space(space))
+        if type(raw) is not str:
+            return _class_of(raw, self.space(space))
+        if (space, raw) not in self.met:
+            named = self.space(space)
+            found = _class_of(raw, named)
+            if not named.classes:  # any text: there may be as many as rows
+                return found
+            self.met[space, raw] = found
+        return self.met[space, raw]
 
 
 def _class_of(raw: Any, space: Labels) -> str | None:

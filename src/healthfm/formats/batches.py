@@ -20,7 +20,8 @@ from healthfm.formats import delimited
 from healthfm.formats.source import DAMAGE, Source
 
 EMPTY = "Empty CSV file"  # what Arrow says where there is no row below the header
-BLOCK = 8 << 20  # bytes of a file in one batch
+BLOCK = 1 << 19  # bytes of a file in one batch: Arrow reads some ahead, and what they took is not all given back
+LONGEST = 8 << 20  # bytes of a row, at most: a batch is larger where a row is
 
 
 def delimiter_of(source: Source) -> str:
@@ -60,10 +61,10 @@ def batches(source: Source, block: int = BLOCK, columns: Sequence[str] | None = 
     kinds = {name: pa.string() for name in names}
     try:
         with source.open() as handle:
-            counted = _Counted(handle)
+            counted = _Counted(handle, block)
             reader = csv.open_csv(
                 counted,
-                read_options=csv.ReadOptions(column_names=names, skip_rows=1, block_size=block),
+                read_options=csv.ReadOptions(column_names=names, skip_rows=1, block_size=max(block, LONGEST)),
                 parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
                 convert_options=csv.ConvertOptions(
                     column_types=kinds,
@@ -97,18 +98,25 @@ class _Counted(io.RawIOBase):
     Bytes that are not UTF-8 raise ``UnicodeDecodeError``: of a row that has another number of cells too, Arrow would say nothing either.
     """
 
-    def __init__(self, inner: IO[bytes]) -> None:
-        self.inner, self.quotes, self.within = inner, 0, False
+    def __init__(self, inner: IO[bytes], block: int) -> None:
+        self.inner, self.block, self.quotes, self.within = inner, block, 0, False
         self.decoder = codecs.getincrementaldecoder("utf-8")()
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        data = self.inner.read(size)
+        data = self.inner.read(min(size, self.block))
+        while data and len(data) < size and not self._ends_a_row(data) and (more := self.inner.read(self.block)):
+            data += more
         if b'"' in data:  # both looks are many times as fast as what they spare
             self.quotes += data.count(b'"')
         if self.within or not data or not data.isascii():
             self.decoder.decode(data, final=not data)
             self.within = bool(self.decoder.getstate()[0])
         return data
+
+    def _ends_a_row(self, data: bytes) -> bool:
+        """Whether a row ends in what comes next, as far as its last line's end tells; one within quotes does not."""
+        end = data.rfind(b"\n")
+        return end >= 0 and (self.quotes + data.count(b'"', 0, end)) % 2 == 0

@@ -17,7 +17,9 @@ from healthfm.formats import jsonl, xml
 from healthfm.formats.source import Row, Source
 
 Infons = Mapping[str, str]
-SINGLE, MANY, PLACES = {"id", "offset", "text"}, {"passage", "sentence", "annotation", "relation"}, {"location", "node"}
+SINGLE = {"id", "offset", "text"}
+MANY = {"passage": "passages", "sentence": "sentences", "annotation": "annotations", "relation": "relations"}
+PLACES = {"location": "locations", "node": "nodes"}
 GAP = 1 << 20  # up to how many blanks two passages lie apart
 
 
@@ -90,24 +92,26 @@ def _document(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _annotation(one: Mapping[str, Any]) -> Annotation:
-    places = sorted(
-        (int(each["offset"]), int(each["offset"]) + int(each["length"])) for each in one.get("locations") or ()
-    )
-    return Annotation(str(one.get("id", "")), _infons(one), str(one.get("text") or ""), tuple(places))
+    places = []
+    for each in one.get("locations") or ():
+        start = int(each["offset"])
+        places.append((start, start + int(each["length"])))
+    return Annotation(str(one.get("id", "")), _infons(one), str(one.get("text") or ""), tuple(sorted(places)))
 
 
 def _infons(one: Mapping[str, Any]) -> dict[str, str]:
-    return {str(key): "" if value is None else str(value) for key, value in (one.get("infons") or {}).items()}
+    found = one.get("infons") or {}
+    return {str(key): "" if value is None else str(value) for key, value in found.items()} if found else {}
 
 
 def spoken(text: str, places: Sequence[tuple[int, int]]) -> str:
     """Return what stands at places of a text, its pieces joined by single blanks, as BioC's corpora write a mention in pieces."""
-    return " ".join(text[start:end] for start, end in places)
+    return " ".join([text[start:end] for start, end in places])
 
 
 def _as_json(element: etree._Element) -> dict[str, Any]:
     """Return an element of BioC's XML under the names that its JSON has."""
-    found: dict[str, Any] = dict(element.attrib)
+    found: dict[str, Any] = dict(element.items())
     infons = found["infons"] = {}
     for child in element:
         tag = child.tag
@@ -116,7 +120,7 @@ def _as_json(element: etree._Element) -> dict[str, Any]:
         elif tag in SINGLE:
             found.setdefault(tag, child.text or "")
         elif tag in MANY:
-            found.setdefault(f"{tag}s", []).append(_as_json(child))
+            found.setdefault(MANY[tag], []).append(_as_json(child))
         elif tag in PLACES:
-            found.setdefault(f"{tag}s", []).append(dict(child.attrib))
+            found.setdefault(PLACES[tag], []).append(dict(child.items()))
     return found

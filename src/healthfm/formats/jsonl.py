@@ -154,9 +154,23 @@ def _whole(raw: bytes) -> Any:
     """Return the value of some JSON that msgspec reads and in which no object holds a key twice; None: look again."""
     try:
         value = _decode(raw)
-        return value if type(value) in (dict, list) and _keys(value) == len(_colons(raw)) else None
+        return value if type(value) in (dict, list) and _keys(value) == _written(raw) else None
     except (ValueError, RecursionError):
         return None
+
+
+def _written(raw: bytes) -> int:
+    """Return how many keys are written in an object or a list that is valid JSON: its strings that a colon follows."""
+    text = np.frombuffer(raw, np.uint8)
+    quotes = np.flatnonzero(text == ord('"'))
+    before, escaped = quotes - 1, np.zeros(len(quotes), bool)  # behind an odd number of backslashes
+    while (more := text[before] == ord("\\")).any():
+        escaped ^= more
+        before -= more
+    after = quotes[~escaped][1::2] + 1
+    while len(blank := np.flatnonzero(text[after] <= ord(" "))):
+        after[blank] += 1
+    return int((text[after] == ord(":")).sum())
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

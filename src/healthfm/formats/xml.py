@@ -8,7 +8,7 @@ from typing import IO, Any
 from lxml import etree
 
 from healthfm.errors import BadValue, DatasetError
-from healthfm.formats.source import DAMAGE, Row, Source
+from healthfm.formats.source import DAMAGE, Made, Row, Source
 
 ALONE: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
 
@@ -36,7 +36,13 @@ def elements(source: Source, tag: str) -> Iterator[tuple[Row, etree._Element]]:
         source.problems.add(error)
         return
     for number, element in enumerate(found.iter(tag), 1):
-        yield Row({}, source, number), element
+        yield _row(source, number), element
+
+
+def _row(source: Source, number: int) -> Row:
+    row = Made()
+    row.source, row.number = source, number
+    return row
 
 
 def stream(source: Source, *tags: str, top: bool = False) -> Iterator[tuple[Row, etree._Element]]:
@@ -45,7 +51,7 @@ def stream(source: Source, *tags: str, top: bool = False) -> Iterator[tuple[Row,
     For files too large to hold; an element is emptied once the next is asked for. ``top``: those right below the root alone; one of the
     same tag further in is theirs. Damage is a problem of the file; what came before it stands.
     """
-    number = 0
+    number, declares = 0, True
     try:
         with source.open() as handle:
             parsed = etree.iterparse(handle, tag=tags, **ALONE)
@@ -54,8 +60,10 @@ def stream(source: Source, *tags: str, top: bool = False) -> Iterator[tuple[Row,
                 if top and (above is None or above.getparent() is not None):
                     continue
                 number += 1
-                row = Row({}, source, number)
-                if next(element.iter(etree.Entity), None) is None:
+                row = _row(source, number)
+                if number == 1:  # a file that declares nothing can name no entity: that is not well-formed
+                    declares = element.getroottree().docinfo.internalDTD is not None
+                if not declares or next(element.iter(etree.Entity), None) is None:
                     yield row, element
                 else:
                     source.problems.add(

@@ -71,9 +71,10 @@ class Document(TextRecord):
 
 def _inside(text: str, spans: tuple[Span, ...]) -> None:
     """Raise ``BadValue`` where a span does not lie in the text."""
+    length = len(text)
     for span in spans:
-        inside = [span.start, *(edge for part in span.parts for edge in part), span.end]
-        if not 0 <= span.start < span.end <= len(text) or inside != sorted(inside):
+        places = [span.start, *(edge for part in span.parts for edge in part), span.end] if span.parts else []
+        if not 0 <= span.start < span.end <= length or (places and places != sorted(places)):
             raise BadValue("a span does not lie in the text, start before end")
 
 

@@ -20,6 +20,7 @@ from healthfm.formats.source import Problems, Source
 from healthfm.records import Stay, Timeline
 from healthfm.records.timeline import COLUMNS, Moment
 
+BLOCK = 8 << 20  # bytes of a table of events that are mapped at once
 LAST = timedelta(hours=23, minutes=59, seconds=59)  # of a day
 NEEDED = "it needs the column '{}'"
 
@@ -152,7 +153,7 @@ class Database:
             {one for events in declared for one in events.columns() if one in here} | {self.layout.timeline}
         )
         nobody = 0
-        for batch in batches.batches(source, columns=wanted):
+        for batch in batches.batches(source, BLOCK, wanted):
             frame = pl.DataFrame(batch)
             frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
             tally.rows += frame.height

@@ -76,11 +76,11 @@ def bc5cdr_bioc(files: Files, split: str) -> Iterator[Document]:
 
 def _bioc_span(files: Files, id: str, one: bioc.Annotation, text: str) -> Span:
     """Return a BioC annotation as a span. Raises ``BadValue``: the text at its locations is not what it says."""
-    moved = [BIOC_SLIPS.get((id, start, end - start), start) - start for start, end in one.places]
-    parts = tuple((start + by, end + by) for (start, end), by in zip(one.places, moved, strict=True))
+    begins = [(BIOC_SLIPS.get((id, start, end - start), start), end - start) for start, end in one.places]
+    parts = tuple([(start, start + length) for start, length in begins])
     if not parts or bioc.spoken(text, parts) != one.text:
         raise BadValue("the text at the locations of an annotation is not the one it says")
-    concepts = tuple(each for each in one.infons["MESH"].split("|") if each not in pubtator.NOTHING)
+    concepts = tuple([each for each in one.infons["MESH"].split("|") if each not in pubtator.NOTHING])
     kind = files.one("entity", one.infons["type"])
     return Span(parts[0][0], parts[-1][1], kind, concepts, parts if len(parts) > 1 else ())
 
