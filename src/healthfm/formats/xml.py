@@ -40,7 +40,7 @@ def elements(source: Source, tag: str) -> Iterator[tuple[Row, etree._Element]]:
 
 
 def _row(source: Source, number: int) -> Row:
-    row = Made()
+    row: Row = Made()
     row.source, row.number = source, number
     return row
 
