@@ -9,6 +9,7 @@ import numpy as np
 from tests.models import road
 
 LIMIT = 1e-4
+PROBE = ("--task", "linear-probe", "--no-baseline")  # its rivals are the matter of tests/models/vision
 
 
 def distance(ours: Any, theirs: Any) -> float:

@@ -23,7 +23,7 @@ from healthfm.models.joint.dual_encoder import DualEncoderModel
 from healthfm.models.vision import transform
 from healthfm.models.vision import vision_model as vision
 from tests.models import road
-from tests.models.joint.near import LIMIT, distance, disturbed
+from tests.models.joint.near import LIMIT, PROBE, distance, disturbed
 from tests.models.vision.test_vision_road import class_folders
 from tests.models.vision.towers import DATA, recipe
 from tests.references import chest_pairs as reference
@@ -213,7 +213,7 @@ def test_classes_by_their_names_are_the_owners(row: str, files: dict[str, Path])
 def test_a_linear_probe_from_published_files_to_a_report(row: str, tmp_path: Path, files: dict[str, Path]) -> None:
     pictures = class_folders(tmp_path / "tiles", 64)
     name = next(one for one in ROWS if one.startswith(row))
-    rows = road.evaluated(tmp_path / "run", name, pictures, "--task", "linear-probe", "--weights", files[row])
+    rows = road.evaluated(tmp_path / "run", name, pictures, *PROBE, "--weights", files[row])
     fit, test = (sorted((pictures / split).rglob("*.*g")) for split in ("train", "test"))
     assert [one["target"] for one in rows] == [path.parent.name for path in test]
     model = load_model(name, files[row], device="cpu")

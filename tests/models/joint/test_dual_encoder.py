@@ -21,7 +21,7 @@ from healthfm.models.files import checkpoint
 from healthfm.models.joint import clip_keys, pair
 from healthfm.models.joint.dual_encoder import DualEncoder, DualEncoderModel, Ensemble
 from tests.models import road
-from tests.models.joint.near import LIMIT, distance
+from tests.models.joint.near import LIMIT, PROBE, distance
 from tests.models.vision.test_vision_road import class_folders
 from tests.models.vision.towers import DATA, recipe
 from tests.references import dual_encoders as reference
@@ -324,7 +324,7 @@ def disturbed(folder: Path) -> Path:
 @pytest.mark.parametrize("slug", ticks("road", ("clip", "pathgen-clip", *ROWS)))
 def test_a_linear_probe_on_class_folders_from_published_files_to_a_report(slug: str, tmp_path: Path) -> None:
     weights, pictures = published(slug, tmp_path / "weights"), class_folders(tmp_path / "tiles", 64)
-    rows = road.evaluated(tmp_path / "run", slug, pictures, "--task", "linear-probe", "--weights", weights)
+    rows = road.evaluated(tmp_path / "run", slug, pictures, *PROBE, "--weights", weights)
     fit, test = (sorted((pictures / split).rglob("*.*g")) for split in ("train", "test"))
     assert [row["target"] for row in rows] == [path.parent.name for path in test]
     model = load_model(slug, weights, device="cpu")

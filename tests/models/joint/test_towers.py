@@ -20,7 +20,7 @@ from healthfm.models.files import checkpoint
 from healthfm.models.joint import pair
 from healthfm.models.joint.dual_encoder import DualEncoderModel
 from tests.models import road
-from tests.models.joint.near import LIMIT, distance, disturbed
+from tests.models.joint.near import LIMIT, PROBE, distance, disturbed
 from tests.models.joint.test_dual_encoder import expected, manifest, whole
 from tests.models.vision.test_vision_road import class_folders
 from tests.models.vision.towers import recipe
@@ -335,7 +335,7 @@ def published(slug: str, folder: Path) -> Path:
 @pytest.mark.parametrize("slug", ticks("road"))
 def test_a_linear_probe_on_class_folders_from_published_files_to_a_report(slug: str, tmp_path: Path) -> None:
     weights, pictures = published(slug, tmp_path / "weights"), class_folders(tmp_path / "tiles", 64)
-    rows = road.evaluated(tmp_path / "run", slug, pictures, "--task", "linear-probe", "--weights", weights)
+    rows = road.evaluated(tmp_path / "run", slug, pictures, *PROBE, "--weights", weights)
     fit, test = (sorted((pictures / split).rglob("*.*g")) for split in ("train", "test"))
     assert [row["target"] for row in rows] == [path.parent.name for path in test]
     model = load_model(slug, weights, device="cpu")
