@@ -155,7 +155,8 @@ class Database:
         nobody = 0
         for batch in batches.batches(source, BLOCK, wanted):
             frame = pl.DataFrame(batch)
-            frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+            if frame[self.layout.timeline].null_count():  # there may be lines of delimiters below the table
+                frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
             tally.rows += frame.height
             rank = ranks.of(frame[self.layout.timeline])
             unknown = int((rank == LOST).sum())

@@ -86,8 +86,8 @@ def events_of(
     if events.present is not None:
         frame = frame.filter(pl.col(events.present).is_not_null())
     relative, kind = layout.clock == "relative", pl.Duration("us") if layout.clock == "relative" else pl.Datetime("us")
-    nothing = pl.Series(values=[None] * frame.height, dtype=kind)
-    day = pl.Series(values=[False] * frame.height, dtype=pl.Boolean)
+    nothing = pl.repeat(None, frame.height, dtype=kind, eager=True)
+    day = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
 
     def read(column: str) -> pl.Series:
         return moments(frame[column], relative, lambda n: tally.note(f"times in '{column}' that cannot be read", n))
