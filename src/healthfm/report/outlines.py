@@ -28,6 +28,8 @@ from healthfm.score.result import Result
 SHOWN = 6  # masks or pictures, the worst first
 SIDE, BYTES = 360, 45_000  # of one picture in the page
 TRUE, GIVEN = (0, 190, 90), (235, 60, 45)
+LINE = 13  # pixels of a line of names
+Place = tuple[float, float, float, float]
 DASH = 6  # pixels
 LEAST = 48  # voxels of the picture around a mask, so that it can be seen where it is
 KEY = "Solid green line: true; dashed red line: given"
@@ -163,6 +165,7 @@ def boxed(picture: PIL.Image.Image, aspect: float, row: Mapping[str, Any]) -> PI
     small = picture.convert("RGB").resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
     pen, font = PIL.ImageDraw.Draw(small), PIL.ImageFont.load_default(11)
     wide, tall = (1.0, aspect) if aspect > 1 else (1 / aspect, 1.0)
+    names: list[tuple[float, float, str, tuple[int, int, int]]] = []
     for one, colour, what in [(box, TRUE, "true") for box in row["target"]] + [
         (box, GIVEN, "given") for box in row["prediction"] or ()
     ]:
@@ -178,14 +181,27 @@ def boxed(picture: PIL.Image.Image, aspect: float, row: Mapping[str, Any]) -> PI
         for edge in edges:
             _line(pen, edge, colour, what == "given")
         name = f"{what} {one['label']}" + (f" {one['score']:.2f}" if "score" in one else "")
-        below = what == "given"
-        place = (
-            max(0, min(left, small.width - pen.textlength(name, font=font) - 2)),
-            min(small.height - 13, bottom + 1) if below else max(0, top - 13),
-        )
-        pen.rectangle(pen.textbbox(place, name, font=font), fill=(0, 0, 0))
-        pen.text(place, name, fill=colour, font=font)
+        x = max(0, min(left, small.width - pen.textlength(name, font=font) - 2))
+        y = min(small.height - LINE, bottom + 1) if what == "given" else max(0, top - LINE)
+        names.append((x, y, name, colour))
+    taken: list[Place] = []
+    for x, y, name, colour in names:
+        place = free(pen.textbbox((x, y), name, font=font), taken, small.height)
+        taken.append(place)
+        pen.rectangle(place, fill=(0, 0, 0))
+        pen.text((x, y + place[1] - pen.textbbox((x, y), name, font=font)[1]), name, fill=colour, font=font)
     return small
+
+
+def free(place: Place, taken: Sequence[Place], height: int) -> Place:
+    """Return the place of a name (left, top, right, bottom), moved up or down by as few lines as leave all names readable."""
+    left, top, right, bottom = place
+    for step in range(2 * height // LINE):
+        by = LINE * ((step + 1) // 2) * (1 if step % 2 else -1)
+        apart = all(right < a or c < left or bottom + by < b or d < top + by for a, b, c, d in taken)
+        if apart and top + by >= 0 and bottom + by <= height:
+            return left, top + by, right, bottom + by
+    return place
 
 
 def _line(

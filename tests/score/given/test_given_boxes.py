@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from healthfm import RunError, evaluate_predictions
+from healthfm.report import outlines
 from tests.cli.command import run
 from tests.datasets.drawn import picture
 from tests.datasets.test_radiographs import BOXES, nih
@@ -108,3 +110,13 @@ def test_json_that_is_none_and_options_of_masks_are_one_line(polyps: Path, tmp_p
     mine.write_text('{"boxes": []}')
     with pytest.raises(RunError, match="not JSON as COCO's results are"):
         evaluate_predictions(mine, **more)
+
+
+def test_names_of_boxes_that_lie_on_each_other_are_moved_apart() -> None:
+    box, taken = (10.0, 20.0, 60.0, 31.0), list[outlines.Place]()
+    for _ in range(4):
+        taken.append(outlines.free(box, taken, 100))
+    tops = [one[1] for one in taken]
+    assert tops == [20, 33, 7, 46] and all(abs(a - b) > 11 for a, b in itertools.combinations(tops, 2))
+    assert outlines.free((70.0, 20.0, 90.0, 31.0), taken, 100) == (70, 20, 90, 31)  # beside them
+    assert outlines.free(box, [(0, 0, 100, 100)], 100) == box  # no room at all
