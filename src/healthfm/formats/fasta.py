@@ -15,7 +15,7 @@ import numpy as np
 from healthfm.errors import DatasetError
 from healthfm.formats.source import DAMAGE, Row, Source, lines
 
-BLOCK = 1 << 18
+BLOCK = 5 << 15
 LETTERS = re.compile(r"[A-Za-z*.-]+")
 BLANKS = "\n\r\t "
 NO_BLANKS = str.maketrans("", "", BLANKS)
@@ -129,6 +129,9 @@ def _text(header: str) -> str:
 
 def _blocks(source: Source) -> Iterator[bytes]:
     """Yield a file in blocks of whole lines, every end of a line a newline."""
+    np.empty(
+        4 << 20, np.uint8
+    )  # given back at once: from then on the C library keeps the memory of blocks, and asks for none anew
     held, tail = list[bytes](), b""  # of a line that has no end so far; a carriage return that may be half an end
     with source.open() as handle:
         while read := handle.read(BLOCK):
