@@ -16,11 +16,11 @@ DOWNSAMPLES = (1, 4, 16)
 QUALITY = 70
 
 
-def textures(draw: np.random.Generator) -> list[np.ndarray]:
-    """Return blocks: glass first, then tissue with dark nuclei on pink, RGB uint8 [512, 512, 3]."""
+def textures(draw: np.random.Generator, variants: int) -> list[np.ndarray]:
+    """Return blocks: glass first, then so many of tissue with dark nuclei on pink, RGB uint8 [512, 512, 3]."""
     glass = np.full((BLOCK, BLOCK, 3), 243.0) + draw.normal(0, 1.2, (BLOCK, BLOCK, 3))
     blocks = [glass]
-    for _ in range(VARIANTS):
+    for _ in range(variants):
         soft = gaussian_filter(draw.normal(0, 1, (BLOCK, BLOCK)), 4)
         nuclei = gaussian_filter(draw.normal(0, 1, (BLOCK, BLOCK)), 3) > 0.09
         block = np.array((226.0, 160.0, 195.0)) + 260 * soft[..., None] + draw.normal(0, 4, (BLOCK, BLOCK, 3))
@@ -39,7 +39,7 @@ def make(path: Path, size: int = 20480, tissue: float = 0.5, seed: int = 0, mpp:
     field = gaussian_filter(draw.normal(0, 1, (count, count)), max(0.6, count / 12))
     kind = np.where(field > np.quantile(field, 1 - tissue), draw.integers(1, VARIANTS + 1, (count, count)), 0)
     kind = np.zeros_like(kind) if tissue == 0 else kind
-    blocks = textures(draw)
+    blocks = textures(draw, int(kind.max()))
     say = f"|AppMag = 20|MPP = {mpp:.4f}" if mpp is not None else ""
     describe = (
         f"Aperio Image Library v12.0.15 \r\n{size}x{size} [0,0 {size}x{size}] ({TILE}x{TILE}) JPEG/RGB Q={QUALITY}{say}"

@@ -89,10 +89,15 @@ def test_stained_tissue_is_found_whatever_the_stain(change: str, base: np.ndarra
     assert (mask & ~binary_dilation(truth, iterations=3)).sum() < 0.01 * mask.size
 
 
+@pytest.fixture(scope="module")
+def faint(base: np.ndarray) -> np.ndarray:
+    return slide_pictures.faded(base, 0.4)
+
+
 @pytest.mark.parametrize("width", [25, 75])
 @pytest.mark.parametrize("pen", slide_pictures.PENS)
-def test_no_pen_is_tissue_and_none_hides_it(pen: str, width: int, base: np.ndarray, truth: np.ndarray) -> None:
-    picture, lines = slide_pictures.drawn(slide_pictures.faded(base, 0.4), pen, width)
+def test_no_pen_is_tissue_and_none_hides_it(pen: str, width: int, faint: np.ndarray, truth: np.ndarray) -> None:
+    picture, lines = slide_pictures.drawn(faint, pen, width)
     mask = tissue.stained(thumbnail(picture))
     touched = np.asarray(Image.fromarray((lines * 255).astype(np.uint8)).reduce(4)) > 0
     inked, clear = binary_erosion(touched), truth & ~binary_dilation(touched, iterations=2)

@@ -29,7 +29,10 @@ def fault(smiles: str) -> str | None:
     """Say why a SMILES is no molecule that chemistry allows; None: it is one."""
     chem = _rdkit()
     found = chem.MolFromSmiles(smiles, sanitize=False) if smiles else None
-    return "its SMILES does not parse" if found is None else _unsound(chem, found)
+    if found is None:
+        return "its SMILES does not parse"
+    sound = chem.SanitizeMol(found, catchErrors=True) == chem.SanitizeFlags.SANITIZE_NONE
+    return None if sound else _unsound(chem, chem.MolFromSmiles(smiles, sanitize=False))  # which says why
 
 
 def _unsound(chem: Any, molecule: Any) -> str | None:

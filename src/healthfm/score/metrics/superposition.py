@@ -29,9 +29,8 @@ def tm_score(predicted: Floats, true: Floats, known: Bools | None = None, length
     here = np.ones(len(true), bool) if known is None else known
     x, y, n = predicted[here].astype(float), true[here].astype(float), length or int(here.sum())
     scale = _scale(n)
-    return max(
-        (float((1 / (1 + (off / scale) ** 2)).sum() / n) for off in _tries(x, y, _near(scale))), default=float("nan")
-    )
+    off = _tries(x, y, _near(scale))
+    return float((1 / (1 + (off / scale) ** 2)).sum(axis=1).max() / n) if n else float("nan")
 
 
 def gdt(
@@ -46,8 +45,8 @@ def gdt(
     x, y, n = predicted[here].astype(float), true[here].astype(float), length or int(here.sum())
     most = np.zeros(len(cuts))
     for near in dict.fromkeys((*(max(cut, 1.0) for cut in cuts), 4.5)):
-        for off in _tries(x, y, near):
-            most = np.maximum(most, [(off <= cut).sum() / n for cut in cuts])
+        off = _tries(x, y, near)
+        most = np.maximum(most, [(off <= cut).sum(axis=1).max() / n for cut in cuts])
     return float(most.mean()) if len(x) else float("nan")
 
 
@@ -58,7 +57,7 @@ def scores(predicted: Floats, true: Floats, known: Bools, length: int) -> tuple[
     best, cuts = 0.0, np.array(sorted({*CUTS, *HIGH}))
     most = np.zeros(len(cuts))
     for near in dict.fromkeys((_near(scale), *(max(one, 1.0) for one in cuts.tolist()), 4.5)):
-        off = np.array(_tries(x, y, near))
+        off = _tries(x, y, near)
         best = max(best, float((1 / (1 + (off / scale) ** 2)).sum(axis=1).max() / length))
         most = np.maximum(most, [(off <= cut).sum(axis=1).max() / length for cut in cuts])
     total, high = (float(most[np.isin(cuts, some)].mean()) for some in (CUTS, HIGH))
@@ -74,24 +73,47 @@ def _near(scale: float) -> float:
     return min(max(scale, 4.5), 8.0)
 
 
-def _tries(x: Floats, y: Floats, near: float) -> list[Floats]:
-    """Return the distances of all residues [n] under many superpositions."""
+def _tries(x: Floats, y: Floats, near: float) -> Floats:
+    """Return the distances of all residues under many superpositions [superpositions, n], all that start together laid over at once."""
     n, found = len(x), []
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)  # small numbers lose nothing in a sum of products
+    rows, least = _fragments(n), min(3, n)
+    for _ in range(ROUNDS):
+        rotation, shift = _superposed(x, y, rows)
+        off = np.linalg.norm(x @ rotation + shift[:, None] - y, axis=2)
+        found.append(off)
+        reach = np.full(len(rows), near)
+        while (few := (off < reach[:, None]).sum(axis=1) < least).any():
+            reach[few] += 0.5
+        here = off < reach[:, None]
+        moved = (here != rows).any(axis=1)
+        if not moved.any():
+            break
+        rows = here[moved]
+    return np.concatenate(found)
+
+
+def _fragments(n: int) -> Bools:
+    """Return the fragments that a search starts from [fragments, n]: every one of a length, then of half that length."""
     sizes = [max(n // 2**i, min(SHORTEST, n)) for i in range(6) if n // 2**i >= SHORTEST or i == 0]
-    for size in dict.fromkeys(sizes):
-        for start in range(0, n - size + 1, max(1, size // 8) if size > 16 else 1):
-            rows = np.arange(start, start + size)
-            before: tuple[int, ...] = ()
-            for _ in range(ROUNDS):
-                rotation, shift = superpose(x[rows], y[rows])
-                off = np.linalg.norm(x @ rotation + shift - y, axis=1)
-                found.append(off)
-                reach = near
-                rows = np.flatnonzero(off < reach)
-                while len(rows) < min(3, n):
-                    reach += 0.5
-                    rows = np.flatnonzero(off < reach)
-                if tuple(rows) == before:
-                    break
-                before = tuple(rows)
-    return found
+    parts = [
+        (start, start + size)
+        for size in dict.fromkeys(sizes)
+        for start in range(0, n - size + 1, max(1, size // 8) if size > 16 else 1)
+    ]
+    first, last = np.array(parts).T[..., None]
+    place = np.arange(n)
+    return np.asarray((first <= place) & (place < last))
+
+
+def _superposed(x: Floats, y: Floats, rows: Bools) -> tuple[Floats, Floats]:
+    """Return what ``superpose`` does of each selection of residues [many, n]: rotations [many, 3, 3] and shifts [many, 3]."""
+    some = rows.astype(float)
+    count = np.maximum(some.sum(axis=1), 1)[:, None]
+    a, b = some @ x / count, some @ y / count
+    products = (x[:, :, None] * y[:, None, :]).reshape(len(x), 9)
+    u, _, v = np.linalg.svd((some @ products).reshape(-1, 3, 3) - count[..., None] * a[:, :, None] * b[:, None, :])
+    mirror = np.sign(np.linalg.det(u @ v))
+    u[:, :, 2] *= np.where(mirror == 0, 1.0, mirror)[:, None]
+    rotation = u @ v
+    return rotation, b - (a[:, None] @ rotation)[:, 0]
