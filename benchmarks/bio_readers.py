@@ -1,6 +1,6 @@
 """Readers of biology's formats against the packages that people use for them: alternating, the same records, one thread.
 
-Every case makes its file, reads it once with both and holds what they found against one another, then lets the two take turns. A turn is a pass
+Every case makes its file (mmCIF and WFDB: a folder of some, as sets of them are), reads it once with both and holds what they found against one another, then lets the two take turns. A turn is a pass
 in a process of its own, so that its peak memory is its own; time is processor time without imports. Memory is flat where the peak of the large file
 is that of one half its size (cases that stream). What the peers are: Biopython (FASTA, mmCIF), cyvcf2 (VCF into lists of columns), rdkit's older
 functions (fingerprints as lists), MNE (EDF), anndata's backed mode (random minibatches), cmapPy (GCTX), wfdb-python.
@@ -594,7 +594,12 @@ def main() -> None:
     if arguments.one:
         one_pass(arguments.one[0], arguments.one[1], Path(arguments.one[2]))
         return
-    result: dict[str, Any] = {"scale": arguments.scale, "rounds": arguments.rounds, "cases": {}}
+    result: dict[str, Any] = {
+        "target ratios": TARGETS,
+        "scale": arguments.scale,
+        "rounds": arguments.rounds,
+        "cases": {},
+    }
     for case in arguments.cases:
         found = result["cases"][case] = raced(case, arguments.scale, arguments.rounds, arguments.reference)
         print(f"{case:12} {found['ratio']:7.2f} x (wanted {found['target']})  ours {found['ours']['seconds']:.3f} s  theirs {found['theirs']['seconds']:.3f} s  "
