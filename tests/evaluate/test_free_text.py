@@ -141,21 +141,21 @@ def test_a_judge_stopped_in_the_middle_goes_on_without_asking_for_answers_again(
 
 def test_real_weights_judge_real_answers(smollm2: CausalLM, own: Path, tmp_path: Path) -> None:
     """SmolLM2-135M (Q4_1, dequantised) keeps to the form that the solved examples show; it is not a judge to trust."""
-    run = evaluate(writer(["It is vitamin C.", "Two"]), own, judge=smollm2, limit=2, output=tmp_path / "run")
+    run = evaluate(writer(["The liver"]), own, judge=smollm2, limit=1, output=tmp_path / "run")
     raw, values = run.predictions["judge_raw"].to_pylist(), run.predictions["judge"].to_pylist()
     assert values == [judging.verdict(text) for text in raw]
-    assert run.facts["judge"]["missing_verdicts"] == values.count(None) < len(raw) == 2
+    assert run.facts["judge"]["missing_verdicts"] == values.count(None) < len(raw) == 1
 
 
 # A judge behind a server ----------------------------------------------------------------------------------------------
 
 
 def test_a_judge_behind_a_real_server(llama_cpp: str, own: Path, tmp_path: Path) -> None:
-    run = evaluate(writer(["It is vitamin C.", "Two"]), own, judge=llama_cpp, limit=2, output=tmp_path / "run")
+    run = evaluate(writer(["The liver"]), own, judge=llama_cpp, limit=1, output=tmp_path / "run")
     raw, values = run.predictions["judge_raw"].to_pylist(), run.predictions["judge"].to_pylist()
     assert values == [judging.verdict(text) for text in raw] and set(values) - {None}
     assert run.facts["request"]["judge"]["endpoint"].startswith(llama_cpp)
-    assert run.facts["usage"]["requests"] >= 2
+    assert run.facts["usage"]["requests"] >= 1
 
 
 def test_an_answering_model_behind_a_real_server(llama_cpp: str, pubmedqa_root: Path, tmp_path: Path) -> None:
