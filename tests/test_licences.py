@@ -7,7 +7,7 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
-RUN_TIME = ("models", "imaging", "pathology", "bio", "cpu", "curate", "serve", "ray")
+RUN_TIME = ("models", "imaging", "pathology", "bio", "cpu", "curate", "search", "serve", "ray")
 
 
 def requirements(name: str, extras: tuple[str, ...] = ()) -> list[Requirement]:

@@ -223,6 +223,9 @@ def _of_verb(model: Model, precision: str) -> Network:
     _need_loaded(precision, str(loaded or "float32"))
     on_cpu = str(model.provenance.get("device", "cpu" if first is None else first.device)) == "cpu"
     facts = {"engine": f"torch {torch.__version__}", "precision": loaded}
-    around = (lambda: onednn.packed_linear(network)) if network is not None and on_cpu else nullcontext
     pictures, texts = model.together if on_cpu else (32, 32)
+    tall = (
+        pictures > 1 and torch.backends.cpu.get_cpu_capability() == "AVX2"
+    )  # there torch's own products of many rows are quicker
+    around = (lambda: onednn.packed_linear(network)) if network is not None and on_cpu and not tall else nullcontext
     return Network(model.embed_prepared, facts, pictures, texts, around=around)

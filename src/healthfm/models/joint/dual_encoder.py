@@ -238,6 +238,8 @@ class DualEncoderModel(DualModel):
 
     @torch.inference_mode()
     def _of_pixels(self, pixels: torch.Tensor) -> Float32:
+        if self.vector != "image_embedding":  # a family that builds on this one and gives others
+            return super()._of_pixels(pixels)
         first = next(self.network.parameters())
         return self.network.of_pictures(pixels.to(first.device, first.dtype)).float().cpu().numpy()
 
