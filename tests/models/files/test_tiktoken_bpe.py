@@ -39,7 +39,7 @@ EXPECTED = pub.EXPECTED / "causal_qwen_tokens.json"
 
 
 def sample() -> list[str]:
-    return HARD + pub.texts()[::7]
+    return HARD + pub.texts()[::14]
 
 
 # Qwen ----------------------------------------------------------------------------------------------------------------------

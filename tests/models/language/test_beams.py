@@ -94,9 +94,14 @@ def test_a_cards_decoding_gives_transformers_ids(name: str, monkeypatch: pytest.
     model = small(name)
     found = {}
     for case, (decode, words) in CASES.items():
-        found[case] = [ours(model, text, decode, monkeypatch) for text in TEXTS[:2]]
-        assert found[case] == [theirs(model, text, **words) for text in TEXTS[:2]], case
-    assert found["4 beams"] != found["greedy"] != found["repetition penalty"]  # here the numbers matter
+        texts = (
+            TEXTS[:2] if (decode.beams or 1) == 1 else TEXTS[:1]
+        )  # the search by beams is theirs: one text shows its words
+        found[case] = [ours(model, text, decode, monkeypatch) for text in texts]
+        assert found[case] == [theirs(model, text, **words) for text in texts], case
+    assert (
+        found["4 beams"] != found["greedy"][:1] and found["greedy"] != found["repetition penalty"]
+    )  # the numbers matter
     assert min(map(len, found["at least"])) >= 9 > min(map(len, found["greedy"]))
 
 

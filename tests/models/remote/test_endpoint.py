@@ -79,18 +79,18 @@ def test_a_score_is_the_sum_over_llama_cpps_own_full_distributions(served: Endpo
         assert score == pytest.approx(expected, abs=2e-3)
 
 
-@pytest.mark.parametrize("protocol", ["letters", "text"])
+@pytest.mark.parametrize(("protocol", "count"), [("letters", 3), ("text", 2)])
 def test_scores_agree_with_the_same_weights_here(
-    served: EndpointModel, smollm2: CausalLM, short_medqa: Path, protocol: str
+    served: EndpointModel, smollm2: CausalLM, short_medqa: Path, protocol: str, count: int
 ) -> None:
     """llama.cpp computes with the quantised weights, healthfm with the dequantised ones: close, not equal."""
-    items = medqa_items(short_medqa, protocol, 3)
+    items = medqa_items(short_medqa, protocol, count)
     prompts, options = [i.prompt for i in items], [i.continuations for i in items]
     there, here = served.score(prompts, options), smollm2.score(prompts, options)
     apart = np.concatenate(there) - np.concatenate(here)
     assert np.abs(apart).mean() < 0.4
     assert np.corrcoef(np.concatenate(there), np.concatenate(here))[0, 1] > 0.99
-    assert sum(a.argmax() == b.argmax() for a, b in zip(there, here, strict=True)) >= 2
+    assert sum(a.argmax() == b.argmax() for a, b in zip(there, here, strict=True)) >= count - 1
 
 
 def test_white_space_at_the_prompts_end_moves_to_the_option(served: EndpointModel) -> None:
@@ -114,8 +114,9 @@ def test_messages_take_the_servers_chat_template_or_the_local_tokenizers(
     small_llama.tokenizer.save_pretrained(tmp_path)
     local = load_model(MODEL, tmp_path, endpoint=llama_cpp)
     assert local.provenance["tokenizer"] == "local"
-    assert local.generate([HELLO], 12) == served.generate([HELLO], 12)
-    assert "".join(local.generate([HELLO], 12, stream=True)) == local.generate([HELLO], 12)[0]
+    [said] = local.generate([HELLO], 8)
+    assert [said] == served.generate([HELLO], 8)
+    assert "".join(local.generate([HELLO], 8, stream=True)) == said
     np.testing.assert_allclose(
         local.score(["Pain is"], [[" bad", " very good"]])[0], served.score(["Pain is"], [[" bad", " very good"]])[0], atol=1e-3
     )  # fmt: skip
