@@ -121,7 +121,7 @@ def test_packing_and_prefix_sharing_change_nothing(
     opened = open_dataset("medqa", root, "test")
     records = list(opened)
     items = make_items(records[5 : 5 + count], opened.card.protocols[protocol], records[:shots])  # type: ignore[arg-type]
-    prompts, options = [i.prompt for i in items], [i.continuations[:3] for i in items]
+    prompts, options = [i.prompt for i in items], [i.continuations[:count] for i in items]
     questions = [likelihood.encode(model, p, o) for p, o in zip(prompts, options, strict=True)]
     prefix = likelihood.common_prefix([q.context for q in questions])
     assert (len(prefix) > 100) == (shots > 0)
