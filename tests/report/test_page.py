@@ -436,3 +436,14 @@ def test_intervals_have_the_colour_of_their_line() -> None:
 
 def test_a_title_breaks_at_its_signs_and_is_escaped() -> None:
     assert words.broken("roco:radiology#retrieval <b>") == "roco<wbr>:radiology<wbr>#retrieval &lt;b&gt;"
+
+
+def test_sentences_call_metrics_as_tables_do() -> None:
+    none = "No interval is given of macro-f1, mcc, image-to-text-recall-1: every resample"
+    assert (
+        words.renamed(none)
+        == "No interval is given of macro-F1; Matthews correlation; image to text, recall at 1: every resample"
+    )
+    assert words.renamed("over 4 prompts macro-auroc goes up, a-data-macro-f1 and macro-f1x do not") == (
+        "over 4 prompts macro-AUROC goes up, a-data-macro-f1 and macro-f1x do not"
+    )

@@ -41,6 +41,7 @@ PAGES.globals.update(
             words.counted,
             words.listed,
             words.broken,
+            words.renamed,
         )
     }
 )
@@ -68,7 +69,7 @@ def render(run: Result, *, show_inputs: bool = False) -> str:
     told = bool(texts or bags or outlined) or scores["kind"] == "text" or any(one["found"] for one in seen["content"])
     context = {
         "title": run.title, "n": scores["n"], "request": facts["request"], "facts": facts, "protocol": facts.get("protocol"),
-        "notes": sentences.headline_notes(run), "limits": limits.limits(run), "asked_for": asked_for(run),
+        "notes": [words.renamed(one) for one in sentences.headline_notes(run)], "limits": [words.renamed(one) for one in limits.limits(run)], "asked_for": asked_for(run),
         "confusion": scores["confusion"], "classes": scores["classes"], "rules": [_rule(one) for one in scores["rules"]],
         **_headline(run), **_metrics(run), **_classes(scores), **_confidence(scores), **_curves(scores), **_learning(scores), **_prompts(scores), **_few_labels(scores), **_subgroups(run), **clinical.context(scores.get("clinical")),
         **_scatter(run), "strip": assays.strip(scores), "maps": maps.drawn(run.path), "signs": svg.SIGNS, "contamination": seen, "snippets": not private, "most_found": FOUND_SHOWN,

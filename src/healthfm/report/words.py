@@ -177,6 +177,18 @@ def word(name: str) -> Word:
     return WORDS.get(name, Word(name.replace("_", "-"), "", None, None))
 
 
+DASHED = re.compile(r"(?<![\w-])[a-z0-9]+(?:-[a-z0-9]+)+(?![\w-])")  # macro-f1, but not the word accuracy
+
+
+def renamed(said: str) -> str:
+    """Return a sentence in which metrics are called as a page calls them."""
+    known = {name.replace("_", "-"): one.label for name, one in WORDS.items()}
+    names, colon, rest = said.partition(":")
+    if names.startswith(NONE_OF) and colon:
+        return f"{NONE_OF}{listed([known.get(one, one) for one in names.removeprefix(NONE_OF).split(', ')])}:{rest}"
+    return DASHED.sub(lambda found: known.get(found[0], found[0]), said)
+
+
 def number(value: float | None, signed: bool = False) -> str:
     """Return a number as tables show it: three decimals, whole from 1,000 on, "-" where there is none."""
     if value is None or value != value:
@@ -186,6 +198,7 @@ def number(value: float | None, signed: bool = False) -> str:
 
 
 NO_INTERVAL = "no interval"  # of a value that has none; its method says why
+NONE_OF = "No interval is given of "  # as ``score.sentences`` begins it
 
 
 def span(one: Mapping[str, Any], of: str = "value", signed: bool = False) -> str:
