@@ -117,7 +117,10 @@ def _graph(tower: Tower, shape: tuple[int, ...]) -> Any:
     try:
         with _quiet(), torch.inference_mode(), _positions_as_numbers(tower):
             tower(example)
-            return openvino.convert_model(_Pooled(tower).eval(), example_input=example, input=[list(example.shape)])
+            traced = torch.jit.trace(
+                _Pooled(tower).eval(), example, strict=False, check_trace=False
+            )  # else traced twice
+            return openvino.convert_model(traced, example_input=example, input=[list(example.shape)])
     except Exception as error:
         raise CapabilityError(f"OpenVINO cannot take this network ({type(error).__name__})") from None
 
