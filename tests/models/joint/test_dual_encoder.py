@@ -335,9 +335,10 @@ def test_a_linear_probe_on_class_folders_from_published_files_to_a_report(slug: 
             distance(model.forward({"pixels": reference.pixels()})["image_embedding"], run_of(slug)["image"]) <= LIMIT
         )
     labels = [path.parent.name for path in fit]
-    road.assert_probed(tmp_path / "run", rows, labels, model.embed(fit), model.embed(test))
+    vectors = model.embed(test)
+    road.assert_probed(tmp_path / "run", rows, labels, model.embed(fit), vectors)
     others = load_model(slug, disturbed(published(slug, tmp_path / "other")), device="cpu")
-    road.assert_moved(model.embed(test), others.embed(test))
+    road.assert_moved(vectors, others.embed(test))
     moved = road.probabilities(tmp_path / "run", rows, labels, others.embed(fit), others.embed(test))
     assert not np.allclose(road.scores(rows), moved, rtol=1e-2, atol=0)
 

@@ -111,10 +111,12 @@ def test_a_linear_probe_on_class_folders_from_published_files_to_a_report(slug: 
     labels = [path.parent.name for path in fit]
     model = load_model(slug, weights, device="cpu")
     assert is_the_references(model, slug)
-    road.assert_probed(tmp_path / "run", rows, labels, model.embed(fit), model.embed(test))
+    vectors = model.embed(test)
+    road.assert_probed(tmp_path / "run", rows, labels, model.embed(fit), vectors)
     others = load_model(slug, other(slug, tmp_path / "other"), device="cpu")
-    moved = road.probabilities(tmp_path / "run", rows, labels, others.embed(fit), others.embed(test))
-    road.assert_moved(model.embed(test), others.embed(test))
+    changed = others.embed(test)
+    moved = road.probabilities(tmp_path / "run", rows, labels, others.embed(fit), changed)
+    road.assert_moved(vectors, changed)
     assert not np.allclose(road.scores(rows), moved, rtol=1e-2, atol=0)
 
 
