@@ -310,7 +310,8 @@ def write_images(folder: Path, change: Callable[[list[str]], None] = lambda _: N
 @LEARNING
 def test_the_images_of_a_patient_are_one_bag(tower: VisionModel, tmp_path: Path) -> None:
     manifest = write_images(tmp_path / "mine")
-    run = evaluate(tower, manifest, task="mil", subgroups=["ward"], output=tmp_path / "run", device="cpu")
+    asked = {"subgroups": ["ward"], "output": tmp_path / "run", "device": "cpu", "baseline": False}
+    run = evaluate(tower, manifest, task="mil", **asked)  # type: ignore[arg-type]
     assert (
         run.predictions["id"].to_pylist() == run.predictions["patient"].to_pylist() == [f"p{i}" for i in range(12, 18)]
     )
@@ -400,7 +401,9 @@ def write_film(path: Path, frames: np.ndarray) -> None:
 def test_a_volumes_slices_and_a_films_frames_are_bags(
     tower: VisionModel, tmp_path: Path, suffix: str, noun: str
 ) -> None:
-    run = evaluate(tower, write_volumes(tmp_path / "mine", suffix), task="mil", output=tmp_path / "run", device="cpu")
+    rivals = noun == "film"  # those of volumes are test_baselines' matter
+    data = write_volumes(tmp_path / "mine", suffix)
+    run = evaluate(tower, data, task="mil", output=tmp_path / "run", device="cpu", baseline=rivals)
     assert run.metrics["accuracy"]["value"] >= 0.75
     assert f"Of 100 {noun}s like these" in run.report().read_text()
     attention = pq.read_table(tmp_path / "run/attention/part-00000.parquet").to_pylist()
@@ -425,9 +428,8 @@ def test_a_volumes_slices_and_a_films_frames_are_bags(
 def test_volumes_and_films_have_one_vector_each_for_a_probe(
     tower: VisionModel, tmp_path: Path, suffix: str, noun: str
 ) -> None:
-    run = evaluate(
-        tower, write_volumes(tmp_path / "mine", suffix), task="linear-probe", output=tmp_path / "run", device="cpu"
-    )
+    data = write_volumes(tmp_path / "mine", suffix)
+    run = evaluate(tower, data, task="linear-probe", output=tmp_path / "run", device="cpu", baseline=noun == "film")
     made = pq.ParquetDataset(tmp_path / "run/embeddings").read()
     assert made.num_rows == run.facts["request"]["fitted_on"] + run.predictions.num_rows
     assert run.predictions.num_rows == 6 and run.predictions["input"].null_count == 6
@@ -470,7 +472,7 @@ def test_a_window_stands_in_the_run_and_a_volume_that_it_blackens_is_named(tmp_p
     for task in ("mil", "knn"):
         with pytest.raises(RunError, match=r"need a window"):
             evaluate(small(), data, task=task, output=run, device="cpu")
-        done = evaluate(small(), data, task=task, output=run, device="cpu", window=(-160, 240))
+        done = evaluate(small(), data, task=task, output=run, device="cpu", window=(-160, 240), baseline=False)
         assert done.facts["request"]["window"] == [-160, 240]
         assert "all black or all white as shown (see the window): test/b/13.nii.gz (1 in all)" in headline_notes(done)
         assert "-160 (black) to 240 (white)" in done.report().read_text()
