@@ -240,7 +240,8 @@ def test_texts_that_begin_the_same_have_the_vectors_of_transformers_own_layers()
         [1, 5, 9, end],
         [1, 6, 9, 7, end],
         [1, 5, end],
-        [2, end],
+        [2, 9, 7, end],
+        [3, 9, 7, end],
         [1, 6, 9, 7, 7, end],
     ]
     made = [np.array(one) for one in ids]
