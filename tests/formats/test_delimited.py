@@ -240,7 +240,7 @@ PIECES = (
 WEIGHTS = (9, 9, 4, 6, 3, 2, 1, 0.3, 0.3, 8, 5, 3, 1, 0.3, 9, 2, 2, 2)
 
 
-ODD = ("", '1,"x, y",z', '1,"x', ",,", "a\0,b,c", "\udcff,b,c", "a,b", "a,b,c,d")
+ODD = ("", '1,"x, y",z', '1,"x\ny",z', '1, "x",z', '1,"x', ",,", "a\0,b,c", "\udcff,b,c", "a,b", "a,b,c,d")
 
 
 def drawn(draw: random.Random) -> tuple[list[str], str]:

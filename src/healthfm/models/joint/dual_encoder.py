@@ -223,7 +223,8 @@ class DualEncoderModel(DualModel):
     def _encoded(self, texts: Sequence[str]) -> Any:
         texts = [self._plain(text) for text in texts]
         made = super()._encoded(texts)
-        self.provenance["texts_cut"] = self.provenance.get("texts_cut", 0) + self._beyond(texts, made)
+        with TURN:  # threads count together
+            self.provenance["texts_cut"] = self.provenance.get("texts_cut", 0) + self._beyond(texts, made)
         return made
 
     def _beyond(self, texts: Sequence[str], made: Any) -> int:
