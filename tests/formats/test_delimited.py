@@ -200,10 +200,13 @@ def test_plain_lines_are_read_as_the_careful_way_reads_them(
     delimiter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw = random.Random(0)
+    monkeypatch.setattr(lines, "BLOCK", 46)  # some lines: those behind the first are looked at all at once
     texts = [
         "a,b,c\n".replace(",", delimiter).encode() + b"".join(draw.choices(PIECES, [one * draw.random() ** 4 for one in WEIGHTS], k=draw.randrange(40))).replace(b",", delimiter.encode())
         for _ in range(200)
     ]  # fmt: skip
+
+    texts.append(b'a,b,c\n1,"one\ntwo",z\n3,x,y\n1,"one\ntwo",z\n3,x,y\n1,"one\ntwo",z\n3,x,y\n1,"one\ntwo",z\n3,x,y\n'.replace(b",", delimiter.encode()))  # fmt: skip
 
     def found(data: bytes) -> tuple[list[tuple[object, dict[str, str]]], list[str]]:
         (tmp_path / "a").write_bytes(data)
