@@ -16,11 +16,12 @@ from healthfm.report.looks import looks
 from healthfm.report.outlines import outlines
 from healthfm.report.samples import Input, confused, errors, inputs, listed
 from healthfm.report.svg import Axis, bar, covering, scale
-from healthfm.report.words import counted, number, span, word
+from healthfm.report.words import number, span, word
 from healthfm.score import baselines, limits, sentences
 from healthfm.score.result import Result, served_names
 from healthfm.score.statistics.subgroups import apart
 from healthfm.score.written import finishes, judged
+from healthfm.spelling import counted
 
 ROWS_SHOWN = 500
 FOUND_SHOWN = 50  # texts of the data that a corpus holds
@@ -38,7 +39,7 @@ PAGES.globals.update(
             words.big,
             words.big_span,
             words.chance,
-            words.counted,
+            counted,
             words.listed,
             words.broken,
             words.renamed,

@@ -84,7 +84,8 @@ class _Side:
 
     def short(self, rows: Ints) -> npt.NDArray[np.float32]:
         """Return vectors of length 1 as float32."""
-        return self.vectors[rows] * (self.scales[rows, None] / ONE).astype(np.float32)
+        found: npt.NDArray[np.float32] = self.vectors[rows] * (self.scales[rows, None] / ONE).astype(np.float32)
+        return found
 
     def exact(self, other: _Side, mine: Ints, theirs: Ints) -> npt.NDArray[np.float64]:
         """Return the similarities of pairs in whole numbers."""
