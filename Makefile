@@ -15,7 +15,7 @@ REFERENCE_DATA ?= $(CURDIR)/../shared/data
 # Compiled modules are kept, also where the machine says otherwise: each worker and each process that a test starts would compile all anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-fast lint bench reference mutate coverage docs clean
+.PHONY: demo test tests test-fast lint bench reference mutate coverage docs clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "healthfm needs Python 3.11 or newer")'
@@ -36,10 +36,13 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/.demo
 	$(BIN)/healthfm evaluate smollm2-135m-instruct pubmedqa --root examples/pubmedqa --limit $(LIMIT)
 
+# The code is checked and the documentation built beside the tests, each told at once when it is done.
 test: $(VENV)/.test
-	@$(MAKE) --no-print-directory -j 2 --output-sync=target lint docs
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(MAKE) --no-print-directory -j 3 --output-sync=target lint docs tests
 	$(BIN)/python -m tests.evidence.record check $(EVIDENCE)
+
+tests: $(VENV)/.test
+	+@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-fast: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal $$($(BIN)/python -m tests.touched)

@@ -60,7 +60,7 @@ def test_findings_are_names_with_their_status_as_the_owners_state_them(imcs_root
     assert run.predictions["target"].to_pylist() == [["咳嗽: present"]]
     assert run.predictions["prediction"].to_pylist() == [["咳嗽: present", "发热: absent"]]
     assert (values(run)["micro_precision"], values(run)["micro_recall"]) == (0.5, 1)
-    assert any("1 consultations withhold their findings" in one for one in run.facts["notices"])
+    assert any("1 consultation withholds its findings" in one for one in run.facts["notices"])
     assert [(one["name"], one["value"]) for one in run.scores["baselines"]["rivals"]] == [("dictionary", 1)]
 
 

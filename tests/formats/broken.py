@@ -316,12 +316,20 @@ def sheet() -> bytes:
     return out.getvalue()
 
 
-def annotated() -> bytes:
+def annotated(packed: bool = False) -> bytes:
+    """An h5ad file: a dense matrix, or (``packed``) a compressed one whose chunks are packed by deflate."""
     import h5py
 
     out = io.BytesIO()
     with h5py.File(out, "w") as file:
-        file["X"] = np.ones((2, 3), np.float32)
+        if packed:
+            group = file.create_group("X")
+            group.attrs["encoding-type"], group.attrs["shape"] = "csr_matrix", (2, 3)
+            group["indptr"] = np.array([0, 2, 5], np.int64)
+            for name, held in (("data", np.ones(5, np.float32)), ("indices", np.array([0, 2, 0, 1, 2], np.int32))):
+                group.create_dataset(name, data=held, chunks=(2,), compression="gzip", shuffle=True)
+        else:
+            file["X"] = np.ones((2, 3), np.float32)
         for place, names in (("obs", [b"c1", b"c2"]), ("var", [b"a", b"b", b"c"])):
             file.create_group(place).attrs["_index"] = "_index"
             file[place]["_index"] = np.array(names)
@@ -457,6 +465,7 @@ FORMATS = [
     Format("bioc", "a.xml", BIOC.encode, collected(bioc.documents)),
     Format("batches", "a.csv.gz", lambda: gzip.compress(csv(",")), lambda p: list(batches.batches(Source(p)))),
     Format("cells", "a.h5ad", annotated, read_h5ad),
+    Format("stretches", "a.h5ad", lambda: annotated(packed=True), read_h5ad),
     Format("loom", "a.loom", loomed, read_loom),
     Format("tabix", "a.vcf.gz.tbi", lambda: indexed_vcf()[1], lambda p: read_region(p, indexed_vcf()[0], p.with_suffix(""))),
     Format("tabix", "a.vcf.gz", lambda: indexed_vcf()[0], lambda p: read_region(p, indexed_vcf()[1], p.with_name(p.name + ".tbi"))),

@@ -201,7 +201,7 @@ def findings(ask: Ask) -> Job:
     writing = Writing.by_protocol(protocol, prompts)
     lost = left_out(
         [record for record in talks if record not in known],
-        "consultation withholds their findings",
+        "consultation withholds its findings",
         "consultations withhold their findings",
     )
     return Findings(

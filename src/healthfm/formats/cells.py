@@ -4,8 +4,9 @@ folders. HDF5 is never read whole: rows are decoded as they are asked for; a pic
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,15 @@ def _open(path: Path, _written: int) -> Any:
         return h5py.File(path, "r")
     except OSError:
         raise DatasetError(f"{path}: not a readable HDF5 file") from None
+
+
+@contextlib.contextmanager
+def reading(source: Source) -> Iterator[None]:
+    """What reads numbers of an HDF5 file, which are looked at only then. Raises ``DatasetError``: they are damaged."""
+    try:
+        yield
+    except (RuntimeError, *DAMAGE) as error:
+        raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
 
 
 def hdf5(source: Source) -> Any:
@@ -95,7 +105,7 @@ def _rows(source: Source, file: Any, place: str) -> tuple[int, int, Rows]:
     if not hasattr(held, "keys"):
         if held.ndim != 2 or held.dtype.kind not in "biuf":
             raise DatasetError(f"{source}: {place} is no matrix of numbers")
-        return *held.shape, lambda i, j: held[i:j].astype(np.float32)
+        return *held.shape, reading(source)(lambda i, j: held[i:j].astype(np.float32))
     said = {key: value.decode() if isinstance(value, bytes) else value for key, value in held.attrs.items()}
     kind = str(said.get("encoding-type", said.get("h5sparse_format", "")))
     shape = said.get("shape", said.get("h5sparse_shape"))
@@ -108,7 +118,8 @@ def _rows(source: Source, file: Any, place: str) -> tuple[int, int, Rows]:
 
 def compressed(source: Source, held: Any, count: int, width: int) -> Rows:
     """Return what reads rows of a compressed matrix: ``indptr``, ``indices``, ``data``. Raises ``DatasetError``: they do not fit together."""
-    starts = held["indptr"][:]
+    with reading(source):
+        starts = held["indptr"][:]
     if (
         held["data"].dtype.kind not in "biuf"
         or len(starts) != count + 1
@@ -133,6 +144,7 @@ def scattered(source: Source, held: Any, width: int) -> Scattered:
     """Return what reads any rows of a matrix, dense or compressed, unpacking what is stored together once for all of them."""
     if not hasattr(held, "keys"):
 
+        @reading(source)
         def picked(places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
             found = np.empty((len(places), width), np.float32)
             ascending = np.sort(places)
@@ -160,6 +172,7 @@ def _filling(source: Source, held: Any, width: int) -> Filling:
     """Return what makes rows of a compressed matrix dense: of (rows, where the row of each value begins, where stretches of values begin, how many are in each)."""
     columns, values = stretches.Stretches(held["indices"]), stretches.Stretches(held["data"])
 
+    @reading(source)
     def filled(
         count: int, of: npt.NDArray[np.int64], begins: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
@@ -229,7 +242,8 @@ def named(
     def read(name: str) -> list[Any]:
         if name not in names:
             raise DatasetError(f"{source}: {place} has no column '{name}' (it has: {', '.join(names)})")
-        return column(name)
+        with reading(source):
+            return column(name)
 
     return read
 

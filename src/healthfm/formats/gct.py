@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from healthfm.errors import BadValue, DatasetError
-from healthfm.formats.cells import hdf5
+from healthfm.formats.cells import hdf5, reading
 from healthfm.formats.source import Source, lines
 
 LARGEST = 1 << 33  # values that a text matrix may state
@@ -109,6 +110,11 @@ def _said(cell: str) -> str | None:
 def gctx(source: Source) -> Matrix:
     """Return the matrix of a GCTX file, read a sample at a time: it is stored with a sample a row."""
     file = hdf5(source)
+    with reading(source):
+        return _gctx(source, file)
+
+
+def _gctx(source: Source, file: Any) -> Matrix:
     try:
         held, rows, columns = file["0/DATA/0/matrix"], file["0/META/ROW"], file["0/META/COL"]
         features, samples = (tuple(one.decode().strip() for one in side["id"][:]) for side in (rows, columns))
@@ -122,7 +128,7 @@ def gctx(source: Source) -> Matrix:
     def facts(side: object) -> dict[str, list[str | None]]:
         return {key: [_said(_text(one)) for one in side[key][:]] for key in side if key != "id"}  # type: ignore[attr-defined, index]
 
-    return Matrix(features, samples, lambda j: held[j].astype(np.float32), facts(columns), facts(rows))
+    return Matrix(features, samples, reading(source)(lambda j: held[j].astype(np.float32)), facts(columns), facts(rows))
 
 
 def _text(value: object) -> str:
