@@ -47,9 +47,7 @@ LIBRARY: dict[str, tuple[str, dict[str, str]]] = {  # a command, its function, a
 def test_what_the_command_line_takes_the_library_takes() -> None:
     from healthfm.cli import app
 
-    commands: dict[str, Any] = {
-        one.callback.__name__: one.callback for one in app().registered_commands if one.callback
-    }
+    commands: dict[str, Any] = {one.callback.__name__: one.callback for one in app.registered_commands if one.callback}
     verb, other = LIBRARY["evaluate"]
     taken = inspect.signature(getattr(hfm, verb)).parameters
     for option in inspect.signature(commands["evaluate"]).parameters:

@@ -13,7 +13,7 @@ import pytest
 from healthfm.cli import app
 from tests.cli.command import run
 
-COMMANDS = sorted(command.name or command.callback.__name__ for command in app().registered_commands)  # type: ignore[union-attr]
+COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)  # type: ignore[union-attr]
 CARDS_ONLY = ("find", "show", "lineage", "coverage")
 
 

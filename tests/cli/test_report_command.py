@@ -17,7 +17,7 @@ from healthfm.cli import app
 
 
 def healthfm(*words: object) -> Result:
-    return CliRunner().invoke(app(), [str(word) for word in words])
+    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture

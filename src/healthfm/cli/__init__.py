@@ -20,7 +20,7 @@ VERBS = (
 )  # fmt: skip
 
 
-def app(verbs: Sequence[str] = VERBS) -> typer.Typer:
+def command_line(verbs: Sequence[str] = VERBS) -> typer.Typer:
     """Return the command line with these verbs. One call needs one of them, and a shell that completes words waits for no other."""
     made = typer.Typer(
         name="healthfm", rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -32,6 +32,13 @@ def app(verbs: Sequence[str] = VERBS) -> typer.Typer:
     for verb in verbs:
         import_module(f"{__name__}.{verb}").register(made)
     return made
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """``app``: the whole command line, made when it is asked for."""
+    if name == "app":
+        return command_line()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _several() -> None:
@@ -60,7 +67,7 @@ def main() -> None:
     verb = words[0] if words and words[0] in VERBS else ""
     try:
         words = console.set_up(words)
-        code = app(_asked(words))(args=words or ["--help"], prog_name="healthfm", standalone_mode=False)
+        code = command_line(_asked(words))(args=words or ["--help"], prog_name="healthfm", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except HealthfmError as error:
         _fail(str(error), 2)
