@@ -116,7 +116,7 @@ print(took, file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize(("engine", "kills"), [("torch", 12), ("auto", 4)])
+@pytest.mark.parametrize(("engine", "kills"), [("torch", 9), ("auto", 3)])
 def test_a_run_killed_at_random_moments_has_the_same_bytes(
     forked: Server, photos: Photos, slide: Callable[..., Path], tmp_path: Path, engine: str, kills: int
 ) -> None:  # fmt: skip
