@@ -20,7 +20,7 @@ import pyarrow as pa
 from healthfm.embed import stored
 from healthfm.embed.plan import matrix
 from healthfm.engine.store import RunFolder
-from healthfm.errors import MissingExtra
+from healthfm.errors import MissingExtra, RunError
 from healthfm.models.model import Float32
 
 FILES = ("nearest.usearch", "nearest.json")
@@ -41,7 +41,7 @@ class Near:
 def near(folder: RunFolder, parts: Sequence[int], rows: Sequence[int], query: Float32, top: int) -> Near:
     """Return the ``top`` rows of a store that its index finds nearest to a query of length 1. ``rows``: how many each part has.
 
-    Raises ``MissingExtra``: no usearch.
+    Raises ``MissingExtra``: no usearch; ``RunError``: the index cannot be written.
     """
     try:
         from usearch.index import Index
@@ -56,8 +56,11 @@ def near(folder: RunFolder, parts: Sequence[int], rows: Sequence[int], query: Fl
             if table.num_rows:
                 stored.alike(store, table, query[None])  # refuses vectors of other lengths than the query's
                 index.add(start + np.arange(table.num_rows), matrix(table))
-        index.save(str(store / f"{FILES[0]}.new"))
-        (store / f"{FILES[0]}.new").replace(store / FILES[0])
+        try:
+            index.save(str(store / f"{FILES[0]}.new"))
+            (store / f"{FILES[0]}.new").replace(store / FILES[0])
+        except (OSError, RuntimeError) as error:
+            raise RunError(f"{store}: the index cannot be written beside the store ({type(error).__name__})") from None
         known = {"digest": digest, "vectors": len(index), "recall": {}}
     index = Index.restore(str(store / FILES[0]), view=True)
     index.expansion_search = SETTINGS["expansion_search"]  # no part of the file
