@@ -197,5 +197,7 @@ def test_what_is_here_and_not_listed_is_passed_over_by_name_and_pixels_may_be_le
     assert any("PMC9_f9.jpg" in one["file"] for one in check_dataset("pmc-oa", tmp_path)["passed_over"])
     shutil.rmtree(tmp_path / "x", ignore_errors=True)
     cut_member(tmp_path)
-    assert "cut short" in run("check", "pmc-oa", tmp_path).stdout
-    assert "cut short" not in run("check", "pmc-oa", tmp_path, "--no-pixels").stdout
+    with_pixels, without = (
+        " ".join(run("check", "pmc-oa", tmp_path, *more).stdout.split()) for more in ([], ["--no-pixels"])
+    )
+    assert "cut short" in with_pixels and "cut short" not in without

@@ -7,6 +7,7 @@ Lines with another number of cells are a problem of the file that counts them, n
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv as plain
 import io
 from collections.abc import Iterator, Sequence
@@ -74,16 +75,23 @@ def batches(source: Source, block: int = BLOCK, columns: Sequence[str] | None = 
                     include_columns=list(columns) if columns is not None else None,
                 ),
             )
-            for batch in reader:
-                if batch.num_rows:
-                    yield batch
-    except UnicodeDecodeError:
-        raise DatasetError(f"{source}: not UTF-8; save it as UTF-8") from None
+            try:
+                for batch in reader:
+                    if counted.failed:
+                        break
+                    if batch.num_rows:
+                        yield batch
+            finally:
+                counted.finish(reader)
     except pa.ArrowException as error:
-        if str(error) != EMPTY:
+        if not counted.failed and str(error) != EMPTY:
             raise DatasetError(f"{source}: not a table of UTF-8 text, or cut short ({type(error).__name__})") from None
     except DAMAGE as error:
         raise DatasetError(f"{source}: the file is damaged or cut short ({type(error).__name__})") from None
+    if isinstance(counted.failed, UnicodeDecodeError):
+        raise DatasetError(f"{source}: not UTF-8; save it as UTF-8")
+    if counted.failed:
+        raise DatasetError(f"{source}: the file is damaged or cut short ({type(counted.failed).__name__})")
     if counted.quotes % 2:
         source.problems.add(
             DatasetError(f"{source}: a quote opens a cell and is never closed; rows after it are lost in it")
@@ -95,17 +103,34 @@ def batches(source: Source, block: int = BLOCK, columns: Sequence[str] | None = 
 class _Counted(io.RawIOBase):
     """A stream that counts the quotes in it: Arrow reads on to the end where one is never closed, and says nothing.
 
-    Bytes that are not UTF-8 raise ``UnicodeDecodeError``: of a row that has another number of cells too, Arrow would say nothing either.
+    It ends at bytes that are not UTF-8 (of a row that has another number of cells too, Arrow would say nothing either) and at damage, which is ``failed``:
+    an error raised into Arrow's own thread may outlive Python, and the process is then aborted.
     """
 
     def __init__(self, inner: IO[bytes], block: int) -> None:
         self.inner, self.block, self.quotes, self.within = inner, block, 0, False
         self.decoder = codecs.getincrementaldecoder("utf-8")()
+        self.failed: Exception | None = None
+        self.ended = False
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
+        try:
+            return b"" if self.ended else self._read(size)
+        except (UnicodeDecodeError, *DAMAGE) as error:
+            self.failed, self.ended = error, True
+            return b""
+
+    def finish(self, reader: csv.CSVStreamingReader) -> None:
+        """End the stream and wait until the thread that reads ahead has seen it."""
+        self.ended = True
+        with contextlib.suppress(pa.ArrowException):
+            for _ in reader:
+                pass
+
+    def _read(self, size: int) -> bytes:
         data = self.inner.read(min(size, self.block))
         quotes = _quotes(data)
         while data and len(data) < size and not _ends_a_row(data, self.quotes + quotes):
