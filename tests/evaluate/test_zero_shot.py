@@ -143,6 +143,24 @@ def test_findings_are_asked_each_for_itself_and_named_as_the_card_says(
     assert np.allclose(np.array(soft.predictions["probabilities"].to_pylist()), 1 / (1 + np.exp(-apart)), atol=1e-4)
 
 
+def test_by_a_sigmoid_each_of_several_labels_is_asked_alone(
+    pair: Path, chest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompts, "DRAWS", 4)
+    rule = {"templates": ["An image of {}"], "rule": "sigmoid"}
+    model: Any = load_model("pathasst", pair, config={"zero_shot": rule}, device="cpu")
+    run = evaluate(model, "medmnist-v2:chestmnist", root=chest, task="zero-shot", output=tmp_path / "run", baseline=False)  # fmt: skip
+    names = run.facts["fitted"]["zero_shot"]["names"]
+    records = list(open_dataset("medmnist-v2:chestmnist", chest)["test"])
+    scaled = np.exp(4.0) * model.embed(records) @ model.embed([f"An image of {name}" for name in names]).T
+    likely = np.array(run.predictions["probabilities"].to_pylist())
+    assert np.allclose(likely, 1 / (1 + np.exp(-scaled)), atol=1e-4)
+    assert np.allclose(likely, model.classify(records, names), atol=1e-5)
+    for told, kinds in (("sigmoid", 1), ("softmax", 2)):  # nothing is said of the absence
+        one = prompts.own(ZeroShot(rule=told), [("a",), ("b",)], True)  # type: ignore[arg-type]
+        assert {len(kind) for kind in one.templates} == {kinds}
+
+
 def test_chexperts_five_times_two_hundred_are_frontal_and_have_one_finding() -> None:
     card = catalog.card("chexpert", "dataset")
     assert isinstance(card, DatasetCard)

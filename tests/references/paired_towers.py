@@ -10,6 +10,7 @@ by networks of the sizes given here.
   mi-zero      PATHS: src of mahmoodlab/MI-Zero at 047922f and its timm_ctp (assets/timm_ctp.tar); albumentations 2.0.8
   pmc-clip     PATH: src of WeixiongLin/PMC-CLIP at b0b81e3; torchvision 0.29.1
   keep         PATH: MAGIC-AI4Med/KEEP at a346a70 (quick_start/keep_inference.py, its classes); timm 1.0.31
+  siglip       transformers 5.18.0 (SiglipModel, its image processor on PIL), sentencepiece 0.2.3
   clip-resnet  open_clip_torch 3.3.0: RN50, with quick-GELU
 """
 
@@ -108,6 +109,25 @@ def byte_pairs(path: Path) -> Path:
 def ids() -> torch.Tensor:
     """Token ids [4, 8]."""
     return torch.tensor(TEXTS)
+
+
+def ended() -> torch.Tensor:
+    """Token ids [4, 8] as SigLIP has them; 1 ends a text and fills it up."""
+    return torch.tensor([[one for one in row if one > 3] + [1] * (8 - sum(one > 3 for one in row)) for row in TEXTS])
+
+
+PIECES = ("no heart failure in the lung", "a photo of hearts, this is a lung", "evidence of pneumonia") * 5
+
+
+def pieces(folder: Path) -> Path:
+    """Write a small model of sentencepiece with the numbers of SigLIP's: 0 pads, 1 ends a text, 2 is unknown."""
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(PIECES), model_prefix=str(folder / "spiece"), vocab_size=60, hard_vocab_limit=False,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2, num_threads=1,
+    )  # fmt: skip
+    return folder / "spiece.model"
 
 
 def bert(sizes: dict[str, int]) -> transformers.BertConfig:
@@ -346,6 +366,44 @@ def keep_vision() -> None:
 
 
 @torch.no_grad()
+def siglip() -> None:
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    sizes = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 96}
+    text = {**sizes, "vocab_size": VOCABULARY, "max_position_embeddings": 8}
+    one = filled(
+        transformers.SiglipModel(
+            transformers.SiglipConfig(text_config=text, vision_config={**sizes, "image_size": 64, "patch_size": 14})
+        )
+    )
+    one.logit_bias.fill_(-2.0)
+    out = one(input_ids=ended(), pixel_values=pixels())
+    hidden = one(input_ids=ended(), pixel_values=pixels(), attention_mask=(ended() != 1).long())
+    rule = SiglipImageProcessorPil(size={"height": 64, "width": 64})
+    seen = rule(images=[Image.fromarray(picture) for picture in pictures()], return_tensors="pt")["pixel_values"]
+    source = f"transformers {transformers.__version__}, SiglipModel"
+    write("siglip", {
+        "source": source, "shapes": shapes(one), "image": numbers(out.image_embeds), "text": numbers(out.text_embeds),
+        "masked": numbers(hidden.text_embeds), "pooled": numbers(out.vision_model_output.pooler_output),
+        "logits": numbers(out.logits_per_image), "sigmoid": numbers(out.logits_per_image.sigmoid()),
+        "softmax": numbers(out.logits_per_image.softmax(-1)), "transform": numbers(seen[:, :, ::7, ::7]),
+    })  # fmt: skip
+    large = {"hidden_size": 1152, "num_hidden_layers": 27, "num_attention_heads": 16, "intermediate_size": 4304}
+    full = {}
+    for name, own, seen_at in (
+        ("base-patch16-224", {}, {}),
+        ("so400m-patch14-384", large, {"image_size": 384, "patch_size": 14}),
+        ("448", large, {"image_size": 448, "patch_size": 14}),
+    ):
+        with torch.device("meta"):
+            whole = transformers.SiglipModel(
+                transformers.SiglipConfig(text_config={**own}, vision_config={**own, **seen_at})
+            )
+        full[name] = shapes(whole)
+    pack("siglip", {"source": source, "variants": full})
+
+
+@torch.no_grad()
 def clip_resnet() -> None:
     import open_clip
     from dual_encoders import ids as clip_ids
@@ -374,6 +432,7 @@ ROWS = {
     "mi-zero": mi_zero,
     "pmc-clip": pmc_clip,
     "keep": keep_vision,
+    "siglip": siglip,
     "clip-resnet": clip_resnet,
 }
 

@@ -84,7 +84,7 @@ class Scored:
                 texts, pictures = (one / np.linalg.norm(one, axis=-1, keepdims=True) for one in (texts, pictures))
             known = {text: texts[place[text]] for kind in kinds for some in kind for text in some}
             likeness = [pictures @ one.T for one in zero_shot.means(known, kinds, space["unit"])]
-            found.append(zero_shot.chances(self.rule, likeness, space["scale"], self.several))
+            found.append(zero_shot.chances(self.rule, likeness, space["scale"], self.several, space["bias"]))
         mean: Floats = np.asarray(np.mean(found, 0, dtype=np.float64))
         return mean
 

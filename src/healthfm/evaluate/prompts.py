@@ -90,12 +90,17 @@ def _of_rule(rule: ZeroShot, several: bool) -> tuple[Template, ...]:
     if rule.absent:
         count = max(len(rule.templates), len(rule.absent))
         return tuple((rule.templates[i % len(rule.templates)], rule.absent[i % len(rule.absent)]) for i in range(count))
-    return tuple((one, one.replace(SLOT, NOT)) if several else (one,) for one in rule.templates)
+    return tuple((one, one.replace(SLOT, NOT)) if _paired(rule, several) else (one,) for one in rule.templates)
+
+
+def _paired(rule: ZeroShot, several: bool) -> bool:
+    """Whether each class is set against what is said of its absence: by the rule itself, or where one over all classes says nothing of one."""
+    return rule.rule == "pair" or (several and rule.rule == "softmax")
 
 
 def pool(card: DatasetCard, rule: ZeroShot, naming: Naming | None, several: bool) -> tuple[list[Template], list[str]]:
     """Return the templates that prompts are drawn from, the model's own first, and where they are from. Raises ``RunError``: no such set."""
-    paired = several or rule.rule == "pair"
+    paired = _paired(rule, several)
     found = dict.fromkeys(_of_rule(rule, several))
     sources = ["the model's card"]
     first = (naming.sentences if naming is not None else None) or OF_GROUPS.get(card.group, GENERAL)

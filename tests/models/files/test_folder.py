@@ -300,6 +300,11 @@ def test_clip_embeds_pictures_and_texts(tmp_path: Path, pictures: list[PIL.Image
     arrays = [np.asarray(one.convert("RGB")) for one in pictures]
     for given, theirs in ((arrays, seen), (TEXTS, read), ([arrays[0], TEXTS[0]], np.stack([seen[0], read[0]]))):
         np.testing.assert_allclose(Embedder(model)(given), theirs, atol=1e-4)
+    unit = [np.asarray(one) / np.linalg.norm(one, axis=-1, keepdims=True) for one in (seen, read)]
+    scaled = float(network.logit_scale.detach().exp()) * unit[0] @ unit[1].T
+    np.testing.assert_allclose(model.classify(pictures, TEXTS, logits=True), scaled, atol=1e-3)
+    likely = np.exp(scaled - scaled.max(1, keepdims=True))
+    np.testing.assert_allclose(model.classify(pictures, TEXTS), likely / likely.sum(1, keepdims=True), atol=1e-4)
 
 
 def test_pictures_that_would_go_in_otherwise_are_refused(tmp_path: Path) -> None:

@@ -168,7 +168,8 @@ class ZeroShot(Facts):
     """How a model of pictures and texts names classes that it was not trained on: its owners' sentences, with {} for a class's name.
 
     ``rule``: "softmax" over the classes of their similarities, times the learned scale; or "pair", each class for itself, against what
-    ``absent`` says of it, softmax over the two similarities without a scale. A class's vector is the mean over its sentences, scaled to
+    ``absent`` says of it, softmax over the two similarities without a scale; or "sigmoid", each class for itself, by its similarity times
+    the learned scale plus the learned bias. A class's vector is the mean over its sentences, scaled to
     length 1 where the texts' are (``average``: "similarities", those to each of its sentences are averaged instead, so it is not scaled).
     ``top``: of an item of several pictures (a slide's tiles) each class has the mean of its so many largest similarities; without it, of all.
     ``ensemble``: a folder of several checkpoints is one model, the mean of its members' probabilities. ``lower_names``: a class's name
@@ -178,7 +179,7 @@ class ZeroShot(Facts):
 
     templates: Annotated[tuple[Template, ...], Field(min_length=1)] = ("{}",)
     absent: tuple[Template, ...] = ()
-    rule: Literal["softmax", "pair"] = "softmax"
+    rule: Literal["softmax", "pair", "sigmoid"] = "softmax"
     top: int | None = Field(default=None, gt=0)
     ensemble: bool = False
     average: Literal["vectors", "similarities"] = "vectors"

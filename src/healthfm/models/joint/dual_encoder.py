@@ -53,13 +53,15 @@ class DualEncoder(Tower):
     pooling = "cls"
     poolings = ("cls",)
 
-    def __init__(self, image: Side, text: Side, prefix: int = 1) -> None:
+    def __init__(self, image: Side, text: Side, prefix: int = 1, biased: bool = False) -> None:
         super().__init__()
         if prefix != self.prefix:
             self.prefix = prefix
         self.image = image
         self.text = text
         self.logit_scale = nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32))
+        if biased:
+            self.logit_bias = nn.Parameter(torch.tensor(-10.0))
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         out = self.image.tower(pixel_values=pixels)
@@ -165,13 +167,18 @@ class DualEncoderModel(DualModel):
             np.array([zero_shot.pooled(group, one, self.rule.top) for group in groups]).reshape(-1, len(names))
             for one in vectors
         ]
-        return zero_shot.scores(self.rule.rule, likeness, self.scale, logits)
+        return zero_shot.scores(self.rule.rule, likeness, self.scale, logits, self.bias)
 
     @property
     def scale(self) -> float:
         """What similarities are multiplied by: the exponential of what was learned, within the rule's limits."""
         learned = self.network.logit_scale.detach()
         return float((learned if self.rule.limits is None else learned.clamp(*self.rule.limits)).exp())
+
+    @property
+    def bias(self) -> float:
+        """What is added to similarities behind the scale; 0 where none was learned."""
+        return zero_shot.bias_of(self.network)
 
     @property
     def unit(self) -> bool:
@@ -271,8 +278,8 @@ class Ensemble(Model):
     def classify(
         self, items: Sequence[Any], classes: Sequence[str], templates: Any = None, logits: bool = False
     ) -> Float32:
-        """Return the mean of the members' probabilities (``logits``: its log, by the rule "pair" its log odds), float32 [n, classes]."""
+        """Return the mean of the members' probabilities (``logits``: its log, or by a rule that asks for each class its log odds), float32 [n, classes]."""
         mean = np.mean([one.classify(items, classes, templates) for one in self.members], 0, dtype=np.float64)
         if logits:
-            mean = np.log(mean) - (np.log1p(-mean) if self.members[0].rule.rule == "pair" else 0)
+            mean = np.log(mean) - (np.log1p(-mean) if self.members[0].rule.rule != "softmax" else 0)
         return np.asarray(mean, np.float32)

@@ -22,6 +22,7 @@ from healthfm.models.files.recognise import Match
 from healthfm.models.files.weights import locate
 from healthfm.models.joint import clip_keys, pair_keys, towers
 from healthfm.models.joint.dual_encoder import DualEncoder, DualEncoderModel, Ensemble, Side
+from healthfm.models.joint.towers import siglip
 from healthfm.models.joint.towers.kind import Kind
 from healthfm.models.merge import merged
 from healthfm.models.model import Model
@@ -60,7 +61,8 @@ def build(run: Runner, initial: bool = False) -> DualEncoder:
         if (projection is not None and projection.norm) or (run.architecture == "clip" and layers != 1):
             raise CheckpointError(f"parts.{side}: a pair's projections have no norm, CLIP's have one layer")
         sides.append(Side(one, projection))
-    return DualEncoder(*sides, prefix=made["image"].prefix)
+    biased = run.architecture != "clip" and pair_keys.table(run.dialect).biased
+    return DualEncoder(*sides, prefix=made["image"].prefix, biased=biased)
 
 
 def own_names(tensors: Tensors, run: Runner) -> dict[str, torch.Tensor]:
@@ -157,7 +159,7 @@ def _load(
             f"{recognise.named(card, variant)} is a {plain.architecture}, which healthfm does not read yet"
         )
     found = _opened(card, variant, weights)
-    words = clip_keys.stated(found) if plain.architecture == "clip" else {}
+    words = clip_keys.stated(found) if plain.architecture == "clip" else siglip.stated(found.config)
     if weights == "random":
         run, said = settings(card, variant, words, config), []
         network = vision.seeded(lambda: build(run, initial=True))
@@ -231,8 +233,10 @@ def _shared(run: Runner, plain: Runner, seen: Seen, config: Mapping[str, Any]) -
             and len(part.projection.widths) == len(seen[name]["joint"])
         ):
             changes["projection"] = part.projection.model_copy(update={"widths": seen[name]["joint"]})
-        old, new = plain.parts[name].config.get("img_size"), seen[name].get("img_size")
-        if part.transform is not None and "transform" not in given and old != new:
+        kind, own = _kind(plain, name), plain.parts[name].config
+        old, new = own.get("img_size"), seen[name].get("img_size")
+        stated = kind.sizes(vision.numbers(kind.numbers, own), seen[name]).get("img_size")
+        if part.transform is not None and "transform" not in given and stated != new:
             sides = {old: new, (old, old): (new, new)}
             resized = {
                 word: sides.get(value, value) for word in ("resize", "crop") if (value := getattr(part.transform, word))

@@ -15,12 +15,17 @@ from healthfm.models.files.checkpoint import Tensors
 @dataclass(frozen=True)
 class Names:
     """A paper's key names. ``fronts``: their beginnings (or whole names), the most exact one counts, and ours. ``turned``: matrices of ours
-    that stand before the product there, behind it in a linear layer. ``spare``: patterns of what is no weight of either side.
+    that stand before the product there, behind it in a linear layer. ``spare``: patterns of what is no weight of either side. ``biased``:
+    a number was learned that is added to every similarity, beside the scale.
     """
 
     fronts: Mapping[str, str]
     turned: tuple[str, ...] = ()
     spare: tuple[str, ...] = ()
+    biased: bool = False
+
+
+LEARNED = ("logit_scale", "logit_bias")  # numbers, some published as rows of one
 
 
 TABLES: Mapping[str, Names] = {
@@ -54,6 +59,10 @@ TABLES: Mapping[str, Names] = {
         spare=(r"fusion_module\..*", "img_special_token", "mlm_projection", "positional_embedding", r"ln_final\..*"),
     ),
     "keep": Names({"visual.": "image.tower.", "visual_head.": "image.projection.", "text.": "text.tower."}),
+    "siglip": Names(  # transformers' SiglipModel; older files hold its tables of 0, 1, 2 ...
+        {"vision_model.": "image.tower.", "text_model.": "text.tower."},
+        spare=(r".*\.embeddings\.position_ids",), biased=True,
+    ),
     "medclip": Names(
         {
             "vision_model.model.": "image.tower.", "vision_model.model.fc.": "image.projection.0.", "vision_model.projection_head.": "image.projection.0.",
@@ -76,23 +85,28 @@ TABLES: Mapping[str, Names] = {
 }  # fmt: skip
 
 
+def table(dialect: str | None) -> Names:
+    """Return the key names of a dialect. Raises ``CheckpointError``: there is none."""
+    if dialect not in TABLES:
+        raise CheckpointError(f"key dialect is '{dialect}'; pairs of towers have {', '.join(TABLES) or 'none'}")
+    return TABLES[dialect]
+
+
 def own_names(tensors: Tensors, dialect: str | None) -> dict[str, torch.Tensor]:
     """Return published tensors under our names. Raises ``CheckpointError``: no such dialect, or no name of it."""
-    table = TABLES.get(dialect or "")
-    if table is None:
-        raise CheckpointError(f"key dialect is '{dialect}'; pairs of towers have {', '.join(TABLES) or 'none'}")
-    fronts = sorted(table.fronts, key=len, reverse=True)
+    names = table(dialect)
+    fronts = sorted(names.fronts, key=len, reverse=True)
     found: dict[str, torch.Tensor] = {}
     known = 0
     for key, value in tensors.items():
-        if any(re.fullmatch(one, key) for one in table.spare):
+        if any(re.fullmatch(one, key) for one in names.spare):
             continue
         front = next((one for one in fronts if key.startswith(one)), None)
         known += front is not None
-        name = key if front is None else table.fronts[front] + key.removeprefix(front)
-        found[name] = value.T if name in table.turned else value
+        name = key if front is None else names.fronts[front] + key.removeprefix(front)
+        found[name] = value.T if name in names.turned else value.reshape(()) if name in LEARNED else value
     if not known:
         raise CheckpointError(
-            f"no key names of such a pair ({', '.join(table.fronts)}); found {', '.join(list(tensors)[:3]) or 'none'}"
+            f"no key names of such a pair ({', '.join(names.fronts)}); found {', '.join(list(tensors)[:3]) or 'none'}"
         )
     return found

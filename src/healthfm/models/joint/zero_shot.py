@@ -58,10 +58,10 @@ def sentences(rule: ZeroShot, templates: Any) -> list[tuple[str, ...]]:
 
 
 def written(rule: ZeroShot, names: Sequence[str], templates: Any) -> list[list[list[str]]]:
-    """Return the sentences of each kind, of each class. ``templates``: see ``sentences``; or, by the rule "softmax", the sentences
+    """Return the sentences of each kind, of each class. ``templates``: see ``sentences``; or, by a rule of one kind of sentence, the sentences
     themselves, a list for each class's name. Raises ``RunError``: a class without any, or see ``sentences``.
     """
-    if isinstance(templates, Mapping) and rule.rule == "softmax":
+    if isinstance(templates, Mapping) and rule.rule != "pair":
         lost = next((name for name in names if isinstance(templates.get(name), str) or not templates.get(name)), None)
         if lost is not None:
             raise RunError(f"the class '{lost}' has no list of sentences of its own")
@@ -100,12 +100,14 @@ def pooled(vectors: Sequence[Float32], classes: Float32, top: int | None) -> Flo
     return np.asarray(kept.mean(0), np.float32)
 
 
-def scores(rule: str, likeness: Sequence[Float32], scale: float, logits: bool) -> Float32:
+def scores(rule: str, likeness: Sequence[Float32], scale: float, logits: bool, bias: float = 0) -> Float32:
     """Return probabilities or logits [n, classes] of similarities [n, classes], one array a kind of sentence (see ``ZeroShot``)."""
     if rule == "pair":
         apart = likeness[0] - likeness[1]
         return np.asarray(apart if logits else 1 / (1 + np.exp(-apart)), np.float32)
-    values = scale * likeness[0]
+    values = scale * likeness[0] + np.float32(bias)
+    if rule == "sigmoid" and not logits:
+        return np.asarray(_sigmoid(values), np.float32)
     if not logits:
         values = np.exp(values - values.max(-1, keepdims=True))
         values = values / values.sum(-1, keepdims=True)
@@ -113,17 +115,31 @@ def scores(rule: str, likeness: Sequence[Float32], scale: float, logits: bool) -
 
 
 def chances(
-    rule: str, likeness: Sequence[Float32], scale: float, several: bool
+    rule: str, likeness: Sequence[Float32], scale: float, several: bool, bias: float = 0
 ) -> Float32:  # fmt: skip
     """Return probabilities [n, classes] of similarities: of one class a row, or (``several``) of each class for itself.
 
     A rule over all classes says nothing of one of several: that is softmax over its two sentences, times the learned scale. Of a rule
     that asks for each class, those of one class a row are its scores as shares of their sum.
     """
-    if several and rule != "pair":
+    if several and rule == "softmax":
         return np.asarray(1 / (1 + np.exp(-scale * (likeness[0] - likeness[1]))), np.float32)
-    found = scores(rule, likeness, scale, False)
-    return found if several or rule != "pair" else np.asarray(found / found.sum(-1, keepdims=True), np.float32)
+    if several or rule == "softmax":
+        return scores(rule, likeness, scale, False, bias)
+    found = np.float64(1) * scores(rule, likeness, scale, True, bias)
+    found = -np.logaddexp(0, -found)  # the logarithm of each class's probability, however small
+    found = np.exp(found - found.max(-1, keepdims=True))
+    return np.asarray(found / found.sum(-1, keepdims=True), np.float32)
+
+
+def _sigmoid(values: Float32) -> Float32:
+    return np.exp(-np.logaddexp(0, -values.astype(np.float64)))
+
+
+def bias_of(network: Any) -> float:
+    """Return the number that a network learned to add to every similarity; 0 for none."""
+    learned = getattr(network, "logit_bias", None)
+    return 0.0 if learned is None else float(learned.detach())
 
 
 def entity(name: str, entities: Sequence[str], called: Mapping[str, str]) -> int | None:
@@ -135,7 +151,7 @@ def entity(name: str, entities: Sequence[str], called: Mapping[str, str]) -> int
 
 def spaces(model: Model) -> list[Mapping[str, Any]]:
     """Return, of each member of a model (itself, where it is no ensemble), how its vectors of pictures and texts are compared: the ``scale``
-    of their similarities, whether texts have length 1 (``unit``), and whether pictures come
+    of their similarities and the ``bias`` behind it, whether texts have length 1 (``unit``), and whether pictures come
     as they are compared (``ready``) or are to be made of length 1 first.
 
     Raises ``CapabilityError``: it has no space that pictures and texts share.
@@ -150,7 +166,9 @@ def spaces(model: Model) -> list[Mapping[str, Any]]:
             )
         own: Any = one if hasattr(network, "text") else None  # a pair by a card, whose rule the model itself has
         scale = float(learned.detach().exp()) if own is None else own.scale
-        found.append({"scale": scale, "unit": own is None or own.unit, "ready": own is not None})
+        found.append(
+            {"scale": scale, "bias": bias_of(network), "unit": own is None or own.unit, "ready": own is not None}
+        )
     return found
 
 

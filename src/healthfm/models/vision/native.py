@@ -121,8 +121,9 @@ class DualModel(VisionModel):
         cosine of their mean.
         """
         rule = ZeroShot()
-        names, kinds = zero_shot.checked(classes), zero_shot.sentences(rule, templates)
-        vectors = zero_shot.class_vectors(lambda texts: _unit(np.asarray(self.embed(texts))), names, kinds, True)
+        names = zero_shot.checked(classes)
+        made = zero_shot.written(rule, names, templates)
+        vectors = zero_shot.of_classes(lambda texts: _unit(np.asarray(self.embed(texts))), made, True, False)
         likeness = (
             [_unit(np.asarray(self.embed(items))).reshape(len(items), -1) @ one.T for one in vectors]
             if len(items)
@@ -181,7 +182,8 @@ class DualModel(VisionModel):
             raise CheckpointError(f"{self.name}: no tokenizer beside the weights; it reads pictures only")
         with TURN:
             return self.tokenizer(
-                list(texts), padding="max_length" if self._fills else True, truncation=True, max_length=self._longest, return_tensors="pt"
+                list(texts), padding="max_length" if self._fills else True, truncation=True, max_length=self._longest, return_tensors="pt",
+                return_attention_mask=True,
             )  # fmt: skip
 
     def _of_pixels(self, pixels: torch.Tensor) -> Float32:

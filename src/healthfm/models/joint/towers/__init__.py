@@ -7,16 +7,21 @@ from typing import Any
 
 from healthfm.cards.schema import Runner
 from healthfm.errors import CheckpointError
-from healthfm.models.joint.towers import bert, clip, clip_resnet, coca, pictures
+from healthfm.models.joint.towers import bert, clip, clip_resnet, coca, pictures, siglip
 from healthfm.models.joint.towers.kind import Kind, Made
 
 __all__ = ["IMAGE", "TEXT", "Kind", "Made", "build", "kind_of"]
 
 IMAGE: Mapping[str, Kind] = {
-    "clip-vit": clip.IMAGE, "clip-resnet": clip_resnet.IMAGE, "coca-vit": coca.IMAGE,
+    "clip-vit": clip.IMAGE, "clip-resnet": clip_resnet.IMAGE, "coca-vit": coca.IMAGE, "siglip-vit": siglip.IMAGE,
     "vit": pictures.VIT, "swin": pictures.SWIN, "resnet": pictures.RESNET,
 }  # fmt: skip
-TEXT: Mapping[str, Kind] = {"clip-text": clip.TEXT, "coca-text": coca.TEXT, "bert": bert.TEXT}
+TEXT: Mapping[str, Kind] = {
+    "clip-text": clip.TEXT,
+    "coca-text": coca.TEXT,
+    "siglip-text": siglip.TEXT,
+    "bert": bert.TEXT,
+}
 SIDES = {"image": IMAGE, "text": TEXT}
 
 
