@@ -192,6 +192,18 @@ def test_blurbs_entity_sets_are_sentences_of_words_joined_by_blanks(
     assert (none.id, none.spans, none.patient) == ("validation-8", (), "validation-document-1")
 
 
+@pytest.mark.parametrize(("copy", "file"), [("BC2GM-IOB", "devel"), ("BC2GM", "devel"), ("BC2GM-IOB", "test")])
+def test_blurbs_entity_sets_are_read_from_the_collection_that_they_come_from(
+    tmp_path: Path, copy: str, file: str
+) -> None:
+    for folder in (copy, "BC2GM-IOBES", "NCBI-disease-IOB"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        tag = "B-GENE" if folder == copy else "S-GENE"
+        (tmp_path / "data" / folder / f"{file}.tsv").write_text(f"BRCA1\t{tag}\n")
+    [record] = documents(open_dataset("blurb:bc2gm", tmp_path, "validation" if file == "devel" else "test"))
+    assert (record.text, record.spans) == ("BRCA1", (Span(0, 5, "gene or protein"),))
+
+
 def test_a_tag_that_the_set_does_not_know_is_an_error_of_its_sentence(tmp_path: Path) -> None:
     (tmp_path / "data/NCBI-disease").mkdir(parents=True)
     (tmp_path / "data/NCBI-disease/test.tsv").write_text("a\tO\n\nSecret\tB-Gene\n\nb\tO\n")

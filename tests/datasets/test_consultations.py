@@ -163,7 +163,7 @@ def test_meddialog_processed_hears_who_speaks_in_both_languages(tmp_path: Path) 
     write(tmp_path / "zh/test_data.json", [["病人：咳嗽：三天", "医生：多喝水"]])
     (one,) = map(conversation, open_dataset("meddialog:zh-processed", tmp_path / "zh", "test"))
     assert [(t.role, t.content) for t in one.turns] == [("user", "咳嗽：三天"), ("assistant", "多喝水")]
-    with pytest.raises(DatasetError, match="row 1: cannot be read"):  # the other language's layout
+    with pytest.raises(DatasetError, match="its dialogues are not en-processed: open meddialog:zh-processed"):
         list(open_dataset("meddialog:en-processed", tmp_path / "zh", "test"))
     write(tmp_path / "zh/test_data.json", [["病人：咳嗽", "多喝水"]])
     with pytest.raises(DatasetError, match="a turn does not begin with who says it"):

@@ -163,3 +163,24 @@ def test_an_official_file_that_was_packed_is_found_by_its_own_name(tmp_path: Pat
         (root / "a" / f"b.csv{end}").write_bytes(b"")
         assert [one.name for one in Tree(root).match("a/*.csv")] == ["b.csv"]
         assert bool(Tree(root).match("a/b.csv.gz")) == (end == ".gz")
+
+
+@pytest.mark.parametrize("folder", ["CMeIE", "data", "copy/of/it"])
+def test_a_file_whose_name_says_it_all_is_read_from_any_folder(tmp_path: Path, folder: str) -> None:
+    put(tmp_path / folder / "CMeIE_dev.json", '{"text": "痔@肛镜检查", "spo_list": []}\n')
+    [record] = open_dataset("cblue:cmeie", tmp_path, "validation")
+    assert (record.id, record.text) == ("validation-1", "痔@肛镜检查")  # type: ignore[attr-defined]
+
+
+def test_the_owners_own_place_of_a_file_goes_before_that_of_copies(tmp_path: Path) -> None:
+    put(tmp_path / "CMeIE_dev.json", '{"text": "copy", "spo_list": []}\n')
+    put(tmp_path / "below" / "CMeIE" / "CMeIE_dev.json", '{"text": "own", "spo_list": []}\n')
+    [record] = open_dataset("cblue:cmeie", tmp_path, "validation")
+    assert record.text == "own"  # type: ignore[attr-defined]
+
+
+def test_two_copies_of_a_file_in_other_folders_are_ambiguous(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        put(tmp_path / folder / "KUAKE-QIC_dev.json", "[]")
+    with pytest.raises(DatasetError, match="KUAKE-QIC_dev.json is ambiguous"):
+        open_dataset("cblue:kuake-qic", tmp_path, "validation")

@@ -368,7 +368,11 @@ def test_what_cards_say_is_to_be_had_is_what_their_readers_look_for() -> None:
             path = plan.items[0].path
             words = {word for file in card.files for word in card.splits.values()} | {""}  # type: ignore[union-attr]
             patterns = {
-                f.path.replace("{split}", word) for f in card.files for word in words if f.variant in (None, variant)
+                each.replace("{split}", word)
+                for f in card.files
+                for each in f.places
+                for word in words
+                if f.variant in (None, variant)
             }  # type: ignore[union-attr]
             if not path.endswith((".zip", ".tar", ".tgz", ".rar")):
                 assert any(fnmatchcase(p, each) for p in (path, plain_name(path)) for each in patterns), (

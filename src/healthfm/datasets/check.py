@@ -9,7 +9,7 @@ from typing import Any
 
 from healthfm.datasets.dataset import Dataset
 from healthfm.datasets.decoding import Decoder
-from healthfm.datasets.locate import Tree, fitting, wanted
+from healthfm.datasets.locate import Tree, fitting, official, wanted
 from healthfm.datasets.open import open_dataset
 from healthfm.datasets.summary import Tally, text_of
 from healthfm.errors import DatasetError
@@ -145,7 +145,7 @@ def _files(dataset: Dataset, root: Path) -> tuple[dict[str, list[str]], list[str
     for split in card.splits:
         asked = [(file, pattern, tree.match(pattern)) for file, pattern in wanted(card, dataset.variant, split)]
         present += [str(hit) for _, _, hits in asked for hit in hits]
-        lacking = [pattern for file, pattern, hits in asked if not hits and not file.optional]
+        lacking = [official(pattern) for file, pattern, hits in asked if not hits and not file.optional]
         missing += lacking
         own = [hits for file, pattern, hits in asked if "{split}" in file.path or file.splits]
         if lacking and any(own):

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from healthfm.cards.schema import DatasetCard, Labels, OfficialFile
+from healthfm.cards.schema.dataset import OR
 from healthfm.errors import BadValue, CardError, DatasetError
 from healthfm.formats import archive
 from healthfm.formats.source import Problems, Source, plain_name
@@ -169,8 +170,12 @@ class Tree:
 
         The shallowest level with a match wins, and an unpacked file wins over the same path inside an archive. A pattern
         ``a/b/c.json`` also finds ``b/c.json`` and ``c.json`` at the root itself, for a user who points into the official
-        tree. A file that stands where the card says is found without listing the folder.
+        tree. A file that stands where the card says is found without listing the folder. Of several patterns, " | " between
+        them, the first that means anything is taken.
         """
+        return next((hits for one in pattern.split(OR) if (hits := self._match(one))), [])
+
+    def _match(self, pattern: str) -> list[Source]:
         literal = self.root / pattern
         if "*" not in pattern and literal.is_file():
             return [Source(literal)]
@@ -196,6 +201,11 @@ def _fits(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
         fnmatch.fnmatchcase(p, q) or (p != plain_name(p) and fnmatch.fnmatchcase(plain_name(p), q))
         for p, q in zip(path, pattern, strict=True)
     )
+
+
+def official(pattern: str) -> str:
+    """Return the owner's own place of a file, without those of copies."""
+    return pattern.split(OR)[0]
 
 
 def fitting(path: str) -> str:
@@ -230,6 +240,7 @@ def locate(card: DatasetCard, tree: Tree, variant: str | None, split: str, probl
         hits = tree.match(pattern)
         if not hits and not file.optional:
             raise AbsentFile(_absent(card, tree, file, pattern))
+        pattern = next((one for one in pattern.split(OR) if tree.match(one)), pattern)
         above, _, name = pattern.rpartition("/")
         if "*" not in above and (_places(hits) if "*" in name else len(hits)) > 1:
             raise DatasetError(
@@ -245,6 +256,6 @@ def _absent(card: DatasetCard, tree: Tree, file: OfficialFile, pattern: str) -> 
     present = ["/".join(parts) for parts, _, _ in tree.files()[:6]]
     seen = ", ".join(present) + (" ..." if len(tree.files()) > 6 else "") if present else "nothing"
     return (
-        f"{card.slug}: no {file.role} file '{pattern}' in {tree.root} or up to {LEVELS} levels below; "
+        f"{card.slug}: no {file.role} file '{official(pattern)}' in {tree.root} or up to {LEVELS} levels below; "
         f"found there: {seen}. Official files: {card.homepage or card.owner}"
     )

@@ -229,7 +229,7 @@ def need_split(opened: Dataset, split: str) -> Dataset:
     if split in opened.splits:
         return opened[split]
     files = ", ".join(
-        f.path.replace("{split}", opened.card.splits.get(split, split))
+        f.places[0].replace("{split}", opened.card.splits.get(split, split))
         for f in opened.card.files
         if f.variant in (None, opened.variant)
     )

@@ -79,7 +79,7 @@ def steps(card: DatasetCard, variant: str | None) -> list[str]:
             "The folder must hold, at its top or up to three levels below, packed (.gz, .zst, zip, tar) or not:"
         )
         found += [
-            f"  {_pattern(one.path, card)}{'  (optional)' if one.optional else ''}{f'  ({one.note})' if one.note else ''}"
+            f"  {_pattern(one.places[0], card)}{'  (optional)' if one.optional else ''}{f'  ({one.note})' if one.note else ''}"
             for one in files
         ]
     return found

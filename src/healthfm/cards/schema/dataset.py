@@ -11,6 +11,7 @@ from healthfm.cards.schema.common import Card, Checked, Facts, Slug, Template, T
 from healthfm.cards.schema.evaluation import Evaluation
 
 IN_HOUSE = frozenset({"credentialed", "registration", "own"})  # access to data of named people: whatever the flags say
+OR = " | "  # between the places of a file
 
 
 class Link(Facts):
@@ -25,7 +26,10 @@ class Link(Facts):
 
 
 class OfficialFile(Facts):
-    """Official files of one role. ``path`` may use ``{split}`` (the owner's word, see [splits]) and ``*``."""
+    """Official files of one role. ``path`` may use ``{split}`` (the owner's word, see [splits]) and ``*``.
+
+    Behind " | " in ``path`` stand the places where copies in common use have the same file; the first that is there is read.
+    """
 
     role: Text
     path: Text
@@ -34,6 +38,11 @@ class OfficialFile(Facts):
     format: Text
     optional: bool = False
     note: Text | None = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where the file may stand: as the owner has it, then as copies do."""
+        return tuple(self.path.split(OR))
 
 
 class Download(Facts):

@@ -129,6 +129,11 @@ def meddialog(files: Files, split: str) -> Iterator[Conversation]:
         return
     english = str(files.variant).startswith("en")
     for row, value in jsonl.values(files["dialogues"]):
+        if row.number == 1 and isinstance(value, dict) != english:
+            other = "zh" if english else "en"
+            raise DatasetError(
+                f"{files['dialogues']}: its dialogues are not {files.variant}: open meddialog:{other}-processed"
+            )
         with row:
             turns = tuple(
                 prefixed(one.strip(), ":" if english else "：") for one in (value["utterances"] if english else value)
