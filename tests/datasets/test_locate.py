@@ -182,5 +182,5 @@ def test_the_owners_own_place_of_a_file_goes_before_that_of_copies(tmp_path: Pat
 def test_two_copies_of_a_file_in_other_folders_are_ambiguous(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         put(tmp_path / folder / "KUAKE-QIC_dev.json", "[]")
-    with pytest.raises(DatasetError, match="KUAKE-QIC_dev.json is ambiguous"):
+    with pytest.raises(DatasetError, match=r"KUAKE-QIC_dev\.json is ambiguous"):
         open_dataset("cblue:kuake-qic", tmp_path, "validation")
