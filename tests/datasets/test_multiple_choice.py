@@ -24,6 +24,7 @@ from jinja2 import Template
 from healthfm import card, evaluate, load_model, open_dataset
 from healthfm.errors import BadValue, DatasetError
 from healthfm.evaluate.protocols import continuations, render
+from healthfm.formats.source import Source
 from healthfm.records import MISSING, MultipleChoice
 
 FOUR_OPTIONS = Path("data_clean/questions/US/4_options/phrases_no_exclude_test.jsonl")
@@ -363,6 +364,24 @@ def test_the_500_pubmedqa_test_questions_are_those_of_the_ground_truth(
     train = list(dataset["train"])
     assert {r.id for r in train} == set(questions) - set(truth) and len(train) == 500
     assert dataset.summary()["notices"] == []
+
+
+def test_a_file_that_several_splits_share_is_parsed_once_in_a_pass_over_them_and_anew_in_the_next(
+    some_pubmedqa: tuple[dict[str, Row], dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions, truth = some_pubmedqa
+    path = write_pubmedqa(tmp_path, questions, truth) / "data" / "ori_pqal.json"
+    opened: list[str] = []
+    plainly = Source.open
+    monkeypatch.setattr(Source, "open", lambda source: opened.append(source.name) or plainly(source))
+    dataset = open_dataset("pubmedqa", tmp_path)
+    assert [record.split for record in dataset] == ["train"] * 4 + ["test"] * 6 and opened.count("ori_pqal.json") == 1
+    assert len([record.split for record in dataset]) == 10 and opened.count("ori_pqal.json") == 2
+    path.write_text(json.dumps({**questions, "1": next(iter(questions.values()))}), encoding="utf-8")
+    assert len(list(dataset)) == 11  # the file as it is now
+    path.write_text(path.read_text(encoding="utf-8")[:-1] + ', "1": {}}', encoding="utf-8")
+    collected = open_dataset("pubmedqa", tmp_path, on_error="collect")
+    assert list(collected) == [] and "one JSON object holds 1 key(s) twice" in str(collected.errors[0])
 
 
 @pytest.mark.evidence("pubmedqa", "reader")

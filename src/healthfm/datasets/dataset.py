@@ -12,7 +12,7 @@ from healthfm import notebook
 from healthfm.cards.schema import DatasetCard
 from healthfm.datasets.summary import Tally
 from healthfm.errors import DatasetError, MissingExtra
-from healthfm.formats.source import Problems
+from healthfm.formats.source import Problems, Source
 from healthfm.formats.walk import Passed, told
 from healthfm.records import Mark, Record, Timeline, Volume
 
@@ -124,8 +124,9 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Record]:
         self.errors, self.notices, self.passed_over = [], list(self.remarks), list(self._passed_over)
+        kept: dict[Source, Any] | None = {} if len(self.selected) > 1 else None
         for split in self.selected:
-            problems = Problems(self.on_error)
+            problems = Problems(self.on_error, kept=kept)
             seen: set[str] = set()
             for record in self._whole(split, problems):
                 if record.id in seen:

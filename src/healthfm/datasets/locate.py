@@ -57,7 +57,12 @@ class Files:
 
     def all(self, role: str) -> list[Source]:
         """Return every file of a role, sorted by name."""
-        return [Source(s.path, s.member, self.problems) for s in self.found.get(role, [])]
+        shared = any(
+            file.role == role and "{split}" not in file.path and len(file.splits or self.card.splits) > 1
+            for file in self.card.files
+            if file.variant in (None, self.variant)
+        )
+        return [Source(s.path, s.member, self.problems, shared) for s in self.found.get(role, [])]
 
     def space(self, name: str) -> Labels:
         """Return the card's label space of this name. Raises ``CardError``: it has none of that name for this variant."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import importlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -27,6 +27,7 @@ except ModuleNotFoundError:  # where there is no wheel of it: the same objects, 
 
 
 BLOCK = 1 << 16  # bytes of lines that are read at once
+PART = 1 << 17  # bytes of a whole file that are looked through at once
 
 
 def rows(source: Source, encoding: str = "utf-8") -> Iterator[Row]:
@@ -64,12 +65,19 @@ def _objects(held: Sequence[bytes]) -> Sequence[dict[str, Any] | None]:
 def _colons(raw: bytes) -> npt.NDArray[np.int64]:
     """Return where colons stand that may end a key: behind a quote, or behind a quote and blanks."""
     text = np.frombuffer(raw, np.uint8)
-    colons = np.flatnonzero(text == ord(":"))
+    colons = _places(text, ":")
     before = colons - 1  # of the first character it is the last, which is no worse: no JSON begins with a colon
-    while len(late := np.flatnonzero((text[before] <= ord(" ")) & (before >= 0))):
+    late = np.flatnonzero(text[before] <= ord(" "))
+    while len(late := late[(before[late] >= 0) & (text[before[late]] <= ord(" "))]):
         before[late] -= 1
     found: npt.NDArray[np.int64] = colons[text[before] == ord('"')]
     return found
+
+
+def _places(text: npt.NDArray[np.uint8], mark: str) -> npt.NDArray[np.int64]:
+    """Return where a mark stands; looked for in parts that stay in a processor's cache, which takes half the time."""
+    parts = [np.flatnonzero(text[at : at + PART] == ord(mark)) + at for at in range(0, len(text), PART)]
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def _one_a_line(raw: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> list[dict[str, Any]] | None:
@@ -132,7 +140,19 @@ def _carefully(line: str, source: Source, number: int) -> dict[str, Any] | None:
 
 
 def load(source: Source, opened: IO[bytes] | None = None) -> Any:
-    """Return the one JSON value a file holds, which may be ``opened`` already. A key that an object holds twice is an error: it would hide a row."""
+    """Return the one JSON value a file holds, which may be ``opened`` already. A key that an object holds twice is an error: it would hide a row.
+
+    What a pass over several splits reads for each of them is parsed once.
+    """
+    kept = source.problems.kept if source.shared else None
+    if kept is None:
+        return _loaded(source, opened)
+    if source not in kept:
+        kept[source] = _loaded(source, opened)
+    return kept[source]
+
+
+def _loaded(source: Source, opened: IO[bytes] | None) -> Any:
     try:
         with opened or source.open() as handle:
             raw = handle.read()
@@ -154,7 +174,13 @@ def _whole(raw: bytes) -> Any:
     """Return the value of some JSON that msgspec reads and in which no object holds a key twice; None: look again."""
     try:
         value = _decode(raw)
-        return value if type(value) in (dict, list) and _keys(value) == _written(raw) else None
+        if type(value) not in (dict, list):
+            return None
+        objects, written = (
+            [value] if type(value) is dict else [one for one in value if type(one) is dict],
+            _written(raw),
+        )
+        return value if _all_keys(objects, written) or _keys(value) == written else None
     except (ValueError, RecursionError):
         return None
 
@@ -162,13 +188,14 @@ def _whole(raw: bytes) -> Any:
 def _written(raw: bytes) -> int:
     """Return how many keys are written in an object or a list that is valid JSON: its strings that a colon follows."""
     text = np.frombuffer(raw, np.uint8)
-    quotes = np.flatnonzero(text == ord('"'))
+    quotes = _places(text, '"')
     before, escaped = quotes - 1, np.zeros(len(quotes), bool)  # behind an odd number of backslashes
     while (more := text[before] == ord("\\")).any():
         escaped ^= more
         before -= more
     after = quotes[~escaped][1::2] + 1
-    while len(blank := np.flatnonzero(text[after] <= ord(" "))):
+    blank = np.flatnonzero(text[after] <= ord(" "))
+    while len(blank := blank[text[after[blank]] <= ord(" ")]):
         after[blank] += 1
     return int((text[after] == ord(":")).sum())
 
@@ -180,27 +207,32 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def values(source: Source) -> Iterator[tuple[Row, Any]]:
-    """Yield the entries, of any kind, of a JSON list (numbered from 1) or mapping (by their key), each with an empty row that says where."""
+def _entries(source: Source) -> Iterable[tuple[int | str, Any]]:
+    """Return the entries of a JSON list, numbered from 1, or of a mapping, by their key."""
     value = load(source)
     if isinstance(value, dict):
-        pairs: Iterator[tuple[int | str, Any]] = iter(value.items())
-    elif isinstance(value, list):
-        pairs = iter(enumerate(value, 1))
-    else:
-        raise DatasetError(f"{source}: a list or a mapping of objects was expected, not a {type(value).__name__}")
-    for number, one in pairs:
+        return value.items()
+    if isinstance(value, list):
+        return enumerate(value, 1)
+    raise DatasetError(f"{source}: a list or a mapping of objects was expected, not a {type(value).__name__}")
+
+
+def values(source: Source) -> Iterator[tuple[Row, Any]]:
+    """Yield the entries, of any kind, of a JSON list (numbered from 1) or mapping (by their key), each with an empty row that says where."""
+    for number, one in _entries(source):
         yield Row({}, source, number), one
 
 
 def items(source: Source) -> Iterator[Row]:
     """Yield the objects of a JSON list (numbered from 1) or of a JSON mapping (numbered by their key)."""
-    for row, one in values(source):
+    for number, one in _entries(source):
         if isinstance(one, dict):
-            row.update(one)
+            row = Made(one)
+            row.source, row.number = source, number
             yield row
         else:
-            source.problems.add(row.error(f"a JSON object was expected, not a {type(one).__name__}"))
+            reason = f"a JSON object was expected, not a {type(one).__name__}"
+            source.problems.add(Row({}, source, number).error(reason))
 
 
 def objects(source: Source) -> Iterator[Row]:

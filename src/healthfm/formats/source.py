@@ -32,6 +32,7 @@ class Problems:
     found: list[DatasetError] = field(default_factory=list)
     passed: list[tuple[str, str]] = field(default_factory=list)  # files that are no records, and why: no error
     notices: list[str] = field(default_factory=list)  # what else a caller should hear of the files
+    kept: dict[Source, Any] | None = None  # what was made of files that another split of one pass reads too
 
     def add(self, error: DatasetError) -> None:
         """Raise the error, or note it and go on."""
@@ -47,6 +48,7 @@ class Source:
     path: Path
     member: str | None = None
     problems: Problems = field(default_factory=Problems, compare=False)
+    shared: bool = field(default=False, compare=False)  # whether it is read for several splits
 
     def __str__(self) -> str:
         return str(self.path) if self.member is None else f"{self.path}!{self.member}"

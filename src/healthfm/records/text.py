@@ -108,13 +108,14 @@ class MultipleChoice(TextRecord):
     def __post_init__(self) -> None:
         if not isinstance(self.question, str):
             raise BadValue("the question is not text")
-        if not all(isinstance(one, str) for one in self.options.values()):
-            raise BadValue("an option is not text")
+        for option in self.options.values():
+            if not isinstance(option, str):
+                raise BadValue("an option is not text")
         if len(self.options) < 2:
             raise BadValue(f"{len(self.options)} option(s), at least two are needed")
-        keys = () if self.answer is None else (self.answer,) if isinstance(self.answer, str) else self.answer
-        if any(key not in self.options for key in keys):
-            raise BadValue(f"the answer is not among the options ({', '.join(self.options)})")
+        for key in (self.answer,) if isinstance(self.answer, str) else self.answer or ():
+            if key not in self.options:
+                raise BadValue(f"the answer is not among the options ({', '.join(self.options)})")
 
     @property
     def as_text(self) -> str:
