@@ -197,8 +197,11 @@ def test_meddialog_raw_is_blocks_of_text(tmp_path: Path) -> None:
     assert [(t.role, t.content) for t in one.turns] == [
         ("user", "Hello doctor,\nit hurts. Dialogue is hard."), ("assistant", "Rest it."),
     ]  # fmt: skip
-    assert one.meta == {"description": "Q. My knee hurts?", "head": ["https://www.icliniq.com/qa/a"]}
-    assert [str(e).rpartition("icliniq_dialogue.txt")[2] for e in dataset.errors] == [
+    assert one.meta == {"description": "Q. My knee hurts?", "diagnosis": "", "head": ["https://www.icliniq.com/qa/a"]}
+    assert (dataset.errors, dataset.notices) == ([], ["meddialog: 1 block has no dialogue and is no record"])
+    (tmp_path / "icliniq_dialogue.txt").write_text(RAW + "Dialogue\n")
+    again = open_dataset("meddialog:en-raw", tmp_path, "train", on_error="collect")
+    assert [str(e).rpartition("icliniq_dialogue.txt")[2] for _ in [list(again)] for e in again.errors] == [
         ", row 12: cannot be read: a conversation without a turn"
     ]
 
@@ -209,7 +212,20 @@ def test_meddialog_raw_chinese_is_of_either_encoding(tmp_path: Path, encoding: s
     (tmp_path / "2011.txt.gz").write_bytes(gzip.compress(text.encode(encoding)))
     (one,) = map(conversation, open_dataset("meddialog:zh-raw", tmp_path, "train"))
     assert (one.id, [(t.role, t.content) for t in one.turns]) == ("2011/1", [("assistant", "休息"), ("user", "好的")])
-    assert one.meta == {"description": "疾病： 膝痛", "head": ["https://www.haodf.com/1.htm", "Doctor faculty", "骨科"]}
+    assert one.meta == {
+        "description": "疾病： 膝痛", "diagnosis": "", "head": ["https://www.haodf.com/1.htm", "Doctor faculty", "骨科"],
+    }  # fmt: skip
+
+
+def test_what_a_doctor_concludes_behind_a_raw_dialogue_is_no_turn_of_it(tmp_path: Path) -> None:
+    text = "id=1\n\nDescription\n疾病： 膝痛\n\nDialogue\n医生：\n休息\n病人：\n好的\nDescription\n\nDiagnosis and suggestions\n总结建议： 休息\n"
+    later = "\nDescription\n疾病： 发热\n\nDialogue\n病人：\n还要休息吗\n\nid=2\n\nDescription\n无\n"
+    (tmp_path / "2020.txt").write_text(text + later, encoding="utf-8")
+    opened = open_dataset("meddialog:zh-raw", tmp_path, "train")
+    (one,) = map(conversation, opened)
+    assert [t.content for t in one.turns] == ["休息", "好的\nDescription", "还要休息吗"]
+    assert (one.meta["description"], one.meta["diagnosis"]) == ("疾病： 膝痛\n疾病： 发热", "总结建议： 休息")
+    assert opened.notices[-1] == "meddialog: 1 block has no dialogue and is no record"
 
 
 def test_a_damaged_raw_file_is_an_error(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from healthfm.errors import BadValue, DatasetError
 from healthfm.formats import conll, jsonl, pickled
 from healthfm.formats.source import Row, Source, encoding_of, lines
 from healthfm.records import MISSING, Conversation, Label, Message, Span
+from healthfm.spelling import counted
 
 SPEAKERS = {"患者": "user", "病人": "user", "医生": "assistant", "patient": "user", "doctor": "assistant"}
 PARTIES = {"Patients": "user", "Patient": "user", "Doctor": "assistant"}
-PARTS = {"Description": "description", "Dialogue": "turns"}
+DIAGNOSIS = "Diagnosis and suggestions"  # of a doctor, behind a Chinese dialogue
+PARTS = {"Description": "description", "Dialogue": "turns", DIAGNOSIS: "diagnosis"}
 SYMPTOM = "symptom"
 KINDS_OF_ENTITY = ("Symptom", "Medicine", "Test", "Attribute", "Disease")  # of MedDG
 
@@ -118,14 +120,22 @@ def prefixed(said: str, colon: str) -> Message:
 def meddialog(files: Files, split: str) -> Iterator[Conversation]:
     """Processed: JSON, in Chinese a list of turns, in English a mapping of description and turns. Raw: blocks of text."""
     if str(files.variant).endswith("-raw"):
+        silent = 0
         for source in files.all("dialogues"):
             for row in _blocks(source):
+                if row["turns"] is None:
+                    silent += 1
+                    continue
                 with row:
                     yield Conversation(
                         id=f"{source.name.removesuffix('.txt')}/{row['id']}", split=split,
                         turns=tuple(Message(role_of(who), "\n".join(said)) for who, said in row["turns"]),
-                        meta={"description": "\n".join(row["description"]), "head": row["head"]},
+                        meta={part: "\n".join(row[part]) for part in ("description", "diagnosis")} | {"head": row["head"]},
                     )  # fmt: skip
+        if silent:
+            files.problems.notices.append(
+                f"meddialog: {counted(silent, 'block has no dialogue and is no record', 'blocks have no dialogue and are no records')}"
+            )
         return
     english = str(files.variant).startswith("en")
     for row, value in jsonl.values(files["dialogues"]):
@@ -144,28 +154,31 @@ def meddialog(files: Files, split: str) -> Iterator[Conversation]:
 
 
 def _blocks(source: Source) -> Iterator[Row]:
-    """Yield the blocks of a raw file: "id=", an address, "Description", "Dialogue", and turns that a line "Patient:" or "Doctor:" opens.
+    """Yield the blocks of a raw file: "id=", an address, and parts by their headings; in "Dialogue", "Patient:" or "Doctor:" opens a turn.
 
-    Files of Chinese dialogues are UTF-8 or GB18030; there the text may follow the speaker on his line.
+    Files of Chinese dialogues are UTF-8 or GB18030; there the text may follow the speaker on his line, and a later consultation of
+    the same two goes on in the block under headings of its own. ``turns`` is None where no heading opens a dialogue.
     """
     block: Row | None = None
-    part = "head"
+    part, blank = "head", True
     for number, line in lines(source, encoding_of(source, "utf-8", "gb18030")):
         bare = line.strip()
         if bare.startswith("id="):
             if block is not None:
                 yield block
-            block = Row({"id": bare[3:].strip(), "head": [], "description": [], "turns": []}, source, number)
+            block = Row(
+                {"id": bare[3:].strip(), "head": [], "description": [], "turns": None, "diagnosis": []}, source, number
+            )
             part = "head"
-        elif block is None or not bare:
-            if bare:
-                source.problems.add(DatasetError(f"{source}, line {number}: text before the first id="))
-        elif part != "turns" and bare in PARTS:
+        elif block is None and bare:
+            source.problems.add(DatasetError(f"{source}, line {number}: text before the first id="))
+        elif block is not None and bare in PARTS and (part != "turns" or blank or bare == DIAGNOSIS):
             part = PARTS[bare]
-        elif part == "turns":
-            _take(bare, block)
-        else:
-            block[part].append(bare)
+            if part == "turns":
+                block["turns"] = block["turns"] or []
+        elif block is not None and bare:
+            _take(bare, block) if part == "turns" else block[part].append(bare)
+        blank = not bare
     if block is not None:
         yield block
 
