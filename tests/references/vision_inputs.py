@@ -26,6 +26,7 @@ BICUBIC = t.InterpolationMode.BICUBIC
 TRIDENT = "mahmoodlab/TRIDENT at a91fa84, patch_encoder_models/load.py"
 OWNERS: dict[str, tuple[str, list[Any]]] = {
     "uni": ("mahmoodlab/UNI at 42715ef, uni/get_encoder/get_encoder.py", [t.Resize(224), t.CenterCrop(224), t.ToTensor(), t.Normalize(*IMAGENET)]),
+    "conch-v1-5": ("mahmoodlab/TRIDENT at a91fa84, patch_encoder_models/model_zoo/conchv1_5/conchv1_5.py", [t.Resize(448, interpolation=t.InterpolationMode.BILINEAR), t.CenterCrop(448), t.ToTensor(), t.Normalize(*IMAGENET)]),
     "virchow": (TRIDENT, [t.Resize(224, interpolation=BICUBIC), t.ToTensor(), t.Normalize(*IMAGENET)]),
     "retfound": ("rmaphoh/RETFound_MAE at 897d71c, util/datasets.py", [t.Resize(256, interpolation=BICUBIC), t.CenterCrop(224), t.ToTensor(), t.Normalize(*IMAGENET)]),
     "ctranspath": ("Xiyue-Wang/TransPath at 26c6194, get_features_CTransPath.py", [t.Resize(224), t.ToTensor(), t.Normalize(*IMAGENET)]),

@@ -12,6 +12,7 @@ written, of small ones the outputs; weights come from names (see recipe_weights.
   retfound      PATHS: rmaphoh/RETFound_MAE at 897d71c, timm 0.9.16 (the owners' pin), facebookresearch/mae at efb2a80
   hipt          PATHS: HIPT_4K and 2-Weakly-Supervised-Subtyping of mahmoodlab/HIPT at 780fafa; its tables and plots are replaced by mocks
   transformers-dinov2  PATH: transformers 4.40.2 with tokenizers 0.19.1, whose names the published files have
+  conch-v1-5    PATH: mahmoodlab/TRIDENT at a91fa84; einops 0.8.2, einops-exts 0.0.4
   vis-mae       PATH: lzl199704/VIS-MAE at 24d4c07
   remedis       PATH: google-research/big_transfer at 140de6e (and bit_tensorflow.py, for TensorFlow's names)
   resnet50      torchvision 0.29.1
@@ -33,7 +34,7 @@ import torch
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import vision_shim  # noqa: E402, F401
-from recipe_weights import fill, recipe_image  # noqa: E402
+from recipe_weights import fill, recipe_array, recipe_image  # noqa: E402
 
 DATA = HERE.parent / "data"
 SMALL = {"embed_dim": 32, "depth": 2, "num_heads": 4}
@@ -502,10 +503,41 @@ def resnet50() -> None:
     )
 
 
+def conch_v1_5() -> None:
+    import importlib.util
+
+    root = next(Path(one) for one in sys.path if (Path(one) / "trident/patch_encoder_models").is_dir())
+    path = root / "trident/patch_encoder_models/model_zoo/conchv1_5/conchv1_5.py"
+    spec = importlib.util.spec_from_file_location("conchv1_5", path)
+    assert spec is not None and spec.loader is not None
+    owners = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(owners)
+    source = "mahmoodlab/TRIDENT at a91fa84, patch_encoder_models/model_zoo/conchv1_5/conchv1_5.py"
+    network = owners.CONCHVisionTower()  # its first weights need values
+    write("manifests", "conch-v1-5.vision", {"source": source, "variants": {"only": shapes(network)}})
+    small = {"img_size": 64, "embed_dim": 64, "depth": 2, "num_heads": 2}
+    network.trunk = owners.VisionTransformer(patch_size=16, mlp_ratio=4, qkv_bias=True, init_values=1.0, **small)
+    network.attn_pool_contrast = owners.AttentionalPooler(d_model=48, context_dim=64, n_head=4, n_queries=1)
+    network.ln_contrast = torch.nn.LayerNorm(48)
+
+    def run(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"tokens": network.trunk.forward_features(x), "pooled": network(x)}
+
+    def stretched(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As the owners' loader: a table of 8 x 8 places is made one of 4 x 4, and that is stretched for the pictures."""
+        table = torch.from_numpy(np.asarray(recipe_array("trunk.pos_embed", (1, 65, 64))))
+        network.trunk.pos_embed.data = owners.resize_pos_embed(network.trunk, table, verbose=False)
+        return run(x)
+
+    config = {**small, "query_dim": 48, "query_heads": 4}
+    outputs("conch-v1-5", source, network, config, run, [(64, 64), (128, 128), (128, 96)])
+    outputs("conch-v1-5-wide", source, network, config, stretched, [(64, 64), (128, 128)])
+
+
 ROWS: dict[str, Callable[[], None]] = {
     "uni": uni, "uni2-h": uni2_h, "virchow": virchow, "h-optimus": h_optimus, "prov-gigapath": prov_gigapath, "kaiko": kaiko,
     "lunit-dino": lunit_dino, "dinov2": dinov2, "ctranspath": ctranspath, "retfound": retfound, "retfound-keys": retfound_keys, "transformers-dinov2": transformers_dinov2, "hipt": hipt,
-    "vis-mae": vis_mae, "remedis": remedis, "resnet50": resnet50,
+    "conch-v1-5": conch_v1_5, "vis-mae": vis_mae, "remedis": remedis, "resnet50": resnet50,
 }  # fmt: skip
 
 if __name__ == "__main__":

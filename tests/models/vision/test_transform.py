@@ -44,7 +44,7 @@ def differing(rule: Transform, name: str, squares: bool = False) -> list[tuple[s
     ]  # fmt: skip
 
 
-EXACT = ("uni", "retfound", "hipt", "midnight-12k")
+EXACT = ("uni", "conch-v1-5", "retfound", "hipt", "midnight-12k")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.evidence(n, "input")) for n in EXACT])

@@ -25,7 +25,7 @@ from tests.models.vision.towers import DATA, distance, expected, furthest, pixel
 from tests.real_files import ELSEWHERE
 from tests.references.recipe_weights import recipe_image
 
-ROWS = ("uni", "virchow", "retfound", "ctranspath", "hipt", "remedis")
+ROWS = ("uni", "conch-v1-5", "virchow", "retfound", "ctranspath", "hipt", "remedis")
 TILES = ELSEWHERE / "tcga_luadlusc_patches/assets/data/tcga_luadlusc.zip"
 
 
@@ -36,8 +36,8 @@ def published(slug: str, folder: Path) -> Path:
     tensors = recipe(facts["shapes"])
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"model_args": numbers}))
-    if slug in ("uni", "virchow"):
-        torch.save(tensors, folder / "pytorch_model.bin")
+    if slug in ("uni", "virchow", "conch-v1-5"):
+        torch.save(tensors, folder / f"pytorch_model{'_vision' if slug == 'conch-v1-5' else ''}.bin")
     elif slug == "retfound":
         torch.save(
             {"model": tensors, "epoch": 799, "args": argparse.Namespace(lr=1e-3)}, folder / "RETFound_mae_natureCFP.pth"

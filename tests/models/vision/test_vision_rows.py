@@ -32,7 +32,7 @@ from tests.models.vision.towers import (
 )
 from tests.references.recipe_weights import recipe_array
 
-EXTRA = ("uni2-h", "virchow2", "h-optimus-0", "h-optimus-1", "prov-gigapath", "kaiko", "lunit-dino")
+EXTRA = ("uni2-h", "virchow2", "h-optimus-0", "h-optimus-1", "prov-gigapath", "kaiko", "lunit-dino", "conch-v1-5")
 TRANSFORMERS = ("phikon-v2", "rad-dino", "midnight-12k")  # their files hold transformers' Dinov2Model
 LIMIT = 1e-4
 
@@ -342,6 +342,43 @@ def test_a_pooling_that_would_leave_out_a_norm_is_refused() -> None:
 def test_a_wrong_number_shows(slug: str, change: dict[str, Any]) -> None:
     name = slug.partition(":")[0]
     assert furthest(small(slug, **change), name) > LIMIT
+
+
+@pytest.mark.parametrize(
+    "change", [{"positions": "timm"}, {"positions": "transformers"}, {"query_heads": 8}, {"norm_eps": 1e-2}]
+)
+def test_conchs_tower_with_a_wrong_number_is_another(change: dict[str, Any]) -> None:
+    assert furthest(small("conch-v1-5", **change), "conch-v1-5") > LIMIT
+
+
+def test_conchs_query_reads_every_token_and_no_other_table_of_positions_than_its_loaders() -> None:
+    """The traps: the class token is no vector of it; keys and values stand in one matrix; a table of another grid is made smaller first."""
+    tensors = recipe(expected("conch-v1-5")["shapes"])
+    theirs = expected("conch-v1-5")["runs"][1]
+    model = small("conch-v1-5")
+    made = model.forward({"pixels": pixels(*theirs["size"])})
+    assert made["pooled"].shape == (2, 48) and distance(made["pooled"], theirs["pooled"]) <= LIMIT
+    patches = torch.from_numpy(made["tokens"][:, 1:])
+    assert distance(model.network.pooler(patches).detach().numpy(), theirs["pooled"]) > LIMIT  # type: ignore[operator, union-attr]
+    turned = {k: v.roll(len(v) // 2, 0) if k.endswith("to_kv.weight") else v for k, v in tensors.items()}
+    assert furthest(small("conch-v1-5", weights=turned), "conch-v1-5") > LIMIT
+    wide = {**tensors, **recipe({"trunk.pos_embed": [1, 65, 64]})}
+    assert furthest(small("conch-v1-5", weights=wide), "conch-v1-5-wide") <= LIMIT
+    assert furthest(small("conch-v1-5", weights=wide), "conch-v1-5") > LIMIT
+    with pytest.raises(CheckpointError, match="pooling 'query' goes with query_dim"):
+        small("conch-v1-5", pooling="cls")
+    with pytest.raises(CheckpointError, match="pooling 'query' goes with query_dim"):
+        small("uni", pooling="query")
+
+
+def test_conchs_tower_and_uni_are_told_apart() -> None:
+    """They have one transformer."""
+    full = {k: torch.empty(s, device="meta") for k, s in manifest("conch-v1-5")["only"].items()}
+    with pytest.raises(CheckpointError, match="the sizes of conch-v1-5, not of uni"):
+        load_model("uni", full, device="cpu")
+    full = {k: torch.empty(s, device="meta") for k, s in manifest("uni")["only"].items()}
+    with pytest.raises(CheckpointError, match="the sizes of uni, not of conch-v1-5"):
+        load_model("conch-v1-5", full, device="cpu")
 
 
 @pytest.mark.parametrize("slug", ["virchow", "prov-gigapath", "uni2-h"])

@@ -1,7 +1,7 @@
 """Vision Transformers under timm's key names. This module knows the architecture, ``vit_keys`` other key names; no model.
 
 Attention is torch's own kernel. Sources: timm ``vision_transformer.py``; facebookresearch/dinov2 and dino ``vision_transformer.py``;
-transformers ``modeling_dinov3_vit.py``.
+transformers ``modeling_dinov3_vit.py``; mahmoodlab/TRIDENT ``conchv1_5.py``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from healthfm.errors import CheckpointError
 from healthfm.models.files.recognise import Match
 from healthfm.models.vision import vision_model as vision
 from healthfm.models.vision import vit_keys
+from healthfm.models.vision.query import Query
 from healthfm.models.vision.vision_model import Tower, learned
 
 Turn = tuple[torch.Tensor, torch.Tensor] | None
@@ -34,7 +35,8 @@ class ViTNumbers:
     learned factor a channel after each half of a block. ``no_embed_class``: class token and registers have no position.
     ``positions``: how the table is stretched to another grid: "fixed" (not at all), "timm" (bicubic with antialias),
     "transformers" (bicubic), "dino" (bicubic by a scale factor with its 0.1); or "rotary": no table, DINOv3's turned queries and keys. ``features``: the input is a grid of so many
-    numbers, not pixels. ``fc_norm``: a norm after pooling in place of the last one; ``twice``: it acts twice before the head.
+    numbers, not pixels. ``fc_norm``: a norm after pooling in place of the last one; ``twice``: it acts twice before the head. ``query_dim`` and ``query_heads``: of
+    the one query that reads all tokens where the pooling is "query".
     """
 
     embed_dim: int
@@ -54,6 +56,8 @@ class ViTNumbers:
     fc_norm: bool = False
     num_classes: int = 0
     twice: bool = False
+    query_dim: int | None = None
+    query_heads: int | None = None
 
 
 class LayerScale(nn.Module):
@@ -142,14 +146,14 @@ class PatchEmbed(nn.Module):
 class ViT(Tower):
     """A Vision Transformer; tokens are the class token, the registers, then the patches row by row."""
 
-    poolings = ("cls", "mean", "cls+mean", "fc_norm")
+    poolings = ("cls", "mean", "cls+mean", "fc_norm", "query")
     pooling = "cls"
 
     def __init__(self, n: ViTNumbers, pooling: str | None = None) -> None:
         super().__init__()
         self.n = n
         self.num_classes = n.num_classes
-        self.head_width = n.embed_dim * (2 if pooling == "cls+mean" else 1)
+        self.head_width = n.query_dim or n.embed_dim * (2 if pooling == "cls+mean" else 1)
         dim, grid = n.embed_dim, n.img_size // n.patch_size
         self.prefix = n.class_token + n.reg_tokens
         if n.features is None:
@@ -169,6 +173,8 @@ class ViT(Tower):
         )
         self.norm = nn.Identity() if n.fc_norm else nn.LayerNorm(dim, n.norm_eps)
         self.fc_norm = nn.LayerNorm(dim, n.norm_eps) if n.fc_norm else nn.Identity()
+        if n.query_dim:
+            self.pooler = Query(n.query_dim, n.query_heads or 1, dim, bias=False)
         self.head = nn.Linear(self.head_width, n.num_classes) if n.num_classes else nn.Identity()
 
     def tokens(self, pixels: torch.Tensor, layer: int | None = None) -> torch.Tensor:
@@ -220,7 +226,9 @@ class ViT(Tower):
         return torch.cat((table[:, :first], square.flatten(2).transpose(1, 2).to(table.dtype)), 1)
 
     def pool(self, tokens: torch.Tensor) -> torch.Tensor:
-        """As every tower; "fc_norm" is the norm of the patches' mean."""
+        """As every tower; "fc_norm" is the norm of the patches' mean, "query" what the learned query reads."""
+        if self.pooling == "query":
+            return self.pooler(tokens)
         if self.pooling != "fc_norm":
             return super().pool(tokens)
         return self.fc_norm(tokens[:, self.prefix :].mean(1))
@@ -252,6 +260,8 @@ def build(run: Runner) -> ViT:
         raise CheckpointError(
             f"pooling '{run.pooling}' does not go with fc_norm = {str(n.fc_norm).lower()}; set both in config"
         )
+    if bool(n.query_dim) != (run.pooling == "query"):
+        raise CheckpointError("pooling 'query' goes with query_dim and query_heads; set all in config")
     return ViT(n, run.pooling)
 
 

@@ -6,11 +6,13 @@ The card says which dialect its files have. ``network`` is the tower that is to 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from healthfm.cards.schema import Runner
 from healthfm.errors import CheckpointError
@@ -111,6 +113,30 @@ def mae(tensors: Tensors, network: Any) -> Tensors:
     return kept
 
 
+CONCH = (
+    ("trunk.", ""), ("attn_pool_contrast.to_q.weight", "pooler.attn.q_proj_weight"), ("attn_pool_contrast.to_out.", "pooler.attn.out_proj."),
+    ("attn_pool_contrast.", "pooler."), ("ln_contrast.", "pooler.norm."),
+)  # fmt: skip
+
+
+def conch(tensors: Tensors, network: Any) -> Tensors:
+    """CONCH v1.5's: keys and values in one matrix; a table of positions of another grid is made the network's first, as its loader does it."""
+    renamed: dict[str, torch.Tensor] = {}
+    for key, value in tensors.items():
+        if key == "attn_pool_contrast.to_kv.weight":
+            renamed["pooler.attn.k_proj_weight"], renamed["pooler.attn.v_proj_weight"] = value.chunk(2)
+            continue
+        old, new = next((one for one in CONCH if key.startswith(one[0])), ("", ""))
+        renamed[new + key.removeprefix(old)] = value
+    table, side = renamed.get("pos_embed"), network.n.img_size // network.n.patch_size
+    if table is not None and table.shape[1] != side * side + 1:
+        given = math.isqrt(table.shape[1] - 1)
+        square = table[:, 1:].float().reshape(1, given, given, -1).permute(0, 3, 1, 2)
+        square = functional.interpolate(square, size=(side, side), mode="bilinear")
+        renamed["pos_embed"] = torch.cat((table[:, :1], square.flatten(2).transpose(1, 2).to(table.dtype)), 1)
+    return renamed
+
+
 POOLS = {"token": "cls", "avg": "mean"}  # timm's words
 
 
@@ -141,8 +167,9 @@ def headed(tensors: Tensors, run: Runner, config: Mapping[str, Any]) -> tuple[di
 
 NAMES = {"transformers": "transformers", "dinov3": "dinov3"}  # dialects whose names of layers are not timm's
 LAYERS = r"(?:^|\.)(?:blocks\.(?:\d+\.)?|layer\.)(\d+)\."
+QUERY = "attn_pool_contrast.query"
 HIDDEN = ("mlp.fc1.weight", "mlp.w12.weight", "mlp.weights_in.weight", "mlp.up_proj.weight")
-LAYOUT = ("names", "features", "registers", "layer_scale")
+LAYOUT = ("names", "features", "registers", "layer_scale", "query")
 
 
 def sizes(tensors: Tensors) -> dict[str, Any]:
@@ -152,7 +179,7 @@ def sizes(tensors: Tensors) -> dict[str, Any]:
         tensors, "patch_embed.proj.weight", "patch_embeddings.projection.weight", "patch_embeddings.weight"
     )
     features, hidden = recognise.shape(tensors, "phi.0.weight"), recognise.shape(tensors, *HIDDEN)
-    table = recognise.shape(tensors, "pos_embed", "position_embeddings")
+    table, query = recognise.shape(tensors, "pos_embed", "position_embeddings"), recognise.shape(tensors, QUERY)
     halves = 2 if any(".gate_proj." in key for key in tensors) else 1  # DINOv3's gate stands apart
     return {
         "names": "dinov3" if any(".o_proj." in k for k in tensors) else "transformers" if any("encoder.layer." in k for k in tensors) else "timm",
@@ -160,7 +187,7 @@ def sizes(tensors: Tensors) -> dict[str, Any]:
         "patch_size": patch[-1] if patch else None, "features": features[1] if features else 0,
         "registers": registers[1] if registers else 0, "hidden": hidden[0] * halves if hidden else None,
         "layer_scale": any(".ls1." in key or "layer_scale1" in key for key in tensors),
-        "positions": table[1] if table else 0,
+        "positions": table[1] if table else 0, "query": query[1] if query else 0,
     }  # fmt: skip
 
 
@@ -173,7 +200,7 @@ def match(tensors: Tensors, n: Any, dialect: str | None) -> recognise.Match:
     own = {
         "names": NAMES.get(dialect or "", "timm"), "embed_dim": n.embed_dim, "depth": n.depth, "registers": n.reg_tokens,
         "patch_size": n.patch_size if n.features is None else None, "features": n.features or 0, "layer_scale": n.layer_scale,
-        "hidden": int(n.embed_dim * n.mlp_ratio + 1e-6),
+        "hidden": int(n.embed_dim * n.mlp_ratio + 1e-6), "query": n.query_dim or 0,
         "positions": 0 if n.positions == "rotary" else grid + (kept if n.no_embed_class else n.class_token + (0 if kept else n.reg_tokens)),
     }  # fmt: skip
     return recognise.compared(sizes(tensors), own, LAYOUT, ("positions", "names"))
@@ -184,6 +211,7 @@ DIALECTS: dict[str, Callable[[Tensors, Any], Tensors]] = {
     "transformers": transformers,
     "dinov3": dinov3,
     "mae": mae,
+    "conch": conch,
 }
 CONFIG = {
     "hidden_size": "embed_dim", "num_hidden_layers": "depth", "num_attention_heads": "num_heads", "image_size": "img_size",

@@ -29,6 +29,7 @@ from healthfm.models.joint.towers.kind import Kind, Made, Sizes
 from healthfm.models.language.text_model import build_network, read_tokenizer
 from healthfm.models.vision import vision_model as vision
 from healthfm.models.vision import vit
+from healthfm.models.vision.query import Query
 
 PAD = 0
 SPECIAL = {"bos_token": "<start_of_text>", "eos_token": "<end_of_text>", "pad_token": "<pad>"}
@@ -57,22 +58,6 @@ class TextNumbers(ClipNumbers):
     context_length: int = 128
     embed_dim: int = 768
     num_heads: int = 12
-
-
-class Query(nn.Module):
-    """One learned query that reads tokens by attention, and a norm."""
-
-    def __init__(self, dim: int, heads: int, given: int) -> None:
-        super().__init__()
-        self.query = nn.Parameter(torch.randn(1, dim))
-        self.attn = nn.MultiheadAttention(dim, heads, kdim=given, vdim=given, batch_first=True)
-        self.ln_q, self.ln_k, self.norm = nn.LayerNorm(dim), nn.LayerNorm(given), nn.LayerNorm(dim)
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens [n, t, d] to one vector each, [n, ``dim``]."""
-        seen, asked = self.ln_k(tokens), self.ln_q(self.query).expand(len(tokens), -1, -1)
-        found: torch.Tensor = self.norm(self.attn(asked, seen, seen, need_weights=False)[0][:, 0])
-        return found
 
 
 class Pictures(nn.Module):
