@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from healthfm import open_dataset
 from healthfm.datasets.check import check_dataset
 from healthfm.errors import DatasetError
-from healthfm.records import QA
+from healthfm.records import QA, Pair
 from tests.formats.test_spreadsheet import book
 
 ProvesWith = Callable[..., None]
@@ -117,6 +118,99 @@ def test_the_whole_liveqa_test_set(reference_data: Path, proves_with: ProvesWith
     assert len(records) == 104 and dataset.notices == dataset.errors == []
     assert sum(len(r.answers) for r in records) == 167  # type: ignore[attr-defined]
     assert records[0].question.startswith("Noonan syndrome\nWhat are the references")  # type: ignore[attr-defined]
+
+
+TRAIN = """<?xml version="1.0" encoding="UTF-8"?>
+<NLM-QUESTIONS><NLM-QUESTION {number}><SUBJECT>cramp</SUBJECT><MESSAGE>what is it</MESSAGE><SUB-QUESTIONS>{parts}</SUB-QUESTIONS></NLM-QUESTION></NLM-QUESTIONS>
+"""
+PART = "<SUB-QUESTION><ANNOTATIONS><FOCUS>cramp</FOCUS><TYPE>{kind}</TYPE></ANNOTATIONS><ANSWERS>{answers}</ANSWERS></SUB-QUESTION>"
+
+
+def write_training(root: Path, first: str, second: str) -> None:
+    folder = root / "TrainingDatasets"
+    folder.mkdir(exist_ok=True)
+    for n, number, parts in ((1, 'questionid="Q1" fRef="7"', first), (2, 'qid="1.0"', second)):
+        text = TRAIN.format(number=number, parts=parts)
+        (folder / f"TREC-2017-LiveQA-Medical-Train-{n}.xml").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.evidence("liveqa", "layout")
+def test_a_liveqa_training_record_is_one_answer_to_a_part_of_a_question_whether_its_pair_is_numbered_or_not(
+    tmp_path: Path,
+) -> None:
+    numbered = (
+        '<ANSWER answerid="Q1-S1-A1" pairid="1">One.</ANSWER><ANSWER answerid="Q1-S1-A2" pairid="2">Two.</ANSWER>'
+    )
+    later = PART.format(kind="cause", answers='<ANSWER answerid="Q1-S2-A1" pairid="3">Three.\n\t\tFour.</ANSWER>')
+    plain = PART.format(kind="Information", answers="<ANSWER>Five.</ANSWER>")
+    write_training(tmp_path, PART.format(kind="treatment", answers=numbered) + later, plain)
+    records = list(open_dataset("liveqa", tmp_path, "train"))
+    assert [(r.id, r.answers, r.meta["types"]) for r in records] == [  # type: ignore[attr-defined]
+        ("Q1-S1-A1", ("One.",), ["treatment"]), ("Q1-S1-A2", ("Two.",), ["treatment"]),
+        ("Q1-S2-A1", ("Three.\nFour.",), ["cause"]), ("1.0", ("Five.",), ["Information"]),
+    ]  # fmt: skip
+    assert {(r.question, r.meta["question"]) for r in records} == {
+        ("cramp\nwhat is it", "Q1"),
+        ("cramp\nwhat is it", "1.0"),
+    }  # type: ignore[attr-defined]
+    write_training(tmp_path, "", plain)
+    with pytest.raises(DatasetError, match=r"Train-1.xml, row 1: cannot be read: no answer"):
+        list(open_dataset("liveqa", tmp_path, "train"))
+
+
+def write_qrels(root: Path, judged: str) -> Path:
+    """Write MedQuAD's judgements as their zip has them, and LiveQA's questions beside."""
+    told = 'Question: What is (are) it ?\nURL: https://x.gov/1\nAnswer: Rest,\n\n"sleep" and time.\n'
+    folder = "QA-TestSet-LiveQA-Med-Qrels-2479-Answers"
+    with zipfile.ZipFile(root / f"{folder}.zip", "w") as packed:
+        packed.writestr(f"{folder}/All-qrels_LiveQAMed2017-TestQuestions_2479_Judged-Answers.txt", judged)
+        cell = told.replace('"', '""')
+        packed.writestr(f"{folder}/All-2479-Answers-retrieved-from-MedQuAD.csv", f'AnswerID,Answer\nA_1.txt,"{cell}"\n')
+        packed.writestr(f"__MACOSX/{folder}/._All-2479-Answers-retrieved-from-MedQuAD.csv", b"\0")
+    (root / "TREC-2017-LiveQA-Medical-Test.xml").write_text(LIVEQA, encoding="utf-8")
+    return root
+
+
+@pytest.mark.evidence("medquad", "layout")
+def test_judged_answers_stand_beside_the_question_of_liveqa_that_they_were_judged_for(tmp_path: Path) -> None:
+    dataset = open_dataset("medquad:qrels", write_qrels(tmp_path, "1 1-Incorrect A_1.txt\n1 4-Excellent A_1.txt\n"))
+    twice = list(dataset)
+    assert [(r.id, r.a, r.b, r.labels) for r in twice if isinstance(r, Pair)] == [
+        ("test-1", "Does it hurt?", 'Rest,\n\n"sleep" and time.', {"judgement": "incorrect"}),
+        ("test-2", "Does it hurt?", 'Rest,\n\n"sleep" and time.', {"judgement": "excellent"}),
+    ]  # fmt: skip
+    assert twice[0].meta == {
+        "question": "TQ1",
+        "answer": "A_1.txt",
+        "answers to": "What is (are) it ?",
+        "url": "https://x.gov/1",
+    }
+    write_qrels(tmp_path, "2 1-Incorrect A_1.txt\n")
+    with pytest.raises(DatasetError, match="row 1: cannot be read: its question or its answer is not in the files"):
+        list(open_dataset("medquad:qrels", tmp_path))
+
+
+@pytest.mark.evidence("medquad", "sample", where="reference")
+def test_all_judged_answers_of_medquad(reference_data: Path, proves_with: ProvesWith, tmp_path: Path) -> None:
+    packed = reference_data / "medquad/QA-TestSet-LiveQA-Med-Qrels-2479-Answers.zip"
+    asked = reference_data / "liveqa_trec2017/TestDataset/TREC-2017-LiveQA-Medical-Test.xml"
+    proves_with(packed, asked)
+    for path in (packed, asked):
+        (tmp_path / path.name).symlink_to(path)
+    dataset = open_dataset("medquad:qrels", tmp_path)
+    records = list(dataset)
+    assert dataset.notices == dataset.errors == []
+    assert Counter(r.labels["judgement"] for r in records) == {
+        "incorrect": 1436,
+        "related": 678,
+        "incomplete": 223,
+        "excellent": 142,
+    }
+    assert len({r.meta["question"] for r in records}) == 103 and len({r.meta["answer"] for r in records}) == 1935
+    first = records[0]
+    assert (
+        isinstance(first, Pair) and first.a.startswith("Noonan syndrome\n") and first.b.startswith("Polycystic ovary")
+    )
 
 
 @pytest.mark.evidence("medinstruct-52k", "layout")
