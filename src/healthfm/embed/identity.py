@@ -56,7 +56,7 @@ def held(source: Source) -> Source:
             or source.path.stat().st_size > WHOLE
         ):
             return source
-        return Held(source.path, None, source.problems, source.path.read_bytes())
+        return Held(source.path, None, source.problems, data=source.path.read_bytes())
     except OSError as error:
         raise DatasetError(f"{source}: cannot be read ({error.strerror or type(error).__name__})") from None
 
