@@ -62,7 +62,7 @@ class Files:
             for file in self.card.files
             if file.variant in (None, self.variant)
         )
-        return [Source(s.path, s.member, self.problems, shared) for s in self.found.get(role, [])]
+        return [Source(s.path, s.member, self.problems, shared=shared) for s in self.found.get(role, [])]
 
     def space(self, name: str) -> Labels:
         """Return the card's label space of this name. Raises ``CardError``: it has none of that name for this variant."""

@@ -48,7 +48,7 @@ class Source:
     path: Path
     member: str | None = None
     problems: Problems = field(default_factory=Problems, compare=False)
-    shared: bool = field(default=False, compare=False)  # whether it is read for several splits
+    shared: bool = field(default=False, compare=False, kw_only=True)  # whether it is read for several splits
 
     def __str__(self) -> str:
         return str(self.path) if self.member is None else f"{self.path}!{self.member}"
