@@ -194,7 +194,9 @@ def test_classes_by_their_names_are_the_owners(row: str, files: dict[str, Path])
     classes = list(reference.SENTENCES)
     scores = functools.partial(model.classify, ready, classes, reference.SENTENCES, logits=True)
     assert distance(scores(), theirs["classes"]) <= LIMIT
-    assert zero_shot.spaces(model) == [{"scale": pytest.approx(np.exp(4.6052)), "unit": False, "ready": True}]
+    assert zero_shot.spaces(model) == [
+        {"scale": pytest.approx(np.exp(4.6052)), "bias": 0, "unit": False, "ready": True}
+    ]
     plain = model.rule
     for change in ({"limits": None}, {"average": "vectors"}, {"by_class": False}):
         model.rule = plain.model_copy(update=change)
