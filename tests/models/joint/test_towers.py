@@ -294,7 +294,8 @@ def test_a_file_of_another_pair_is_named() -> None:
         return {key: torch.empty(shape, device="meta") for key, shape in manifest(name)[which].items()}
 
     for asked, given, why in (
-        ("pmc-clip", full("conch"), "the sizes of conch, not of pmc-clip"), ("plip", full("biomedclip"), "the sizes of biomedclip, not of plip"),
+        ("pmc-clip", full("conch"), "the sizes of conch, not of pmc-clip"),
+        ("plip", full("biomedclip"), "the sizes of biomedclip or quiltnet:b-16-pmb, not of plip"),
         ("biomedclip", full("mi-zero"), "the sizes of mi-zero:bioclinicalbert or mi-zero:pubmedbert, not of biomedclip"),
         ("conch", full("clip-resnet", "RN50x4"), "the sizes of pubmedclip:rn50x4, not of conch"),
         ("pubmedclip:rn50", full("clip-resnet", "RN50x4"), "tensors of pubmedclip:rn50x4, not of pubmedclip:rn50"),
