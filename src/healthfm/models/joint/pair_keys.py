@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -16,13 +16,14 @@ from healthfm.models.files.checkpoint import Tensors
 class Names:
     """A paper's key names. ``fronts``: their beginnings (or whole names), the most exact one counts, and ours. ``turned``: matrices of ours
     that stand before the product there, behind it in a linear layer. ``spare``: patterns of what is no weight of either side. ``biased``:
-    a number was learned that is added to every similarity, beside the scale.
+    a number was learned that is added to every similarity, beside the scale. ``inner``: patterns of what stands further in, and ours.
     """
 
     fronts: Mapping[str, str]
     turned: tuple[str, ...] = ()
     spare: tuple[str, ...] = ()
     biased: bool = False
+    inner: Mapping[str, str] = field(default_factory=dict)
 
 
 LEARNED = ("logit_scale", "logit_bias")  # numbers, some published as rows of one
@@ -58,7 +59,10 @@ TABLES: Mapping[str, Names] = {
         turned=("text.projection.0.weight",),
         spare=(r"fusion_module\..*", "img_special_token", "mlm_projection", "positional_embedding", r"ln_final\..*"),
     ),
-    "keep": Names({"visual.": "image.tower.", "visual_head.": "image.projection.", "text.": "text.tower."}),
+    "keep": Names(  # transformers makes a weight of what is called gamma
+        {"visual.": "image.tower.", "visual_head.": "image.projection.", "text.": "text.tower."},
+        inner={r"\.(ls[12])\.weight$": r".\1.gamma"},
+    ),
     "siglip": Names(  # transformers' SiglipModel; older files hold its tables of 0, 1, 2 ...
         {"vision_model.": "image.tower.", "text_model.": "text.tower."},
         spare=(r".*\.embeddings\.position_ids",), biased=True,
@@ -104,6 +108,8 @@ def own_names(tensors: Tensors, dialect: str | None) -> dict[str, torch.Tensor]:
         front = next((one for one in fronts if key.startswith(one)), None)
         known += front is not None
         name = key if front is None else names.fronts[front] + key.removeprefix(front)
+        for theirs, ours in names.inner.items():
+            name = re.sub(theirs, ours, name)
         found[name] = value.T if name in names.turned else value.reshape(()) if name in LEARNED else value
     if not known:
         raise CheckpointError(
