@@ -27,8 +27,10 @@ from unittest.mock import MagicMock
 import numpy as np
 import torch
 import transformers
-from dual_encoders import DATA, filled, merges_file, numbers, pack, pictures, pixels, shapes, write  # noqa: F401
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+from dual_encoders import DATA, filled, merges_file, numbers, pack, pictures, pixels, shapes, write  # noqa: F401
 from recipe_weights import recipe_image
 
 WIDTH, SPACE, VOCABULARY = 64, 24, 200

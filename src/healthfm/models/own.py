@@ -90,6 +90,7 @@ def card(name: str) -> ModelCard:
         precision = stated.get("dtype") or stated.get("torch_dtype")
         run = {
             "family": FAMILY, "architecture": architecture, "dtype": precision if precision in PRECISIONS else "float32",
+            **({"zero_shot": {"rule": "sigmoid"}} if architecture == "SiglipModel" else {}),  # as it was trained
         }  # fmt: skip
         facts = {
             "access": "open",
@@ -132,7 +133,8 @@ def modalities(path: Path) -> list[str]:
         ["image"] if (path / "preprocessor_config.json").is_file() or (path / "processor_config.json").is_file() else []
     )
     texts = any(
-        (path / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt")
+        (path / name).is_file()
+        for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "spiece.model")
     )
     return [*found, *(["text"] if texts or not found else [])]
 

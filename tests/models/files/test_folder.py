@@ -19,6 +19,7 @@ from healthfm.embed.embedder import Embedder
 from healthfm.models.language import native as reading
 from healthfm.records import Message
 from tests.cli.command import run
+from tests.references import paired_towers
 
 WORDS = [
     "[PAD]",
@@ -305,6 +306,27 @@ def test_clip_embeds_pictures_and_texts(tmp_path: Path, pictures: list[PIL.Image
     np.testing.assert_allclose(model.classify(pictures, TEXTS, logits=True), scaled, atol=1e-3)
     likely = np.exp(scaled - scaled.max(1, keepdims=True))
     np.testing.assert_allclose(model.classify(pictures, TEXTS), likely / likely.sum(1, keepdims=True), atol=1e-4)
+
+
+def test_siglip_reads_its_own_words_and_tells_classes_by_a_sigmoid(
+    tmp_path: Path, pictures: list[PIL.Image.Image]
+) -> None:
+    text = {**SIZES, "vocab_size": 64, "max_position_embeddings": 20, "projection_size": 16}
+    made = t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=VISION))
+    with torch.no_grad():
+        made.logit_scale.fill_(1.0)
+        made.logit_bias.fill_(-2.0)
+    rule = t.SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    network = saved(tmp_path, made, processor=rule)
+    paired_towers.pieces(tmp_path)
+    model = load_model(f"hf:{tmp_path}")
+    names = ["no lung", "Heart failure, a"]
+    ids = [model.prepare(one).inputs[0].tolist() for one in names]
+    assert [len(one) for one in ids] == [20, 20] and {one[-1] for one in ids} == {1}
+    with torch.no_grad():
+        out = network(torch.tensor(ids), rule(images=pictures, return_tensors="pt")["pixel_values"])
+    np.testing.assert_allclose(model.classify(pictures, names, logits=True), out.logits_per_image, atol=1e-4)
+    np.testing.assert_allclose(model.classify(pictures, names), out.logits_per_image.sigmoid(), atol=1e-5)
 
 
 def test_pictures_that_would_go_in_otherwise_are_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from healthfm.cards.schema import ModelCard, Transform, ZeroShot
 from healthfm.errors import CapabilityError, CheckpointError
 from healthfm.models.files.folder import Opened
 from healthfm.models.files.opening import place
-from healthfm.models.joint import zero_shot
+from healthfm.models.joint import siglip_words, zero_shot
 from healthfm.models.language.text_model import TURN, TextModel, read_tokenizer
 from healthfm.models.model import Float32
 from healthfm.models.prepared import Prepared
@@ -70,6 +70,10 @@ def _unit(vectors: Float32) -> Float32:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
+def _is_siglip(network: Any) -> bool:
+    return bool(network.config.model_type == "siglip")
+
+
 def rows_of(states: torch.Tensor) -> torch.Tensor:
     """Return tokens [n, t, d]; of a map [n, d, height, width], its places."""
     return states.flatten(2).transpose(1, 2) if states.ndim == 4 else states
@@ -96,6 +100,7 @@ class DualModel(VisionModel):
     ) -> None:  # fmt: skip
         super().__init__(card, variant, network, rule)
         self.tokenizer = tokenizer
+        self.rule = (card.run.zero_shot if card.run is not None else None) or ZeroShot()
 
     def settings(self) -> dict[str, Any]:
         """Return everything but the inputs that changes this model's numbers (see ``Model.settings``), its tokenizer with them."""
@@ -115,12 +120,13 @@ class DualModel(VisionModel):
     def classify(
         self, items: Sequence[Any], classes: Sequence[str], templates: Any = None, logits: bool = False
     ) -> Float32:
-        """Return each class's probability (or logit) for each item, float32 [n, classes]: softmax of cosines, times the learned scale.
+        """Return each class's probability (or logit) for each item, float32 [n, classes], of cosines times the learned scale: by softmax,
+        of SigLIP by a sigmoid behind the learned bias.
 
         ``templates``: one or several texts with {} for the name (None: the name alone). An item that stands for several pictures has the
         cosine of their mean.
         """
-        rule = ZeroShot()
+        rule, network = self.rule, self.network.network
         names = zero_shot.checked(classes)
         made = zero_shot.written(rule, names, templates)
         vectors = zero_shot.of_classes(lambda texts: _unit(np.asarray(self.embed(texts))), made, True, False)
@@ -129,7 +135,8 @@ class DualModel(VisionModel):
             if len(items)
             else [np.zeros((0, len(names)), np.float32)]
         )
-        return zero_shot.scores(rule.rule, likeness, float(self.network.network.logit_scale.detach().exp()), logits)  # type: ignore[union-attr, operator]
+        scale = float(network.logit_scale.detach().exp())  # type: ignore[union-attr, operator]
+        return zero_shot.scores(rule.rule, likeness, scale, logits, zero_shot.bias_of(network))
 
     def prepare(self, content: Any) -> Prepared:
         """Return an item's pictures, or a text's token ids, int64 [length], as the network takes them (see ``Model.prepare``)."""
@@ -170,7 +177,7 @@ class DualModel(VisionModel):
 
     @property
     def _fills(self) -> bool:
-        return bool(self.network.network.config.model_type == "siglip")  # type: ignore[union-attr, arg-type]
+        return _is_siglip(self.network.network)
 
     @property
     def _longest(self) -> int:
@@ -192,7 +199,7 @@ class DualModel(VisionModel):
     @torch.inference_mode()
     def _of_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> Float32:
         network: Any = self.network.network
-        shown = {} if network.config.model_type == "siglip" else {"attention_mask": mask.to(network.device)}
+        shown = {} if _is_siglip(network) else {"attention_mask": mask.to(network.device)}
         out = network.get_text_features(input_ids=ids.to(network.device), **shown)
         found = out if isinstance(out, torch.Tensor) else out.pooler_output
         return found.float().cpu().numpy()
@@ -220,7 +227,12 @@ def load(card: ModelCard, opened: Opened, dual: bool, pooling: str | None, devic
     _settle(tower, opened, pixels, pooling)
     place(tower, card.runner(None), device, dtype)
     model = (
-        DualModel(card, tower, rule, read_tokenizer(opened.path))
+        DualModel(
+            card,
+            tower,
+            rule,
+            siglip_words.read(opened.path, None) if _is_siglip(network) else read_tokenizer(opened.path),
+        )
         if isinstance(tower, DualTower)
         else VisionModel(card, None, tower, rule)
     )
