@@ -18,6 +18,7 @@ from healthfm.evaluate import few_labels
 from healthfm.models.joint.contexts import Contexts
 from healthfm.models.model import Model
 from healthfm.report.export import to_csv, to_markdown
+from healthfm.report.page import asked_for
 from healthfm.score.few_labels import ROOM, sizes
 from tests.evaluate.pairs import weights
 
@@ -44,6 +45,7 @@ def test_an_adapter_is_held_beside_a_probe_and_zero_shot_by_the_number_of_labels
     pictures, model = made
     monkeypatch.setitem(few_labels.DRAWS, "adapter", 2)
     run = evaluate(model, pictures, task="clip-adapter", shots=6, output=tmp_path / "run")
+    assert dict(asked_for(run))["fitted on"] and "examples" not in dict(asked_for(run))
     found = run.scores["few_labels"]
     assert [(one["by"], one["shots"]) for one in found["points"]] == [
         (by, size) for size in (1, 2, 4, 6) for by in ("linear probe", "CLIP-Adapter")

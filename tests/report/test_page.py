@@ -399,6 +399,11 @@ def test_one_of_something_is_said_as_one(pages: dict[str, Path]) -> None:
     assert words.listed(["to text, at 1", "to text, at 5"]) == "to text, at 1; to text, at 5"
 
 
+def test_no_page_says_none_where_something_was_not_asked(pages: dict[str, Path]) -> None:
+    for kind, path in pages.items():
+        assert not re.search(r"\bNone\b", text_of(path.read_text())), kind
+
+
 def test_lists_of_samples_call_their_columns_what_they_hold_and_have_none_that_is_empty() -> None:
     texts = lxml.html.fromstring(render(of_kind("perplexity"))).xpath("//h2[@id='errors']/following::thead[1]//th")
     assert [one.text for one in texts] == ["id", "bytes", "tokens", "bits per byte"]

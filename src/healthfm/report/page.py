@@ -93,11 +93,8 @@ def provenance(run: Result) -> str:
 def asked_for(run: Result) -> list[tuple[str, str]]:
     """Return what was run and on what, as names and values."""
     request, facts, model = run.facts["request"], run.facts, sentences.environment(run)
-    shots = (
-        f"{request['shots']} from {request.get('shots_from')}, {request.get('shots_order')}"
-        if request.get("shots")
-        else ""
-    )
+    given = request.get("shots") and request.get("shots_from")  # of few-shot fits "fitted on" says it
+    shots = f"{request['shots']} from {given}, {request.get('shots_order')}" if given else ""
     fitted = facts.get("fitted") or {}
     rows = [
         ("model", request["model"]), ("loaded as", model.get("loaded_as")), ("server's model", ", ".join(served_names(facts))), ("weights", model.get("weights") or request.get("weights")),

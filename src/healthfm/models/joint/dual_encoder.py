@@ -242,7 +242,7 @@ class DualEncoderModel(DualModel):
         if not full:  # else most are cut; those that just fit are told apart
             return 0
         with TURN:
-            return sum(len(ids) > self.longest for ids in self.tokenizer(full)["input_ids"])  # type: ignore[misc]
+            return sum(len(ids) > self.longest for ids in self.tokenizer(full, verbose=False)["input_ids"])  # type: ignore[misc]
 
     @torch.inference_mode()
     def _of_pixels(self, pixels: torch.Tensor) -> Float32:

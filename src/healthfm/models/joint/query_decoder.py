@@ -153,7 +153,7 @@ class QueryDecoderModel(DualEncoderModel):
     def _encoded(self, texts: Sequence[str]) -> Any:
         if self.words.closed or self.tokenizer is None:
             return super()._encoded(texts)
-        made = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        made = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         first = [[self.tokenizer.cls_token_id, *ids] for ids in made]
         self.provenance["texts_cut"] = self.provenance.get("texts_cut", 0) + sum(
             len(one) > self.longest for one in first
