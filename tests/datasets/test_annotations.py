@@ -192,6 +192,19 @@ def test_blurbs_entity_sets_are_sentences_of_words_joined_by_blanks(
     assert (none.id, none.spans, none.patient) == ("validation-8", (), "validation-document-1")
 
 
+@pytest.mark.parametrize(
+    ("variant", "folder", "kind"),
+    [("bc2gm", "BC2GM", "gene or protein"), ("ncbi-disease", "NCBI-disease", "disease"), ("jnlpba", "JNLPBA", "molecule or cell")],
+)  # fmt: skip
+def test_blurbs_own_files_tag_with_b_and_i_alone(tmp_path: Path, variant: str, folder: str, kind: str) -> None:
+    (tmp_path / "data" / folder).mkdir(parents=True)
+    lines = ["-DOCSTART- 98038598", "", "big\tB", "one\tI", "two\tB", "x\tO", "", "None\tO", ""]
+    (tmp_path / "data" / folder / "test.tsv").write_text("\n".join(lines))
+    one, none = documents(open_dataset(f"blurb:{variant}", tmp_path, "test"))
+    assert (one.spans, none.spans) == ((Span(0, 7, kind), Span(8, 11, kind)), ())
+    assert (one.patient, none.patient) == ("98038598", "98038598")
+
+
 @pytest.mark.parametrize(("copy", "file"), [("BC2GM-IOB", "devel"), ("BC2GM", "devel"), ("BC2GM-IOB", "test")])
 def test_blurbs_entity_sets_are_read_from_the_collection_that_they_come_from(
     tmp_path: Path, copy: str, file: str

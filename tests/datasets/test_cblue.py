@@ -109,6 +109,14 @@ def test_chip_cdn_parts_its_terms(tmp_path: Path) -> None:
     }
 
 
+def test_chip_cdn_quotes_around_terms_with_a_comma_are_no_part_of_them(tmp_path: Path) -> None:
+    row = {"text": "多发骨折", "normalized_result": '"股骨骨折##下肢未特指的损伤,水平未特指"'}
+    write(tmp_path / "CHIP-CDN/CHIP-CDN_train.json", [row])
+    assert open_dataset("cblue:chip-cdn", tmp_path, "train")[0].labels == {
+        "terms": frozenset({"股骨骨折", "下肢未特指的损伤,水平未特指"})
+    }
+
+
 @pytest.mark.evidence("cblue", "layout")
 def test_texts_with_a_class(tmp_path: Path) -> None:
     criterion = {"id": "s2", "label": "Addictive Behavior", "text": " （2）重度吸烟"}

@@ -50,6 +50,9 @@ def test_a_line_of_other_columns_is_a_problem_of_its_sentence_alone(tmp_path: Pa
         (["I-X", "I-Y", "I-Y"], [(0, 2, "X"), (3, 9, "Y")]),
         (["B-X", "O", "I-X"], [(0, 2, "X"), (6, 9, "X")]),
         (["O", "O", "B-a-b"], [(6, 9, "a-b")]),
+        (["B", "I", "O"], [(0, 5, "")]),  # one type, and no word for it
+        (["I", "B", "O"], [(0, 2, ""), (3, 5, "")]),
+        (["I", "O", "I"], [(0, 2, ""), (6, 9, "")]),
         (["O", "O", "O"], []),
     ],
 )
@@ -57,7 +60,7 @@ def test_chunks_are_those_of_the_conll_scorer(tags: list[str], found: list[tuple
     assert conll.spans(["ab", "cd", "efg"], tags) == ("ab cd efg", found)
 
 
-@pytest.mark.parametrize("tag", ["S-X", "E-X", "B", "B-", "o", "X", ""])
+@pytest.mark.parametrize("tag", ["S-X", "E-X", "B-", "I-", "S", "o", "X", ""])
 def test_a_tag_of_another_scheme_is_refused(tag: str) -> None:
     with pytest.raises(BadValue, match="not one of the IOB scheme"):
         conll.spans(["a"], [tag])

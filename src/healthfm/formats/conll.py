@@ -36,7 +36,7 @@ def sentences(source: Source) -> Iterator[Row]:
         yield from _sentence(block, columns, marks, source, first)
         block = []
         if starts:
-            marks.append(next((one.strip("()") for one in fields[1:] if one.startswith("(")), None))
+            marks.append(next((one.strip("()") for one in fields[1:] if one.startswith("(") or one.isdecimal()), None))
     yield from _sentence(block, columns, marks, source, first)
 
 
@@ -60,20 +60,20 @@ def _sentence(
 def chunks(tags: Sequence[str]) -> list[tuple[int, int, str]]:
     """Return the chunks that IOB tags mean, each as (first, behind the last, type) in numbers of tags.
 
-    A chunk begins at B-, and at an I- that does not go on a chunk of its type: so the CoNLL scorer reads IOB1 and IOB2.
-    Raises ``BadValue``: a tag is of another scheme.
+    A chunk begins at B-, and at an I- that does not go on a chunk of its type: so the CoNLL scorer reads IOB1 and IOB2. B and I alone
+    are of the type "", where there is but one. Raises ``BadValue``: a tag is of another scheme.
     """
     found: list[tuple[int, int, str]] = []
-    open_type = ""
+    open_type: str | None = None
     for at, tag in enumerate(tags):
         mark, _, kind = tag.partition("-")
-        if not (tag == "O" or (mark in ("B", "I") and kind)):
-            raise BadValue("a tag is not one of the IOB scheme (O, B-type, I-type)")
+        if tag not in ("O", "B", "I") and not (mark in ("B", "I") and kind):
+            raise BadValue("a tag is not one of the IOB scheme (O, B-type, I-type, or B and I alone)")
         if mark == "I" and kind == open_type:
             found[-1] = (found[-1][0], at + 1, kind)
         elif tag != "O":
             found.append((at, at + 1, kind))
-        open_type = kind
+        open_type = None if tag == "O" else kind
     return found
 
 

@@ -86,14 +86,19 @@ def _bioc_span(files: Files, id: str, one: bioc.Annotation, text: str) -> Span:
 
 
 def tagged_sentences(files: Files, split: str) -> Iterator[Document]:
-    """CoNLL sentences, their tokens joined by blanks; a sentence belongs to its document, where the file marks documents."""
+    """CoNLL sentences, their tokens joined by blanks; a sentence belongs to its document, where the file marks documents.
+
+    Tags without a type, as BLURB's own files have them, mean the set's only class, or the one that the card calls B.
+    """
+    classes = files.space("entity").classes
+    plain = classes[0] if len(classes) == 1 else "B"
     for row in conll.sentences(files["sentences"]):
         with row:
             text, found = conll.spans(row["tokens"], row["tags"])
             document = f"{split}-document-{row['documents']}" if row["documents"] else None
             yield Document(
                 id=f"{split}-{row.number}", split=split, patient=row["document"] or document, text=text, meta={"words": "blanks"},
-                spans=tuple(Span(start, end, files.one("entity", kind)) for start, end, kind in found),
+                spans=tuple(Span(start, end, files.one("entity", kind or plain)) for start, end, kind in found),
             )  # fmt: skip
 
 

@@ -79,11 +79,13 @@ def triples(files: Files, split: str) -> Iterator[Document]:
 
 
 def terms(files: Files, split: str) -> Iterator[Document]:
-    """CHIP-CDN: a diagnosis as it was written, and the standard terms that it means, joined by "##"."""
+    """CHIP-CDN: a diagnosis as it was written, and the standard terms that it means, joined by "##"; where one has a comma, all are in quotes."""
     for row in jsonl.items(files["texts"]):
         with row:
             found = _held(row, "normalized_result", split)
-            named = MISSING if found is None else files.label("terms", [one for one in found.split("##") if one])
+            named = (
+                MISSING if found is None else files.label("terms", [one for one in found.strip('"').split("##") if one])
+            )
             yield Document(id=f"{split}-{row.number}", split=split, text=row["text"], labels={"terms": named})
 
 
