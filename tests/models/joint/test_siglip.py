@@ -212,6 +212,13 @@ def test_each_size_is_told_from_the_others() -> None:
         assert run.parts["image"].transform == plain.parts["image"].transform  # 384 px stay, though 378 are looked at
 
 
+def test_siglip_2_is_refused_though_its_other_sizes_are_siglips() -> None:
+    shapes = {**manifest("siglip")["base-patch16-224"], "text_model.embeddings.token_embedding.weight": [256000, 768]}
+    full = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    with pytest.raises(CheckpointError, match="256,000 words is SigLIP 2's or the multilingual one"):
+        load_model("siglip", full, device="cpu")
+
+
 # The whole road ---------------------------------------------------------------------------------------------------------
 
 

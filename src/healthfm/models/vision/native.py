@@ -74,6 +74,12 @@ def _is_siglip(network: Any) -> bool:
     return bool(network.config.model_type == "siglip")
 
 
+def _words(opened: Opened, network: Any) -> transformers.PreTrainedTokenizerBase | None:
+    """Return a pair's tokenizer: SigLIP's own file first, which transformers reads with a package more."""
+    own = siglip_words.read(opened.path, None) if _is_siglip(network) else None
+    return own if own is not None else read_tokenizer(opened.path)
+
+
 def rows_of(states: torch.Tensor) -> torch.Tensor:
     """Return tokens [n, t, d]; of a map [n, d, height, width], its places."""
     return states.flatten(2).transpose(1, 2) if states.ndim == 4 else states
@@ -227,12 +233,7 @@ def load(card: ModelCard, opened: Opened, dual: bool, pooling: str | None, devic
     _settle(tower, opened, pixels, pooling)
     place(tower, card.runner(None), device, dtype)
     model = (
-        DualModel(
-            card,
-            tower,
-            rule,
-            siglip_words.read(opened.path, None) if _is_siglip(network) else read_tokenizer(opened.path),
-        )
+        DualModel(card, tower, rule, _words(opened, network))
         if isinstance(tower, DualTower)
         else VisionModel(card, None, tower, rule)
     )

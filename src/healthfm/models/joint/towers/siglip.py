@@ -25,6 +25,7 @@ from healthfm.models.joint.towers.kind import Kind, Made, Sizes
 from healthfm.models.language.text_model import build_network
 from healthfm.models.vision import vision_model as vision
 
+MOST = 100_000  # words: SigLIP has 32,000, its multilingual kin 250,000 and SigLIP 2 256,000
 PAD = 1  # the token that ends a text fills it up, too
 ACTIVATIONS = {"gelu-tanh": "gelu_pytorch_tanh", "gelu": "gelu"}
 STATED = {"num_attention_heads": "num_heads", "layer_norm_eps": "norm_eps"}  # transformers' words, and ours
@@ -118,7 +119,12 @@ def image_sizes(tensors: Mapping[str, Any]) -> Sizes:
 
 
 def _text_sizes(tensors: Mapping[str, Any]) -> Sizes:
-    return text_sizes({key.removeprefix(FRONT): value for key, value in tensors.items()})
+    found = text_sizes({key.removeprefix(FRONT): value for key, value in tensors.items()})
+    if found["vocab_size"] > MOST:
+        raise CheckpointError(
+            f"a text side of {found['vocab_size']:,} words is SigLIP 2's or the multilingual one, whose words and pixels are made otherwise"
+        )
+    return found
 
 
 def _stated(n: ImageNumbers | TextNumbers) -> Sizes:
