@@ -69,6 +69,22 @@ def test_ranks_are_those_of_whole_numbers_whatever_the_chunk_and_ties_count_agai
         ranks(same, same, [(i, min(i, 2)) for i in range(4)])
 
 
+@pytest.mark.parametrize("width", [16, 300])
+def test_ranks_of_blocks_that_threads_count_are_those_of_a_sort(width: int) -> None:
+    draw, (n, m) = np.random.default_rng(1), (1_100, 700)
+    left, right = (draw.normal(size=(count, width)).astype(np.float32) for count in (n, m))
+    pairs = [*((i, i % m) for i in range(n)), *((i, (7 * i + 1) % m) for i in range(0, n, 3))]
+    units = [side / np.linalg.norm(side.astype(np.float64), axis=1)[:, None] for side in (left, right)]
+    likeness, belongs = units[0] @ units[1].T, np.zeros((n, m), bool)
+    belongs[tuple(np.array(pairs).T)] = True
+    both = ranks(left, right, pairs)
+    for one, s, p in zip(both, (likeness, likeness.T), (belongs, belongs.T), strict=True):
+        assert (one.first == s.argmax(1)).all()
+        for row, among, own in zip(one.found, s, p, strict=True):
+            assert row.tolist() == [1 + int((among > x + 1e-12).sum()) for x in np.sort(among[own])[::-1]]
+    assert max(row.max() for row in both[1].found) > 1_000 and max(row.max() for row in both[0].found) > 600
+
+
 def test_medians_and_precision_are_of_the_rows_that_are_drawn() -> None:
     rows = [
         {"id": "a", "direction": "image to text", "target": ["x", "y"], "ranks": [1, 4]},
