@@ -3,9 +3,10 @@
 Rows, in one alternating run on one thread, on made-up files: JSON lines against ``json``, CSV rows and columns against ``csv.DictReader``, GB18030
 against ``csv.reader``, XML against lxml's own ``iterparse`` with entities off. Every row must be equal. (``jsonl nested`` and ``csv rows of prose``, whose cells are quoted, have no target: there
 msgspec and the csv module, which do the work, are less than twice as fast as the peer.) Ratios are of processor time, the best of some
-rounds. (A row of ours is a mapping that knows its file and line: of a plain row of eight cells some 0.4 microseconds go into cutting it, 0.4 into the
-mapping and 0.2 into the rest, which is what keeps CSV rows from more than about twice the peer; of GB18030 more than a third is decoding, which the peer
-does too.) Then each of ours reads a file and one of ten times its rows, each in a process of its own: the peak memory must be the same.
+rounds. (A row of ours is a mapping that knows its file and line: of a plain row of eight cells half the time goes into cutting it, a quarter into the
+mapping and a quarter into file and line. Where bare mappings are 2.3 to 2.5 times as fast as the peer, rows cannot be; the csv module's own lists, without names, are
+3.1 times as fast. Of GB18030 half is decoding, which the peer does too. PubMedQA: decoding the file once takes half of what BigBio's script takes, and
+a record that is checked and cannot be changed costs more than the script's dictionary.) Then each of ours reads a file and one of ten times its rows, each in a process of its own: the peak memory must be the same.
 
 Records, from their owners' files (``--data``, a folder with bc5cdr and pubmedqa below it): ``open_dataset`` against BigBio's scripts (``--bigbio``,
 a checkout of bigscience-workshop/biomedical; the package ``bioc`` is needed) and against Hugging Face ``datasets``, which makes a table of what the

@@ -131,33 +131,29 @@ def _all_plain(
     if not lines.sound and ("\0" in text or not _is_utf8(text)):
         return None
     if '"' not in text:
-        cells = _bare_cells(text, width, delimiter)
-        return None if cells is None else map(naming, *[iter(cells)] * (width + 1))
-    if delimiter == "\t" or _quoted_after_a_blank(text, delimiter):
+        found = _bare_cells(text, delimiter)
+    elif delimiter == "\t" or _quoted_after_a_blank(text, delimiter):
         return None
-    held = lines.lines()
-    try:
-        found = list(csv.reader(held, delimiter=delimiter, strict=True))
-    except csv.Error:
-        return None
-    plain = len(found) == len(held) and set(map(len, found)) == {width}  # a cell of several lines makes fewer
-    return (
-        itertools.starmap(naming, found) if plain and all(map(str.strip, map(operator.itemgetter(0), found))) else None
-    )
+    else:
+        held = lines.lines()
+        try:
+            found = list(csv.reader(held, delimiter=delimiter, strict=True))
+        except csv.Error:
+            return None
+        if len(found) != len(held):  # a cell of several lines makes fewer
+            return None
+    plain = set(map(len, found)) == {width} and all(map(str.strip, map(operator.itemgetter(0), found)))
+    return itertools.starmap(naming, found) if plain else None
 
 
-def _bare_cells(text: str, width: int, delimiter: str) -> list[str] | None:
-    """Return the cells of whole lines without quotes, one behind another and a line's end behind each line's; None where a line has more or fewer.
-
-    To cut all of them at once takes half the time of cutting one by one.
-    """
-    text = io.IncrementalNewlineDecoder(None, translate=True).decode(text, final=True)
-    text = text if text.endswith("\n") else text + "\n"
-    marked = text.replace("\n", f"{delimiter}\n{delimiter}")
-    cells = marked.split(delimiter)
-    cells.pop()
-    ends = cells[width :: width + 1] == ["\n"] * ((len(marked) - len(text)) // 2)
-    return cells if ends and all(map(str.strip, cells[:: width + 1])) else None
+def _bare_cells(text: str, delimiter: str) -> list[list[str]]:
+    """Return the cells of each of some whole lines without quotes."""
+    found = text.splitlines()
+    if len(found) != text.count("\n"):  # Python ends lines at more than we do, or the last one has no end
+        found = io.IncrementalNewlineDecoder(None, translate=True).decode(text, final=True).split("\n")
+        if not found[-1]:
+            found.pop()
+    return list(map(str.split, found, itertools.repeat(delimiter)))
 
 
 def _quoted_after_a_blank(text: str, delimiter: str) -> bool:
@@ -173,14 +169,13 @@ def _quoted_after_a_blank(text: str, delimiter: str) -> bool:
 def _naming(header: Sequence[str]) -> Callable[..., dict[str, str]]:
     """Return what makes a mapping of a row's cells: a display of keys and values is twice as fast as ``dict(zip(header, cells))``.
 
-    The names are put in as constants, never as text of a program; a table of more columns than ``SHOWN`` is zipped. One more cell, a
-    line's end, may stand behind the row's.
+    The names are put in as constants, never as text of a program; a table of more columns than ``SHOWN`` is zipped.
     """
     if len(header) > SHOWN:
         return lambda *cells: dict(zip(header, cells, strict=False))
     places = range(len(header))
     made = ast.parse(
-        f"lambda {', '.join(f'c{n}' for n in places)}, end='': {{{', '.join(f'0: c{n}' for n in places)}}}", mode="eval"
+        f"lambda {', '.join(f'c{n}' for n in places)}: {{{', '.join(f'0: c{n}' for n in places)}}}", mode="eval"
     )
     made.body.body.keys = [ast.copy_location(ast.Constant(name), made.body.body) for name in header]  # type: ignore[attr-defined]
     return eval(compile(made, "<columns>", "eval"))  # type: ignore[no-any-return]
