@@ -144,13 +144,13 @@ def test_what_is_read_quickly_is_what_the_json_module_reads(tmp_path: Path, line
 
 
 def test_rows_before_the_damage_are_given(tmp_path: Path) -> None:
-    lines = "".join(f'{{"a": {n}, "b": "{random.Random(n).random()}"}}\n' for n in range(3000))
+    lines = "".join(f'{{"a": {n}, "b": "{random.Random(n).random()}"}}\n' for n in range(9000))
     source = write(tmp_path, gzip.compress(lines.encode())[:-20_000], "a.jsonl.gz")
     found = []
     with pytest.raises(DatasetError, match=r"after line \d+: the file is damaged or cut short"):
         for row in jsonl.rows(source):
             found.append(row["a"])
-    assert len(found) > 500 and found == list(range(len(found)))
+    assert len(found) > 5000 and found == list(range(len(found)))
 
 
 LINES = (

@@ -37,7 +37,7 @@ def rows(source: Source, encoding: str = "utf-8") -> Iterator[Row]:
     """
     decoded = line_decoder(source, encoding)
     quick = codecs.lookup(encoding).name == "utf-8"
-    for first, held in line_blocks(source, BLOCK if quick else 0):
+    for first, held in line_blocks(source, BLOCK):
         found = _objects(held) if quick else [None] * len(held)
         for number, values in enumerate(found, first):
             if values is None:

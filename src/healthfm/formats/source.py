@@ -177,31 +177,37 @@ def lines(source: Source, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     A line that is not of the encoding is a problem of that line; damage ends it. Lines end at LF, as bytes: not for UTF-16 or UTF-32.
     """
     decoded = line_decoder(source, encoding)
-    for number, held in line_blocks(source, 0):
-        line = decoded(number, held[0])
-        if line is not None:
-            yield number, line
+    for first, held in line_blocks(source):
+        for number, raw in enumerate(held, first):
+            line = decoded(number, raw)
+            if line is not None:
+                yield number, line
 
 
-def line_blocks(source: Source, size: int = 1 << 18) -> Iterator[tuple[int, list[bytes]]]:
+def line_blocks(source: Source, size: int = 1 << 16) -> Iterator[tuple[int, list[bytes]]]:
     """Yield (number of the first line, lines) of a file, so many bytes at a time; damage ends it, after the lines before it."""
-    number, held, room = 0, list[bytes](), size
+    number = 0
+    try:
+        with source.open() as handle:
+            while held := handle.readlines(size):
+                yield number + 1, held
+                number += len(held)
+    except DAMAGE:  # somewhere in these lines: those before it are read again, one by one
+        yield from _up_to_the_damage(source, number)
+
+
+def _up_to_the_damage(source: Source, read: int) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the lines behind those that were read, each by itself. Raises ``DatasetError``: where the damage is."""
+    number = 0
     try:
         with source.open() as handle:
             for number, raw in enumerate(handle, 1):
-                held.append(raw)
-                room -= len(raw)
-                if room <= 0:
-                    yield number - len(held) + 1, held
-                    held, room = [], size
+                if number > read:
+                    yield number, [raw]
     except DAMAGE as error:
-        if held:
-            yield number - len(held) + 1, held
         raise DatasetError(
             f"{source}, after line {number}: the file is damaged or cut short ({type(error).__name__})"
         ) from None
-    if held:
-        yield number - len(held) + 1, held
 
 
 def line_decoder(source: Source, encoding: str) -> Callable[[int, bytes], str | None]:
