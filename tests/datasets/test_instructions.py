@@ -99,6 +99,14 @@ def test_the_file_that_chatdoctor_ships_is_the_generated_one(reference_data: Pat
         open_dataset("healthcaremagic:original", reference_data / "chatdoctor", "train")
 
 
+def test_icliniq_as_alpacare_asks_it_has_no_doctors_answer(reference_data: Path) -> None:
+    opened = open_dataset("icliniq", reference_data / "medinstruct_test")
+    records = list(opened)
+    assert (opened.name, len(records), {one.answers for one in records}) == ("icliniq:alpacare", 1000, {()})  # type: ignore[attr-defined]
+    assert all(one.question.strip() for one in records)  # type: ignore[attr-defined]
+    assert list(records[0].meta["written_by_models"]) == ["gpt-4"]
+
+
 @pytest.mark.evidence("icliniq", "layout")
 def test_icliniq_accepts_the_doctors_answer_only(tmp_path: Path) -> None:
     row = {"input": "Is it mumps?", "answer_icliniq": "No.", "answer_chatgpt": "Perhaps.", "answer_chatdoctor": "Yes."}

@@ -111,8 +111,16 @@ def healthcaremagic(files: Files, split: str) -> Iterator[QA]:
 
 @dataset("icliniq", record=QA)
 def icliniq(files: Files, split: str) -> Iterator[QA]:
-    """Only answer_icliniq is a doctor's: the two models' stay in meta, and nothing is scored against them."""
+    """Only answer_icliniq is a doctor's: the models' stay in meta, and nothing is scored against them."""
     source = files["questions"]
+    if files.variant == "alpacare":
+        for row in jsonl.rows(source):
+            with row:
+                yield QA(
+                    id=f"{split}-{row.number}", split=split, question=_text(row["input"], "input"),
+                    meta={"written_by_models": {"gpt-4": _text(row["output"], "output")}},
+                )  # fmt: skip
+        return
     for row in table.rows(source) if source.name.endswith(".parquet") else jsonl.items(source):
         with row:
             models = {one: _text(row[f"answer_{one}"], f"answer_{one}") for one in ("chatgpt", "chatdoctor")}
