@@ -237,3 +237,15 @@ def test_root_is_an_argument_or_an_option_and_not_two_folders(medqa_root: Path) 
     assert run("check", "medqa", medqa_root).stdout == run("check", "medqa", "--root", medqa_root).stdout
     done = run("check", "medqa", medqa_root, "--root", "elsewhere")
     assert done.returncode == 2 and "two folders are given" in done.stderr
+
+
+def test_a_count_that_another_variant_has_names_it(tmp_path: Path) -> None:
+    header, rows = (
+        "row_id,subject_id,gender,dob,dod,expire_flag",
+        [f"{n},{n},F,2100-01-01 00:00:00,,0" for n in range(1, 101)],
+    )
+    (tmp_path / "PATIENTS.csv").write_text("\n".join([header, *rows]) + "\n")
+    (fault,) = [one for one in found("mimic-iii", tmp_path)["faults"] if "46520" in one]
+    assert (
+        fault == "split all: 100 records, the card says 46520; mimic-iii:demo has so many: open that, where it is meant"
+    )

@@ -150,6 +150,14 @@ def test_a_part_that_is_a_row_is_opened_in_its_stead(tmp_path: Path) -> None:
     assert said.returncode == 0 and json.loads(said.stdout)[0]["question"] == "Which?"
 
 
+def test_a_suite_whose_first_part_is_absent_names_those_that_are_here(tmp_path: Path) -> None:
+    (tmp_path / "TREC-2017-LiveQA-Medical-Test.xml").write_text("<LiveQA/>")
+    with pytest.raises(DatasetError, match=r"'medqa' is not in .*, but liveqa is: name one \(multimedqa:liveqa\)"):
+        open_dataset("multimedqa", tmp_path)
+    with pytest.raises(DatasetError, match="medmcqa: no questions file"):  # who names a part is told of its files
+        open_dataset("multimedqa:medmcqa", tmp_path)
+
+
 @pytest.mark.evidence("multimedqa", "sample", where="reference")
 def test_multimedqas_real_parts_have_their_counts(reference_data: Path, proves_with: ProvesWith) -> None:
     proves_with(reference_data / "liveqa_trec2017/TestDataset", reference_data / "pubmedqa/data")

@@ -96,7 +96,7 @@ def check(
                     f"{said}: of its parts {', '.join(whole)} are here, each whole, and not {', '.join(absent)}"
                 )
             else:
-                counts.append(said)
+                counts.append(said + _meant(dataset, name, one["records"]))
     straddling = _several(
         "patients straddle splits", [f"{who} ({first} and {then})" for who, (first, then) in twice.straddling.items()]
     )
@@ -132,6 +132,21 @@ def _parts(dataset: Dataset, split: str, records: int) -> tuple[list[str], list[
         if tree is not None and variant != dataset.variant and patterns and not patterns & mine:
             (here if all(tree.match(one) for one in patterns) else absent).append(variant)
     return (here, absent) if absent and records == sum(card.counts[one][split] for one in here) else ([], [])
+
+
+def _meant(dataset: Dataset, split: str, records: int) -> str:
+    """Return which other variants have so many records in a split, as what is to be opened in its stead."""
+    card = dataset.card
+    fits = [
+        f"{card.slug}:{name}"
+        for name, counts in card.counts.items()
+        if counts.get(split) == records and name in card.variants
+    ]
+    return (
+        f"; {' and '.join(fits)} {'has' if len(fits) == 1 else 'have'} so many: open that, where it is meant"
+        if fits
+        else ""
+    )
 
 
 def _several(what: str, which: list[str]) -> list[str]:

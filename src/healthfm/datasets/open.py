@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,7 +75,14 @@ def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "c
     _, named, protocol = catalog.split_name(name)
     variant = named or card.default_variant
     if variant in card.variants and (row := card.variants[variant].row):
-        return _open_card(f"{row}@{protocol}" if protocol else row, root, on_error)
+        try:
+            return _open_card(f"{row}@{protocol}" if protocol else row, root, on_error)
+        except AbsentFile as error:
+            if named is None and (here := _parts_here(card, variant, root)):
+                raise DatasetError(
+                    f"{name}: '{variant}' is not {f'in {root}' if root else 'at home'}, but {', '.join(here)} {'is' if len(here) == 1 else 'are'}: name one ({card.slug}:{here[0]})"
+                ) from error
+            raise
     whole, card = card, card.of_variant(variant)
     reader = reader_of(card)
     folder = Path(root).expanduser() if root is not None else home() / "datasets" / card.slug
@@ -105,6 +113,17 @@ def _open_card(name: str, root: Path | str | None, on_error: Literal["raise", "c
         card, read, tuple(present), variant=variant, protocol=protocol, root=folder, on_error=on_error,
         remarks=[one for one in (instead, card.caution) if one],
     )  # fmt: skip
+
+
+def _parts_here(suite: DatasetCard, but: str, root: Path | str | None) -> list[str]:
+    """Return the parts of a suite, beside one, that are rows of their own and stand in a folder."""
+    here = []
+    for part, one in suite.variants.items():
+        if one.row and part != but:
+            with suppress(CardError, DatasetError):
+                _open_card(one.row, root, "raise")
+                here.append(part)
+    return here
 
 
 def _present(card: DatasetCard, variant: str | None, tree: Tree) -> tuple[list[str], list[AbsentFile]]:
