@@ -80,11 +80,14 @@ def search(store: Path, query: str | Path, model: Model, top: int = 10) -> Found
             table = stored.part(store, number).take(some)
             best.take(stored.alike(store, table, vector[None])[:, 0], table)
         best.seen, recall = found.vectors, found.recall
+        notices += found.notices
     else:
         for table in stored.parts(store, parts):
             best.take(stored.alike(store, table, vector[None])[:, 0], table)
     if not manifest.get("finished"):
         notices.append("the store is unfinished: what it has so far was searched")
+    if not best.seen:
+        notices.append("the store holds no vectors")
     return Found(best.hits(), best.seen, notices, recall)
 
 
@@ -97,7 +100,8 @@ def is_picture(word: str) -> bool:
 
 def _manifest(store: Path) -> dict[str, Any]:
     found = RunFolder(store, ROOM).read_json("manifest.json")
-    if found is None or found.get("format") != FORMAT:
+    asked = (found or {}).get("asked")
+    if found is None or found.get("format") != FORMAT or not isinstance(asked, dict) or "model" not in asked:
         raise RunError(f"{store}: no embeddings of healthfm embed (no manifest.json that says so)")
     return found
 

@@ -34,7 +34,16 @@ def part(store: Path, number: int) -> pa.Table:
         table = pq.read_table(path(store, number), columns=COLUMNS, memory_map=True)
     except (pa.ArrowException, OSError) as error:
         raise damaged(store, error) from None
-    return table.filter(pa.compute.is_null(table["problem"]))
+    if not pa.types.is_list(table.schema.field("embedding").type):
+        raise RunError(
+            f"{store / ROOM}: a part is not as healthfm embed writes it (its vectors are no lists of numbers)"
+        )
+    table = table.filter(pa.compute.is_null(table["problem"]))
+    if len(pa.compute.list_value_length(table["embedding"]).unique()) > 1 or table["embedding"].null_count:
+        raise RunError(
+            f"{store / ROOM}: a part is not as healthfm embed writes it (its vectors are of several lengths)"
+        )
+    return table
 
 
 def counts(store: Path, numbers: Sequence[int]) -> list[int]:
@@ -50,15 +59,23 @@ def damaged(store: Path, error: Exception) -> RunError:
     return RunError(f"{store / ROOM}: a part is damaged ({type(error).__name__})")
 
 
+def other_model(store: Path, theirs: int, own: int) -> RunError:
+    """Return what is to be said of a store whose vectors have other numbers than the query's."""
+    return RunError(f"{store}: its vectors have {theirs} numbers, the query's {own}: it was made by another model")
+
+
 def alike(store: Path, table: pa.Table, queries: Float32) -> Float32:
-    """Return the cosines [rows, n] of a part's vectors to ``queries`` [n, d] of length 1. Raises ``RunError``: other numbers a vector."""
+    """Return the cosines [rows, n] of a part's vectors to ``queries`` [n, d] of length 1. Raises ``RunError``: other numbers a vector, or not finite."""
     if not table.num_rows:
         return np.zeros((0, len(queries)), np.float32)
     vectors = matrix(table)
     if vectors.shape[1] != queries.shape[1]:
+        raise other_model(store, vectors.shape[1], queries.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1)
+    if not np.isfinite(lengths).all():
         raise RunError(
-            f"{store}: its vectors have {vectors.shape[1]} numbers, the query's {queries.shape[1]}: it was made by another model"
+            f"{store / ROOM}: vectors that are not finite, which healthfm embed never writes: make the store anew"
         )
-    lengths = np.linalg.norm(vectors, axis=1)
     found: Float32 = (vectors @ queries.T) / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
     return found
