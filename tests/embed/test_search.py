@@ -106,7 +106,13 @@ def test_a_store_of_another_model_or_no_store_is_refused_in_a_line(
 ) -> None:
     store, pictures, files, model = made
     others = weights(tmp_path / "other", "plip")
-    for words, why in (
+    words, broken, cut, bare = (tmp_path / name for name in ("notes.txt", "broken.png", "cut", "bare"))
+    words.write_text("heart")
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n")
+    for folder, text in ((cut, '{"format": "healthfm'), (bare, '{"format": "healthfm embeddings 1"}')):
+        folder.mkdir()
+        (folder / "manifest.json").write_text(text)
+    for given, why in (
         (
             (store, "heart", "--model", "plip", "--weights", others),
             "was made by pathasst:pathclip, not as plip is loaded here",
@@ -114,8 +120,14 @@ def test_a_store_of_another_model_or_no_store_is_refused_in_a_line(
         ((store, " ", "--weights", files), "the query is empty"),
         ((store, tmp_path / "gone.png", "--weights", files), "no file"),
         ((pictures, "heart"), "no embeddings of healthfm embed"),
+        ((words, "heart"), "no folder"),
+        ((cut, "heart"), "its manifest.json is damaged"),
+        ((bare, "heart"), "no embeddings of healthfm embed"),
+        ((store, words, "--weights", files), "a file of text"),
+        ((store, pictures, "--weights", files), "a folder, and a query is words"),
+        ((store, broken, "--weights", files), "not a readable image"),
     ):
-        done = run("search", *words, "--device", "cpu")
+        done = run("search", *given, "--device", "cpu")
         assert done.returncode == 2 and why in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
     moved = load_model("pathasst", files, device="cpu")
     assert moved.network is not None
@@ -125,6 +137,9 @@ def test_a_store_of_another_model_or_no_store_is_refused_in_a_line(
     tall = load_model("pathasst", files, config={"image": {"transform": {"resize": [64, 64], "mean": [0.0] * 3, "std": [1.0] * 3}}}, device="cpu")  # fmt: skip
     with pytest.raises(RunError, match="other settings"):
         search(store, "heart", tall)
+    (shutil.copytree(store, tmp_path / "none") / "embeddings").rename(tmp_path / "parts")
+    none = search(tmp_path / "none", "heart", model)
+    assert (none.hits, none.vectors, none.notices) == ([], 0, ["the store holds no vectors"])
     part = sorted((shutil.copytree(store, tmp_path / "copy") / "embeddings").iterdir())[0]
     part.write_bytes(part.read_bytes()[:50])
     with pytest.raises(RunError, match="a part is damaged"):

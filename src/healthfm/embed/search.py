@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from healthfm.embed import engines, nearest, stored
 from healthfm.embed.embedder import Embedder
-from healthfm.embed.items import of_file
+from healthfm.embed.items import TEXTS, of_file
 from healthfm.embed.key import key_of
 from healthfm.embed.plan import ROOM
 from healthfm.embed.run import FORMAT
@@ -23,6 +23,7 @@ from healthfm.records import Slide, TextRecord, Visual
 
 SAME = ("model", "weights", "settings")  # what of a key makes vectors comparable; the rest is how they were computed
 EXACT = 1_000_000  # vectors up to which all are compared
+LONG = 1_000  # letters that no path has
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,16 @@ def search(store: Path, query: str | Path, model: Model, top: int = 10) -> Found
 def is_picture(word: str) -> bool:
     """Say whether a word names a picture's file: it is one that is there, or ends as pictures do."""
     return Path(word).suffix.lower() in image.SUFFIXES or (
-        len(word) < 1_000 and "\n" not in word and Path(word).is_file()
+        len(word) < LONG and "\n" not in word and Path(word).is_file()
     )
 
 
 def _manifest(store: Path) -> dict[str, Any]:
-    found = RunFolder(store, ROOM).read_json("manifest.json")
+    try:
+        found = RunFolder(store, ROOM).read_json("manifest.json")
+    except RunError:
+        why = "its manifest.json is damaged or cannot be read" if store.is_dir() else "no folder"
+        raise RunError(f"{store}: {why}; a store is a folder that healthfm embed made") from None
     asked = (found or {}).get("asked")
     if found is None or found.get("format") != FORMAT or not isinstance(asked, dict) or "model" not in asked:
         raise RunError(f"{store}: no embeddings of healthfm embed (no manifest.json that says so)")
@@ -139,8 +144,12 @@ def _query(query: str | Path, model: Model) -> tuple[Float32, list[str]]:
         content = of_file(query, query.as_posix()).content
         if isinstance(content, Slide):
             raise RunError(f"{query}: a slide is many pictures, and a query is one")
+        if query.suffix.lower() in TEXTS:
+            raise RunError(f"{query}: a file of text, and a query is words or the file of a picture: give its words")
     elif not query.strip():
         raise RunError("the query is empty: give words, or the file of a picture")
+    elif "/" in query and len(query) < LONG and "\n" not in query and Path(query).is_dir():
+        raise RunError(f"{query}: a folder, and a query is words or the file of a picture")
     unit = Embedder(model).units([content])[0]
     assert unit.vector is not None
     cut = ["the text is longer than the model reads: its end is not in its vector"] if unit.cut else []
