@@ -345,6 +345,19 @@ def some_pubmedqa(pubmedqa_root: Path) -> tuple[dict[str, Row], dict[str, str]]:
     return {pmid: questions[pmid] for pmid in [*pool, *ids]}, {pmid: truth[pmid] for pmid in ids}
 
 
+def test_pubmedqas_test_questions_are_also_read_from_a_file_of_their_own(
+    some_pubmedqa: tuple[dict[str, Row], dict[str, str]], tmp_path: Path
+) -> None:
+    questions, truth = some_pubmedqa
+    root = write_pubmedqa(tmp_path / "whole", questions, truth)
+    (tmp_path / "own/data").mkdir(parents=True)
+    (tmp_path / "own/data/test_set.json").write_text(json.dumps({one: questions[one] for one in truth}))
+    opened = open_dataset("pubmedqa", tmp_path / "own")
+    assert (opened.name, opened.splits) == ("pubmedqa:pqa-l-test", ("test",))
+    assert {one.id: one for one in opened} == {one.id: one for one in open_dataset("pubmedqa", root, "test")}
+    assert len(opened) == len(truth) > 0
+
+
 @pytest.mark.evidence("pubmedqa", "files")
 def test_the_500_pubmedqa_test_questions_are_those_of_the_ground_truth(
     pubmedqa_root: Path, proves_with: ProvesWith
