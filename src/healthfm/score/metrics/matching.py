@@ -46,7 +46,7 @@ def ranks(
     similarities, and a number a pair. Raises ``ValueError``: a vector is zero or not finite, or one has no pair.
     """
     joined = np.asarray(pairs, np.int64).reshape(-1, 2)
-    both = [_Side(side, joined[:, column]) for column, side in enumerate((queries, gallery))]
+    both = [_Side(side, joined[:, column], joined[:, 1 - column]) for column, side in enumerate((queries, gallery))]
     likeness = np.concatenate([
         np.einsum("ij,ij->i", both[0].whole(some[:, 0]), both[1].whole(some[:, 1]))
         for some in (joined[i : i + chunk] for i in range(0, len(joined), chunk))
@@ -105,9 +105,9 @@ def _counts(flags: npt.NDArray[np.bool_]) -> Ints:
 class _Side:
     """One side's vectors, what belongs to each of them (pairs, the most alike first), and how many are at least as like as each."""
 
-    def __init__(self, vectors: Floats, members: Ints) -> None:
+    def __init__(self, vectors: Floats, members: Ints, partners: Ints) -> None:
         self.vectors = np.asarray(vectors, np.float32)
-        self.members = members
+        self.members, self.partners = members, partners
         self.sizes = np.bincount(self.members, minlength=len(vectors))
         if not self.sizes.all():
             raise ValueError(f"number {int(np.flatnonzero(self.sizes == 0)[0])} has nothing that belongs to it")
@@ -144,7 +144,7 @@ class _Side:
         self.order = order
         ends = np.cumsum(self.sizes)
         self.starts = ends - self.sizes
-        self.wanted = likeness[order]
+        self.wanted, self.partners = likeness[order], self.partners[order]
         self.above = np.zeros(len(order), np.int64)
 
     def count(self, other: _Side, block: npt.NDArray[np.float32], start: int, begin: int) -> None:
@@ -162,7 +162,9 @@ class _Side:
                 whole = self._block(other, start, begin, block) if whole is None else whole
                 counted = (whole[has] >= self.wanted[at, None]).sum(1)
             else:
-                near = self.exact(other, rows[has[i]], begin + j) >= self.wanted[at[i]]
+                near = begin + j == self.partners[at[i]]  # itself, as like as it is
+                k = np.flatnonzero(~near)
+                near[k] = self.exact(other, rows[has[i[k]]], begin + j[k]) >= self.wanted[at[i[k]]]
                 counted = _counts(surely) + np.bincount(i[near], minlength=len(at))
             with self.lock:
                 self.above[at] += counted
