@@ -218,7 +218,7 @@ def test_meddialog_raw_chinese_is_of_either_encoding(tmp_path: Path, encoding: s
 
 
 def test_what_a_doctor_concludes_behind_a_raw_dialogue_is_no_turn_of_it(tmp_path: Path) -> None:
-    text = "id=1\n\nDescription\n疾病： 膝痛\n\nDialogue\n医生：\n休息\n病人：\n好的\nDescription\n\nDiagnosis and suggestions\n总结建议： 休息\n"
+    text = "id=1\n\nDescription\n疾病： 膝痛\n\nDialogue\n医生：\n休息\n病人：\n好的\nDescription\nDiagnosis and suggestions\n总结建议： 休息\n"
     later = "\nDescription\n疾病： 发热\n\nDialogue\n病人：\n还要休息吗\n\nid=2\n\nDescription\n无\n"
     (tmp_path / "2020.txt").write_text(text + later, encoding="utf-8")
     opened = open_dataset("meddialog:zh-raw", tmp_path, "train")
