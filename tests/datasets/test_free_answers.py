@@ -174,6 +174,7 @@ def write_qrels(root: Path, judged: str) -> Path:
 @pytest.mark.evidence("medquad", "layout")
 def test_judged_answers_stand_beside_the_question_of_liveqa_that_they_were_judged_for(tmp_path: Path) -> None:
     dataset = open_dataset("medquad:qrels", write_qrels(tmp_path, "1 1-Incorrect A_1.txt\n1 4-Excellent A_1.txt\n"))
+    assert dataset.summary()["record"] == "Pair"
     twice = list(dataset)
     assert [(r.id, r.a, r.b, r.labels) for r in twice if isinstance(r, Pair)] == [
         ("test-1", "Does it hurt?", 'Rest,\n\n"sleep" and time.', {"judgement": "incorrect"}),

@@ -174,7 +174,7 @@ class Dataset:
                 one.see(record)
         counts = self.card.counts.get(self.variant or "default", {})
         return {
-            "dataset": self.name, "root": str(self.root), "record": self.card.record,
+            "dataset": self.name, "root": str(self.root), "record": ", ".join(tally.kinds) or self.card.record,
             "splits": {s: {"records": self._counts[s], "card": counts.get(s)} for s in self.selected},
             "absent_splits": [s for s in self.card.splits if s not in self.splits],
             **tally.told(),

@@ -42,10 +42,12 @@ class Tally:
     patients: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     lengths: dict[str, array[int]] = field(default_factory=lambda: defaultdict(lambda: array("Q")))
     missing: Counter[str] = field(default_factory=Counter)
+    kinds: dict[str, None] = field(default_factory=dict)  # of records, in the order in which they were met
 
     def see(self, record: Record) -> None:
         """Count a record. Pixels are not decoded."""
         split = record.split or ""
+        self.kinds.setdefault(type(record).__name__)
         if record.patient is not None:
             self.patients[split].add(record.patient)
         self.missing.update(self._lacks(record))
