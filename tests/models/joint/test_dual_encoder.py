@@ -394,3 +394,35 @@ def test_the_file_beside_the_weights_says_which_gelu(tmp_path: Path) -> None:
         model = load_model("quiltnet", tmp_path, device="cpu")
         theirs = expected("open-clip")["runs"]["quick-gelu" if quick else "gelu"]
         assert distance(model.forward({"pixels": reference.pixels()})["image_embedding"], theirs["image"]) <= LIMIT
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        ([1, 2], "a list of whole numbers was expected"),
+        ([[1.5, 2.5]], "a list of whole numbers was expected"),
+        (np.ones((1, 2, 2), int), "a list of whole numbers was expected"),
+        ([[1, 2], []], "has no token ids"),
+        ([[1, 200]], "none of its vocabulary's 200"),
+        ([[1, -1]], "none of its vocabulary's 200"),
+    ],
+)
+def test_what_are_no_token_ids_is_named_before_the_network_meets_it(ids: Any, said: str) -> None:
+    with pytest.raises(CapabilityError, match=said):
+        small("plip").embed_tokens(ids)
+
+
+@pytest.mark.parametrize("mask", [[1, 1], [[1]], [["a", "b"]], [[1, 7]], [[0, 0]]])
+def test_what_is_no_mask_is_named(mask: Any) -> None:
+    model = small("plip")
+    with pytest.raises(CapabilityError, match="attention_mask"):
+        model.embed_tokens([[1, 2]], mask)
+    same = [model.embed_tokens([[1, 2]], one) for one in ([[True, True]], np.ones((1, 2)), torch.ones(1, 2))]
+    assert all(np.array_equal(one, same[0]) for one in same)
+
+
+@pytest.mark.parametrize("slug", ["plip", "chexzero"])
+@pytest.mark.parametrize("templates", [5, [5], {"a": [3], "b": [4]}, {"a": ["{}"], "b": 7}, {"a": "text", "b": "text"}])
+def test_templates_of_another_form_are_named(slug: str, templates: Any) -> None:
+    with pytest.raises(RunError, match=r"template|list of sentences"):
+        small(slug).classify([np.zeros((8, 8, 3), np.uint8)], ["a", "b"], templates)

@@ -11,8 +11,8 @@ import transformers
 from torch import nn
 
 from healthfm.cards.schema import ModelCard, Projection, Tokenizer, Transform, ZeroShot
-from healthfm.errors import CapabilityError, CheckpointError
-from healthfm.models.joint import clip_text, zero_shot
+from healthfm.errors import CapabilityError, CheckpointError, RunError
+from healthfm.models.joint import clip_text, token_rows, zero_shot
 from healthfm.models.joint.bert_tower import OVER_PADDING
 from healthfm.models.joint.towers.kind import Made
 from healthfm.models.language.text_model import TURN
@@ -124,25 +124,17 @@ class DualEncoderModel(DualModel):
 
     def embed_tokens(self, token_ids: Any, attention_mask: Any = None) -> Float32:
         """Return the vectors, float32 [n, d], of token ids: an array [n, length], or lists of several lengths; ``attention_mask`` like them."""
-        try:
-            rows = [torch.as_tensor(np.asarray(one, np.int64)) for one in token_ids]
-        except (TypeError, ValueError):
-            raise CapabilityError(f"{self.name}: embed_tokens takes token ids; texts go to embed") from None
+        tables = (one for one in self.network.text.modules() if isinstance(one, nn.Embedding))
+        vocabulary = next((one.num_embeddings for one in tables), None)
+        rows = token_rows.checked(self.name, token_ids, self.places, vocabulary)
         if not rows:
             return np.zeros((0, self.network.text.width), np.float32)
-        beyond = max(len(one) for one in rows) - self.places
-        if beyond > 0:
-            raise CapabilityError(
-                f"{self.name} reads {self.places} tokens a text, special ones too: {beyond} too many were given"
-            )
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         if attention_mask is None and len({len(one) for one in rows}) == 1:
             return self.forward({"token_ids": ids})["text_embedding"]
         if attention_mask is None:
             attention_mask = [[1] * len(one) for one in rows]
-        seen = [torch.as_tensor(np.asarray(one, np.int64)) for one in attention_mask]
-        if [len(one) for one in seen] != [len(one) for one in rows]:
-            raise CapabilityError(f"{self.name}: attention_mask has not the shape of token_ids")
+        seen = token_rows.seen(self.name, attention_mask, rows)
         mask = nn.utils.rnn.pad_sequence(seen, batch_first=True)
         return self.forward({"token_ids": ids, "attention_mask": mask})["text_embedding"]
 
@@ -198,6 +190,8 @@ class DualEncoderModel(DualModel):
 
     def _pictures_of(self, items: Sequence[Any]) -> list[list[Float32]]:
         """Return the vectors of the pictures of each item."""
+        if not isinstance(items, Sequence) or isinstance(items, str):
+            raise RunError("classify takes a list of items: one picture goes in as a list of one")
         several = [list(one) if isinstance(one, list | tuple) else [one] for one in items]
         every = iter(self.each([picture for one in several for picture in one], self.vector))
         return [[vector for _ in one for vector in next(every)] for one in several]

@@ -16,7 +16,7 @@ SLOT = "{}"
 
 def checked(classes: Sequence[str]) -> list[str]:
     """Return the names of classes. Raises ``RunError``: none, one that is empty or no text, or one twice."""
-    names = [classes] if isinstance(classes, str) else list(classes)
+    names = [classes] if isinstance(classes, str) else list(classes or ())
     if not names:
         raise RunError("no classes were named: zero-shot classification needs the name of each")
     if any(not isinstance(one, str) or not one.strip() for one in names):
@@ -34,13 +34,17 @@ def sentences(rule: ZeroShot, templates: Any) -> list[tuple[str, ...]]:
     ``templates``: None (the card's), one or several texts with {} for the name; by the rule "pair" one or several pairs of them.
     What says that no class is there may do without a name. Raises ``RunError``: none, no pairs, or a text without the place for the name.
     """
+    if templates is not None and (isinstance(templates, Mapping) or not isinstance(templates, str | Sequence)):
+        raise RunError(
+            "templates are a text with {} for a class's name, or a list of such; sentences for each class go where the rule has one kind of them"
+        )
     if templates is None:
         kinds = [rule.templates, rule.absent] if rule.rule == "pair" else [rule.templates]
     elif rule.rule == "pair":
         pairs = (
             [templates] if len(templates) == 2 and all(isinstance(one, str) for one in templates) else list(templates)
         )
-        if not pairs or any(isinstance(one, str) or len(one) != 2 for one in pairs):
+        if not pairs or any(not isinstance(one, list | tuple) or len(one) != 2 for one in pairs):
             raise RunError(
                 "this model's rule sets what is there against what is not: templates are pairs, ('{}', 'no {}')"
             )
@@ -62,12 +66,16 @@ def written(rule: ZeroShot, names: Sequence[str], templates: Any) -> list[list[l
     themselves, a list for each class's name. Raises ``RunError``: a class without any, or see ``sentences``.
     """
     if isinstance(templates, Mapping) and rule.rule != "pair":
-        lost = next((name for name in names if isinstance(templates.get(name), str) or not templates.get(name)), None)
+        lost = next((name for name in names if not _texts(templates.get(name))), None)
         if lost is not None:
             raise RunError(f"the class '{lost}' has no list of sentences of its own")
         return [[list(templates[name]) for name in names]]
     used = [name.lower() for name in names] if rule.lower_names else list(names)
     return [[[one.replace(SLOT, name) for one in kind] for name in used] for kind in sentences(rule, templates)]
+
+
+def _texts(given: Any) -> bool:
+    return isinstance(given, list | tuple) and bool(given) and all(isinstance(one, str) for one in given)
 
 
 def of_classes(
