@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 import transformers
@@ -426,3 +427,11 @@ def test_what_is_no_mask_is_named(mask: Any) -> None:
 def test_templates_of_another_form_are_named(slug: str, templates: Any) -> None:
     with pytest.raises(RunError, match=r"template|list of sentences"):
         small(slug).classify([np.zeros((8, 8, 3), np.uint8)], ["a", "b"], templates)
+
+
+def test_one_picture_where_a_list_is_expected_is_named_and_a_stack_is_a_list() -> None:
+    model = small("plip")
+    with pytest.raises(RunError, match="takes a list of items"):
+        list(model._pictures_of(PIL.Image.new("RGB", (8, 8))))  # type: ignore[arg-type]
+    stack = np.random.default_rng(0).integers(0, 255, (2, 8, 8, 3), dtype=np.uint8)
+    assert np.array_equal(model._pictures_of(stack), model._pictures_of(list(stack)))  # type: ignore[arg-type]

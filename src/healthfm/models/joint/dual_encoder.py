@@ -190,7 +190,7 @@ class DualEncoderModel(DualModel):
 
     def _pictures_of(self, items: Sequence[Any]) -> list[list[Float32]]:
         """Return the vectors of the pictures of each item."""
-        if not isinstance(items, Sequence) or isinstance(items, str):
+        if isinstance(items, str) or not hasattr(items, "__iter__"):
             raise RunError("classify takes a list of items: one picture goes in as a list of one")
         several = [list(one) if isinstance(one, list | tuple) else [one] for one in items]
         every = iter(self.each([picture for one in several for picture in one], self.vector))
