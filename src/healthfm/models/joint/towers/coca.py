@@ -77,7 +77,8 @@ class Texts(nn.Module):
     """CLIP's text layers with a token of the model's own at the end, whose state is the text's vector; called as ``Made`` says.
 
     Each token sees those before it. What the last token sees is the release's: the text's padding is told one place too late, so the first
-    place of the padding is seen, and the last token itself only where the text leaves no padding.
+    place of the padding is seen, and the last token itself only where the text leaves no padding. Its own place is the last, so texts of any
+    length are filled up as the release's tokenizer does: a shorter array would give vectors that hang on what stands beside a text.
     """
 
     def __init__(self, network: transformers.CLIPTextModel) -> None:
@@ -93,6 +94,7 @@ class Texts(nn.Module):
                     f"a text has {len(places)} tokens, and the last place is the network's own: {len(places) - 1} are read"
                 )
             input_ids = input_ids[:, :-1]
+        input_ids = nn.functional.pad(input_ids, (0, len(places) - 1 - input_ids.shape[1]), value=PAD)
         words = network.embeddings.token_embedding(input_ids)
         x = torch.cat((words, self.cls_emb.expand(len(words), 1, -1)), 1)
         length = x.shape[1]
