@@ -161,8 +161,8 @@ def test_capsule_films_carry_the_intervals_of_what_is_seen(tmp_path: Path) -> No
 
 def hyper(root: Path) -> Path:
     top = root / "labeled-images"
-    for group, folder, name in (("lower-gi-tract/pathological-findings", "polyp", "p1"), ("lower-gi-tract/quality-of-mucosal-views", "bbps-2-3", "b1"),
-                                ("upper-gi-tract/anatomical-landmarks", "normal-z-line", "z1")):  # fmt: skip
+    for group, folder, name in (("lower-gi-tract/pathological-findings", "polyps", "p1"), ("lower-gi-tract/quality-of-mucosal-views", "bbps-2-3", "b1"),
+                                ("upper-gi-tract/anatomical-landmarks", "z-line", "z1")):  # fmt: skip
         picture(top / group / folder / f"{name}.jpg")
     text(
         top / "image-labels.csv", "Video file,Organ,Finding,Classification", "p1,Lower GI,polyps,pathological-findings"
@@ -179,18 +179,18 @@ def hyper(root: Path) -> Path:
 
 @pytest.mark.evidence("hyperkvasir", "layout")
 def test_hyperkvasir_folders_are_classes_and_the_column_video_file_names_pictures(tmp_path: Path) -> None:
-    """README and official_splits/2_fold_split.csv of simula/hyper-kvasir."""
+    """README and official_splits/2_fold_split.csv of simula/hyper-kvasir, which calls eight classes otherwise than their folders."""
     opened = open_dataset("hyperkvasir", hyper(tmp_path))
     assert {r.id: r.labels["Finding"] for r in opened["all"]} == {
-        "p1.jpg": "polyp",
+        "p1.jpg": "polyps",
         "b1.jpg": "bbps-2-3",
-        "z1.jpg": "normal-z-line",
+        "z1.jpg": "z-line",
     }
     assert [r.meta for r in opened["fold-0"]] == [
         {"group": "pathological-findings", "Organ": "Lower GI", "Finding": "polyps"}
     ]
     assert sorted(r.id for r in opened["fold-1"]) == ["b1.jpg", "z1.jpg"]
-    picture(tmp_path / "labeled-images/lower-gi-tract/pathological-findings/polyp/new.jpg")
+    picture(tmp_path / "labeled-images/lower-gi-tract/pathological-findings/polyps/new.jpg")
     with pytest.raises(DatasetError, match=r"new\.jpg: cannot be read: the list of folds has not this picture"):
         list(open_dataset("hyperkvasir", tmp_path, "fold-0"))
 

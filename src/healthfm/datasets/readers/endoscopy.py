@@ -212,14 +212,15 @@ def _hyper_images(files: Files, split: str) -> Iterator[Image]:
     for source in files.all("images"):
         with named(source, 4) as row:
             *_, group, folder, name = str(row.number).split("/")
+            finding = files.label("Finding", folder)
             if fold is not None:
-                if name not in folds or folds[name]["class-name"] != folder:
+                if name not in folds or files.label("Finding", folds[name]["class-name"]) != finding:
                     raise BadValue("the list of folds has not this picture, or in another class")
                 if folds[name]["split-index"] != fold:
                     continue
             row_of = about.get(name.removesuffix(".jpg"), {})
             yield Image(
-                id=name, split=split, labels={"Finding": files.label("Finding", folder)},
+                id=name, split=split, labels={"Finding": finding},
                 meta={"group": group, **{key: row_of[key] for key in ("Organ", "Finding") if key in row_of}}, **Pictures.of(source),
             )  # fmt: skip
 
