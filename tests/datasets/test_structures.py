@@ -110,3 +110,12 @@ def test_a_file_without_atoms_is_said_when_they_are_asked_for(tmp_path: Path, te
     (one,) = records("pdbe", lay(tmp_path, {ENTRY.format("ab", "1abc"): text}))
     with pytest.raises(DatasetError, match=r"no atoms|not readable as cif"):
         _ = one.atoms
+
+
+def test_an_updated_entry_in_a_loose_folder_is_one_record_not_two(tmp_path: Path) -> None:
+    entry = (
+        "data_X\nloop_\n_atom_site.group_PDB\n_atom_site.id\n"  # never looked into: structures are read when asked for
+    )
+    for name in ("1abc_updated.cif", "1abc.cif", "2abc.cif"):
+        (tmp_path / name).write_text(entry)
+    assert [record.id for record in open_dataset("pdbe", tmp_path)] == ["1abc", "2abc"]

@@ -26,7 +26,10 @@ def load(source: Source) -> tuple[Atoms, Mapping[str, str]]:
 def pdbe(files: Files, split: str) -> Iterator[Structure]:
     """An entry a file; the id is the entry's, in lower case. PDBe's updated file of an entry is read in place of the archive's."""
     updated = {source.name.removesuffix("_updated.cif").lower(): source for source in files.all("updated structures")}
-    entries = {source.name.removesuffix(".cif").lower(): source for source in files.all("structures")} | updated
+    archived = (
+        source for source in files.all("structures") if source not in updated.values()
+    )  # a loose folder holds both
+    entries = {source.name.removesuffix(".cif").lower(): source for source in archived} | updated
     for name, source in sorted(entries.items()):
         yield Structure(id=name, split=split, load=partial(load, source), meta={"file": source.name})
 
